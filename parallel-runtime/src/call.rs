@@ -1,0 +1,338 @@
+//! The verbs of an annotated function.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::error::TaskError;
+use crate::function::{IntoOwned, OwnedFn, ParallelFn, Remote};
+use crate::panics;
+use crate::pool::{Pool, Target};
+use crate::process::map::{Job, Then, call, encode_one, map};
+use crate::task::{InProcess, MapTask, Spawned, Task};
+use crate::thread::Failed;
+use crate::{process, thread};
+
+/// The verbs of the annotated function `F`, on a pool of your choice and with options: from `f::on(&pool)` or `f::options()`.
+///
+/// An *item* is the argument itself for a function of one parameter, a tuple for more, `()` for none.
+///
+/// ```
+/// use parallel_runtime::{ThreadPool, parallel};
+///
+/// #[parallel]
+/// fn area(width: u64, height: u64) -> u64 {
+///     width * height
+/// }
+///
+/// let pool = ThreadPool::new(2);
+/// assert_eq!(area::on(&pool).call((3, 4)), 12);
+/// assert_eq!(area::options().chunk(100).map([(1, 2), (3, 4)]), [2, 12]);
+/// ```
+#[must_use = "these are only options: call one of the verbs"]
+pub struct Call<'p, F> {
+    target: Option<&'p Target>,
+    chunk: Option<usize>,
+    _function: PhantomData<fn() -> F>,
+}
+
+/// Where a call goes.
+enum Route<'p, F: ParallelFn> {
+    Here,
+    Thread(&'p Arc<thread::Engine>),
+    Process(&'p Arc<process::Engine>, Remote<F>),
+}
+
+impl<F: ParallelFn> Call<'static, F> {
+    /// The function's own pool and options, as `f::options()`.
+    #[expect(clippy::new_without_default, reason = "a `Default` would say nothing")]
+    pub fn new() -> Self {
+        Self { target: None, chunk: F::spec().chunk, _function: PhantomData }
+    }
+}
+
+impl<'p, F: ParallelFn> Call<'p, F> {
+    /// A pool of your own, as `f::on(&pool)`.
+    pub fn on<P: Pool<F>>(pool: &'p P) -> Self {
+        Self { target: Some(pool.target()), chunk: F::spec().chunk, _function: PhantomData }
+    }
+
+    /// How many items travel in one message, for the verbs over many items. Without it the number adapts to how long items
+    /// take.
+    ///
+    /// # Panics
+    ///
+    /// If `items` is 0.
+    pub fn chunk(mut self, items: usize) -> Self {
+        assert!(items > 0, "a chunk holds at least one item");
+        self.chunk = Some(items);
+        self
+    }
+
+    fn target(&self) -> &'p Target {
+        self.target.unwrap_or_else(|| F::spec().target())
+    }
+
+    fn route(&self) -> Route<'p, F> {
+        match self.target() {
+            Target::Here => Route::Here,
+            Target::Thread(engine) => Route::Thread(engine),
+            Target::Process(engine) => match F::remote() {
+                Some(remote) => Route::Process(engine, remote),
+                None => unreachable!("the pool of a function that is not `mode = \"process\"` has no processes"),
+            },
+        }
+    }
+
+    /// Runs one item and waits for its result, like a plain call.
+    ///
+    /// # Panics
+    ///
+    /// If the function panics, with the same message. With the text of the [`TaskError`] if its worker died or it could not
+    /// run.
+    #[track_caller]
+    pub fn call(&self, item: F::Item) -> F::Output {
+        let result = match self.route() {
+            Route::Here => return F::run(item),
+            Route::Thread(engine) => engine.call(|| F::run(item)),
+            Route::Process(engine, remote) => call(engine, &job::<F>(remote), item),
+        };
+        result.unwrap_or_else(|error| panics::resume(error))
+    }
+
+    /// Runs all items and gives their results, in the order of the items.
+    ///
+    /// # Panics
+    ///
+    /// Like [`call`](Call::call), at the first item that failed. Items that have not started by then do not run; those that
+    /// run are waited for.
+    #[track_caller]
+    pub fn map<I: IntoIterator<Item = F::Item>>(&self, items: I) -> Vec<F::Output> {
+        let never = AtomicBool::new(false);
+        let result = match self.route() {
+            Route::Here => return items.into_iter().map(F::run).collect(),
+            Route::Thread(engine) => {
+                match engine.map(items.into_iter().collect(), self.chunk.unwrap_or(1), &never, &F::run) {
+                    Ok(Ok(results)) => Ok(results),
+                    Ok(Err(Failed::Panicked(caught))) => std::panic::resume_unwind(caught.payload),
+                    Ok(Err(Failed::Stopped)) => Err(TaskError::Cancelled),
+                    Err(error) => Err(error),
+                }
+            }
+            Route::Process(engine, remote) => {
+                let items = items.into_iter();
+                let mut results = Vec::with_capacity(items.size_hint().0);
+                all(engine, &job::<F>(remote), items, self.chunk, &|| false, &mut |value| results.push(value))
+                    .map(|()| results)
+            }
+        };
+        result.unwrap_or_else(|error| panics::resume(error))
+    }
+
+    /// Runs all items and gives each one's result or error, in the order of the items, whatever failed.
+    pub fn try_map<I: IntoIterator<Item = F::Item>>(&self, items: I) -> Vec<Result<F::Output, TaskError>> {
+        let name = F::spec().name;
+        let caught = |item| panics::catch(|| F::run(item)).map_err(|caught| caught.into_error(name));
+        let never = AtomicBool::new(false);
+        match self.route() {
+            Route::Here => items.into_iter().map(caught).collect(),
+            Route::Thread(engine) => {
+                let items: Vec<F::Item> = items.into_iter().collect();
+                let count = items.len();
+                match engine.map(items, self.chunk.unwrap_or(1), &never, &caught) {
+                    Ok(Ok(results)) => results,
+                    Ok(Err(_)) => (0..count).map(|_| Err(TaskError::Cancelled)).collect(),
+                    Err(error) => for_each(error, count),
+                }
+            }
+            Route::Process(engine, remote) => {
+                let mut items = items.into_iter();
+                let mut results = Vec::with_capacity(items.size_hint().0);
+                let mut take = |result| {
+                    results.push(result);
+                    Then::GoOn
+                };
+                match map(engine, &job::<F>(remote), &mut items, self.chunk, &|| false, false, &mut take) {
+                    Ok(()) => results,
+                    Err(error) => for_each(error, items.count()),
+                }
+            }
+        }
+    }
+
+    /// [`map`](Call::map) under Python's name for functions of several parameters.
+    #[track_caller]
+    pub fn starmap<I: IntoIterator<Item = F::Item>>(&self, items: I) -> Vec<F::Output> {
+        self.map(items)
+    }
+}
+
+impl<F: OwnedFn> Call<'_, F> {
+    /// Hands one item to the pool and returns at once.
+    ///
+    /// References are passed in their owned form: `String` for `&str`, `Vec<T>` for `&[T]`.
+    pub fn submit<A>(&self, item: A) -> Task<F::Output>
+    where
+        A: IntoOwned<F::Parameters, Owned = F::Owned>,
+    {
+        self.submit_owned(item.into_owned())
+    }
+
+    #[doc(hidden)]
+    pub fn submit_owned(&self, item: F::Owned) -> Task<F::Output> {
+        let name = F::spec().name;
+        match self.route() {
+            Route::Here => Task::ready(here::<F>(item)),
+            Route::Thread(engine) => match engine.submit(name, move || F::run_owned(item)) {
+                Ok(job) => Task::on_thread(job),
+                Err(error) => Task::ready(Err(error)),
+            },
+            Route::Process(engine, remote) => submit::<F>(engine, &remote, &item),
+        }
+    }
+
+    /// Runs all items in the background and returns at once.
+    pub fn map_async<I>(&self, items: I) -> MapTask<F::Output>
+    where
+        I: IntoIterator,
+        I::Item: IntoOwned<F::Parameters, Owned = F::Owned>,
+    {
+        let items: Vec<F::Owned> = items.into_iter().map(IntoOwned::into_owned).collect();
+        let (total, chunk, target) = (items.len(), self.chunk, self.target().clone());
+        MapTask::start(total, target.clone(), move |shared| {
+            let run = |item| {
+                let output = F::run_owned(item);
+                shared.done.fetch_add(1, Ordering::Relaxed);
+                output
+            };
+            let mapped = match &target {
+                Target::Here => Ok(thread::in_place(items, &shared.stop, &run)),
+                Target::Thread(engine) => engine.map(items, chunk.unwrap_or(1), &shared.stop, &run),
+                Target::Process(engine) => {
+                    let Some(remote) = F::remote() else { return Err(TaskError::Cancelled) };
+                    let mut results = Vec::with_capacity(total);
+                    let stop = || shared.stop.load(Ordering::Relaxed);
+                    return all(engine, &owned_job::<F>(remote), items.into_iter(), chunk, &stop, &mut |value| {
+                        results.push(value);
+                        shared.done.fetch_add(1, Ordering::Relaxed);
+                    })
+                    .map(|()| results);
+                }
+            };
+            mapped?.map_err(|failed| match failed {
+                Failed::Panicked(caught) => caught.into_error(F::spec().name),
+                Failed::Stopped => TaskError::Cancelled,
+            })
+        })
+    }
+
+    /// [`map_async`](Call::map_async) under Python's name for functions of several parameters.
+    pub fn starmap_async<I>(&self, items: I) -> MapTask<F::Output>
+    where
+        I: IntoIterator,
+        I::Item: IntoOwned<F::Parameters, Owned = F::Owned>,
+    {
+        self.map_async(items)
+    }
+
+    /// Runs one item on a thread or in a process of its own, outside every pool.
+    pub fn spawn<A>(&self, item: A) -> Spawned<F::Output>
+    where
+        A: IntoOwned<F::Parameters, Owned = F::Owned>,
+    {
+        self.spawn_owned(item.into_owned())
+    }
+
+    #[doc(hidden)]
+    pub fn spawn_owned(&self, item: F::Owned) -> Spawned<F::Output> {
+        let name = F::spec().name;
+        match self.route() {
+            Route::Here => Spawned::on_thread(Task::ready(here::<F>(item))),
+            Route::Thread(_) => {
+                let job = Arc::new(thread::Job::new(name, Box::new(move || F::run_owned(item)), None));
+                let theirs = Arc::clone(&job);
+                let short_name = name.rsplit("::").next().unwrap_or(name);
+                let thread = std::thread::Builder::new().name(short_name.to_owned()).spawn(move || theirs.run_on_pool());
+                Spawned::on_thread(match thread {
+                    Ok(_) => Task::on_thread(job),
+                    Err(error) => Task::ready(Err(TaskError::Spawn(error))),
+                })
+            }
+            Route::Process(_, remote) => {
+                let engine = process::Engine::one_shot();
+                Spawned::in_process(submit::<F>(&engine, &remote, &item), engine)
+            }
+        }
+    }
+}
+
+/// Runs an item in place, as a task would run it.
+fn here<F: OwnedFn>(item: F::Owned) -> Result<F::Output, TaskError> {
+    panics::catch(|| F::run_owned(item)).map_err(|caught| caught.into_error(F::spec().name))
+}
+
+fn submit<F: OwnedFn>(engine: &Arc<process::Engine>, remote: &Remote<F>, item: &F::Owned) -> Task<F::Output> {
+    let name = F::spec().name;
+    let message = encode_one(engine, name, remote.serve, |writer| F::send_owned(item, writer));
+    match message.and_then(|message| engine.submit(message)) {
+        Ok(ticket) => Task::in_process(InProcess {
+            function: name,
+            engine: Arc::clone(engine),
+            ticket,
+            receive: remote.receive,
+        }),
+        Err(error) => Task::ready(Err(error)),
+    }
+}
+
+/// Runs all items in processes, up to the first failure.
+fn all<I, R>(
+    engine: &Arc<process::Engine>,
+    job: &Job<I, R>,
+    items: impl Iterator<Item = I>,
+    chunk: Option<usize>,
+    stop: &dyn Fn() -> bool,
+    take: &mut dyn FnMut(R),
+) -> Result<(), TaskError> {
+    let mut failure = None;
+    map(engine, job, items, chunk, stop, true, &mut |result| match result {
+        Ok(value) => {
+            take(value);
+            Then::GoOn
+        }
+        Err(error) => {
+            failure = Some(error);
+            Then::Stop
+        }
+    })?;
+    failure.map_or(Ok(()), Err)
+}
+
+fn job<F: ParallelFn>(remote: Remote<F>) -> Job<F::Item, F::Output> {
+    Job {
+        function: F::spec().name,
+        serve: remote.serve,
+        send: remote.send,
+        receive: remote.receive,
+        take_back: remote.take_back,
+    }
+}
+
+fn owned_job<F: OwnedFn>(remote: Remote<F>) -> Job<F::Owned, F::Output> {
+    Job {
+        function: F::spec().name,
+        serve: remote.serve,
+        send: F::send_owned,
+        receive: remote.receive,
+        take_back: None,
+    }
+}
+
+/// One error for every item: the first as it is, the others as cancelled.
+fn for_each<R>(error: TaskError, count: usize) -> Vec<Result<R, TaskError>> {
+    std::iter::once(error)
+        .chain(std::iter::repeat_with(|| TaskError::Cancelled))
+        .take(count)
+        .map(Err)
+        .collect()
+}

@@ -1,0 +1,162 @@
+//! The bytes that values are decoded from.
+
+use std::marker::PhantomData;
+use std::ptr;
+
+use super::CodecError;
+
+/// A cursor over encoded bytes.
+///
+/// It copies out of its memory and hands out references into it only through [`slice`](Reader::slice) and
+/// [`slice_mut`](Reader::slice_mut), which workers use on their arguments. The program reads results by copy alone: a worker
+/// that misbehaves could still be writing them, and then a copy holds odd bytes, while a `&str` or `&[bool]` into that memory
+/// would be undefined behaviour.
+pub struct Reader<'m> {
+    next: *const u8,
+    left: usize,
+    /// Bytes read so far: slices lie at aligned offsets from the start.
+    offset: usize,
+    _memory: PhantomData<&'m [u8]>,
+}
+
+impl<'m> Reader<'m> {
+    /// Reads private memory.
+    #[cfg(test)]
+    pub(crate) fn new(bytes: &'m [u8]) -> Self {
+        // SAFETY: the bytes are readable for `'m`; `slice_mut` is not used on readers made here.
+        unsafe { Self::from_raw(bytes.as_ptr(), bytes.len()) }
+    }
+
+    /// Reads memory that may be shared with another process.
+    ///
+    /// # Safety
+    ///
+    /// `len` bytes from `start` are readable for `'m`. If [`slice`](Reader::slice) is called, nobody writes them during
+    /// `'m`; if [`slice_mut`](Reader::slice_mut) is called, they are writable and nobody else touches them during `'m`.
+    pub(crate) unsafe fn from_raw(start: *const u8, len: usize) -> Self {
+        Self {
+            next: start,
+            left: len,
+            offset: 0,
+            _memory: PhantomData,
+        }
+    }
+
+    /// Bytes not read yet.
+    pub(crate) fn left(&self) -> usize {
+        self.left
+    }
+
+    #[inline(always)]
+    fn advance(&mut self, count: usize) -> Result<*const u8, CodecError> {
+        if count > self.left {
+            return Err(CodecError::end_of_data());
+        }
+        let start = self.next;
+        // SAFETY: `count <= left`, so the result is inside the memory or one past its end.
+        self.next = unsafe { start.add(count) };
+        self.left -= count;
+        self.offset += count;
+        Ok(start)
+    }
+
+    #[inline(always)]
+    pub(crate) fn take<const N: usize>(&mut self) -> Result<[u8; N], CodecError> {
+        let start = self.advance(N)?;
+        // SAFETY: `advance` checked that N bytes from `start` are readable; `[u8; N]` has alignment 1 and any bytes are valid.
+        Ok(unsafe { ptr::read(start.cast::<[u8; N]>()) })
+    }
+
+    #[inline]
+    pub(crate) fn take_u8(&mut self) -> Result<u8, CodecError> {
+        Ok(u8::from_ne_bytes(self.take()?))
+    }
+
+    /// Reads a length and refuses one that the rest of the data cannot hold, each element taking at least `element` bytes.
+    #[inline]
+    pub(crate) fn take_len(&mut self, element: usize) -> Result<usize, CodecError> {
+        let len = u64::from_ne_bytes(self.take()?);
+        let most = if element == 0 { u64::MAX } else { (self.left / element) as u64 };
+        if len > most {
+            return Err(CodecError::end_of_data());
+        }
+        usize::try_from(len).map_err(|_| CodecError::end_of_data())
+    }
+
+    /// Copies `count` elements out.
+    pub(crate) fn take_plain<T: bytemuck::AnyBitPattern>(
+        &mut self,
+        count: usize,
+    ) -> Result<Vec<T>, CodecError> {
+        let size = count
+            .checked_mul(size_of::<T>())
+            .ok_or_else(CodecError::end_of_data)?;
+        let start = self.advance(size)?;
+        let mut values: Vec<T> = Vec::with_capacity(count);
+        // SAFETY: `advance` checked that `size` bytes are readable; the vector has room for `count` elements, that is `size`
+        // bytes, and is fresh memory, so the two do not overlap.
+        unsafe { ptr::copy_nonoverlapping(start, values.as_mut_ptr().cast::<u8>(), size) };
+        // SAFETY: `count` elements were just written, and every bit pattern is a value of `T`.
+        unsafe { values.set_len(count) };
+        Ok(values)
+    }
+
+    /// Copies the next bytes over `target`.
+    pub(crate) fn copy_to<T: bytemuck::Pod>(&mut self, target: &mut [T]) -> Result<(), CodecError> {
+        let bytes: &mut [u8] = bytemuck::cast_slice_mut(target);
+        let start = self.advance(bytes.len())?;
+        // SAFETY: `advance` checked the source; `bytes` is exclusively borrowed, so it cannot overlap the memory being read.
+        unsafe { ptr::copy_nonoverlapping(start, bytes.as_mut_ptr(), bytes.len()) };
+        Ok(())
+    }
+
+    /// Skips to a multiple of `alignment` from the start.
+    pub(crate) fn align(&mut self, alignment: usize) -> Result<(), CodecError> {
+        let padding = self.offset.next_multiple_of(alignment) - self.offset;
+        self.advance(padding).map(drop)
+    }
+
+    /// Skips `count` bytes.
+    pub(crate) fn skip(&mut self, count: usize) -> Result<(), CodecError> {
+        self.advance(count).map(drop)
+    }
+
+    /// The next `count` elements, in place.
+    pub(crate) fn slice<T: bytemuck::AnyBitPattern>(
+        &mut self,
+        count: usize,
+    ) -> Result<&'m [T], CodecError> {
+        let start = self.plain_start::<T>(count)?;
+        if count == 0 || size_of::<T>() == 0 {
+            return Ok(&[]);
+        }
+        // SAFETY: `plain_start` checked length and alignment; by the contract of `from_raw` nobody writes this memory
+        // during `'m`; every bit pattern is a value of `T`.
+        Ok(unsafe { std::slice::from_raw_parts(start, count) })
+    }
+
+    /// The next `count` elements, in place and exclusive.
+    pub(crate) fn slice_mut<T: bytemuck::Pod>(
+        &mut self,
+        count: usize,
+    ) -> Result<&'m mut [T], CodecError> {
+        let start = self.plain_start::<T>(count)?;
+        if count == 0 || size_of::<T>() == 0 {
+            return Ok(&mut []);
+        }
+        // SAFETY: as in `slice`; by the contract of `from_raw` nobody else touches this memory during `'m`, and the cursor
+        // has moved past it, so it is handed out once.
+        Ok(unsafe { std::slice::from_raw_parts_mut(start.cast_mut(), count) })
+    }
+
+    fn plain_start<T>(&mut self, count: usize) -> Result<*const T, CodecError> {
+        let size = count
+            .checked_mul(size_of::<T>())
+            .ok_or_else(CodecError::end_of_data)?;
+        let start = self.advance(size)?.cast::<T>();
+        if !start.is_aligned() {
+            return Err(CodecError::new("a slice does not lie at its alignment"));
+        }
+        Ok(start)
+    }
+}

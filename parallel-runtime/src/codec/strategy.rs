@@ -1,0 +1,366 @@
+//! How each kind of parameter travels.
+//!
+//! Generated code asks `(&Probe::<ByRef<[f64]>>::new()).strategy()` and gets the best strategy that the type allows: the
+//! bytes of a slice of plain data, or serde for everything else. The choice is made by method resolution (a method of
+//! `Probe<_>` is found before one of `&Probe<_>`), because it has to depend on the element type of the *user's* function and
+//! stable Rust has no specialisation.
+//!
+//! A strategy has these methods, the later ones only where they make sense:
+//!
+//! | method | where | what |
+//! | --- | --- | --- |
+//! | `send` | program | encodes the argument |
+//! | `receive` | worker | decodes it, or finds it in place |
+//! | `lend`, `lend_mut` | worker | the reference that the function takes |
+//! | `give_back` | worker | encodes what the function changed, unless it changed it in place |
+//! | `take_back` | program | copies what was changed into the caller's memory |
+
+use std::ffi::{CStr, CString, OsStr, OsString};
+use std::marker::PhantomData;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use bytemuck::Pod;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{CodecError, Reader, Writer};
+use crate::function::{ByMut, ByRef, ByValue};
+use crate::private::{ProcessReferent, ProcessReferentMut, ProcessValue};
+
+/// Asks how `P`, one of [`ByValue`], [`ByRef`] and [`ByMut`], travels.
+pub struct Probe<P>(PhantomData<fn(P)>);
+
+impl<P> Probe<P> {
+    /// The question.
+    #[expect(clippy::new_without_default, reason = "only generated code asks")]
+    pub const fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+/// The first choice: plain bytes.
+pub trait ViaBytes {
+    /// The strategy.
+    type Strategy;
+    /// How it travels.
+    fn strategy(&self) -> Self::Strategy;
+}
+
+/// The second choice: serde.
+pub trait ViaSerde<T: ?Sized> {
+    /// The strategy for a value.
+    fn strategy(&self) -> Serde<T>
+    where
+        T: ProcessValue,
+    {
+        Serde(PhantomData)
+    }
+}
+
+/// The second choice for `&T`.
+pub trait ViaReferent<T: ?Sized> {
+    /// The strategy for what a reference points to.
+    fn strategy(&self) -> Referent<T>
+    where
+        T: ProcessReferent,
+    {
+        Referent(PhantomData)
+    }
+}
+
+/// The second choice for `&mut T`.
+pub trait ViaReferentMut<T: ?Sized> {
+    /// The strategy for what an exclusive reference points to.
+    fn strategy(&self) -> ReferentMut<T>
+    where
+        T: ProcessReferentMut,
+    {
+        ReferentMut(PhantomData)
+    }
+}
+
+impl<E: Pod> ViaBytes for Probe<ByValue<Vec<E>>> {
+    type Strategy = PlainVec<E>;
+    fn strategy(&self) -> PlainVec<E> {
+        PlainVec(PhantomData)
+    }
+}
+impl<E: Pod> ViaBytes for Probe<ByRef<[E]>> {
+    type Strategy = PlainSlice<E>;
+    fn strategy(&self) -> PlainSlice<E> {
+        PlainSlice(PhantomData)
+    }
+}
+impl<E: Pod> ViaBytes for Probe<ByMut<[E]>> {
+    type Strategy = PlainSliceMut<E>;
+    fn strategy(&self) -> PlainSliceMut<E> {
+        PlainSliceMut(PhantomData)
+    }
+}
+impl<T> ViaSerde<T> for &Probe<ByValue<T>> {}
+impl<T: ?Sized> ViaReferent<T> for &Probe<ByRef<T>> {}
+impl<T: ?Sized> ViaReferentMut<T> for &Probe<ByMut<T>> {}
+
+/// A value through serde.
+pub struct Serde<T: ?Sized>(PhantomData<fn(&T)>);
+
+impl<T: Serialize + DeserializeOwned> Serde<T> {
+    #[inline(always)]
+    pub fn send(&self, value: &T, writer: &mut Writer<'_>) -> Result<(), CodecError> {
+        super::encode(value, writer)
+    }
+    #[inline(always)]
+    pub fn receive(&self, reader: &mut Reader<'_>) -> Result<T, CodecError> {
+        super::decode(reader)
+    }
+}
+
+/// A vector of plain data: its bytes.
+pub struct PlainVec<E>(PhantomData<fn(E)>);
+
+impl<E: Pod> PlainVec<E> {
+    #[expect(clippy::ptr_arg, reason = "generated code passes what the function takes, a `&Vec`")]
+    pub fn send(&self, value: &Vec<E>, writer: &mut Writer<'_>) -> Result<(), CodecError> {
+        writer.put((value.len() as u64).to_ne_bytes());
+        writer.put_slice(bytemuck::cast_slice(value));
+        Ok(())
+    }
+    pub fn receive(&self, reader: &mut Reader<'_>) -> Result<Vec<E>, CodecError> {
+        let len = reader.take_len(size_of::<E>())?;
+        reader.take_plain(len)
+    }
+}
+
+/// A slice of plain data: its bytes, at their alignment, read in place by the worker.
+pub struct PlainSlice<E>(PhantomData<fn(E)>);
+
+impl<E: Pod> PlainSlice<E> {
+    pub fn send(&self, value: &[E], writer: &mut Writer<'_>) -> Result<(), CodecError> {
+        writer.put((value.len() as u64).to_ne_bytes());
+        writer.align(align_of::<E>());
+        writer.put_slice(bytemuck::cast_slice(value));
+        Ok(())
+    }
+    pub fn receive<'m>(&self, reader: &mut Reader<'m>) -> Result<&'m [E], CodecError> {
+        let len = reader.take_len(size_of::<E>())?;
+        reader.align(align_of::<E>())?;
+        reader.slice(len)
+    }
+    pub fn lend<'h>(&self, held: &'h &[E]) -> &'h [E] {
+        held
+    }
+}
+
+/// An exclusive slice of plain data: its bytes, changed in place by the worker, copied back once by the program.
+pub struct PlainSliceMut<E>(PhantomData<fn(E)>);
+
+impl<E: Pod> PlainSliceMut<E> {
+    pub fn send(&self, value: &[E], writer: &mut Writer<'_>) -> Result<(), CodecError> {
+        writer.put((value.len() as u64).to_ne_bytes());
+        writer.align(align_of::<E>());
+        writer.mark();
+        writer.put_slice(bytemuck::cast_slice(value));
+        Ok(())
+    }
+    pub fn receive<'m>(&self, reader: &mut Reader<'m>) -> Result<&'m mut [E], CodecError> {
+        let len = reader.take_len(size_of::<E>())?;
+        reader.align(align_of::<E>())?;
+        reader.slice_mut(len)
+    }
+    pub fn lend_mut<'h>(&self, held: &'h mut &mut [E]) -> &'h mut [E] {
+        held
+    }
+    pub fn give_back(&self, _held: &&mut [E], _writer: &mut Writer<'_>) -> Result<(), CodecError> {
+        Ok(())
+    }
+    pub fn take_back(&self, target: &mut [E], returned: &mut Returned<'_>) -> Result<(), CodecError> {
+        returned.next_changed()?.copy_to(target)
+    }
+}
+
+/// What a reference points to.
+pub struct Referent<T: ?Sized>(PhantomData<fn(&T)>);
+
+impl<T: ProcessReferent + ?Sized> Referent<T> {
+    pub fn send(&self, value: &T, writer: &mut Writer<'_>) -> Result<(), CodecError> {
+        value.send(writer)
+    }
+    pub fn receive(&self, reader: &mut Reader<'_>) -> Result<T::Held, CodecError> {
+        T::receive(reader)
+    }
+    pub fn lend<'h>(&self, held: &'h T::Held) -> &'h T {
+        T::lend(held)
+    }
+}
+
+/// What an exclusive reference points to: sent to the worker, and sent back.
+pub struct ReferentMut<T: ?Sized>(PhantomData<fn(&T)>);
+
+impl<T: ProcessReferentMut + ?Sized> ReferentMut<T> {
+    pub fn send(&self, value: &T, writer: &mut Writer<'_>) -> Result<(), CodecError> {
+        value.send(writer)
+    }
+    pub fn receive(&self, reader: &mut Reader<'_>) -> Result<T::Held, CodecError> {
+        T::receive(reader)
+    }
+    pub fn lend_mut<'h>(&self, held: &'h mut T::Held) -> &'h mut T {
+        T::lend_mut(held)
+    }
+    pub fn give_back(&self, held: &T::Held, writer: &mut Writer<'_>) -> Result<(), CodecError> {
+        T::lend(held).send(writer)
+    }
+    pub fn take_back(&self, target: &mut T, returned: &mut Returned<'_>) -> Result<(), CodecError> {
+        target.assign(T::receive(&mut returned.results)?)
+    }
+}
+
+impl<T: ProcessValue> ProcessReferent for T {
+    type Held = T;
+    fn send(&self, writer: &mut Writer<'_>) -> Result<(), CodecError> {
+        super::encode(self, writer)
+    }
+    fn receive(reader: &mut Reader<'_>) -> Result<T, CodecError> {
+        super::decode(reader)
+    }
+    fn lend(held: &T) -> &T {
+        held
+    }
+}
+
+impl<T: ProcessValue> ProcessReferentMut for T {
+    fn lend_mut(held: &mut T) -> &mut T {
+        held
+    }
+    fn assign(&mut self, held: T) -> Result<(), CodecError> {
+        *self = held;
+        Ok(())
+    }
+}
+
+impl<E: ProcessValue> ProcessReferent for [E] {
+    type Held = Vec<E>;
+    fn send(&self, writer: &mut Writer<'_>) -> Result<(), CodecError> {
+        super::encode(self, writer)
+    }
+    fn receive(reader: &mut Reader<'_>) -> Result<Vec<E>, CodecError> {
+        super::decode(reader)
+    }
+    fn lend(held: &Vec<E>) -> &[E] {
+        held
+    }
+}
+
+impl<E: ProcessValue> ProcessReferentMut for [E] {
+    fn lend_mut(held: &mut Vec<E>) -> &mut [E] {
+        held
+    }
+    fn assign(&mut self, held: Vec<E>) -> Result<(), CodecError> {
+        if held.len() != self.len() {
+            return Err(CodecError::new(format_args!(
+                "a slice of {} elements came back as {}",
+                self.len(),
+                held.len()
+            )));
+        }
+        for (target, value) in self.iter_mut().zip(held) {
+            *target = value;
+        }
+        Ok(())
+    }
+}
+
+impl ProcessReferent for str {
+    type Held = String;
+    fn send(&self, writer: &mut Writer<'_>) -> Result<(), CodecError> {
+        super::encode(self, writer)
+    }
+    fn receive(reader: &mut Reader<'_>) -> Result<String, CodecError> {
+        super::decode(reader)
+    }
+    fn lend(held: &String) -> &str {
+        held
+    }
+}
+
+fn send_bytes(bytes: &[u8], writer: &mut Writer<'_>) {
+    writer.put((bytes.len() as u64).to_ne_bytes());
+    writer.put_slice(bytes);
+}
+
+fn receive_bytes(reader: &mut Reader<'_>) -> Result<Vec<u8>, CodecError> {
+    let len = reader.take_len(1)?;
+    reader.take_plain(len)
+}
+
+impl ProcessReferent for OsStr {
+    type Held = OsString;
+    fn send(&self, writer: &mut Writer<'_>) -> Result<(), CodecError> {
+        send_bytes(self.as_bytes(), writer);
+        Ok(())
+    }
+    fn receive(reader: &mut Reader<'_>) -> Result<OsString, CodecError> {
+        receive_bytes(reader).map(OsString::from_vec)
+    }
+    fn lend(held: &OsString) -> &OsStr {
+        held
+    }
+}
+
+impl ProcessReferent for Path {
+    type Held = PathBuf;
+    fn send(&self, writer: &mut Writer<'_>) -> Result<(), CodecError> {
+        self.as_os_str().send(writer)
+    }
+    fn receive(reader: &mut Reader<'_>) -> Result<PathBuf, CodecError> {
+        <OsStr as ProcessReferent>::receive(reader).map(PathBuf::from)
+    }
+    fn lend(held: &PathBuf) -> &Path {
+        held
+    }
+}
+
+impl ProcessReferent for CStr {
+    type Held = CString;
+    fn send(&self, writer: &mut Writer<'_>) -> Result<(), CodecError> {
+        send_bytes(self.to_bytes(), writer);
+        Ok(())
+    }
+    fn receive(reader: &mut Reader<'_>) -> Result<CString, CodecError> {
+        CString::new(receive_bytes(reader)?).map_err(CodecError::new)
+    }
+    fn lend(held: &CString) -> &CStr {
+        held
+    }
+}
+
+/// What came back for one item: its encoded result, and the slices that were changed in place.
+pub struct Returned<'a> {
+    /// The encoded output, followed by what the strategies gave back.
+    pub(crate) results: Reader<'a>,
+    /// The arguments as the worker left them; empty unless the function takes plain slices by `&mut`.
+    pub(crate) arguments: Changed<'a>,
+}
+
+/// The argument memory of a message, and where the slices lie in it that the worker may have changed.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Changed<'a> {
+    /// Start and length of the memory.
+    pub(crate) memory: Option<(std::ptr::NonNull<u8>, usize)>,
+    /// Offsets not taken back yet.
+    pub(crate) marks: &'a [u64],
+}
+
+impl<'a> Returned<'a> {
+    /// The bytes from the next changed slice on.
+    fn next_changed(&mut self) -> Result<Reader<'a>, CodecError> {
+        let missing = || CodecError::new("a slice that was lent did not come back");
+        let (&mark, rest) = self.arguments.marks.split_first().ok_or_else(missing)?;
+        let (start, len) = self.arguments.memory.ok_or_else(missing)?;
+        self.arguments.marks = rest;
+        // SAFETY: whoever made this `Changed` keeps the memory alive for `'a`; only copies are made from this reader.
+        let mut reader = unsafe { Reader::from_raw(start.as_ptr(), len) };
+        reader.skip(usize::try_from(mark).map_err(|_| missing())?)?;
+        Ok(reader)
+    }
+}

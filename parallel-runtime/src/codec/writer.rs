@@ -1,0 +1,102 @@
+//! The buffer that values are encoded into.
+
+use std::marker::PhantomData;
+use std::ptr::{self, NonNull};
+
+/// A bounded byte buffer.
+///
+/// It never fails for lack of room: past its end it only counts. The caller then knows from
+/// [`len`](Writer::len) how much memory the same value needs and encodes it again, once, into memory of that size. That is
+/// how a value of a gigabyte is written straight into shared memory without a buffer in between.
+pub struct Writer<'a> {
+    start: NonNull<u8>,
+    capacity: usize,
+    /// Bytes asked for; the part up to `capacity` has been written.
+    len: usize,
+    /// The strictest alignment that [`align`](Writer::align) was asked for.
+    alignment: usize,
+    /// Where the slices lie that the callee may change in place.
+    marks: Vec<u64>,
+    _buffer: PhantomData<&'a mut [u8]>,
+}
+
+impl<'a> Writer<'a> {
+    /// A writer that fills `buffer` and then only counts.
+    pub(crate) fn bounded(buffer: &'a mut [u8]) -> Self {
+        let capacity = buffer.len();
+        Self {
+            start: NonNull::from(buffer).cast(),
+            capacity,
+            len: 0,
+            alignment: 1,
+            marks: Vec::new(),
+            _buffer: PhantomData,
+        }
+    }
+
+    /// Bytes that the values written so far take, whether or not they fitted.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether something did not fit.
+    pub(crate) fn overflowed(&self) -> bool {
+        self.len > self.capacity
+    }
+
+    /// The alignment that the start of the buffer must have for the slices in it.
+    pub(crate) fn alignment(&self) -> usize {
+        self.alignment
+    }
+
+    /// Takes the offsets of the slices that the callee may change in place.
+    pub(crate) fn take_marks(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.marks)
+    }
+
+    #[inline(always)]
+    pub(crate) fn put<const N: usize>(&mut self, bytes: [u8; N]) {
+        if self.capacity.wrapping_sub(self.len) >= N && self.len <= self.capacity {
+            // SAFETY: `len + N <= capacity`, so the target lies inside the buffer, which is exclusively borrowed for `'a`.
+            let target = unsafe { self.start.as_ptr().add(self.len) };
+            // SAFETY: `target` has room for N bytes (checked above); `[u8; N]` has alignment 1.
+            unsafe { target.cast::<[u8; N]>().write(bytes) };
+            self.len += N;
+        } else {
+            self.count(N);
+        }
+    }
+
+    #[inline]
+    pub(crate) fn put_slice(&mut self, bytes: &[u8]) {
+        if self.len <= self.capacity && self.capacity - self.len >= bytes.len() {
+            // SAFETY: `len + bytes.len() <= capacity`, so the target lies inside the buffer.
+            let target = unsafe { self.start.as_ptr().add(self.len) };
+            // SAFETY: the source is a live slice; the target has room (checked above) and is exclusively borrowed, so the
+            // two cannot overlap.
+            unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), target, bytes.len()) };
+            self.len += bytes.len();
+        } else {
+            self.count(bytes.len());
+        }
+    }
+
+    /// Past the end: only counts.
+    #[inline]
+    fn count(&mut self, bytes: usize) {
+        self.len = self.len.saturating_add(bytes);
+    }
+
+    /// Makes the next byte lie at a multiple of `alignment` from the start of the buffer.
+    pub(crate) fn align(&mut self, alignment: usize) {
+        self.alignment = self.alignment.max(alignment);
+        while self.len % alignment != 0 {
+            self.put([0_u8]);
+        }
+    }
+
+    /// Remembers that a slice which the callee may change in place starts here.
+    pub(crate) fn mark(&mut self) {
+        self.marks.push(self.len as u64);
+    }
+}

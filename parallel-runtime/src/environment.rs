@@ -1,0 +1,44 @@
+//! The environment variables `PARALLEL_MODE` and `PARALLEL_WORKERS`, read once.
+
+use std::env;
+use std::sync::OnceLock;
+
+use crate::options::Mode;
+
+/// The mode that `PARALLEL_MODE` forces on functions without a pool of their own.
+///
+/// # Panics
+///
+/// If the variable is set to something else than `serial`, `thread` or `process`.
+pub(crate) fn mode() -> Option<Mode> {
+    static MODE: OnceLock<Option<Mode>> = OnceLock::new();
+    *MODE.get_or_init(|| {
+        let text = env::var_os("PARALLEL_MODE")?;
+        match text.to_str() {
+            Some("") => None,
+            Some("serial") => Some(Mode::Serial),
+            Some("thread") => Some(Mode::Thread),
+            Some("process") => Some(Mode::Process),
+            _ => panic!("PARALLEL_MODE={text:?}: it must be `serial`, `thread` or `process`"),
+        }
+    })
+}
+
+/// The size that `PARALLEL_WORKERS` gives to pools that leave theirs open.
+///
+/// # Panics
+///
+/// If the variable is set to something else than a whole number from 1.
+pub(crate) fn workers() -> Option<usize> {
+    static WORKERS: OnceLock<Option<usize>> = OnceLock::new();
+    *WORKERS.get_or_init(|| {
+        let text = env::var_os("PARALLEL_WORKERS")?;
+        if text.is_empty() {
+            return None;
+        }
+        match text.to_str().and_then(|text| text.parse().ok()) {
+            Some(workers) if workers > 0 => Some(workers),
+            _ => panic!("PARALLEL_WORKERS={text:?}: it must be a whole number from 1"),
+        }
+    })
+}

@@ -1,0 +1,185 @@
+//! What can go wrong with a task, and with a pool.
+
+use std::io;
+use std::time::Duration;
+
+/// Why a task has no result.
+///
+/// Each message says what happened and, where there is something to do about it, what.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TaskError {
+    /// The function panicked. The worker lives on.
+    #[error("`{function}` panicked{}: {message}", at(.location))]
+    #[non_exhaustive]
+    Panicked {
+        /// Path of the function.
+        function: &'static str,
+        /// The panic's text; a fixed text if its payload was not a string.
+        message: String,
+        /// `file:line:column`, where it is known.
+        location: Option<String>,
+        /// The worker's backtrace, if `RUST_BACKTRACE` asks for one.
+        backtrace: Option<String>,
+    },
+
+    /// The worker process ended while it ran the task. Its place is taken by a new worker.
+    #[error(
+        "the worker process {pid} died while it ran `{function}`: {}; the pool goes on with a new worker",
+        cause(*.signal, *.exit_code)
+    )]
+    #[non_exhaustive]
+    WorkerDied {
+        /// Path of the function.
+        function: &'static str,
+        /// The worker's process id.
+        pid: u32,
+        /// The signal that ended it, if it was one.
+        signal: Option<i32>,
+        /// Its exit code, if it exited.
+        exit_code: Option<i32>,
+    },
+
+    /// The task ran longer than its `timeout`.
+    #[error("the task was ended because it ran longer than its timeout of {after:?}")]
+    TimedOut {
+        /// The timeout.
+        after: Duration,
+    },
+
+    /// The task was cancelled before it ran, or its pool was killed.
+    #[error("the task was cancelled, or its pool was killed")]
+    Cancelled,
+
+    /// The arguments or the result could not be encoded for another process.
+    #[error(
+        "`{function}`: its {what} cannot be sent to another process: {reason}; `mode = \"thread\"` needs no encoding"
+    )]
+    #[non_exhaustive]
+    Encode {
+        /// Path of the function.
+        function: &'static str,
+        /// `arguments` or `result`.
+        what: &'static str,
+        /// What the type's `Serialize` said.
+        reason: String,
+    },
+
+    /// The arguments or the result could not be decoded.
+    #[error("`{function}`: its {what} cannot be read back on the other side: {reason}; does its type serialise and deserialise the same fields?")]
+    #[non_exhaustive]
+    Decode {
+        /// Path of the function.
+        function: &'static str,
+        /// `arguments` or `result`.
+        what: &'static str,
+        /// What the type's `Deserialize` said.
+        reason: String,
+    },
+
+    /// The arguments or the result do not fit into shared memory.
+    #[error(
+        "shared memory is short: {requested} bytes were needed, about {available} are available; pass less at a time, or allow more (`ulimit -v`, the size of /dev/shm, the memory limit of the container)"
+    )]
+    OutOfSharedMemory {
+        /// Bytes that were needed.
+        requested: u64,
+        /// Bytes that were there.
+        available: u64,
+    },
+
+    /// No worker could be started.
+    #[error("no worker could be started: {0}")]
+    Spawn(#[source] io::Error),
+
+    /// The pool was shut down before the task was submitted.
+    #[error("the pool is shut down; submit before `shutdown()` or `kill()`, or use another pool")]
+    PoolClosed,
+}
+
+/// Why a pool could not be started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PoolError {
+    /// More workers were asked for than a pool can have.
+    #[error("a pool of {asked} workers was asked for, and the most is {most}")]
+    TooManyWorkers {
+        /// Workers asked for.
+        asked: usize,
+        /// The most that a pool can have.
+        most: usize,
+    },
+
+    /// Workers could not be started.
+    #[error("no worker could be started: {0}")]
+    Spawn(#[source] io::Error),
+
+    /// There is no memory for the pool's board.
+    #[error("the shared memory of a pool could not be made: {0}")]
+    Memory(#[source] io::Error),
+
+    /// The pool was shut down.
+    #[error("the pool is shut down")]
+    Closed,
+}
+
+impl TaskError {
+    /// Fills in the function, where the error was made without knowing it.
+    pub(crate) fn of(mut self, name: &'static str) -> Self {
+        if let Self::Panicked { function, .. }
+        | Self::WorkerDied { function, .. }
+        | Self::Encode { function, .. }
+        | Self::Decode { function, .. } = &mut self
+        {
+            if function.is_empty() {
+                *function = name;
+            }
+        }
+        self
+    }
+}
+
+impl PoolError {
+    /// The same, as the error of a task that was to run there.
+    pub(crate) fn into_task_error(self) -> TaskError {
+        match self {
+            Self::Closed => TaskError::PoolClosed,
+            Self::Spawn(error) => TaskError::Spawn(error),
+            other => TaskError::Spawn(io::Error::other(other)),
+        }
+    }
+}
+
+fn at(location: &Option<String>) -> String {
+    location.as_ref().map_or_else(String::new, |location| format!(" at {location}"))
+}
+
+fn cause(signal: Option<i32>, exit_code: Option<i32>) -> String {
+    match (signal, exit_code) {
+        (Some(signal), _) => format!("signal {signal}{}", signal_name(signal)),
+        (None, Some(code)) => format!("it exited with code {code}"),
+        (None, None) => "somebody else collected its exit status".to_owned(),
+    }
+}
+
+fn signal_name(signal: i32) -> &'static str {
+    match signal {
+        libc::SIGHUP => " (SIGHUP)",
+        libc::SIGINT => " (SIGINT)",
+        libc::SIGQUIT => " (SIGQUIT)",
+        libc::SIGILL => " (SIGILL: an illegal instruction)",
+        libc::SIGTRAP => " (SIGTRAP)",
+        libc::SIGABRT => " (SIGABRT: it aborted)",
+        libc::SIGBUS => " (SIGBUS: memory that is not there)",
+        libc::SIGFPE => " (SIGFPE: an arithmetic error)",
+        libc::SIGKILL => " (SIGKILL: killed from outside, perhaps for want of memory)",
+        libc::SIGSEGV => " (SIGSEGV: a bad memory access or a stack overflow)",
+        libc::SIGPIPE => " (SIGPIPE)",
+        libc::SIGALRM => " (SIGALRM)",
+        libc::SIGTERM => " (SIGTERM)",
+        libc::SIGSYS => " (SIGSYS: a forbidden system call)",
+        libc::SIGXCPU => " (SIGXCPU: its limit of CPU time)",
+        libc::SIGXFSZ => " (SIGXFSZ: its limit of file size)",
+        _ => "",
+    }
+}

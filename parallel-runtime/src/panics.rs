@@ -1,0 +1,93 @@
+//! Catching the panics of tasks, with the place and the backtrace that a panic's payload does not carry.
+
+use std::any::Any;
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::cell::RefCell;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Once;
+
+use crate::error::TaskError;
+
+/// A panic that was caught.
+pub(crate) struct Caught {
+    pub(crate) payload: Box<dyn Any + Send>,
+    pub(crate) location: Option<String>,
+    pub(crate) backtrace: Option<String>,
+}
+
+/// What the panic hook saw.
+#[derive(Default)]
+struct Seen {
+    location: Option<String>,
+    backtrace: Option<String>,
+}
+
+thread_local! {
+    /// How many tasks are running on this thread, one inside the other.
+    static DEPTH: RefCell<u32> = const { RefCell::new(0) };
+    static SEEN: RefCell<Option<Seen>> = const { RefCell::new(None) };
+}
+
+/// Runs `task`, and catches its panic.
+pub(crate) fn catch<R>(task: impl FnOnce() -> R) -> Result<R, Caught> {
+    install_hook();
+    DEPTH.with_borrow_mut(|depth| *depth += 1);
+    let result = panic::catch_unwind(AssertUnwindSafe(task));
+    DEPTH.with_borrow_mut(|depth| *depth -= 1);
+    result.map_err(|payload| {
+        let seen = SEEN.take().unwrap_or_default();
+        Caught { payload, location: seen.location, backtrace: seen.backtrace }
+    })
+}
+
+/// Puts a hook in front of the program's own that notes where a task panicked. The program's own still runs. A hook that the
+/// program sets later replaces ours: panics are then reported without their place.
+fn install_hook() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let previous = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if DEPTH.try_with(|depth| *depth.borrow() > 0).unwrap_or(false) {
+                let backtrace = Backtrace::capture();
+                let seen = Seen {
+                    location: info.location().map(ToString::to_string),
+                    backtrace: (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string()),
+                };
+                let _ = SEEN.try_with(|slot| slot.replace(Some(seen)));
+            }
+            previous(info);
+        }));
+    });
+}
+
+/// The text of a panic's payload.
+pub(crate) fn message(payload: &(dyn Any + Send)) -> String {
+    if let Some(text) = payload.downcast_ref::<&'static str>() {
+        (*text).to_owned()
+    } else if let Some(text) = payload.downcast_ref::<String>() {
+        text.clone()
+    } else {
+        "a panic whose payload is not a string".to_owned()
+    }
+}
+
+impl Caught {
+    pub(crate) fn into_error(self, function: &'static str) -> TaskError {
+        TaskError::Panicked {
+            function,
+            message: message(&*self.payload),
+            location: self.location,
+            backtrace: self.backtrace,
+        }
+    }
+}
+
+/// Ends a blocking verb with the error of its task: a panic goes on as a panic with the same text, anything else becomes one.
+#[track_caller]
+pub(crate) fn resume(error: TaskError) -> ! {
+    match error {
+        // The hook has run where it happened; running it again would print a second message for one panic.
+        TaskError::Panicked { message, .. } => panic::resume_unwind(Box::new(message)),
+        other => panic!("{other}"),
+    }
+}

@@ -1,0 +1,28 @@
+//! The pools of functions that name none: one for each mode, size and set of worker options.
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
+use super::Target;
+use crate::options::{Mode, WorkerOptions, resolve_workers};
+use crate::process::hook;
+use crate::{process, thread};
+
+/// Mode, size, and the key of the worker options.
+type Key = (Mode, usize, (Option<u64>, Option<u64>, usize));
+
+static POOLS: LazyLock<Mutex<HashMap<Key, Target>>> = LazyLock::new(Mutex::default);
+
+/// The default pool of these properties. It lives as long as the program.
+pub(crate) fn pool(mode: Mode, workers: usize, options: WorkerOptions) -> Target {
+    if mode == Mode::Serial || (mode == Mode::Process && hook::in_worker()) {
+        return Target::Here;
+    }
+    let workers = resolve_workers(workers);
+    let mut pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
+    let make = || match mode {
+        Mode::Process => Target::Process(process::Engine::new(workers)),
+        _ => Target::Thread(Arc::new(thread::Engine::new(workers))),
+    };
+    pools.entry((mode, workers, options.key())).or_insert_with(make).clone()
+}

@@ -1,0 +1,54 @@
+//! Pools: threads or worker processes that run the calls of annotated functions.
+
+pub(crate) mod default;
+mod process;
+mod stats;
+mod thread;
+
+use std::sync::Arc;
+
+pub use process::ProcessPool;
+pub use stats::PoolStats;
+pub use thread::ThreadPool;
+
+use crate::function::{ParallelFn, ProcessFn};
+use crate::{process as process_engine, thread as thread_engine};
+
+/// Where calls run.
+#[derive(Debug, Clone)]
+pub(crate) enum Target {
+    /// On the caller's thread.
+    Here,
+    Thread(Arc<thread_engine::Engine>),
+    Process(Arc<process_engine::Engine>),
+}
+
+/// A pool that can run the annotated function `F`: a [`ThreadPool`] runs every one, a [`ProcessPool`] those with
+/// `mode = "process"`. Implemented by these two alone.
+pub trait Pool<F: ParallelFn>: sealed::Sealed {}
+
+impl<F: ParallelFn> Pool<F> for ThreadPool {}
+impl<F: ProcessFn> Pool<F> for ProcessPool {}
+
+mod sealed {
+    use super::{ProcessPool, Target, ThreadPool};
+
+    pub trait Sealed {
+        #[expect(private_interfaces, reason = "nobody outside can name this trait")]
+        fn target(&self) -> &Target;
+    }
+
+    #[expect(private_interfaces, reason = "nobody outside can name this trait")]
+    impl Sealed for ThreadPool {
+        fn target(&self) -> &Target {
+            self.target()
+        }
+    }
+
+    #[expect(private_interfaces, reason = "nobody outside can name this trait")]
+    impl Sealed for ProcessPool {
+        fn target(&self) -> &Target {
+            self.target()
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! The only door for generated code: everything that the expansion of `#[parallel]` may touch. No part of it is stable.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub use crate::codec::strategy::{Probe, Returned, ViaBytes, ViaReferent, ViaReferentMut, ViaSerde};
+pub use crate::codec::{CodecError, Reader, Writer};
+pub use crate::function::{ByMut, ByRef, ByValue, IntoOwned, Lend, LendMut, One, Outlet, Remote, Serve, ServeError, TakeBack};
+pub use crate::options::{Mode, Spec};
+
+/// A value that can cross a process border.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot cross to a worker process",
+    label = "not serialisable",
+    note = "parameters and results of a `mode = \"process\"` function implement serde's `Serialize` and `Deserialize`, and own their data (or are `&T`, `&str`, `&[T]`, `&mut [T]` parameters)",
+    note = "derive them: `#[derive(serde::Serialize, serde::Deserialize)]`, or use `mode = \"thread\"`"
+)]
+pub trait ProcessValue: Serialize + DeserializeOwned {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Serialize + DeserializeOwned> ProcessValue for T {}
+
+/// What can stand behind a reference that crosses a process border.
+#[diagnostic::on_unimplemented(
+    message = "`&{Self}` cannot cross to a worker process",
+    label = "not serialisable",
+    note = "behind a reference, a `mode = \"process\"` function takes serde's `Serialize` and `Deserialize` types, `str`, `Path`, `OsStr`, `CStr`, and slices of plain (`bytemuck::Pod`) or serialisable elements",
+    note = "derive them: `#[derive(serde::Serialize, serde::Deserialize)]`, or use `mode = \"thread\"`"
+)]
+#[expect(missing_docs, reason = "see `codec::strategy`")]
+pub trait ProcessReferent {
+    type Held;
+    fn send(&self, writer: &mut Writer<'_>) -> Result<(), CodecError>;
+    fn receive(reader: &mut Reader<'_>) -> Result<Self::Held, CodecError>;
+    fn lend(held: &Self::Held) -> &Self;
+}
+
+/// What can stand behind an exclusive reference that crosses a process border.
+#[diagnostic::on_unimplemented(
+    message = "`&mut {Self}` cannot cross to a worker process",
+    label = "not serialisable, or not of a fixed size",
+    note = "behind a `&mut`, a `mode = \"process\"` function takes serde's `Serialize` and `Deserialize` types, and slices of plain (`bytemuck::Pod`) or serialisable elements"
+)]
+#[expect(missing_docs, reason = "see `codec::strategy`")]
+pub trait ProcessReferentMut: ProcessReferent {
+    fn lend_mut(held: &mut Self::Held) -> &mut Self;
+    fn assign(&mut self, held: Self::Held) -> Result<(), CodecError>;
+}
+
+/// Checks that an argument or a result can go to another thread.
+pub const fn assert_send<T: ThreadValue + ?Sized>() {}
+
+/// A value that can go to another thread.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot go to another thread",
+    label = "not `Send`",
+    note = "parameters and results of a `#[parallel]` function are `Send`: use `Arc` for `Rc`, `Mutex` for `RefCell`"
+)]
+pub trait ThreadValue {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Send + ?Sized> ThreadValue for T {}

@@ -1,0 +1,158 @@
+//! Where everything is on a board.
+
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, AtomicU64};
+
+use super::MOST_WORKERS;
+use super::ring::Ring;
+use super::sleep::Sleepers;
+use super::slot::Slot;
+
+/// A value on cache lines of its own. Two lines, since x86-64 fetches them in pairs.
+#[repr(C, align(128))]
+pub(crate) struct Line<T>(pub(crate) T);
+
+/// The board's fixed part.
+#[repr(C)]
+pub(crate) struct Header {
+    /// Written by the program.
+    tail: Line<AtomicU64>,
+    /// Written by anybody: a hint.
+    head: Line<AtomicU64>,
+    /// Bits of the workers that sleep.
+    sleepers: Line<[AtomicU64; MOST_WORKERS / 64]>,
+    /// Threads of the program that sleep until *some* task is done. Written by the program.
+    pub(crate) done_waiters: Line<AtomicU32>,
+    /// Counts completions that met such a sleeper; they sleep on it. Written by anybody.
+    pub(crate) done_count: Line<AtomicU32>,
+}
+
+/// Entries of a worker's list of completed slots.
+pub(crate) const COMPLETED: usize = 1024;
+
+/// What concerns one worker.
+#[repr(C, align(128))]
+pub(crate) struct Record {
+    /// The worker sleeps on it while it is 0. The program sets it to 1 to wake it, the worker sets it back.
+    pub(crate) wake: AtomicU32,
+    /// Counts the answers to its requests for blocks; it sleeps on it. Written by the program.
+    pub(crate) grants: AtomicU32,
+    /// The last answer: offset of the block, or 0, and then what was available. Written by the program.
+    pub(crate) grant_offset: AtomicU64,
+    pub(crate) grant_available: AtomicU64,
+    /// The worker's result region. Written by the program before the worker starts.
+    pub(crate) region_offset: AtomicU64,
+    pub(crate) region_len: AtomicU64,
+    /// How many completions the worker has noted. Written by the worker.
+    pub(crate) completed_tail: Line<AtomicU64>,
+    /// `generation | slot` of its completed tasks, oldest overwritten first: a hint that saves the program a search. Written
+    /// by the worker.
+    pub(crate) completed: [AtomicU64; COMPLETED],
+}
+
+/// How many of each part there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Layout {
+    pub(crate) workers: u32,
+    /// A power of two, at most 2^16.
+    pub(crate) slots: u32,
+}
+
+impl Layout {
+    fn records_at() -> usize {
+        size_of::<Header>().next_multiple_of(256)
+    }
+
+    fn ring_at(self) -> usize {
+        (Self::records_at() + self.workers as usize * size_of::<Record>()).next_multiple_of(256)
+    }
+
+    fn ring_len(self) -> usize {
+        2 * self.slots as usize
+    }
+
+    fn slots_at(self) -> usize {
+        (self.ring_at() + self.ring_len() * size_of::<AtomicU64>()).next_multiple_of(256)
+    }
+
+    /// Bytes of the whole board.
+    pub(crate) fn size(self) -> usize {
+        self.slots_at() + self.slots as usize * size_of::<Slot>()
+    }
+}
+
+/// A view of a board.
+#[derive(Clone, Copy)]
+pub(crate) struct Board {
+    start: NonNull<u8>,
+    layout: Layout,
+}
+
+// SAFETY: a board is atomics, and buffers that are `Sync`; the view is a pointer to it.
+unsafe impl Send for Board {}
+// SAFETY: as above.
+unsafe impl Sync for Board {}
+
+impl Board {
+    /// # Safety
+    ///
+    /// `layout.size()` bytes from `start`, aligned to 256, are mapped as long as the view is used, and hold a board: zeros, or
+    /// what views of the same layout made of them.
+    pub(crate) unsafe fn new(start: NonNull<u8>, layout: Layout) -> Self {
+        debug_assert!(start.cast::<Slot>().is_aligned());
+        Self { start, layout }
+    }
+
+    fn part<T>(&self, offset: usize, len: usize) -> &[T] {
+        debug_assert!(offset + len * size_of::<T>() <= self.layout.size());
+        // SAFETY: all parts lie inside the board (`Layout`), which is mapped by the contract of `new`.
+        let start = unsafe { self.start.add(offset) }.cast::<T>();
+        // SAFETY: the part is aligned (its offset is a multiple of 256, and so is the board's start), its elements are
+        // atomics and `UnsafeCell`s, so they may be shared and changed by others, and any bytes are valid for them.
+        unsafe { std::slice::from_raw_parts(start.as_ptr(), len) }
+    }
+
+    pub(crate) fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    pub(crate) fn header(&self) -> &Header {
+        &self.part::<Header>(0, 1)[0]
+    }
+
+    /// # Panics
+    ///
+    /// If there is no such worker.
+    pub(crate) fn record(&self, worker: u32) -> &Record {
+        &self.part::<Record>(Layout::records_at(), self.layout.workers as usize)[worker as usize]
+    }
+
+    pub(crate) fn slots(&self) -> &[Slot] {
+        self.part(self.layout.slots_at(), self.layout.slots as usize)
+    }
+
+    /// # Panics
+    ///
+    /// If there is no such slot.
+    pub(crate) fn slot(&self, slot: u32) -> &Slot {
+        &self.slots()[slot as usize]
+    }
+
+    /// The word of a slot, if there is such a slot.
+    pub(crate) fn word(&self, slot: u32) -> Option<&AtomicU64> {
+        self.slots().get(slot as usize).map(|slot| &slot.word)
+    }
+
+    pub(crate) fn ring(&self) -> Ring<'_> {
+        let header = self.header();
+        Ring {
+            head: &header.head.0,
+            tail: &header.tail.0,
+            entries: self.part(self.layout.ring_at(), self.layout.ring_len()),
+        }
+    }
+
+    pub(crate) fn sleepers(&self) -> Sleepers<'_> {
+        Sleepers(&self.header().sleepers.0)
+    }
+}

@@ -1,0 +1,193 @@
+//! The order in which tasks were published, and how a worker claims one.
+//!
+//! A ring of entries `generation | slot`, written by the program alone at `tail`. `head` is a hint: entries before it are
+//! taken. A worker looks at the entry at `head`, claims its slot by compare-and-swap on the *slot's* word, and only then moves
+//! `head` on; so the claim itself names its owner, and a worker that dies between the two steps leaves an entry whose slot is
+//! no longer READY, which the next worker steps over.
+//!
+//! An entry can be overtaken: its task was cancelled, or another worker had read the same entry before. Its generation then
+//! does not match, and it is stepped over too. A worker that read an entry, and finds that the ring has meanwhile gone round,
+//! may claim a task a little before its turn: that is harmless, its own entry will be stepped over.
+//!
+//! Because entries leave in order and are only added for slots, the ring never holds more entries than there are slots, but
+//! for those of cancelled tasks; before it adds one, the program steps over such entries itself ([`skip_stale`]).
+//!
+//! # Memory ordering
+//!
+//! `tail` is stored with `Release` after the entry and the slot's word; loading it with `Acquire` makes both visible.
+
+use super::slot::Word;
+use crate::sync::atomic::{AtomicU64, Ordering};
+
+/// Bits of a slot's index in an entry.
+const SLOT_BITS: u32 = 16;
+
+/// The ring's parts, in shared memory.
+#[derive(Clone, Copy)]
+pub(crate) struct Ring<'b> {
+    pub(crate) head: &'b AtomicU64,
+    pub(crate) tail: &'b AtomicU64,
+    /// A power of two of them.
+    pub(crate) entries: &'b [AtomicU64],
+}
+
+/// What a look at the ring found.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// This slot is now ours, in this generation.
+    Slot(u32, u64),
+    /// There is nothing to do.
+    Empty,
+}
+
+impl<'b> Ring<'b> {
+    fn entry(&self, position: u64) -> &'b AtomicU64 {
+        // The length is a power of two, so this is in range whatever `position` is.
+        &self.entries[position as usize & (self.entries.len() - 1)]
+    }
+
+    /// Program: adds an entry for a slot whose word was set to `ready(generation)`. Only one thread at a time.
+    pub(crate) fn publish(&self, slot: u32, generation: u64) {
+        let tail = self.tail.load(Ordering::Relaxed);
+        self.entry(tail).store(generation << SLOT_BITS | u64::from(slot), Ordering::Relaxed);
+        self.tail.store(tail.wrapping_add(1), Ordering::Release);
+    }
+
+    /// Worker: claims the oldest task.
+    pub(crate) fn claim(&self, worker: u32, word_of: impl Fn(u32) -> Option<&'b AtomicU64>) -> Claim {
+        loop {
+            let head = self.head.load(Ordering::Acquire);
+            if head == self.tail.load(Ordering::Acquire) {
+                return Claim::Empty;
+            }
+            let (slot, generation) = split(self.entry(head).load(Ordering::Relaxed));
+            let claimed = word_of(slot).is_some_and(|word| {
+                let ready = Word::ready(generation).0;
+                let ours = Word::claimed(worker, generation).0;
+                // The load keeps the cache line shared while there is nothing to claim.
+                word.load(Ordering::Relaxed) == ready
+                    && word.compare_exchange(ready, ours, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+            });
+            // If the process stops here, the entry's slot is not READY any more, and the next worker moves `head` on.
+            let _ = self.head.compare_exchange(head, head.wrapping_add(1), Ordering::AcqRel, Ordering::Relaxed);
+            if claimed {
+                return Claim::Slot(slot, generation);
+            }
+        }
+    }
+
+    /// Whether there may be something to claim.
+    pub(crate) fn may_have_work(&self) -> bool {
+        self.head.load(Ordering::Acquire) != self.tail.load(Ordering::Acquire)
+    }
+
+    /// Program: whether an entry can be added, after stepping over entries whose slots are not READY any more.
+    pub(crate) fn has_room(&self, word_of: impl Fn(u32) -> Option<&'b AtomicU64>) -> bool {
+        let tail = self.tail.load(Ordering::Relaxed);
+        loop {
+            let head = self.head.load(Ordering::Acquire);
+            // A worker that misbehaves may have put anything into `head`: then there is room, as far as we are concerned.
+            let used = tail.wrapping_sub(head);
+            if used < self.entries.len() as u64 || used > u64::MAX / 2 {
+                return true;
+            }
+            let (slot, generation) = split(self.entry(head).load(Ordering::Relaxed));
+            let ready = Word::ready(generation).0;
+            if word_of(slot).is_some_and(|word| word.load(Ordering::Acquire) == ready) {
+                return false;
+            }
+            let _ = self.head.compare_exchange(head, head.wrapping_add(1), Ordering::AcqRel, Ordering::Relaxed);
+        }
+    }
+}
+
+fn split(entry: u64) -> (u32, u64) {
+    (entry as u32 & ((1 << SLOT_BITS) - 1), entry >> SLOT_BITS)
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    struct Fixture {
+        head: AtomicU64,
+        tail: AtomicU64,
+        entries: Vec<AtomicU64>,
+        words: Vec<AtomicU64>,
+    }
+
+    impl Fixture {
+        fn new(slots: usize) -> Self {
+            let zeros = |count| (0..count).map(|_| AtomicU64::new(0)).collect();
+            Self { head: AtomicU64::new(0), tail: AtomicU64::new(0), entries: zeros(2 * slots), words: zeros(slots) }
+        }
+        fn ring(&self) -> Ring<'_> {
+            Ring { head: &self.head, tail: &self.tail, entries: &self.entries }
+        }
+        fn publish(&self, slot: u32, generation: u64) {
+            self.words[slot as usize].store(Word::ready(generation).0, Ordering::Relaxed);
+            self.ring().publish(slot, generation);
+        }
+        fn claim(&self, worker: u32) -> Claim {
+            self.ring().claim(worker, |slot| self.words.get(slot as usize))
+        }
+    }
+
+    #[test]
+    fn tasks_are_claimed_in_order_and_once() {
+        let board = Fixture::new(4);
+        board.publish(2, 7);
+        board.publish(0, 9);
+        assert_eq!(board.claim(5), Claim::Slot(2, 7));
+        assert_eq!(Word(board.words[2].load(Ordering::Relaxed)), Word::claimed(5, 7));
+        assert_eq!(board.claim(5), Claim::Slot(0, 9));
+        assert_eq!(board.claim(5), Claim::Empty);
+    }
+
+    #[test]
+    fn a_cancelled_task_is_stepped_over() {
+        let board = Fixture::new(4);
+        board.publish(1, 1);
+        board.words[1].store(Word::free(1).0, Ordering::Relaxed);
+        board.publish(1, 2);
+        assert_eq!(board.claim(0), Claim::Slot(1, 2));
+        assert_eq!(board.claim(0), Claim::Empty);
+    }
+
+    #[test]
+    fn a_worker_that_died_before_it_moved_the_head_stops_nobody() {
+        let board = Fixture::new(4);
+        board.publish(3, 1);
+        board.publish(1, 1);
+        board.words[3].store(Word::claimed(9, 1).0, Ordering::Relaxed);
+        assert_eq!(board.claim(0), Claim::Slot(1, 1));
+    }
+
+    #[test]
+    fn cancelled_entries_do_not_fill_the_ring() {
+        let board = Fixture::new(1);
+        for generation in 1..100 {
+            assert!(board.ring().has_room(|slot| board.words.get(slot as usize)));
+            board.publish(0, generation);
+            board.words[0].store(Word::free(generation).0, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_ring_of_live_entries_is_full() {
+        let board = Fixture::new(2);
+        for entry in 0..4 {
+            assert!(board.ring().has_room(|slot| board.words.get(slot as usize)));
+            board.publish(0, entry + 1);
+            board.words[0].store(Word::ready(1).0, Ordering::Relaxed);
+        }
+        assert!(!board.ring().has_room(|slot| board.words.get(slot as usize)));
+    }
+
+    #[test]
+    fn an_entry_for_a_slot_that_does_not_exist_is_stepped_over() {
+        let board = Fixture::new(2);
+        board.ring().publish(60_000, 1);
+        assert_eq!(board.claim(0), Claim::Empty);
+    }
+}

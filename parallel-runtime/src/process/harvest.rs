@@ -1,0 +1,197 @@
+//! Moving results out of shared memory.
+//!
+//! All that is read here was written by a worker, and a worker may be anything by now: it may have scribbled over its memory
+//! before it crashed. So every number is checked against the program's own books before it is used.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::board::Slot;
+use super::board::layout::COMPLETED;
+use super::board::slot::{INLINE_RESULT, State as SlotState};
+use super::engine::{Engine, InFlight, State};
+use super::region;
+use super::ticket::{Outcome, ResultBytes};
+use crate::error::TaskError;
+use crate::shared::Block;
+
+impl Engine {
+    /// Collects every completed task. Gives how many there were.
+    pub(super) fn harvest(&self, state: &mut State) -> usize {
+        let board = self.board();
+        let mut collected = 0;
+        for worker in 0..state.seats.len() {
+            if state.seats[worker].region.is_none() {
+                continue;
+            }
+            let record = board.record(worker as u32);
+            let tail = record.completed_tail.0.load(Ordering::Acquire);
+            let head = std::mem::replace(&mut state.seats[worker].completed_head, tail);
+            let count = tail.wrapping_sub(head);
+            if count > COMPLETED as u64 {
+                // Older entries were overwritten before we came.
+                for slot in 0..board.layout().slots {
+                    collected += usize::from(self.harvest_slot(state, slot));
+                }
+                continue;
+            }
+            for position in 0..count {
+                let entry = head.wrapping_add(position) as usize % COMPLETED;
+                let slot = record.completed[entry].load(Ordering::Relaxed) as u32 & 0xffff;
+                // The generation need not match: what counts is that the slot's own word says "done".
+                collected += usize::from(self.harvest_slot(state, slot));
+            }
+        }
+        collected
+    }
+
+    /// Collects one task, if it is completed.
+    pub(super) fn harvest_slot(&self, state: &mut State, index: u32) -> bool {
+        let position = index as usize;
+        if state.in_flight.get(position).is_none_or(Option::is_none) {
+            return false;
+        }
+        let slot = self.board().slot(index);
+        let word = slot.load();
+        if word.state() != SlotState::Done || word.generation() != state.generations[position] {
+            return false;
+        }
+        self.finish_with(state, index, |state, task| collect(state, slot, word.worker(), task));
+        true
+    }
+
+    /// Ends the task that a dead worker had claimed, with the results of the items it had completed.
+    pub(super) fn bury(&self, state: &mut State, worker: u32, error: impl Fn() -> TaskError) {
+        for index in 0..state.in_flight.len() as u32 {
+            let slot = self.board().slot(index);
+            let word = slot.load();
+            if state.in_flight[index as usize].is_none() || word.worker() != worker {
+                continue;
+            }
+            match word.state() {
+                SlotState::Done => {
+                    self.harvest_slot(state, index);
+                }
+                SlotState::Claimed => self.finish_with(state, index, |state, task| {
+                    let mut outcome = collect(state, slot, worker, task);
+                    if outcome.done < task.items {
+                        outcome.error = Some(error());
+                    }
+                    outcome
+                }),
+                SlotState::Free | SlotState::Ready => {}
+            }
+        }
+    }
+
+    /// Moves tasks from the queue onto the board.
+    pub(super) fn refill(&self, state: &mut State) {
+        while !state.queue.is_empty() {
+            let Some(slot) = self.place(state) else { return };
+            let Some((ticket, message)) = state.queue.pop_front() else {
+                state.free.push(slot);
+                return;
+            };
+            self.publish(state, slot, ticket, message);
+            self.wake_one();
+        }
+    }
+
+    /// Makes sure that the queue empties even if no thread of the program submits or waits.
+    pub(super) fn feed(self: &Arc<Self>, state: &mut State) {
+        if state.feeder {
+            self.changed.notify_all();
+            return;
+        }
+        let engine = Arc::clone(self);
+        let feeder = std::thread::Builder::new().name("parallel-feeder".to_owned()).spawn(move || engine.feed_queue());
+        // Without a feeder the queue is emptied by whoever submits or waits next.
+        state.feeder = feeder.is_ok();
+    }
+
+    fn feed_queue(&self) {
+        loop {
+            self.wait_until(|| {
+                let mut state = self.lock();
+                self.harvest(&mut state);
+                self.refill(&mut state);
+                state.queue.is_empty()
+            });
+            let mut state = self.lock();
+            if state.queue.is_empty() {
+                // Under the lock: the next submission that does not fit starts another.
+                state.feeder = false;
+                return;
+            }
+        }
+    }
+}
+
+/// Reads what a worker left in a slot.
+fn collect(state: &mut State, slot: &Slot, worker: u32, task: &InFlight) -> Outcome {
+    let mut outcome = Outcome {
+        done: slot.done_items.load(Ordering::Acquire).min(task.items),
+        failed: slot.failed.load(Ordering::Relaxed) != 0,
+        nanoseconds: slot.nanoseconds.load(Ordering::Relaxed),
+        ..Outcome::default()
+    };
+    let Some(seat) = state.seats.get_mut(worker as usize) else {
+        return damaged();
+    };
+    let len = slot.result_len.load(Ordering::Relaxed);
+    match slot.result_offset.load(Ordering::Relaxed) {
+        0 if len <= INLINE_RESULT as u64 => {
+            // SAFETY: the slot has that many bytes for results.
+            outcome.results = unsafe { ResultBytes::copy(slot.result.0.get().cast::<u8>(), len as usize) };
+        }
+        0 => return damaged(),
+        offset => {
+            let Some(bytes) = seat.region.as_ref().and_then(|region| copy_from_region(region, offset, len)) else {
+                return damaged();
+            };
+            outcome.results = bytes;
+        }
+    }
+    let granted_len = slot.granted_len.load(Ordering::Relaxed);
+    if granted_len != 0 {
+        let offset = slot.granted_offset.load(Ordering::Relaxed);
+        let grants = seat.worker_mut().map(|worker| &mut worker.grants);
+        let block = grants.and_then(|grants| {
+            let position = grants.iter().position(|block| block.offset() == offset && block.len() >= granted_len)?;
+            Some(grants.swap_remove(position))
+        });
+        match block {
+            Some(block) => outcome.granted = Some((block, granted_len as usize)),
+            None => return damaged(),
+        }
+    }
+    outcome
+}
+
+/// Copies a result out of a worker's region, and tells the worker that it may use that part again.
+fn copy_from_region(region: &Block, offset: u64, len: u64) -> Option<ResultBytes> {
+    let within = offset.checked_sub(region.offset())?.checked_sub(region::HEADER)?;
+    let end = within.checked_add(region::HEADER)?.checked_add(len)?;
+    if end > region.len() || within % region::ALIGNMENT != 0 {
+        return None;
+    }
+    // SAFETY: `within` lies inside the region, which is mapped.
+    let header = unsafe { region.start().add(within as usize) };
+    // SAFETY: `within + HEADER + len` was just checked to lie inside the region.
+    let start = unsafe { header.add(region::HEADER as usize) };
+    // SAFETY: `len` bytes from there lie inside the region.
+    let bytes = unsafe { ResultBytes::copy(start.as_ptr(), len as usize) };
+    // SAFETY: the header lies inside the region and is aligned (regions start at a page, `within` is a multiple of 16).
+    let released = unsafe { header.cast::<AtomicU32>().as_ref() };
+    released.store(1, Ordering::Release);
+    Some(bytes)
+}
+
+/// The outcome of a task whose worker left nonsense.
+fn damaged() -> Outcome {
+    Outcome::error(TaskError::Decode {
+        function: "",
+        what: "result",
+        reason: "the worker process had damaged the memory in which it keeps its results".to_owned(),
+    })
+}

@@ -1,0 +1,62 @@
+//! The process engine.
+//!
+//! ```text
+//!                      program                              shared memory                       worker process
+//!
+//!   f::submit(x) ──► Message (encoded) ──► queue ──► slot: READY ── ring ──► claim: CLAIMED|w ──► decode, run, encode
+//!                        │            (if the board is full)                                          │
+//!                        ▼                                                                            ▼
+//!   Task ◄── Ticket ◄── harvest ◄───────────────── slot: DONE|w ◄───── result in the slot, the worker's
+//!                                                                      region, or a block it was granted
+//!
+//!   supervisor ◄──────── control socket, process descriptor ──────── hello, "I need a block", death
+//! ```
+//!
+//! A call is encoded in the caller's thread and published on the [`board`]; whichever worker is free claims it there, so
+//! there is no thread between a caller and a worker. The result comes back the same way, and whoever waits for it (or whoever
+//! needs its slot) *harvests* it: moves it out of shared memory into the task's private [`Ticket`](ticket::Ticket).
+//!
+//! Who writes which memory:
+//!
+//! | memory | written by | freed by |
+//! | --- | --- | --- |
+//! | a slot's arguments, entry, ring entries, `tail` | the program, before it publishes the slot | the program |
+//! | a slot's word | the program: FREE → READY, READY → FREE, DONE → FREE; the worker that claims it: READY → CLAIMED → DONE | |
+//! | a slot's result fields | the worker whose number is in the word | |
+//! | `head` | anybody, by compare-and-swap: it is a hint | |
+//! | a message's block | the program; a worker that has claimed the message, in place, where the function takes `&mut [T]` | the program |
+//! | a worker's result region | that worker; the program sets a block's `released` flag | the worker |
+//! | a granted block | the worker that asked for it | the program |
+//! | a worker's record | see [`board::Record`] | |
+//!
+//! The program believes nothing that a worker writes: offsets, lengths and counts are checked against the program's own books,
+//! and results are copied before they are decoded.
+//!
+//! | module | what |
+//! | --- | --- |
+//! | [`hook`], [`image`] | the same executable, run again, becomes a worker before `main` and finds its functions |
+//! | [`spawn`], [`handshake`] | starting a worker, and what it is told |
+//! | [`board`] | slots, ring, records: the layout and the steps on it |
+//! | [`engine`], [`harvest`], [`waiting`] | the program's side: submitting, collecting, waiting |
+//! | [`map`] | many items: messages of an adaptive size |
+//! | [`supervisor`] | one thread that serves the control sockets and sees deaths |
+//! | [`worker`], [`region`] | the worker's side |
+
+pub(crate) mod board;
+pub(crate) mod engine;
+mod futex;
+mod handshake;
+mod harvest;
+pub(crate) mod hook;
+mod image;
+pub(crate) mod map;
+pub(crate) mod message;
+mod region;
+mod seat;
+mod spawn;
+mod supervisor;
+pub(crate) mod ticket;
+mod waiting;
+mod worker;
+
+pub(crate) use engine::Engine;

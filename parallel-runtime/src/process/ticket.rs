@@ -1,0 +1,161 @@
+//! The program's private record of a submitted message: where it is, and then what came of it.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use super::futex;
+use crate::error::TaskError;
+use crate::shared::Block;
+
+/// It waits in the program for a free slot.
+const QUEUED: u32 = 0;
+/// It is in a slot.
+const BOARDED: u32 = 1;
+/// Its outcome is here.
+const FINISHED: u32 = 2;
+
+pub(crate) struct Ticket {
+    phase: AtomicU32,
+    /// Whether somebody sleeps on `phase`.
+    sleepers: AtomicU32,
+    /// `generation | slot` while it is in a slot.
+    place: AtomicU64,
+    outcome: Mutex<Option<Outcome>>,
+}
+
+/// Where a ticket's message is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Queued,
+    Boarded { slot: u32, generation: u64 },
+    Finished,
+}
+
+/// What came of a message. All of it is private memory, or blocks that no worker writes any more.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    /// How many items have a result: the first so many. The worker may have stopped early.
+    pub(crate) done: u32,
+    pub(crate) results: ResultBytes,
+    /// The result of the last of them, if it was too large to lie with the others.
+    pub(crate) granted: Option<(Block, usize)>,
+    /// What happened to the next item, if something did.
+    pub(crate) error: Option<TaskError>,
+    /// One of the results says that its item failed.
+    pub(crate) failed: bool,
+    /// The arguments as the worker left them, if it may have changed them in place.
+    pub(crate) arguments: Option<(Block, usize)>,
+    pub(crate) marks: Vec<u64>,
+    /// How long a message of several items ran.
+    pub(crate) nanoseconds: u64,
+}
+
+/// A private copy of encoded results.
+#[derive(Debug)]
+pub(crate) enum ResultBytes {
+    Small { bytes: [u8; 22], len: u8 },
+    Large(Box<[u8]>),
+}
+
+impl Default for ResultBytes {
+    fn default() -> Self {
+        Self::Small { bytes: [0; 22], len: 0 }
+    }
+}
+
+impl ResultBytes {
+    /// Copies out of memory that a worker can write.
+    ///
+    /// # Safety
+    ///
+    /// `len` bytes from `start` are readable.
+    pub(crate) unsafe fn copy(start: *const u8, len: usize) -> Self {
+        let mut bytes = [0; 22];
+        if len <= bytes.len() {
+            // SAFETY: the source is readable (the caller says so), the target has room for `len` bytes and is ours.
+            unsafe { std::ptr::copy_nonoverlapping(start, bytes.as_mut_ptr(), len) };
+            Self::Small { bytes, len: len as u8 }
+        } else {
+            let mut copy = Vec::with_capacity(len);
+            // SAFETY: the source is readable, the vector has room for `len` bytes and is fresh memory.
+            unsafe { std::ptr::copy_nonoverlapping(start, copy.as_mut_ptr(), len) };
+            // SAFETY: `len` bytes were just written.
+            unsafe { copy.set_len(len) };
+            Self::Large(copy.into_boxed_slice())
+        }
+    }
+
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Small { bytes, len } => &bytes[..usize::from(*len)],
+            Self::Large(bytes) => bytes,
+        }
+    }
+}
+
+impl Outcome {
+    pub(crate) fn error(error: TaskError) -> Self {
+        Self { error: Some(error), ..Self::default() }
+    }
+}
+
+impl Ticket {
+    pub(crate) fn new() -> Self {
+        Self {
+            phase: AtomicU32::new(QUEUED),
+            sleepers: AtomicU32::new(0),
+            place: AtomicU64::new(0),
+            outcome: Mutex::new(None),
+        }
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::Acquire) {
+            QUEUED => Phase::Queued,
+            BOARDED => {
+                let place = self.place.load(Ordering::Relaxed);
+                Phase::Boarded { slot: place as u32 & 0xffff, generation: place >> 16 }
+            }
+            _ => Phase::Finished,
+        }
+    }
+
+    pub(crate) fn is_finished(&self) -> bool {
+        self.phase.load(Ordering::Acquire) == FINISHED
+    }
+
+    /// It is in a slot now. Called under the engine's lock.
+    pub(crate) fn board(&self, slot: u32, generation: u64) {
+        self.place.store(generation << 16 | u64::from(slot), Ordering::Relaxed);
+        self.enter(BOARDED);
+    }
+
+    /// It has ended. Called under the engine's lock, once.
+    pub(crate) fn finish(&self, outcome: Outcome) {
+        *self.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
+        self.enter(FINISHED);
+    }
+
+    fn enter(&self, phase: u32) {
+        // Store, then look for sleepers; a sleeper announces itself, then looks at the phase. Both in the one total order of
+        // sequentially consistent operations, so one of the two sees the other.
+        self.phase.store(phase, Ordering::SeqCst);
+        if self.sleepers.load(Ordering::SeqCst) != 0 {
+            futex::wake_all(&self.phase);
+        }
+    }
+
+    /// Sleeps while it waits for a slot.
+    pub(crate) fn sleep_while_queued(&self, deadline: Option<std::time::Instant>) {
+        self.sleepers.fetch_add(1, Ordering::SeqCst);
+        if self.phase.load(Ordering::SeqCst) == QUEUED {
+            futex::wait(&self.phase, QUEUED, deadline);
+        }
+        self.sleepers.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// The outcome, once.
+    pub(crate) fn take_outcome(&self) -> Option<Outcome> {
+        self.outcome.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}

@@ -1,0 +1,395 @@
+//! The worker's side: from the hook to the end of the process.
+//!
+//! The thread of the hook only waits for the end of the control socket, which is the end of the program or of the pool; then it
+//! ends the process, whatever its tasks do. Tasks run on a second thread, which the standard library has set up like any
+//! other. A worker always ends by `_exit`: it must never fall through into the program's `main`.
+
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use super::board::layout::COMPLETED;
+use super::board::ring::Claim;
+use super::board::slot::{INLINE_RESULT, Word};
+use super::board::{Board, Layout, Record, Slot};
+use super::handshake::{Request, Welcome};
+use super::region::{Part, Region};
+use super::waiting::spin;
+use super::{futex, image};
+use crate::codec::{CodecError, Reader, Writer};
+use crate::function::{Outlet, ServeError};
+use crate::panics::{self, Caught};
+use crate::shared::segment::Segment;
+
+/// The stack of the thread that runs tasks, in bytes: that of a main thread, unless `RUST_MIN_STACK` says otherwise.
+const STACK: usize = 8 << 20;
+
+/// Results of a batch lie together in a part of the region of this size; when it is full the batch ends early.
+const BATCH_RESULTS: u64 = 64 << 10;
+
+/// The largest result that goes into the region.
+const REGION_RESULT: u64 = 256 << 10;
+
+/// Exit code of a worker that could not start.
+const CANNOT_START: i32 = 70;
+
+/// Result codes, each before the result of its item.
+pub(crate) mod status {
+    pub(crate) const VALUE: u8 = 0;
+    pub(crate) const PANICKED: u8 = 1;
+    pub(crate) const NOT_DECODED: u8 = 2;
+    pub(crate) const NOT_ENCODED: u8 = 3;
+    pub(crate) const NO_MEMORY: u8 = 4;
+}
+
+/// Everything that a worker process does.
+pub(super) fn main() -> ! {
+    let error = match start() {
+        Ok(socket) => {
+            // Nothing is ever sent here: the call returns at the end of the socket.
+            let mut nothing = [0_u8; 8];
+            loop {
+                match rustix::net::recv(&socket, &mut nothing, rustix::net::RecvFlags::empty()) {
+                    Err(rustix::io::Errno::INTR) => {}
+                    _ => exit(0),
+                }
+            }
+        }
+        Err(error) => error,
+    };
+    let _ = writeln!(io::stderr(), "parallel-runtime: a worker process could not start: {error}");
+    exit(CANNOT_START)
+}
+
+fn exit(code: i32) -> ! {
+    // SAFETY: `_exit` has no preconditions.
+    unsafe { libc::_exit(code) }
+}
+
+/// Sets the process up and starts the thread of the tasks.
+fn start() -> io::Result<OwnedFd> {
+    // A program decides what Ctrl-C means; its workers end when it does. Writing to a closed pipe is an error, not a death.
+    for signal in [libc::SIGINT, libc::SIGPIPE] {
+        // SAFETY: `SIG_IGN` is a valid handler for both signals.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
+    let (welcome, arena) = Welcome::receive(rustix::stdio::stdin())?;
+    // The socket moves out of the way of the standard streams; tasks that read their input find nothing there.
+    let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
+    let null = std::fs::File::open("/dev/null")?;
+    rustix::stdio::dup2_stdin(&null)?;
+    let _ = rustix::thread::set_name(c"parallel-worker");
+
+    let segment: &'static Segment = Box::leak(Box::new(Segment::open(arena, welcome.arena_len)?));
+    let layout = Layout { workers: welcome.workers, slots: welcome.slots };
+    // SAFETY: the program made a board of this layout at this offset of this segment, which is never unmapped.
+    let board = unsafe { Board::new(segment.at(welcome.board_offset), layout) };
+    let for_requests = rustix::io::fcntl_dupfd_cloexec(&socket, 3)?;
+
+    let mut thread = std::thread::Builder::new().name("parallel-worker".to_owned());
+    if std::env::var_os("RUST_MIN_STACK").is_none() {
+        thread = thread.stack_size(STACK);
+    }
+    thread.spawn(move || {
+        struct NeverReturn;
+        impl Drop for NeverReturn {
+            fn drop(&mut self) {
+                exit(101);
+            }
+        }
+        let _never_return = NeverReturn;
+        Worker::new(board, segment, welcome, for_requests).run();
+    })?;
+    Ok(socket)
+}
+
+struct Worker {
+    board: Board,
+    segment: &'static Segment,
+    index: u32,
+    one_shot: bool,
+    socket: OwnedFd,
+    region: Region,
+    completed: u64,
+}
+
+impl Worker {
+    fn new(board: Board, segment: &'static Segment, welcome: Welcome, socket: OwnedFd) -> Self {
+        let record = board.record(welcome.worker);
+        let region_start = segment.at(record.region_offset.load(Ordering::Relaxed));
+        // SAFETY: the program gave this region to this worker, and only releases parts of it.
+        let region = unsafe { Region::new(region_start, record.region_len.load(Ordering::Relaxed)) };
+        let completed = record.completed_tail.0.load(Ordering::Relaxed);
+        Self { board, segment, index: welcome.worker, one_shot: welcome.one_shot != 0, socket, region, completed }
+    }
+
+    fn run(&mut self) {
+        if Request::Hello.send(self.socket.as_fd()).is_err() {
+            return;
+        }
+        loop {
+            let board = self.board;
+            match board.ring().claim(self.index, |slot| board.word(slot)) {
+                Claim::Slot(slot, generation) => {
+                    self.run_message(board.slot(slot), slot, generation);
+                    if self.one_shot {
+                        let _ = io::stdout().flush();
+                        exit(0);
+                    }
+                }
+                Claim::Empty => self.rest(),
+            }
+        }
+    }
+
+    /// Waits until there may be work.
+    fn rest(&self) {
+        let ring = self.board.ring();
+        if spin(|| ring.may_have_work()) {
+            return;
+        }
+        // What a task printed without a line's end must not wait for the next task.
+        let _ = io::stdout().flush();
+        let sleepers = self.board.sleepers();
+        let wake = &self.board.record(self.index).wake;
+        sleepers.announce(self.index);
+        if ring.may_have_work() && sleepers.withdraw(self.index) {
+            return;
+        }
+        // Our bit is set, or whoever cleared it is about to wake us.
+        while wake.load(Ordering::Acquire) == 0 {
+            futex::wait(wake, 0, None);
+        }
+        wake.store(0, Ordering::Relaxed);
+    }
+
+    fn run_message(&mut self, slot: &Slot, index: u32, generation: u64) {
+        let items = slot.items.load(Ordering::Relaxed);
+        let batch = items > 1;
+        let begun = (slot.timed.load(Ordering::Relaxed) != 0).then(Instant::now);
+
+        // SAFETY: the program put the entry there with `image::offset_of`, and runs the same executable.
+        let serve = unsafe { image::function_at(slot.entry.load(Ordering::Relaxed)) };
+        let start = match slot.arguments_offset.load(Ordering::Relaxed) {
+            0 => slot.arguments.0.get().cast::<u8>().cast_const(),
+            offset => self.segment.at(offset).as_ptr().cast_const(),
+        };
+        let len = slot.arguments_len.load(Ordering::Relaxed) as usize;
+        // SAFETY: the program wrote `len` bytes of arguments there, at an address aligned as they need; the message is ours
+        // until it is completed, so nobody else touches them, and we may change them in place.
+        let mut reader = unsafe { Reader::from_raw(start, len) };
+
+        let mut delivery = Delivery::new(self, slot, batch);
+        let result = panics::catch(|| {
+            for _ in 0..items {
+                if let Err(error) = serve(&mut reader, &mut delivery) {
+                    return Err(error);
+                }
+                delivery.item_done();
+                if delivery.full {
+                    break;
+                }
+            }
+            Ok(())
+        });
+        // Where the next item starts is not known after a failure, so the message ends; the program sends the rest again.
+        match result {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => delivery.fail(&error),
+            Err(caught) => delivery.fail_by_panic(&caught),
+        }
+        delivery.close();
+        if let Some(begun) = begun {
+            slot.nanoseconds.store(begun.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        }
+        self.complete(slot, index, generation);
+    }
+
+    /// The task is done: says so, notes it, and wakes who waits for it.
+    fn complete(&mut self, slot: &Slot, index: u32, generation: u64) {
+        // If the process stops before this the task is lost, after it the task is done.
+        slot.word.swap(Word::done(self.index, generation).0, Ordering::SeqCst);
+        let record: &Record = self.board.record(self.index);
+        record.completed[self.completed as usize % COMPLETED]
+            .store((generation & 0xffff_ffff_ffff) << 16 | u64::from(index), Ordering::Relaxed);
+        self.completed = self.completed.wrapping_add(1);
+        record.completed_tail.0.store(self.completed, Ordering::SeqCst);
+        // Whoever sleeps announced it before its last look at what was just written; see `Engine::wait_for_slot`.
+        if slot.waiter.load(Ordering::SeqCst) != 0 {
+            futex::wake_all(slot.futex());
+        }
+        let header = self.board.header();
+        if header.done_waiters.0.load(Ordering::SeqCst) != 0 {
+            header.done_count.0.fetch_add(1, Ordering::SeqCst);
+            futex::wake_all(&header.done_count.0);
+        }
+    }
+
+    /// Asks the program for a block.
+    fn grant(&self, len: u64) -> Result<(u64, *mut u8), ServeError> {
+        let record = self.board.record(self.index);
+        let seen = record.grants.load(Ordering::Acquire);
+        if Request::Grant(len).send(self.socket.as_fd()).is_err() {
+            exit(0);
+        }
+        while record.grants.load(Ordering::Acquire) == seen {
+            futex::wait(&record.grants, seen, None);
+        }
+        match record.grant_offset.load(Ordering::Relaxed) {
+            0 => Err(ServeError::OutOfSharedMemory {
+                requested: len,
+                available: record.grant_available.load(Ordering::Relaxed),
+            }),
+            offset => Ok((offset, self.segment.at(offset).as_ptr())),
+        }
+    }
+}
+
+/// Where the results of one message go.
+///
+/// They lie one after the other in the slot (a single item), or in a part of the region (a batch, or a larger result). A result
+/// that does not fit there goes into a block of its own, and ends the message.
+struct Delivery<'w, 's> {
+    worker: &'w mut Worker,
+    slot: &'s Slot,
+    batch: bool,
+    /// Where the results lie, if not in the slot.
+    part: Option<Part>,
+    start: *mut u8,
+    room: usize,
+    len: usize,
+    done: u32,
+    full: bool,
+}
+
+impl<'w, 's> Delivery<'w, 's> {
+    fn new(worker: &'w mut Worker, slot: &'s Slot, batch: bool) -> Self {
+        let start = slot.result.0.get().cast::<u8>();
+        let mut delivery =
+            Self { worker, slot, batch, part: None, start, room: INLINE_RESULT, len: 0, done: 0, full: false };
+        if batch {
+            // Without room in the region the first result that does not fit into the slot ends the message.
+            delivery.move_to_region(BATCH_RESULTS);
+        }
+        delivery
+    }
+
+    fn move_to_region(&mut self, len: u64) -> bool {
+        let Some(part) = self.worker.region.take(len) else { return false };
+        self.part = Some(part);
+        self.start = self.worker.region.memory(part).as_ptr();
+        self.room = len as usize;
+        let region = self.worker.board.record(self.worker.index).region_offset.load(Ordering::Relaxed);
+        self.slot.result_offset.store(region + part.offset, Ordering::Relaxed);
+        true
+    }
+
+    /// Encodes a result into the room that is left. Gives how much it needs, whether or not it fitted.
+    fn try_encode(&mut self, code: u8, encode: Encode<'_>) -> Result<usize, CodecError> {
+        // SAFETY: `len <= room`, and `room` bytes from `start` are the message's alone: in its slot, or in its part.
+        let start = unsafe { self.start.add(self.len) };
+        let len = self.room - self.len;
+        // SAFETY: as above; the slice is gone before the memory is used otherwise.
+        let memory = unsafe { std::slice::from_raw_parts_mut(start, len) };
+        encode_into(memory, code, encode)
+    }
+
+    fn encode(&mut self, code: u8, encode: Encode<'_>) -> Result<(), ServeError> {
+        let mut needed = self.try_encode(code, encode).map_err(ServeError::Encode)?;
+        if needed > self.room - self.len
+            && !self.batch
+            && self.part.is_none()
+            && needed as u64 <= REGION_RESULT
+            && self.move_to_region(needed as u64)
+        {
+            needed = self.try_encode(code, encode).map_err(ServeError::Encode)?;
+        }
+        if needed <= self.room - self.len {
+            self.len += needed;
+            return Ok(());
+        }
+        let (offset, start) = self.worker.grant(needed as u64)?;
+        // SAFETY: the program granted this worker `needed` bytes there.
+        let memory = unsafe { std::slice::from_raw_parts_mut(start, needed) };
+        let written = encode_into(memory, code, encode).map_err(ServeError::Encode)?;
+        if written != needed {
+            return Err(ServeError::Encode(CodecError::new(
+                "its `Serialize` wrote different amounts of data for the same value",
+            )));
+        }
+        self.slot.granted_offset.store(offset, Ordering::Relaxed);
+        self.slot.granted_len.store(needed as u64, Ordering::Relaxed);
+        self.full = true;
+        Ok(())
+    }
+
+    /// One more item has ended and its result is complete. What is published here survives the death of this process.
+    fn item_done(&mut self) {
+        self.done += 1;
+        self.slot.result_len.store(self.len as u64, Ordering::Relaxed);
+        self.slot.done_items.store(self.done, Ordering::Release);
+    }
+
+    fn fail(&mut self, error: &ServeError) {
+        let text = |error: &CodecError| error.to_string();
+        let outcome = match error {
+            ServeError::Decode(error) => self.encode_failure(status::NOT_DECODED, &text(error)),
+            ServeError::Encode(error) => self.encode_failure(status::NOT_ENCODED, &text(error)),
+            ServeError::OutOfSharedMemory { requested, available } => {
+                self.encode_failure(status::NO_MEMORY, &(*requested, *available))
+            }
+        };
+        self.failed(outcome);
+    }
+
+    fn fail_by_panic(&mut self, caught: &Caught) {
+        let message = panics::message(&*caught.payload);
+        let outcome = self.encode_failure(status::PANICKED, &(message, &caught.location, &caught.backtrace));
+        self.failed(outcome);
+    }
+
+    fn encode_failure(&mut self, code: u8, value: &impl serde::Serialize) -> Result<(), ServeError> {
+        self.encode(code, &mut |writer| crate::codec::encode(value, writer))
+    }
+
+    fn failed(&mut self, outcome: Result<(), ServeError>) {
+        self.slot.failed.store(1, Ordering::Relaxed);
+        if outcome.is_err() {
+            // Not even the failure could be told for want of memory; a short one always fits.
+            let room = self.room - self.len;
+            let told = self.try_encode(status::NO_MEMORY, &mut |writer| crate::codec::encode(&(0_u64, 0_u64), writer));
+            match told {
+                Ok(needed) if needed <= room => self.len += needed,
+                // The program sees an item without a result.
+                _ => return,
+            }
+        }
+        self.item_done();
+    }
+
+    /// Gives back the room that was not needed.
+    fn close(&mut self) {
+        if self.part.is_some() {
+            self.worker.region.shrink_newest(self.len as u64);
+            if self.len == 0 {
+                self.slot.result_offset.store(0, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+type Encode<'e> = &'e mut dyn FnMut(&mut Writer<'_>) -> Result<(), CodecError>;
+
+fn encode_into(memory: &mut [u8], code: u8, encode: Encode<'_>) -> Result<usize, CodecError> {
+    let mut writer = Writer::bounded(memory);
+    writer.put([code]);
+    encode(&mut writer)?;
+    Ok(writer.len())
+}
+
+impl Outlet for Delivery<'_, '_> {
+    fn deliver(&mut self, encode: Encode<'_>) -> Result<(), ServeError> {
+        self.encode(status::VALUE, encode)
+    }
+}

@@ -1,0 +1,133 @@
+//! The program's one arena, and blocks of it.
+
+use std::io;
+use std::ptr::NonNull;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use super::allocator::{Allocator, PAGE, Range};
+use super::segment::Segment;
+use crate::error::TaskError;
+
+/// Freed memory that may stay warm, in bytes; what is freed beyond goes back to the system at once.
+const MOST_WARM: u64 = 1 << 30;
+
+/// The memory that the program shares with all of its workers, in all pools.
+pub(crate) struct Arena {
+    segment: Segment,
+    allocator: Mutex<Allocator>,
+}
+
+/// A part of the arena, given back when it is dropped. It starts at a page.
+pub(crate) struct Block {
+    arena: Arc<Arena>,
+    range: Range,
+}
+
+impl Arena {
+    /// The program's arena; made at first use.
+    pub(crate) fn get() -> io::Result<Arc<Self>> {
+        static ARENA: OnceLock<Arc<Arena>> = OnceLock::new();
+        if let Some(arena) = ARENA.get() {
+            return Ok(Arc::clone(arena));
+        }
+        let segment = Segment::create()?;
+        // Offset 0 stands for "nothing", so the first page is never given out.
+        let allocator = Mutex::new(Allocator::new(PAGE, segment.len()));
+        Ok(Arc::clone(ARENA.get_or_init(|| Arc::new(Self { segment, allocator }))))
+    }
+
+    pub(crate) fn segment(&self) -> &Segment {
+        &self.segment
+    }
+
+    fn allocator(&self) -> MutexGuard<'_, Allocator> {
+        self.allocator.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a block of at least `len` bytes. Its contents are whatever was there.
+    pub(crate) fn take(self: &Arc<Self>, len: u64) -> Result<Block, TaskError> {
+        let short = |available| TaskError::OutOfSharedMemory { requested: len, available };
+        let taken = self.allocator().take(len);
+        let Some((range, warm)) = taken else {
+            return Err(short(self.available()));
+        };
+        if !warm && self.segment.commit(range.offset, range.len).is_err() {
+            self.allocator().give_back(range, false);
+            return Err(short(self.available()));
+        }
+        Ok(Block { arena: Arc::clone(self), range })
+    }
+
+    /// About how much is left, for messages.
+    pub(crate) fn available(&self) -> u64 {
+        let untouched = self.allocator().untouched();
+        self.segment.available().map_or(untouched, |space| space.min(untouched))
+    }
+
+    /// Gives the pages of all freed blocks back to the system, if no block was taken since the last call.
+    pub(crate) fn trim_if_idle(&self) {
+        // The lock is held meanwhile: a block that is taken must not lose pages that were just written.
+        let mut allocator = self.allocator();
+        if allocator.was_used() {
+            return;
+        }
+        for range in allocator.cool() {
+            self.segment.discard(range.offset, range.len);
+        }
+    }
+
+    /// Whether there are freed pages to give back.
+    pub(crate) fn is_warm(&self) -> bool {
+        self.allocator().warm() > 0
+    }
+}
+
+impl Block {
+    /// Offset from the start of the arena, which names the block in every process.
+    pub(crate) fn offset(&self) -> u64 {
+        self.range.offset
+    }
+
+    /// Bytes; at least as many as were asked for.
+    pub(crate) fn len(&self) -> u64 {
+        self.range.len
+    }
+
+    pub(crate) fn start(&self) -> NonNull<u8> {
+        self.arena.segment.at(self.range.offset)
+    }
+
+    /// The block's memory.
+    ///
+    /// # Safety
+    ///
+    /// No other process may touch the first `len` bytes while the slice lives: no worker has been told of the block yet, or
+    /// none that was told is still at work on it.
+    ///
+    /// # Panics
+    ///
+    /// If the block is shorter than `len`.
+    pub(crate) unsafe fn bytes_mut(&mut self, len: usize) -> &mut [u8] {
+        assert!(len as u64 <= self.range.len, "a block is shorter than it was asked to be");
+        // SAFETY: the block lies inside the arena, which is mapped for ever and readable and writable; `&mut self` keeps
+        // others in this process away (a block has one owner), the caller keeps other processes away.
+        unsafe { std::slice::from_raw_parts_mut(self.start().as_ptr(), len) }
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        let mut allocator = self.arena.allocator();
+        let warm = allocator.warm() + self.range.len <= MOST_WARM;
+        if !warm {
+            self.arena.segment.discard(self.range.offset, self.range.len);
+        }
+        allocator.give_back(self.range, warm);
+    }
+}
+
+impl std::fmt::Debug for Block {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Block").field("range", &self.range).finish_non_exhaustive()
+    }
+}

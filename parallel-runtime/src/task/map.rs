@@ -1,0 +1,126 @@
+//! A map in the background.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+
+use crate::error::TaskError;
+use crate::pool::Target;
+
+/// A map that goes on in the background: Python's `AsyncResult`.
+///
+/// Dropping it does not stop it.
+///
+/// ```
+/// use parallel_runtime::parallel;
+///
+/// #[parallel]
+/// fn square(x: u64) -> u64 {
+///     x * x
+/// }
+///
+/// let squares = square::map_async(0..1000);
+/// let more = square::map_async(1000..2000);
+/// assert_eq!(squares.join().unwrap()[999], 998_001);
+/// assert_eq!(more.join().unwrap().len(), 1000);
+/// ```
+#[must_use = "a map runs on when it is dropped, but its results and its errors are lost; call `join()`"]
+pub struct MapTask<R> {
+    shared: Arc<Shared<R>>,
+    /// Where it runs: a task of the same pool that waits for it must not be what keeps it from running.
+    target: Target,
+}
+
+/// What the map's own thread and the handle share.
+pub(crate) struct Shared<R> {
+    pub(crate) stop: AtomicBool,
+    pub(crate) done: AtomicUsize,
+    total: usize,
+    result: Mutex<Progress<R>>,
+    ended: Condvar,
+}
+
+enum Progress<R> {
+    Running,
+    Ended(Result<Vec<R>, TaskError>),
+}
+
+impl<R: Send + 'static> MapTask<R> {
+    /// Runs `map` on a thread of its own.
+    pub(crate) fn start(
+        total: usize,
+        target: Target,
+        map: impl FnOnce(&Shared<R>) -> Result<Vec<R>, TaskError> + Send + 'static,
+    ) -> Self {
+        let shared = Arc::new(Shared {
+            stop: AtomicBool::new(false),
+            done: AtomicUsize::new(0),
+            total,
+            result: Mutex::new(Progress::Running),
+            ended: Condvar::new(),
+        });
+        let theirs = Arc::clone(&shared);
+        let here = matches!(target, Target::Here);
+        let run = move || {
+            let result = map(&theirs);
+            theirs.end(result);
+        };
+        if here {
+            run();
+        } else if let Err(error) = std::thread::Builder::new().name("parallel-map".to_owned()).spawn(run) {
+            shared.end(Err(TaskError::Spawn(error)));
+        }
+        Self { shared, target }
+    }
+
+    /// Waits for all items and gives their results, in order.
+    ///
+    /// # Errors
+    ///
+    /// The first failure, in the order of the items; [`TaskError::Cancelled`] after [`cancel`](MapTask::cancel).
+    pub fn join(self) -> Result<Vec<R>, TaskError> {
+        let wait = || {
+            let mut result = self.shared.result.lock().unwrap_or_else(PoisonError::into_inner);
+            while matches!(*result, Progress::Running) {
+                result = self.shared.ended.wait(result).unwrap_or_else(PoisonError::into_inner);
+            }
+            match std::mem::replace(&mut *result, Progress::Running) {
+                Progress::Ended(result) => result,
+                Progress::Running => Err(TaskError::Cancelled),
+            }
+        };
+        match &self.target {
+            Target::Thread(engine) => engine.waiting(wait),
+            _ => wait(),
+        }
+    }
+
+    /// Whether all items have ended.
+    pub fn is_finished(&self) -> bool {
+        matches!(*self.shared.result.lock().unwrap_or_else(PoisonError::into_inner), Progress::Ended(_))
+    }
+
+    /// How many items have ended, and how many there are.
+    pub fn progress(&self) -> (usize, usize) {
+        (self.shared.done.load(Ordering::Relaxed).min(self.shared.total), self.shared.total)
+    }
+
+    /// Starts no more items. What runs, runs to its end; `join` then gives [`TaskError::Cancelled`], unless all items were done.
+    pub fn cancel(&self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+impl<R> Shared<R> {
+    fn end(&self, result: Result<Vec<R>, TaskError>) {
+        *self.result.lock().unwrap_or_else(PoisonError::into_inner) = Progress::Ended(result);
+        self.ended.notify_all();
+    }
+}
+
+impl<R> fmt::Debug for MapTask<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let done = self.shared.done.load(Ordering::Relaxed);
+        f.debug_struct("MapTask").field("done", &done).field("total", &self.shared.total).finish_non_exhaustive()
+    }
+}

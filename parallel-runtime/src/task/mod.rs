@@ -1,0 +1,152 @@
+//! Tasks: calls that have been submitted and are waited for later.
+
+mod map;
+mod spawned;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+pub use map::MapTask;
+pub use spawned::Spawned;
+
+use crate::error::TaskError;
+use crate::process::map::Receive;
+use crate::process::ticket::Ticket;
+use crate::{process, thread};
+
+/// A call that was submitted: Python's `Future`.
+///
+/// Dropping it does not stop it: the task runs on, and nobody takes its result.
+///
+/// ```
+/// use parallel_runtime::parallel;
+///
+/// #[parallel]
+/// fn area(width: u64, height: u64) -> u64 {
+///     width * height
+/// }
+///
+/// let task = area::submit(3, 4);
+/// assert_eq!(task.join().unwrap(), 12);
+/// ```
+#[must_use = "a task runs on when it is dropped, but its result and its errors are lost; call `join()`"]
+pub struct Task<R> {
+    id: u64,
+    state: State<R>,
+}
+
+enum State<R> {
+    /// Its result was there at once.
+    Ready(Option<Result<R, TaskError>>),
+    Thread(Arc<thread::Job<R>>),
+    Process(Box<InProcess<R>>),
+}
+
+/// A task that runs in a worker process.
+pub(crate) struct InProcess<R> {
+    pub(crate) function: &'static str,
+    pub(crate) engine: Arc<process::Engine>,
+    pub(crate) ticket: Arc<Ticket>,
+    pub(crate) receive: Receive<R>,
+}
+
+fn next_id() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+impl<R: Send + 'static> Task<R> {
+    fn new(state: State<R>) -> Self {
+        Self { id: next_id(), state }
+    }
+
+    pub(crate) fn ready(result: Result<R, TaskError>) -> Self {
+        Self::new(State::Ready(Some(result)))
+    }
+
+    pub(crate) fn on_thread(job: Arc<thread::Job<R>>) -> Self {
+        Self::new(State::Thread(job))
+    }
+
+    pub(crate) fn in_process(task: InProcess<R>) -> Self {
+        Self::new(State::Process(Box::new(task)))
+    }
+
+    /// Waits for the task and gives its result.
+    ///
+    /// # Errors
+    ///
+    /// If the function panicked, its worker died, or it never ran: see [`TaskError`].
+    pub fn join(mut self) -> Result<R, TaskError> {
+        self.wait(None).unwrap_or(Err(TaskError::Cancelled))
+    }
+
+    /// Waits for the task, but no longer than `limit`; `None` if it has not ended by then. The result is given once: after
+    /// that, `join` and `join_timeout` give [`TaskError::Cancelled`].
+    pub fn join_timeout(&mut self, limit: Duration) -> Option<Result<R, TaskError>> {
+        self.wait(Instant::now().checked_add(limit))
+    }
+
+    fn wait(&mut self, deadline: Option<Instant>) -> Option<Result<R, TaskError>> {
+        match &mut self.state {
+            State::Ready(result) => Some(result.take().unwrap_or(Err(TaskError::Cancelled))),
+            State::Thread(job) => job.wait(deadline),
+            State::Process(task) => {
+                if task.ticket.is_finished() {
+                    let outcome = task.ticket.take_outcome();
+                    return Some(outcome.map_or(Err(TaskError::Cancelled), |outcome| {
+                        process::map::single(task.function, outcome, task.receive)
+                    }));
+                }
+                let outcome = task.engine.wait(&task.ticket, deadline)?;
+                Some(process::map::single(task.function, outcome, task.receive))
+            }
+        }
+    }
+
+    /// Whether it has ended, well or not.
+    pub fn is_finished(&self) -> bool {
+        match &self.state {
+            State::Ready(_) => true,
+            State::Thread(job) => job.is_finished(),
+            State::Process(task) => {
+                task.ticket.is_finished() || {
+                    task.engine.collect_done();
+                    task.ticket.is_finished()
+                }
+            }
+        }
+    }
+
+    /// Whether a worker is running it now.
+    pub fn is_running(&self) -> bool {
+        match &self.state {
+            State::Ready(_) => false,
+            State::Thread(job) => job.is_running(),
+            State::Process(task) => task.engine.is_running(&task.ticket),
+        }
+    }
+
+    /// Keeps it from running, if it has not started. True if it will never run; its result is then
+    /// [`TaskError::Cancelled`].
+    pub fn cancel(&self) -> bool {
+        match &self.state {
+            State::Ready(_) => false,
+            State::Thread(job) => job.cancel(),
+            State::Process(task) => task.engine.cancel(&task.ticket),
+        }
+    }
+
+    /// A number that no other task of this program has.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+}
+
+impl<R> fmt::Debug for Task<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Task").field("id", &self.id).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,184 @@
+//! A map on rayon: results in order, one allocation for all of them, stopped early by the first panic.
+//!
+//! This splits like rayon's own `collect`, and uses rayon's producers and `join`; what it adds is that a panic is known by
+//! its item, that a permit is held while a piece runs, and that what has not started is then left alone.
+
+use std::mem::MaybeUninit;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use rayon::iter::plumbing::{Producer, ProducerCallback};
+use rayon::iter::{IndexedParallelIterator, IntoParallelIterator};
+
+use super::permits::Permits;
+use crate::panics::{self, Caught};
+
+/// Why there are no results.
+pub(crate) enum Failed {
+    /// The first item, in order, that panicked.
+    Panicked(Caught),
+    /// Somebody set the `stop` flag before all items had run.
+    Stopped,
+}
+
+/// Runs `run` on each item. To be called on a thread of the rayon pool.
+pub(crate) fn map<A: Send, R: Send>(
+    permits: &Permits,
+    items: Vec<A>,
+    smallest_piece: usize,
+    stop: &AtomicBool,
+    run: &(impl Fn(A) -> R + Sync),
+) -> Result<Vec<R>, Failed> {
+    let len = items.len();
+    let mut results: Vec<R> = Vec::with_capacity(len);
+    let job = Job {
+        permits,
+        run,
+        smallest_piece: smallest_piece.max(1),
+        stop,
+        failed: Mutex::new(None),
+        filled: Mutex::new(Vec::new()),
+    };
+    items.into_par_iter().with_producer(Start { job: &job, target: &mut results.spare_capacity_mut()[..len] });
+
+    let Job { failed, filled, .. } = job;
+    let filled = filled.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let complete = filled.iter().map(|(_, count)| count).sum::<usize>() == len;
+    let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if complete {
+        // SAFETY: the pieces that ended well wrote all of their elements, they do not overlap, and together they are `len`
+        // elements long; all have ended (`with_producer` returned).
+        unsafe { results.set_len(len) };
+        return Ok(results);
+    }
+    for (start, count) in filled {
+        for target in &mut results.spare_capacity_mut()[start..start + count] {
+            // SAFETY: a piece that ended well wrote all of its elements, and recorded them once.
+            unsafe { target.assume_init_drop() };
+        }
+    }
+    Err(failed.map_or(Failed::Stopped, |(_, caught)| Failed::Panicked(caught)))
+}
+
+/// Runs `run` on each item, one after the other, right here.
+pub(crate) fn in_place<A, R>(items: Vec<A>, stop: &AtomicBool, run: &impl Fn(A) -> R) -> Result<Vec<R>, Failed> {
+    let mut results = Vec::with_capacity(items.len());
+    let all = panics::catch(|| {
+        for item in items {
+            if stop.load(Ordering::Relaxed) {
+                return false;
+            }
+            results.push(run(item));
+        }
+        true
+    });
+    match all {
+        Ok(true) => Ok(results),
+        Ok(false) => Err(Failed::Stopped),
+        Err(caught) => Err(Failed::Panicked(caught)),
+    }
+}
+
+struct Job<'j, F> {
+    permits: &'j Permits,
+    run: &'j F,
+    smallest_piece: usize,
+    stop: &'j AtomicBool,
+    failed: Mutex<Option<(usize, Caught)>>,
+    /// Start and length of the pieces that ended well.
+    filled: Mutex<Vec<(usize, usize)>>,
+}
+
+struct Start<'j, 't, F, R> {
+    job: &'j Job<'j, F>,
+    target: &'t mut [MaybeUninit<R>],
+}
+
+impl<A: Send, R: Send, F: Fn(A) -> R + Sync> ProducerCallback<A> for Start<'_, '_, F, R> {
+    type Output = ();
+    fn callback<P: Producer<Item = A>>(self, producer: P) {
+        let splits = rayon::current_num_threads();
+        self.job.split(producer, self.target, 0, splits, false);
+    }
+}
+
+impl<F> Job<'_, F> {
+    /// The same rule as rayon's: as many halvings as give each thread a piece, and more wherever a piece was stolen.
+    fn split<A: Send, R: Send, P: Producer<Item = A>>(
+        &self,
+        producer: P,
+        target: &mut [MaybeUninit<R>],
+        start: usize,
+        splits: usize,
+        stolen: bool,
+    ) where
+        F: Fn(A) -> R + Sync,
+    {
+        let len = target.len();
+        if len / 2 < self.smallest_piece || (splits == 0 && !stolen) {
+            self.run_piece(producer, target, start);
+            return;
+        }
+        let splits = if stolen { rayon::current_num_threads().max(splits / 2) } else { splits / 2 };
+        let middle = len / 2;
+        let (left, right) = producer.split_at(middle);
+        let (left_target, right_target) = target.split_at_mut(middle);
+        rayon::join_context(
+            |context| self.split(left, left_target, start, splits, context.migrated()),
+            |context| self.split(right, right_target, start + middle, splits, context.migrated()),
+        );
+    }
+
+    fn run_piece<A: Send, R: Send, P: Producer<Item = A>>(
+        &self,
+        producer: P,
+        target: &mut [MaybeUninit<R>],
+        start: usize,
+    ) where
+        F: Fn(A) -> R + Sync,
+    {
+        /// Drops what a piece has written if it does not get to its end.
+        struct Written<'t, R> {
+            target: &'t mut [MaybeUninit<R>],
+            count: usize,
+        }
+        impl<R> Drop for Written<'_, R> {
+            fn drop(&mut self) {
+                for target in &mut self.target[..self.count] {
+                    // SAFETY: the first `count` elements were written, and are dropped only here.
+                    unsafe { target.assume_init_drop() };
+                }
+            }
+        }
+
+        let _permit = self.permits.enter();
+        let mut written = Written { target, count: 0 };
+        let result = panics::catch(|| {
+            for item in producer.into_iter() {
+                if self.stop.load(Ordering::Relaxed) {
+                    return false;
+                }
+                let value = (self.run)(item);
+                written.target[written.count].write(value);
+                written.count += 1;
+            }
+            true
+        });
+        match result {
+            Ok(true) => {
+                let count = written.count;
+                std::mem::forget(written);
+                self.filled.lock().unwrap_or_else(PoisonError::into_inner).push((start, count));
+            }
+            Ok(false) => {}
+            Err(caught) => {
+                self.stop.store(true, Ordering::Relaxed);
+                let index = start + written.count;
+                let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+                if failed.as_ref().is_none_or(|(first, _)| index < *first) {
+                    *failed = Some((index, caught));
+                }
+            }
+        }
+    }
+}

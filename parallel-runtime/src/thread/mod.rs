@@ -1,0 +1,249 @@
+//! The thread engine.
+//!
+//! Maps and submitted tasks run on a rayon pool. A plain call runs on the caller's own thread, which would only wait: that
+//! saves two thread switches. [`Permits`] keep the number of tasks that run at a time, on whichever threads, at the pool's
+//! size, so that a pool of one serialises a library that is not thread-safe.
+
+mod job;
+mod map;
+mod permits;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+
+pub(crate) use job::Job;
+pub(crate) use map::{Failed, in_place};
+use permits::Permits;
+
+use crate::error::{PoolError, TaskError};
+use crate::pool::PoolStats;
+
+/// A pool of threads: what [`ThreadPool`](crate::ThreadPool) stands for once it has been used.
+pub(crate) struct Engine {
+    workers: usize,
+    permits: Permits,
+    rayon: OnceLock<rayon::ThreadPool>,
+    closed: AtomicBool,
+    /// Tasks submitted, and tasks that have ended.
+    submitted: AtomicU64,
+    finished: AtomicU64,
+    running: AtomicU64,
+    book: Mutex<Book>,
+    none_left: Condvar,
+}
+
+/// The tasks that have not ended.
+#[derive(Default)]
+struct Book {
+    outstanding: usize,
+    /// Those that were submitted, for `kill`; from time to time the dead are weeded out.
+    jobs: Vec<Weak<dyn Cancel>>,
+}
+
+/// A task that can still be stopped from running, whatever its result.
+trait Cancel: Send + Sync {
+    fn cancel(&self);
+}
+
+/// Counts a task from its submission to its end.
+struct Counted<'e>(&'e Engine);
+
+/// Counts a task while it runs.
+struct Running<'e>(&'e Engine);
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("workers", &self.workers).finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    pub(crate) fn new(workers: usize) -> Self {
+        Self {
+            workers,
+            permits: Permits::new(workers),
+            rayon: OnceLock::new(),
+            closed: AtomicBool::new(false),
+            submitted: AtomicU64::new(0),
+            finished: AtomicU64::new(0),
+            running: AtomicU64::new(0),
+            book: Mutex::new(Book::default()),
+            none_left: Condvar::new(),
+        }
+    }
+
+    pub(crate) fn workers(&self) -> usize {
+        self.workers
+    }
+
+    /// Starts the threads, if they are not running yet.
+    pub(crate) fn start(&self) -> Result<(), PoolError> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(PoolError::Closed);
+        }
+        self.rayon().map(drop).map_err(PoolError::Spawn)
+    }
+
+    fn rayon(&self) -> Result<&rayon::ThreadPool, std::io::Error> {
+        if let Some(pool) = self.rayon.get() {
+            return Ok(pool);
+        }
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(self.workers)
+            .thread_name(|index| format!("parallel-{index}"))
+            .build()
+            .map_err(std::io::Error::other)?;
+        Ok(self.rayon.get_or_init(|| pool))
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a task in, unless the pool is closed.
+    fn admit(&self) -> Result<MutexGuard<'_, Book>, TaskError> {
+        let mut book = self.book();
+        if self.closed.load(Ordering::Acquire) {
+            return Err(TaskError::PoolClosed);
+        }
+        book.outstanding += 1;
+        self.submitted.fetch_add(1, Ordering::Relaxed);
+        Ok(book)
+    }
+
+    fn dismiss(&self) {
+        self.finished.fetch_add(1, Ordering::Relaxed);
+        let mut book = self.book();
+        book.outstanding -= 1;
+        self.none_left.notify_all();
+    }
+
+    /// Runs `task` on this very thread, as one of the pool's tasks.
+    pub(crate) fn call<R>(&self, task: impl FnOnce() -> R) -> Result<R, TaskError> {
+        // A nested call belongs to a task that was admitted, and must run even while the pool is shutting down.
+        if self.permits.held() {
+            return Ok(task());
+        }
+        drop(self.admit()?);
+        let _counted = Counted(self);
+        let _permit = self.permits.enter();
+        let _running = Running::new(self);
+        Ok(task())
+    }
+
+    /// Waits for work that others do on this pool's threads, without keeping them from it.
+    pub(crate) fn waiting<R>(&self, wait: impl FnOnce() -> R) -> R {
+        self.permits.without(wait)
+    }
+
+    /// Runs `task` on a thread of the pool, some time.
+    pub(crate) fn submit<R: Send + 'static>(
+        self: &Arc<Self>,
+        function: &'static str,
+        task: impl FnOnce() -> R + Send + 'static,
+    ) -> Result<Arc<Job<R>>, TaskError> {
+        let rayon = self.rayon().map_err(TaskError::Spawn)?;
+        let job = Arc::new(Job::new(function, Box::new(task), Some(Arc::clone(self))));
+        let mut book = self.admit()?;
+        if book.jobs.len() > 2 * book.outstanding + 64 {
+            book.jobs.retain(|job| job.strong_count() > 0);
+        }
+        let weak: Weak<dyn Cancel> = Arc::downgrade(&(Arc::clone(&job) as Arc<dyn Cancel>));
+        book.jobs.push(weak);
+        drop(book);
+        let on_pool = Arc::clone(&job);
+        rayon.spawn_fifo(move || on_pool.run_on_pool());
+        Ok(job)
+    }
+
+    /// Runs `run` on each item and gives the results in order.
+    pub(crate) fn map<A: Send, R: Send>(
+        &self,
+        items: Vec<A>,
+        smallest_piece: usize,
+        stop: &AtomicBool,
+        run: &(impl Fn(A) -> R + Sync),
+    ) -> Result<Result<Vec<R>, Failed>, TaskError> {
+        let rayon = self.rayon().map_err(TaskError::Spawn)?;
+        let nested = self.permits.held();
+        if !nested {
+            drop(self.admit()?);
+        }
+        let _counted = (!nested).then(|| Counted(self));
+        if nested && self.workers == 1 {
+            // The one permit is ours: nobody else could run the items.
+            return Ok(map::in_place(items, stop, run));
+        }
+        let job = || map::map(&self.permits, items, smallest_piece, stop, run);
+
+        let inside = rayon.current_thread_index().is_some();
+        Ok(if inside {
+            job()
+        } else if rayon::current_thread_index().is_some() {
+            // A rayon thread that waits for another pool runs tasks of its own pool meanwhile, on top of the one that waits;
+            // a pool of one would then have two tasks half done. So it waits from a thread of nobody.
+            std::thread::scope(|scope| {
+                let waiting = scope.spawn(|| self.permits.without(|| rayon.install(job)));
+                waiting.join().unwrap_or_else(|payload| std::panic::resume_unwind(payload))
+            })
+        } else {
+            self.permits.without(|| rayon.install(job))
+        })
+    }
+
+    pub(crate) fn stats(&self) -> PoolStats {
+        let submitted = self.submitted.load(Ordering::Relaxed);
+        let finished = self.finished.load(Ordering::Relaxed);
+        let running = self.running.load(Ordering::Relaxed);
+        PoolStats {
+            workers: self.workers,
+            workers_alive: if self.rayon.get().is_some() && !self.closed.load(Ordering::Relaxed) { self.workers } else { 0 },
+            submitted,
+            finished,
+            running,
+            queued: submitted.saturating_sub(finished).saturating_sub(running),
+            worker_deaths: 0,
+        }
+    }
+
+    /// Takes no more tasks, and waits until all are done.
+    pub(crate) fn shutdown(&self) {
+        let mut book = self.book();
+        self.closed.store(true, Ordering::Release);
+        // A task that shuts its own pool down cannot wait for itself.
+        let own = usize::from(self.permits.held());
+        while book.outstanding > own {
+            book = self.none_left.wait(book).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Takes no more tasks, and cancels those that have not started.
+    pub(crate) fn kill(&self) {
+        let mut book = self.book();
+        self.closed.store(true, Ordering::Release);
+        let jobs = std::mem::take(&mut book.jobs);
+        drop(book);
+        for job in jobs.iter().filter_map(Weak::upgrade) {
+            job.cancel();
+        }
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.dismiss();
+    }
+}
+
+impl<'e> Running<'e> {
+    fn new(engine: &'e Engine) -> Self {
+        engine.running.fetch_add(1, Ordering::Relaxed);
+        Self(engine)
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::Relaxed);
+    }
+}
