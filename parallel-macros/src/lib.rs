@@ -1,5 +1,115 @@
-//! stub
+//! The `#[parallel]` attribute. Use it through the `parallel-runtime` crate, which re-exports and documents it.
+//!
+//! One file for each step: [`options`] reads the attribute's arguments, [`function`] and [`parameter`] what was annotated,
+//! [`lifetimes`] gives names to lifetimes that have none, [`expand`] and [`remote`] write the verbs, [`methods`] takes `impl`
+//! blocks apart.
+
+mod expand;
+mod function;
+mod lifetimes;
+mod methods;
+mod options;
+mod parameter;
+mod remote;
+mod units;
+
 use proc_macro::TokenStream;
-/// stub
+use quote::quote;
+
+/// Runs the calls of a function on a pool of threads or worker processes.
+///
+/// The function keeps its signature. Beside it stands a type of the same name with the verbs: `f::submit`, `f::map` and so on.
+///
+/// ```
+/// use parallel_runtime::parallel;
+///
+/// #[parallel(pool = 2, mode = "process")]
+/// fn square(x: u64) -> u64 {
+///     x * x
+/// }
+///
+/// assert_eq!(square(3), 9);
+/// assert_eq!(square::map(0..4), [0, 1, 4, 9]);
+/// ```
+///
+/// # Keys
+///
+/// | key | value | default | meaning |
+/// | --- | --- | --- | --- |
+/// | `mode` | `"thread"`, `"process"`, `"serial"` | `"thread"` | where it runs |
+/// | `pool` | a number, or the path of a `static` pool | one worker for each CPU that this process may use | how many workers, or which pool; 0 is the default |
+/// | `chunk` | a number | adaptive | items in a message, in the verbs over many items |
+/// | `crate` | a path in quotes | `"::parallel_runtime"` | where the expansion finds the runtime |
+/// | `timeout` | `"250ms"`, `"5s"`, `"2m"` | none | *checked, without effect yet* |
+/// | `retries` | a number | 0 | *checked, without effect yet* |
+/// | `max_tasks_per_worker` | a number | none | *checked, without effect yet* |
+/// | `memory_limit` | `"512MiB"` | none | *checked, without effect yet* |
+/// | `init` | the path of a `fn()` | none | *checked, without effect yet* |
+///
+/// Functions with the same mode, size and worker options share one pool, which is started at first use.
+///
+/// # Verbs
+///
+/// For `#[parallel] fn f(a: A, b: B) -> R`; an *item* is `(A, B)`, or `A` alone for a function of one parameter, or `()`.
+///
+/// | you write | you get |
+/// | --- | --- |
+/// | `f(a, b)` | `R`: runs on the pool and waits; panics if the task did, or if its worker died |
+/// | `f::submit(a, b)` | `Task<R>`, at once |
+/// | `f::map(items)`, `f::starmap(items)` | `Vec<R>`, in order; panics at the first item that failed |
+/// | `f::try_map(items)` | `Vec<Result<R, TaskError>>`, one for each item |
+/// | `f::map_async(items)`, `f::starmap_async(items)` | `MapTask<R>`, at once |
+/// | `f::spawn(a, b)` | `Spawned<R>`: a thread or process of its own |
+/// | `f::inline(a, b)` | `R`: the plain function, right here |
+/// | `f::on(&pool)`, `f::options()` | `Call`: the same verbs, taking items, on a pool of your own or with options |
+///
+/// # Parameters
+///
+/// Parameters and results are `Send`; with `mode = "process"` they also implement serde's `Serialize` and `Deserialize`.
+/// References (`&T`, `&str`, `&[T]`, `&mut [T]`, ...) are passed as they are to the verbs that wait: a plain call, `map`,
+/// `try_map`, `starmap`. The other verbs take the owned form, `String` for `&str`, `Vec<T>` for `&[T]`. With
+/// `mode = "process"` a slice is copied to the worker, and a `&mut` slice back; if the task fails, the caller's slice stays as
+/// it was. A function that returns a borrow of its arguments has the waiting verbs only, and no `mode = "process"`.
+///
+/// # Methods
+///
+/// Put a bare `#[parallel]` on the `impl` block and the keys on its methods. The verbs of `Foo::area` are those of the type
+/// `Foo_area` that stands beside the block, with the receiver as first argument.
+///
+/// ```
+/// use parallel_runtime::parallel;
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct Square(u64);
+///
+/// #[parallel]
+/// impl Square {
+///     #[parallel(mode = "process", pool = 2)]
+///     fn times(&self, factor: u64) -> u64 {
+///         self.0 * self.0 * factor
+///     }
+/// }
+///
+/// assert_eq!(Square(3).times(2), 18);
+/// assert_eq!(Square_times::map([(&Square(1), 1), (&Square(2), 10)]), [1, 40]);
+/// ```
+///
+/// # Limits
+///
+/// * `#[track_caller]` in the body sees the runtime, not the caller.
+/// * `impl Trait` parameters and results, `unsafe`, `const`, `extern` and (so far) `async` functions are refused.
+/// * A module and a function of the same name, re-exported together (`mod work; pub use work::work;`), clash with the type.
 #[proc_macro_attribute]
-pub fn parallel(_a: TokenStream, item: TokenStream) -> TokenStream { item }
+pub fn parallel(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    let original = proc_macro2::TokenStream::from(item.clone());
+    match methods::expand_any(arguments.into(), item.into()) {
+        Ok(tokens) => tokens.into(),
+        Err(error) => {
+            // The item stays, so that an editor goes on to know it.
+            let errors = error.to_compile_error();
+            let item = methods::without_attributes(original);
+            quote!(#item #errors).into()
+        }
+    }
+}

@@ -46,17 +46,3 @@ pub trait ProcessReferentMut: ProcessReferent {
     fn lend_mut(held: &mut Self::Held) -> &mut Self;
     fn assign(&mut self, held: Self::Held) -> Result<(), CodecError>;
 }
-
-/// Checks that an argument or a result can go to another thread.
-pub const fn assert_send<T: ThreadValue + ?Sized>() {}
-
-/// A value that can go to another thread.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot go to another thread",
-    label = "not `Send`",
-    note = "parameters and results of a `#[parallel]` function are `Send`: use `Arc` for `Rc`, `Mutex` for `RefCell`"
-)]
-pub trait ThreadValue {}
-
-#[diagnostic::do_not_recommend]
-impl<T: Send + ?Sized> ThreadValue for T {}

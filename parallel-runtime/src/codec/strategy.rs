@@ -352,6 +352,11 @@ pub(crate) struct Changed<'a> {
 }
 
 impl<'a> Returned<'a> {
+    /// The encoded output.
+    pub fn results(&mut self) -> &mut Reader<'a> {
+        &mut self.results
+    }
+
     /// The bytes from the next changed slice on.
     fn next_changed(&mut self) -> Result<Reader<'a>, CodecError> {
         let missing = || CodecError::new("a slice that was lent did not come back");

@@ -1,0 +1,358 @@
+//! The verbs of a function.
+
+use proc_macro2::{Ident, TokenStream};
+use quote::quote;
+use syn::{Generics, GenericParam, Type};
+
+use crate::function::{Function, Source};
+use crate::options::{Mode, Options};
+use crate::parameter::{Kind, Parameter};
+use crate::remote;
+
+/// The function that callers see: the user's signature, with a body that goes through the pool.
+pub(crate) fn caller(function: &Function, source: &Source, options: &Options, arguments: &[TokenStream]) -> TokenStream {
+    let Function { attributes, visibility, .. } = function;
+    let runtime = &options.runtime;
+    let (outer, cfgs) = (&attributes.outer, &attributes.cfgs);
+    let mut signature = source.signature.clone();
+    // Patterns belong to the body; here plain names do.
+    let mut names = function.parameters.iter().map(|parameter| &parameter.name);
+    for input in &mut signature.inputs {
+        match input {
+            syn::FnArg::Receiver(receiver) => {
+                names.next();
+                receiver.mutability = match &receiver.kind {
+                    syn::ReceiverKind::Value => None,
+                    _ => receiver.mutability,
+                };
+            }
+            syn::FnArg::Typed(input) => {
+                if let Some(name) = names.next() {
+                    *input.pat = syn::parse_quote!(#name);
+                }
+            }
+        }
+    }
+    let verbs = function.with_any_lifetimes();
+    let item = tuple(arguments);
+    quote! {
+        #(#cfgs)*
+        #(#outer)*
+        #[track_caller]
+        #visibility #signature {
+            #runtime::Call::<#verbs>::new().call(#item)
+        }
+    }
+}
+
+/// The type of the verbs, and all that is implemented for it. `inline` is the signature and body of `f::inline`.
+pub(crate) fn verbs(function: &Function, options: &Options, inline: &TokenStream) -> TokenStream {
+    let Function { attributes, visibility, name, generics, .. } = function;
+    let cfgs = &attributes.cfgs;
+    let declared = declaration(generics);
+    let phantom = phantom(generics);
+    let (bounds, arguments, clause) = generics.split_for_impl();
+    let about = format!("[`{0}`](fn@{0}), and the verbs to call it by.", function.shown);
+    let waiting = waiting_verbs(function, options);
+    let owned = if function.owned { owned_verbs(function, options) } else { TokenStream::new() };
+    let parallel_fn = parallel_fn(function, options);
+    let owned_fn = if function.owned { owned_fn(function, options) } else { TokenStream::new() };
+    let remote = if options.mode == Mode::Process { remote::functions(function, options) } else { TokenStream::new() };
+    quote! {
+        #(#cfgs)*
+        #[doc = #about]
+        #visibility struct #name #declared { _marker: #phantom }
+
+        #(#cfgs)*
+        impl #bounds #name #arguments #clause {
+            #inline
+            #waiting
+            #owned
+        }
+        #parallel_fn
+        #owned_fn
+        #remote
+    }
+}
+
+/// `<'a, T: ?Sized, const N: usize>`
+fn declaration(generics: &Generics) -> TokenStream {
+    let parameters = generics.params.iter().map(|parameter| match parameter {
+        GenericParam::Lifetime(parameter) => {
+            let lifetime = &parameter.lifetime;
+            quote!(#lifetime)
+        }
+        GenericParam::Type(parameter) => {
+            let ident = &parameter.ident;
+            quote!(#ident: ?::core::marker::Sized)
+        }
+        GenericParam::Const(parameter) => {
+            let (ident, ty) = (&parameter.ident, &parameter.ty);
+            quote!(const #ident: #ty)
+        }
+    });
+    quote!(<#(#parameters),*>)
+}
+
+/// A type that uses all generics.
+fn phantom(generics: &Generics) -> TokenStream {
+    let parts = generics.params.iter().filter_map(|parameter| match parameter {
+        GenericParam::Lifetime(parameter) => {
+            let lifetime = &parameter.lifetime;
+            Some(quote!(::core::marker::PhantomData<&#lifetime ()>))
+        }
+        GenericParam::Type(parameter) => {
+            let ident = &parameter.ident;
+            Some(quote!(::core::marker::PhantomData<#ident>))
+        }
+        GenericParam::Const(_) => None,
+    });
+    quote!((#(#parts,)*))
+}
+
+/// `()`, `a`, or `(a, b)`.
+pub(crate) fn tuple(parts: &[TokenStream]) -> TokenStream {
+    match parts {
+        [one] => one.clone(),
+        parts => quote!((#(#parts),*)),
+    }
+}
+
+/// Adds predicates to the `where` clause.
+fn with_predicates(generics: &Generics, predicates: impl IntoIterator<Item = TokenStream>) -> Generics {
+    let mut generics = generics.clone();
+    let clause = generics.make_where_clause();
+    for predicate in predicates {
+        clause.predicates.push(syn::parse_quote!(#predicate));
+    }
+    generics
+}
+
+fn item(function: &Function) -> TokenStream {
+    let types: Vec<TokenStream> = function
+        .parameters
+        .iter()
+        .map(|parameter| {
+            let ty = &parameter.ty;
+            quote!(#ty)
+        })
+        .collect();
+    tuple(&types)
+}
+
+/// The verbs that wait for their results, and those that give a `Call`.
+fn waiting_verbs(function: &Function, options: &Options) -> TokenStream {
+    let visibility = &function.visibility;
+    let (runtime, output, item) = (&options.runtime, &function.output, item(function));
+    let starmap = if function.parameters.len() > 1 {
+        quote! {
+            /// `map` under Python's name for functions of several parameters.
+            #[track_caller]
+            #visibility fn starmap(items: impl ::core::iter::IntoIterator<Item = #item>) -> ::std::vec::Vec<#output> {
+                #runtime::Call::<Self>::new().map(items)
+            }
+        }
+    } else {
+        TokenStream::new()
+    };
+    quote! {
+        /// Runs all items on the pool and gives their results, in order. Panics at the first item that failed.
+        #[track_caller]
+        #visibility fn map(items: impl ::core::iter::IntoIterator<Item = #item>) -> ::std::vec::Vec<#output> {
+            #runtime::Call::<Self>::new().map(items)
+        }
+
+        /// Runs all items on the pool and gives each one's result or error, in order.
+        #visibility fn try_map(
+            items: impl ::core::iter::IntoIterator<Item = #item>,
+        ) -> ::std::vec::Vec<::core::result::Result<#output, #runtime::TaskError>> {
+            #runtime::Call::<Self>::new().try_map(items)
+        }
+
+        #starmap
+
+        /// The same verbs on a pool of your own.
+        #visibility fn on<'__pool>(pool: &'__pool impl #runtime::Pool<Self>) -> #runtime::Call<'__pool, Self> {
+            #runtime::Call::on(pool)
+        }
+
+        /// The same verbs with options.
+        #visibility fn options() -> #runtime::Call<'static, Self> {
+            #runtime::Call::new()
+        }
+    }
+}
+
+/// The verbs that return before the task has ended.
+fn owned_verbs(function: &Function, options: &Options) -> TokenStream {
+    let visibility = &function.visibility;
+    let (runtime, output) = (&options.runtime, &function.output);
+    let names = function.names();
+    let types: Vec<TokenStream> = function.parameters.iter().map(|parameter| parameter.into_owned(runtime)).collect();
+    let owned: Vec<TokenStream> = function
+        .parameters
+        .iter()
+        .map(|parameter| {
+            let (name, marker) = (&parameter.name, parameter.marker(runtime));
+            match parameter.kind() {
+                Kind::Value => quote!(#name),
+                _ => quote!(#runtime::private::IntoOwned::<#marker>::into_owned(#name)),
+            }
+        })
+        .collect();
+    let owned = tuple(&owned);
+    let owned_types: Vec<TokenStream> = function.parameters.iter().map(|parameter| parameter.owned(runtime)).collect();
+    let owned_types = tuple(&owned_types);
+    let items = quote! {
+        impl ::core::iter::IntoIterator<
+            Item: #runtime::private::IntoOwned<<Self as #runtime::OwnedFn>::Parameters, Owned = #owned_types>
+        >
+    };
+    // Only for a generic function is this a condition that may not hold.
+    let clause = if function.is_generic() {
+        quote!(where Self: #runtime::OwnedFn<Owned = #owned_types, Output = #output>)
+    } else {
+        TokenStream::new()
+    };
+    let starmap_async = if function.parameters.len() > 1 {
+        quote! {
+            /// `map_async` under Python's name for functions of several parameters.
+            #visibility fn starmap_async(items: #items) -> #runtime::MapTask<#output> #clause {
+                #runtime::Call::<Self>::new().map_async(items)
+            }
+        }
+    } else {
+        TokenStream::new()
+    };
+    quote! {
+        /// Hands one call to the pool and returns at once.
+        #visibility fn submit(#(#names: #types),*) -> #runtime::Task<#output> #clause {
+            #runtime::Call::<Self>::new().submit_owned(#owned)
+        }
+
+        /// Runs all items on the pool in the background and returns at once.
+        #visibility fn map_async(items: #items) -> #runtime::MapTask<#output> #clause {
+            #runtime::Call::<Self>::new().map_async(items)
+        }
+
+        #starmap_async
+
+        /// Runs one call on a thread or in a process of its own, outside every pool.
+        #visibility fn spawn(#(#names: #types),*) -> #runtime::Spawned<#output> #clause {
+            #runtime::Call::<Self>::new().spawn_owned(#owned)
+        }
+    }
+}
+
+fn parallel_fn(function: &Function, options: &Options) -> TokenStream {
+    let Function { attributes, name, generics, output, shown, .. } = function;
+    let (runtime, settings, mode) = (&options.runtime, &options.settings, options.mode_tokens());
+    let cfgs = &attributes.cfgs;
+    let (bounds, arguments, clause) = generics.split_for_impl();
+    let item = item(function);
+    let pattern = pattern(&function.parameters);
+    let names = variables(&function.parameters);
+    let remote = if options.mode == Mode::Process { remote::table(function, options) } else { TokenStream::new() };
+    quote! {
+        #(#cfgs)*
+        impl #bounds #runtime::ParallelFn for #name #arguments #clause {
+            type Item = #item;
+            type Output = #output;
+            fn spec() -> &'static #runtime::private::Spec {
+                static SPEC: #runtime::private::Spec = #runtime::private::Spec::new(
+                    ::core::concat!(::core::module_path!(), "::", #shown),
+                    #runtime::private::Mode::#mode,
+                ) #settings;
+                &SPEC
+            }
+            fn run(#pattern: Self::Item) -> Self::Output {
+                Self::inline(#(#names),*)
+            }
+            #remote
+        }
+    }
+}
+
+/// Variables for the arguments: never the user's names, which may be anything.
+pub(crate) fn variables(parameters: &[Parameter]) -> Vec<Ident> {
+    (0..parameters.len()).map(|position| quote::format_ident!("__argument_{position}")).collect()
+}
+
+pub(crate) fn pattern(parameters: &[Parameter]) -> TokenStream {
+    let names: Vec<TokenStream> = variables(parameters).iter().map(|name| quote!(#name)).collect();
+    tuple(&names)
+}
+
+fn owned_fn(function: &Function, options: &Options) -> TokenStream {
+    let Function { attributes, name, generics, parameters, output, .. } = function;
+    let runtime = &options.runtime;
+    let cfgs = &attributes.cfgs;
+    let markers: Vec<TokenStream> = parameters.iter().map(|parameter| parameter.marker(runtime)).collect();
+    let markers = match markers.as_slice() {
+        [one] => quote!(#runtime::private::One<#one>),
+        many => quote!((#(#many),*)),
+    };
+    let owned: Vec<TokenStream> = parameters.iter().map(|parameter| parameter.owned(runtime)).collect();
+    let mut predicates: Vec<TokenStream> = Vec::new();
+    if function.is_generic() {
+        predicates.push(quote!(#output: 'static));
+        for (parameter, owned) in parameters.iter().zip(&owned) {
+            if parameter.kind() != Kind::Value && is_bare_parameter(parameter.referent(), generics) {
+                let referent = parameter.referent();
+                let lend = if parameter.kind() == Kind::Mut { quote!(LendMut) } else { quote!(Lend) };
+                predicates.push(quote!(#referent: #runtime::private::#lend));
+            }
+            predicates.push(quote!(#owned: ::core::marker::Send + 'static));
+        }
+    }
+    let extended = with_predicates(generics, predicates);
+    let (bounds, _, _) = generics.split_for_impl();
+    let (_, arguments, clause) = extended.split_for_impl();
+    let owned = tuple(&owned);
+    let pattern = pattern(parameters);
+    let verbs = function.with_any_lifetimes();
+    let mut rebind = TokenStream::new();
+    let mut lent = Vec::new();
+    for (parameter, variable) in parameters.iter().zip(variables(parameters)) {
+        let referent = parameter.referent();
+        lent.push(match parameter.kind() {
+            Kind::Value => quote!(#variable),
+            Kind::Ref => quote!(<#referent as #runtime::private::Lend>::lend(&#variable)),
+            Kind::Mut => {
+                rebind.extend(quote!(let mut #variable = #variable;));
+                quote!(<#referent as #runtime::private::LendMut>::lend_mut(&mut #variable))
+            }
+        });
+    }
+    let send = if options.mode == Mode::Process {
+        remote::send_owned(function, options)
+    } else {
+        quote! {
+            let _ = (item, writer);
+            ::core::unreachable!("a function that is not `mode = \"process\"` is never encoded")
+        }
+    };
+    quote! {
+        #(#cfgs)*
+        impl #bounds #runtime::OwnedFn for #name #arguments #clause {
+            type Parameters = #markers;
+            type Owned = #owned;
+            fn run_owned(#pattern: Self::Owned) -> Self::Output {
+                #rebind
+                #verbs::inline(#(#lent),*)
+            }
+            fn send_owned(
+                item: &Self::Owned,
+                writer: &mut #runtime::private::Writer<'_>,
+            ) -> ::core::result::Result<(), #runtime::private::CodecError> {
+                #send
+            }
+        }
+    }
+}
+
+/// Whether a type is just one of the function's own type parameters.
+fn is_bare_parameter(ty: &Type, generics: &Generics) -> bool {
+    let Type::Path(path) = ty else { return false };
+    path.path.get_ident().is_some_and(|ident| generics.type_params().any(|parameter| parameter.ident == *ident))
+}

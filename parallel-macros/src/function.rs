@@ -1,0 +1,267 @@
+//! The function that was annotated.
+
+use proc_macro2::{Ident, Span, TokenStream, TokenTree};
+use quote::quote;
+use syn::parse::{Parse, ParseStream};
+use syn::spanned::Spanned;
+use syn::visit_mut::VisitMut;
+use syn::{Attribute, Error, FnArg, GenericParam, Generics, Lifetime, Path, ReturnType, Safety, Signature, Type, Visibility};
+
+use crate::lifetimes::{Found, Name, Replace};
+use crate::options::{Errors, Mode, Options};
+use crate::parameter::{Kind, Parameter};
+
+/// A function as it stands in the source. Its body stays a token tree: nobody needs to know what is in it.
+pub(crate) struct Source {
+    pub(crate) attributes: Vec<Attribute>,
+    pub(crate) visibility: Visibility,
+    pub(crate) signature: Signature,
+    pub(crate) body: TokenTree,
+}
+
+impl Parse for Source {
+    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
+        Ok(Self {
+            attributes: input.call(Attribute::parse_outer)?,
+            visibility: input.parse()?,
+            signature: input.parse()?,
+            body: input.parse()?,
+        })
+    }
+}
+
+/// A function that has been checked, with a name for every lifetime.
+pub(crate) struct Function {
+    pub(crate) attributes: Attributes,
+    pub(crate) visibility: Visibility,
+    /// The type that carries the verbs.
+    pub(crate) name: Ident,
+    /// The name that messages show.
+    pub(crate) shown: String,
+    /// The generics of that type: those of the function (and of its `impl` block), and the lifetimes that were named.
+    pub(crate) generics: Generics,
+    pub(crate) parameters: Vec<Parameter>,
+    pub(crate) output: Type,
+    /// Whether a call can outlive the expression that makes it.
+    pub(crate) owned: bool,
+}
+
+/// The user's attributes, by where they go.
+#[derive(Default)]
+pub(crate) struct Attributes {
+    /// On the function that callers see.
+    pub(crate) outer: Vec<Attribute>,
+    /// On the function that has the body.
+    pub(crate) inner: Vec<Attribute>,
+    /// On everything.
+    pub(crate) cfgs: Vec<Attribute>,
+}
+
+impl Attributes {
+    fn sort(attributes: &[Attribute]) -> Self {
+        let mut sorted = Self::default();
+        for attribute in attributes {
+            let name = attribute.path().get_ident().map(Ident::to_string).unwrap_or_default();
+            match name.as_str() {
+                "cfg" => sorted.cfgs.push(attribute.clone()),
+                "allow" | "warn" | "deny" | "forbid" | "expect" => {
+                    sorted.outer.push(attribute.clone());
+                    sorted.inner.push(attribute.clone());
+                }
+                "inline" | "cold" | "optimize" | "target_feature" => sorted.inner.push(attribute.clone()),
+                // The caller's place is that of the runtime there.
+                "track_caller" => {}
+                _ => sorted.outer.push(attribute.clone()),
+            }
+        }
+        sorted
+    }
+}
+
+/// Checks what does not depend on where the function stands.
+pub(crate) fn check(source: &Source, errors: &mut Errors) {
+    let signature = &source.signature;
+    for attribute in &source.attributes {
+        if is_parallel(attribute.path()) {
+            errors.at(attribute.span(), "two `#[parallel]` on one function: put all keys into one");
+        }
+    }
+    if let Some(token) = &signature.constness {
+        errors.at(token.span(), "a `const fn` cannot run on a pool: remove `const`");
+    }
+    if let Safety::Unsafe(token) = &signature.safety {
+        let message = "an `unsafe fn` cannot run on a pool, where nobody can keep its promises: wrap it in a safe function";
+        errors.at(token.span(), message);
+    }
+    if let Some(abi) = &signature.abi {
+        errors.at(abi.span(), "an `extern` function cannot be annotated: call it from an ordinary function");
+    }
+    if let Some(token) = &signature.asyncness {
+        let message = "`async` functions cannot run on a pool yet: annotate an ordinary function, and wait for its `Task` where you need it";
+        errors.at(token.span(), message);
+    }
+    if let Some(variadic) = &signature.variadic {
+        errors.at(variadic.span(), "a variadic function cannot be annotated");
+    }
+}
+
+/// Whether this is the path of our attribute.
+pub(crate) fn is_parallel(path: &Path) -> bool {
+    path.segments.last().is_some_and(|segment| segment.ident == "parallel")
+}
+
+impl Function {
+    /// Reads the signature. `context` is the generics of the `impl` block around it; receivers have been replaced.
+    pub(crate) fn read(
+        source: &Source,
+        name: &Ident,
+        shown: String,
+        context: Option<&Generics>,
+        options: &Options,
+        errors: &mut Errors,
+    ) -> Self {
+        let signature = &source.signature;
+        let mut namer = Name::default();
+        let mut parameters = Vec::new();
+        for (position, input) in signature.inputs.iter().enumerate() {
+            match input {
+                FnArg::Typed(input) => {
+                    let mut ty = (*input.ty).clone();
+                    namer.visit_type_mut(&mut ty);
+                    parameters.push(Parameter::new(position, (*input.pat).clone(), ty));
+                }
+                FnArg::Receiver(receiver) => errors.at(
+                    receiver.span(),
+                    "this is a method: put a bare `#[parallel]` on its `impl` block too, which then sees what `self` is",
+                ),
+            }
+        }
+        if parameters.len() > 12 {
+            errors.at(signature.inputs.span(), "a `#[parallel]` function has at most 12 parameters: group them in a struct");
+        }
+
+        let mut output: Type = match &signature.output {
+            ReturnType::Default => syn::parse_quote!(()),
+            ReturnType::Type(_, ty) => (**ty).clone(),
+        };
+        if let Some(lifetime) = elided(&parameters) {
+            Replace(lifetime).visit_type_mut(&mut output);
+        }
+        if matches!(output, Type::Never(_)) {
+            errors.at(output.span(), "a function that never returns has no result to wait for");
+        }
+
+        let mut generics = signature.generics.clone();
+        if let Some(context) = context {
+            generics = merged(context, &generics);
+        }
+        let made = namer.made.iter().map(|lifetime| GenericParam::Lifetime(syn::LifetimeParam::new(lifetime.clone())));
+        // Lifetimes stand before types.
+        generics.params = made.chain(generics.params).collect();
+        generics.lt_token = Some(Default::default());
+        generics.gt_token = Some(Default::default());
+
+        let borrows = Found::of(&output).borrows();
+        let dyns = parameters.iter().any(|parameter| parameter.kind() != Kind::Value && matches!(parameter.referent(), Type::TraitObject(_)));
+        check_types(&parameters, &output, options.mode, errors);
+
+        let mut verbs = name.clone();
+        // Lints look at where a name was made: here, not in the user's code, although it points there.
+        verbs.set_span(Span::call_site().located_at(name.span()));
+        Self {
+            attributes: Attributes::sort(&source.attributes),
+            visibility: source.visibility.clone(),
+            name: verbs,
+            shown,
+            generics,
+            parameters,
+            output,
+            owned: !borrows && !dyns,
+        }
+    }
+
+    /// The names of the parameters.
+    pub(crate) fn names(&self) -> Vec<&Ident> {
+        self.parameters.iter().map(|parameter| &parameter.name).collect()
+    }
+
+    /// Whether the function has parameters of its own kind: types, constants.
+    pub(crate) fn is_generic(&self) -> bool {
+        self.generics.params.iter().any(|parameter| !matches!(parameter, GenericParam::Const(_)))
+    }
+
+    /// `name<'_, T, N>`: the type of the verbs with lifetimes of its own.
+    pub(crate) fn with_any_lifetimes(&self) -> TokenStream {
+        let name = &self.name;
+        let arguments = self.generics.params.iter().map(|parameter| match parameter {
+            GenericParam::Lifetime(_) => quote!('_),
+            GenericParam::Type(parameter) => {
+                let ident = &parameter.ident;
+                quote!(#ident)
+            }
+            GenericParam::Const(parameter) => {
+                let ident = &parameter.ident;
+                quote!(#ident)
+            }
+        });
+        quote!(#name::<#(#arguments),*>)
+    }
+}
+
+/// The lifetime of elided ones in the result: that of the only parameter that has one, or of the receiver, which is named
+/// `this`.
+fn elided(parameters: &[Parameter]) -> Option<Lifetime> {
+    let receiver = parameters.first().filter(|parameter| parameter.name == "__this");
+    let mut lifetimes: Vec<Lifetime> = Vec::new();
+    for parameter in receiver.map_or(parameters, std::slice::from_ref) {
+        let found = Found::of(&parameter.ty);
+        lifetimes.extend(found.lifetimes.into_iter().cloned());
+    }
+    lifetimes.dedup();
+    if receiver.is_some() || lifetimes.len() == 1 { lifetimes.into_iter().next() } else { None }
+}
+
+/// The generics of an `impl` block and of a method in it: lifetimes first.
+fn merged(context: &Generics, own: &Generics) -> Generics {
+    let mut generics = context.clone();
+    let (lifetimes, others): (Vec<_>, Vec<_>) =
+        context.params.iter().chain(&own.params).cloned().partition(|parameter| matches!(parameter, GenericParam::Lifetime(_)));
+    generics.params = lifetimes.into_iter().chain(others).collect();
+    if let Some(clause) = &own.where_clause {
+        generics.make_where_clause().predicates.extend(clause.predicates.clone());
+    }
+    generics
+}
+
+/// Checks what can be said of types without knowing what they are.
+fn check_types(parameters: &[Parameter], output: &Type, mode: Mode, errors: &mut Errors) {
+    for ty in Found::of(output).impls {
+        errors.at(ty.span(), "the type of a result needs a name here: write it out, or box it");
+    }
+    for parameter in parameters {
+        for ty in Found::of(&parameter.ty).impls {
+            errors.at(ty.span(), "the type of a parameter needs a name here: make it generic, `fn f<T: Trait>(x: T)`");
+        }
+    }
+    if mode != Mode::Process {
+        return;
+    }
+    let found = Found::of(output);
+    if let Some(reference) = found.references.first() {
+        let message = "a reference cannot come back from a worker process, which has memory of its own: return an owned value, like `String` for `&str` or `Vec<T>` for `&[T]`";
+        errors.push(Error::new_spanned(reference, message));
+    } else if let Some(lifetime) = found.lifetimes.iter().find(|lifetime| lifetime.ident != "static") {
+        errors.push(Error::new_spanned(lifetime, "a borrow cannot come back from a worker process: return an owned value"));
+    }
+    for parameter in parameters {
+        let inside = parameter.referent();
+        let found = Found::of(inside);
+        if let Some(reference) = found.references.first() {
+            let message = "a reference inside another type cannot cross to a worker process: use an owned type there (`String` for `&str`); only a whole parameter can be a `&T`, `&str`, `&[T]` or `&mut [T]`";
+            errors.push(Error::new_spanned(reference, message));
+        } else if found.dyns {
+            let message = "a trait object cannot cross to a worker process, which would not know its type: use an enum, or `mode = \"thread\"`";
+            errors.push(Error::new_spanned(inside, message));
+        }
+    }
+}

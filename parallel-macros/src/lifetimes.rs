@@ -1,0 +1,108 @@
+//! Names for lifetimes that have none.
+//!
+//! In a signature `&str` has a lifetime of its own without a name; in a type that stands elsewhere it needs one. The types of
+//! the parameters are copied into a struct's `impl`, so each anonymous lifetime gets a name there, and the elided lifetimes of
+//! the result get the one that the elision rules say.
+
+use proc_macro2::Span;
+use syn::visit::{self, Visit};
+use syn::visit_mut::{self, VisitMut};
+use syn::{Lifetime, ParenthesizedGenericArguments, Type, TypeReference};
+
+/// Gives names to anonymous lifetimes.
+#[derive(Default)]
+pub(crate) struct Name {
+    pub(crate) made: Vec<Lifetime>,
+}
+
+impl Name {
+    fn next(&mut self) -> Lifetime {
+        let name = Lifetime::new(&format!("'__parallel_{}", self.made.len()), Span::call_site());
+        self.made.push(name.clone());
+        name
+    }
+}
+
+impl VisitMut for Name {
+    fn visit_type_reference_mut(&mut self, reference: &mut TypeReference) {
+        if reference.lifetime.as_ref().is_none_or(|lifetime| lifetime.ident == "_") {
+            reference.lifetime = Some(self.next());
+        }
+        self.visit_type_mut(&mut reference.elem);
+    }
+
+    fn visit_lifetime_mut(&mut self, lifetime: &mut Lifetime) {
+        if lifetime.ident == "_" {
+            *lifetime = self.next();
+        }
+    }
+
+    // These have lifetimes of their own.
+    fn visit_type_fn_ptr_mut(&mut self, _: &mut syn::TypeFnPtr) {}
+    fn visit_parenthesized_generic_arguments_mut(&mut self, _: &mut ParenthesizedGenericArguments) {}
+}
+
+/// Gives one lifetime to all anonymous ones: those of a result.
+pub(crate) struct Replace(pub(crate) Lifetime);
+
+impl VisitMut for Replace {
+    fn visit_type_reference_mut(&mut self, reference: &mut TypeReference) {
+        if reference.lifetime.as_ref().is_none_or(|lifetime| lifetime.ident == "_") {
+            reference.lifetime = Some(self.0.clone());
+        }
+        visit_mut::visit_type_reference_mut(self, reference);
+    }
+
+    fn visit_lifetime_mut(&mut self, lifetime: &mut Lifetime) {
+        if lifetime.ident == "_" {
+            *lifetime = self.0.clone();
+        }
+    }
+
+    fn visit_type_fn_ptr_mut(&mut self, _: &mut syn::TypeFnPtr) {}
+    fn visit_parenthesized_generic_arguments_mut(&mut self, _: &mut ParenthesizedGenericArguments) {}
+}
+
+/// The lifetimes and references in a type.
+#[derive(Default)]
+pub(crate) struct Found<'t> {
+    pub(crate) lifetimes: Vec<&'t Lifetime>,
+    pub(crate) references: Vec<&'t TypeReference>,
+    pub(crate) impls: Vec<&'t syn::TypeImplTrait>,
+    pub(crate) dyns: bool,
+}
+
+impl<'t> Found<'t> {
+    pub(crate) fn of(ty: &'t Type) -> Self {
+        let mut found = Self::default();
+        found.visit_type(ty);
+        found
+    }
+
+    /// Whether the type borrows from something that does not live for ever.
+    pub(crate) fn borrows(&self) -> bool {
+        let eternal = |lifetime: &Lifetime| lifetime.ident == "static";
+        self.lifetimes.iter().any(|lifetime| !eternal(lifetime))
+            || self.references.iter().any(|reference| reference.lifetime.as_ref().is_none_or(|lifetime| !eternal(lifetime)))
+    }
+}
+
+impl<'t> Visit<'t> for Found<'t> {
+    fn visit_type_reference(&mut self, reference: &'t TypeReference) {
+        self.references.push(reference);
+        visit::visit_type_reference(self, reference);
+    }
+    fn visit_lifetime(&mut self, lifetime: &'t Lifetime) {
+        self.lifetimes.push(lifetime);
+    }
+    fn visit_type_impl_trait(&mut self, ty: &'t syn::TypeImplTrait) {
+        self.impls.push(ty);
+        visit::visit_type_impl_trait(self, ty);
+    }
+    fn visit_type_trait_object(&mut self, ty: &'t syn::TypeTraitObject) {
+        self.dyns = true;
+        visit::visit_type_trait_object(self, ty);
+    }
+    fn visit_type_fn_ptr(&mut self, _: &'t syn::TypeFnPtr) {}
+    fn visit_parenthesized_generic_arguments(&mut self, _: &'t ParenthesizedGenericArguments) {}
+}

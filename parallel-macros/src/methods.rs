@@ -1,0 +1,221 @@
+//! Free functions, and `impl` blocks whose methods are annotated.
+
+use proc_macro2::{Ident, TokenStream};
+use quote::{ToTokens, format_ident, quote};
+use syn::parse::{Parse, Parser};
+use syn::spanned::Spanned;
+use syn::visit_mut::{self, VisitMut};
+use syn::{Error, FnArg, ImplItem, ImplItemFn, Item, ItemImpl, Meta, ReceiverKind, Token, Type};
+
+use crate::expand;
+use crate::function::{self, Function, Source, is_parallel};
+use crate::options::{Errors, Options};
+
+/// Expands the attribute on whatever it stands on.
+pub(crate) fn expand_any(arguments: TokenStream, item: TokenStream) -> syn::Result<TokenStream> {
+    if let Ok(source) = syn::parse2::<Source>(item.clone()) {
+        return free_function(arguments, &source);
+    }
+    match syn::parse2::<Item>(item)? {
+        Item::Impl(block) => impl_block(&arguments, block),
+        other => Err(Error::new_spanned(
+            other,
+            "`#[parallel]` goes on a function, or on an `impl` block whose methods it is on",
+        )),
+    }
+}
+
+/// The item without our attributes in it.
+pub(crate) fn without_attributes(item: TokenStream) -> TokenStream {
+    if let Ok(mut source) = syn::parse2::<Source>(item.clone()) {
+        source.attributes.retain(|attribute| !is_parallel(attribute.path()));
+        let Source { attributes, visibility, signature, body } = source;
+        return quote!(#(#attributes)* #visibility #signature #body);
+    }
+    match syn::parse2::<ItemImpl>(item.clone()) {
+        Ok(mut block) => {
+            for item in &mut block.items {
+                if let ImplItem::Fn(method) = item {
+                    method.attrs.retain(|attribute| !is_parallel(attribute.path()));
+                }
+            }
+            block.into_token_stream()
+        }
+        Err(_) => item,
+    }
+}
+
+fn free_function(arguments: TokenStream, source: &Source) -> syn::Result<TokenStream> {
+    let mut errors = Errors::default();
+    let options = Options::read(arguments, &mut errors);
+    function::check(source, &mut errors);
+    let name = &source.signature.ident;
+    let function = Function::read(source, name, name.to_string(), None, &options, &mut errors);
+    errors.finish()?;
+
+    let names: Vec<TokenStream> = function.names().iter().map(|name| quote!(#name)).collect();
+    let caller = expand::caller(&function, source, &options, &names);
+    let (visibility, body, inner, output) = (&function.visibility, &source.body, &function.attributes.inner, &function.output);
+    let patterns = function.parameters.iter().map(|parameter| &parameter.pattern);
+    let types = function.parameters.iter().map(|parameter| &parameter.ty);
+    let inline = quote! {
+        /// Calls the plain function, right here.
+        #(#inner)*
+        #visibility fn inline(#(#patterns: #types),*) -> #output #body
+    };
+    let verbs = expand::verbs(&function, &options, &inline);
+    Ok(quote!(#caller #verbs))
+}
+
+fn impl_block(arguments: &TokenStream, mut block: ItemImpl) -> syn::Result<TokenStream> {
+    let mut errors = Errors::default();
+    if !arguments.is_empty() {
+        errors.at(arguments.span(), "on an `impl` block `#[parallel]` stands bare: the keys go on its methods");
+    }
+    if let Some((path, _)) = &block.trait_ {
+        errors.at(path.span(), "the methods of a trait cannot be annotated: annotate a function, and call it from the method");
+    }
+    let mut items = Vec::new();
+    let mut verbs = TokenStream::new();
+    let mut any = false;
+    for item in std::mem::take(&mut block.items) {
+        let ImplItem::Fn(mut method) = item else {
+            items.push(item.into_token_stream());
+            continue;
+        };
+        let Some(position) = method.attrs.iter().position(|attribute| is_parallel(attribute.path())) else {
+            items.push(method.into_token_stream());
+            continue;
+        };
+        any = true;
+        let attribute = method.attrs.remove(position);
+        let arguments = match attribute.meta {
+            Meta::List(list) => list.tokens,
+            _ => TokenStream::new(),
+        };
+        if let Some((inside, beside)) = expand_method(arguments, &method, &block, &mut errors) {
+            items.push(inside);
+            verbs.extend(beside);
+        }
+    }
+    if !any {
+        errors.at(block.self_ty.span(), "no method of this block is annotated: put `#[parallel(...)]` on those that are to run on a pool");
+    }
+    errors.finish()?;
+    let ItemImpl { attrs, unsafety, generics, self_ty, .. } = &block;
+    let (bounds, _, clause) = generics.split_for_impl();
+    Ok(quote! {
+        #(#attrs)*
+        #unsafety impl #bounds #self_ty #clause {
+            #(#items)*
+        }
+        #verbs
+    })
+}
+
+/// What stays in the block, and what goes beside it.
+fn expand_method(
+    arguments: TokenStream,
+    method: &ImplItemFn,
+    block: &ItemImpl,
+    errors: &mut Errors,
+) -> Option<(TokenStream, TokenStream)> {
+    let options = Options::read(arguments, errors);
+    let tokens = method.to_token_stream();
+    let source = errors.take(Source::parse.parse2(tokens))?;
+    function::check(&source, errors);
+    let Some(of) = self_name(&block.self_ty) else {
+        errors.at(block.self_ty.span(), "the methods of this type cannot be annotated: it needs a plain name");
+        return None;
+    };
+
+    // The same signature as a free function's: without `self` and `Self`.
+    let mut free = Source {
+        attributes: source.attributes.clone(),
+        visibility: source.visibility.clone(),
+        signature: source.signature.clone(),
+        body: source.body.clone(),
+    };
+    for input in &mut free.signature.inputs {
+        if let FnArg::Receiver(receiver) = input {
+            let ty: Type = match &receiver.kind {
+                ReceiverKind::Value => syn::parse_quote!(Self),
+                ReceiverKind::Reference(and, lifetime, mutability) => syn::parse_quote!(#and #lifetime #mutability Self),
+                ReceiverKind::Typed(_, ty) => (**ty).clone(),
+                _ => {
+                    errors.at(receiver.span(), "this form of `self` is not known to `#[parallel]`");
+                    return None;
+                }
+            };
+            *input = syn::parse_quote!(__this: #ty);
+        }
+    }
+    ReplaceSelf(&block.self_ty).visit_signature_mut(&mut free.signature);
+
+    let name = &source.signature.ident;
+    let verbs_name = format_ident!("{}_{}", of, name, span = name.span());
+    let hidden = format_ident!("__parallel_{}", name);
+    let shown = format!("{of}::{name}");
+    let function = Function::read(&free, &verbs_name, shown, Some(&block.generics), &options, errors);
+
+    let mut arguments: Vec<TokenStream> = function.names().iter().map(|name| quote!(#name)).collect();
+    if let Some(FnArg::Receiver(receiver)) = source.signature.inputs.first() {
+        let token: Token![self] = receiver.self_token;
+        arguments[0] = quote!(#token);
+    }
+    let caller = expand::caller(&function, &source, &options, &arguments);
+
+    let mut inner_signature = source.signature.clone();
+    inner_signature.ident = hidden.clone();
+    let (inner, cfgs, body, visibility) =
+        (&function.attributes.inner, &function.attributes.cfgs, &source.body, &function.visibility);
+    let inside = quote! {
+        #caller
+        #(#cfgs)*
+        #(#inner)*
+        #[doc(hidden)]
+        #visibility #inner_signature #body
+    };
+
+    let names = function.names();
+    let types = function.parameters.iter().map(|parameter| &parameter.ty);
+    let (self_ty, output) = (&block.self_ty, &function.output);
+    let inline = quote! {
+        /// Calls the plain method, right here.
+        #visibility fn inline(#(#names: #types),*) -> #output {
+            <#self_ty>::#hidden(#(#names),*)
+        }
+    };
+    Some((inside, expand::verbs(&function, &options, &inline)))
+}
+
+/// The name of the type of an `impl` block.
+fn self_name(ty: &Type) -> Option<&Ident> {
+    match ty {
+        Type::Path(path) => path.path.segments.last().map(|segment| &segment.ident),
+        Type::Paren(inner) => self_name(&inner.elem),
+        Type::Group(inner) => self_name(&inner.elem),
+        _ => None,
+    }
+}
+
+/// Writes out `Self`.
+struct ReplaceSelf<'t>(&'t Type);
+
+impl VisitMut for ReplaceSelf<'_> {
+    fn visit_type_mut(&mut self, ty: &mut Type) {
+        if let Type::Path(path) = ty {
+            if path.qself.is_none() && path.path.is_ident("Self") {
+                *ty = self.0.clone();
+                return;
+            }
+            if path.qself.is_none() && path.path.segments.first().is_some_and(|segment| segment.ident == "Self") {
+                let rest = path.path.segments.iter().skip(1);
+                let whole = self.0;
+                *ty = syn::parse_quote!(<#whole>::#(#rest)::*);
+                return;
+            }
+        }
+        visit_mut::visit_type_mut(self, ty);
+    }
+}

@@ -1,0 +1,263 @@
+//! The attribute's arguments.
+
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{ToTokens, quote, quote_spanned};
+use syn::ext::IdentExt;
+use syn::parse::{Parse, ParseStream};
+use syn::punctuated::Punctuated;
+use syn::spanned::Spanned;
+use syn::{Error, Expr, ExprLit, ExprUnary, Lit, LitStr, Path, Token, UnOp};
+
+use crate::units;
+
+const KEYS: [&str; 9] = [
+    "mode",
+    "pool",
+    "timeout",
+    "retries",
+    "chunk",
+    "max_tasks_per_worker",
+    "memory_limit",
+    "init",
+    "crate",
+];
+
+/// The most workers of a process pool, as in the runtime.
+const MOST_WORKERS: u64 = 1024;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Thread,
+    Process,
+    Serial,
+}
+
+impl Mode {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Thread => "thread",
+            Self::Process => "process",
+            Self::Serial => "serial",
+        }
+    }
+}
+
+/// What the attribute says.
+pub(crate) struct Options {
+    pub(crate) mode: Mode,
+    pub(crate) runtime: Path,
+    /// Calls that build the `Spec`.
+    pub(crate) settings: TokenStream,
+}
+
+/// `key = value`.
+struct Pair {
+    key: Ident,
+    value: Expr,
+}
+
+impl Parse for Pair {
+    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
+        // `crate` is a keyword.
+        let key = input.call(Ident::parse_any)?;
+        if !input.peek(Token![=]) {
+            return Err(Error::new(key.span(), format!("`{key}` needs a value: `{key} = ...`")));
+        }
+        input.parse::<Token![=]>()?;
+        Ok(Self { key, value: input.parse()? })
+    }
+}
+
+/// All that is wrong, told at once.
+#[derive(Default)]
+pub(crate) struct Errors(Option<Error>);
+
+impl Errors {
+    pub(crate) fn push(&mut self, error: Error) {
+        match &mut self.0 {
+            Some(errors) => errors.combine(error),
+            None => self.0 = Some(error),
+        }
+    }
+
+    pub(crate) fn at(&mut self, span: Span, message: impl std::fmt::Display) {
+        self.push(Error::new(span, message));
+    }
+
+    pub(crate) fn take<T>(&mut self, result: syn::Result<T>) -> Option<T> {
+        result.map_err(|error| self.push(error)).ok()
+    }
+
+    pub(crate) fn finish(self) -> syn::Result<()> {
+        self.0.map_or(Ok(()), Err)
+    }
+}
+
+impl Options {
+    /// Reads the arguments. Gives something in any case, so that the function can be checked too.
+    pub(crate) fn read(arguments: TokenStream, errors: &mut Errors) -> Self {
+        let parser = Punctuated::<Pair, Token![,]>::parse_terminated;
+        let pairs = errors.take(syn::parse::Parser::parse2(parser, arguments)).unwrap_or_default();
+
+        let mut options = Self { mode: Mode::Thread, runtime: syn::parse_quote!(::parallel_runtime), settings: TokenStream::new() };
+        if let Some(pair) = pairs.iter().find(|pair| pair.key == "mode") {
+            options.mode = errors.take(mode(&pair.value)).unwrap_or(Mode::Thread);
+        }
+        let mut seen: Vec<&Ident> = Vec::new();
+        for Pair { key, value } in &pairs {
+            if seen.contains(&key) {
+                errors.at(key.span(), format!("`{key}` stands here twice"));
+                continue;
+            }
+            seen.push(key);
+            let setting = options.setting(key, value);
+            if let Some(tokens) = errors.take(setting) {
+                options.settings.extend(tokens);
+            }
+        }
+        options
+    }
+
+    fn setting(&mut self, key: &Ident, value: &Expr) -> syn::Result<TokenStream> {
+        use Mode::{Process, Thread};
+        let span = value.span();
+        let name = key.unraw().to_string();
+        Ok(match name.as_str() {
+            "mode" => TokenStream::new(),
+            "crate" => {
+                self.runtime = text(key, value, "the path of the runtime, like \"::parallel_runtime\"")?
+                    .parse_with(Path::parse_mod_style)
+                    .map_err(|_| Error::new(span, "`crate` is a path in quotes, like \"::parallel_runtime\""))?;
+                TokenStream::new()
+            }
+            "pool" => {
+                self.only_in(key, &[Thread, Process])?;
+                self.pool(value)?
+            }
+            "chunk" => {
+                self.only_in(key, &[Thread, Process])?;
+                let items = at_least_one(key, value, "items in a message")?;
+                quote_spanned!(span=> .chunk(#items as usize))
+            }
+            "timeout" => {
+                self.only_in(key, &[Thread, Process])?;
+                let text = text(key, value, "a duration, like \"250ms\", \"5s\" or \"2m\"")?;
+                let nanoseconds = units::duration(&text.value()).map_err(|message| Error::new(span, message))?;
+                quote_spanned!(span=> .timeout(#nanoseconds))
+            }
+            "retries" => {
+                self.only_in(key, &[Process])?;
+                let retries = number(key, value, "extra tries after a worker died or a task timed out")?;
+                let retries = u32::try_from(retries).map_err(|_| Error::new(span, "so many retries would never end"))?;
+                quote_spanned!(span=> .retries(#retries))
+            }
+            "max_tasks_per_worker" => {
+                self.only_in(key, &[Process])?;
+                let tasks = at_least_one(key, value, "tasks after which a worker is replaced")?;
+                quote_spanned!(span=> .max_tasks_per_worker(#tasks))
+            }
+            "memory_limit" => {
+                self.only_in(key, &[Process])?;
+                let text = text(key, value, "a size, like \"512MiB\"")?;
+                let bytes = units::size(&text.value()).map_err(|message| Error::new(span, message))?;
+                quote_spanned!(span=> .memory_limit(#bytes))
+            }
+            "init" => {
+                self.only_in(key, &[Thread, Process])?;
+                let Expr::Path(path) = value else {
+                    return Err(Error::new(span, "`init` is the path of a `fn()`, like `init = open_library`"));
+                };
+                quote_spanned!(span=> .init(#path))
+            }
+            _ => {
+                let message = match units::most_like(&name, &KEYS) {
+                    Some(like) => format!("unknown key `{name}`; did you mean `{like}`?"),
+                    None => format!("unknown key `{name}`; the keys are `{}`", KEYS.join("`, `")),
+                };
+                return Err(Error::new(key.span(), message));
+            }
+        })
+    }
+
+    fn pool(&self, value: &Expr) -> syn::Result<TokenStream> {
+        let span = value.span();
+        let what = "a number of workers or the path of a `static` pool: `pool = 4` or `pool = RENDER`";
+        match value {
+            Expr::Path(path) => Ok(match self.mode {
+                Mode::Process => quote_spanned!(span=> .process_pool(&#path)),
+                _ => quote_spanned!(span=> .thread_pool(&#path)),
+            }),
+            _ => {
+                let workers = integer(value).ok_or_else(|| Error::new(span, format!("`pool` is {what}")))??;
+                if self.mode == Mode::Process && workers > MOST_WORKERS {
+                    return Err(Error::new(span, format!("a pool of processes has at most {MOST_WORKERS} workers")));
+                }
+                Ok(quote_spanned!(span=> .workers(#workers as usize)))
+            }
+        }
+    }
+
+    fn only_in(&self, key: &Ident, modes: &[Mode]) -> syn::Result<()> {
+        if modes.contains(&self.mode) {
+            return Ok(());
+        }
+        let names: Vec<String> = modes.iter().map(|mode| format!("`mode = \"{}\"`", mode.name())).collect();
+        let message = format!("`{key}` has no meaning with `mode = \"{}\"`, only with {}", self.mode.name(), names.join(" or "));
+        Err(Error::new(key.span(), message))
+    }
+
+    /// The `Mode` of the runtime.
+    pub(crate) fn mode_tokens(&self) -> TokenStream {
+        match self.mode {
+            Mode::Thread => quote!(Thread),
+            Mode::Process => quote!(Process),
+            Mode::Serial => quote!(Serial),
+        }
+    }
+}
+
+fn mode(value: &Expr) -> syn::Result<Mode> {
+    let wrong = |found: &str| {
+        let like = units::most_like(found, &["thread", "process", "serial"]);
+        let hint = like.map_or_else(String::new, |like| format!("; did you mean \"{like}\"?"));
+        Error::new(value.span(), format!("`mode` is \"thread\", \"process\" or \"serial\"{hint}"))
+    };
+    match value {
+        Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => match text.value().as_str() {
+            "thread" => Ok(Mode::Thread),
+            "process" => Ok(Mode::Process),
+            "serial" => Ok(Mode::Serial),
+            other => Err(wrong(other)),
+        },
+        other => Err(wrong(other.to_token_stream().to_string().as_str())),
+    }
+}
+
+fn text<'e>(key: &Ident, value: &'e Expr, what: &str) -> syn::Result<&'e LitStr> {
+    match value {
+        Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Ok(text),
+        other => Err(Error::new(other.span(), format!("`{key}` is {what}"))),
+    }
+}
+
+/// A number; `None` if the value is not one at all.
+fn integer(value: &Expr) -> Option<syn::Result<u64>> {
+    match value {
+        Expr::Lit(ExprLit { lit: Lit::Int(number), .. }) => Some(number.base10_parse()),
+        Expr::Unary(ExprUnary { op: UnOp::Neg(_), .. }) => {
+            Some(Err(Error::new(value.span(), "a negative number has no meaning here")))
+        }
+        _ => None,
+    }
+}
+
+fn number(key: &Ident, value: &Expr, what: &str) -> syn::Result<u64> {
+    integer(value).unwrap_or_else(|| Err(Error::new(value.span(), format!("`{key}` is a number: {what}"))))
+}
+
+fn at_least_one(key: &Ident, value: &Expr, what: &str) -> syn::Result<u64> {
+    match number(key, value, what)? {
+        0 => Err(Error::new(value.span(), format!("`{key}` is at least 1: {what}"))),
+        number => Ok(number),
+    }
+}

@@ -1,0 +1,95 @@
+//! One parameter.
+
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{format_ident, quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::{Pat, Path, Type};
+
+/// How a parameter takes its argument.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// `T`
+    Value,
+    /// `&T`
+    Ref,
+    /// `&mut T`
+    Mut,
+}
+
+/// One parameter, all of whose lifetimes have names.
+pub(crate) struct Parameter {
+    /// As the user wrote it, for the function's body.
+    pub(crate) pattern: Pat,
+    /// A plain name, for everything else.
+    pub(crate) name: Ident,
+    pub(crate) ty: Type,
+}
+
+impl Parameter {
+    pub(crate) fn new(position: usize, pattern: Pat, ty: Type) -> Self {
+        let name = match &pattern {
+            Pat::Ident(pattern) if pattern.subpat.is_none() => pattern.ident.clone(),
+            _ => format_ident!("argument_{position}"),
+        };
+        Self { pattern, name, ty }
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        match &self.ty {
+            Type::Reference(reference) if reference.mutability.is_some() => Kind::Mut,
+            Type::Reference(_) => Kind::Ref,
+            _ => Kind::Value,
+        }
+    }
+
+    /// The type itself, or what the reference points to.
+    pub(crate) fn referent(&self) -> &Type {
+        match &self.ty {
+            Type::Reference(reference) => strip(&reference.elem),
+            ty => ty,
+        }
+    }
+
+    pub(crate) fn span(&self) -> Span {
+        self.ty.span()
+    }
+
+    /// The marker type that names its kind.
+    pub(crate) fn marker(&self, runtime: &Path) -> TokenStream {
+        let marker = match self.kind() {
+            Kind::Value => "ByValue",
+            Kind::Ref => "ByRef",
+            Kind::Mut => "ByMut",
+        };
+        let marker = Ident::new(marker, Span::call_site());
+        let referent = self.referent();
+        quote_spanned!(self.span()=> #runtime::private::#marker<#referent>)
+    }
+
+    /// The type that owns its argument.
+    pub(crate) fn owned(&self, runtime: &Path) -> TokenStream {
+        let referent = self.referent();
+        match self.kind() {
+            Kind::Value => quote!(#referent),
+            _ => quote_spanned!(self.span()=> <#referent as #runtime::private::Lend>::Owned),
+        }
+    }
+
+    /// The type of the argument in a verb that does not wait.
+    pub(crate) fn into_owned(&self, runtime: &Path) -> TokenStream {
+        let (marker, owned) = (self.marker(runtime), self.owned(runtime));
+        match self.kind() {
+            Kind::Value => owned,
+            _ => quote!(impl #runtime::private::IntoOwned<#marker, Owned = #owned>),
+        }
+    }
+}
+
+/// `T` for `(T)`, as in `&(dyn A + B)`.
+fn strip(ty: &Type) -> &Type {
+    match ty {
+        Type::Paren(inner) => strip(&inner.elem),
+        Type::Group(inner) => strip(&inner.elem),
+        ty => ty,
+    }
+}
