@@ -252,7 +252,7 @@ fn parallel_fn(function: &Function, options: &Options) -> TokenStream {
     let item = item(function);
     let pattern = pattern(&function.parameters);
     let names = variables(&function.parameters);
-    let remote = if options.mode == Mode::Process { remote::table(function, options) } else { TokenStream::new() };
+    let remote = if options.mode == Mode::Process { remote::table(options) } else { TokenStream::new() };
     quote! {
         #(#cfgs)*
         impl #bounds #runtime::ParallelFn for #name #arguments #clause {
@@ -324,13 +324,10 @@ fn owned_fn(function: &Function, options: &Options) -> TokenStream {
             }
         });
     }
-    let send = if options.mode == Mode::Process {
-        remote::send_owned(function, options)
+    let (table, remote) = if options.mode == Mode::Process {
+        (remote::owned_table(options), remote::owned_functions(function, options, &extended))
     } else {
-        quote! {
-            let _ = (item, writer);
-            ::core::unreachable!("a function that is not `mode = \"process\"` is never encoded")
-        }
+        (TokenStream::new(), TokenStream::new())
     };
     quote! {
         #(#cfgs)*
@@ -341,13 +338,9 @@ fn owned_fn(function: &Function, options: &Options) -> TokenStream {
                 #rebind
                 #verbs::inline(#(#lent),*)
             }
-            fn send_owned(
-                item: &Self::Owned,
-                writer: &mut #runtime::private::Writer<'_>,
-            ) -> ::core::result::Result<(), #runtime::private::CodecError> {
-                #send
-            }
+            #table
         }
+        #remote
     }
 }
 

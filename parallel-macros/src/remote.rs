@@ -2,6 +2,7 @@
 
 use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
+use syn::Generics;
 use syn::spanned::Spanned;
 
 use crate::expand::{pattern, variables};
@@ -72,10 +73,8 @@ pub(crate) fn functions(function: &Function, options: &Options) -> TokenStream {
         TokenStream::new()
     } else {
         quote! {
-            #[doc(hidden)]
-            #[allow(unused_variables)]
-            fn __take_back(
-                item: &mut <Self as #runtime::ParallelFn>::Item,
+            fn take_back(
+                item: &mut Self::Item,
                 returned: &mut #runtime::private::Returned<'_>,
             ) -> ::core::result::Result<(), #runtime::private::CodecError> {
                 #imports
@@ -89,39 +88,34 @@ pub(crate) fn functions(function: &Function, options: &Options) -> TokenStream {
     let result = quote!(::core::result::Result<(), #runtime::private::CodecError>);
     quote! {
         #(#cfgs)*
-        impl #bounds #runtime::ProcessFn for #name #arguments #clause {}
-
-        #(#cfgs)*
-        impl #bounds #name #arguments #clause {
-            #[doc(hidden)]
-            fn __serve(
+        #[allow(unused_variables)]
+        impl #bounds #runtime::ProcessFn for #name #arguments #clause {
+            fn serve(
                 reader: &mut #runtime::private::Reader<'_>,
-                outlet: &mut dyn #runtime::private::Outlet,
+                outlet: &mut #runtime::private::Outlet<'_>,
             ) -> ::core::result::Result<(), #runtime::private::ServeError> {
                 #imports
                 #lets
                 #output
                 #received
                 let __result = #verbs::inline(#(#lent),*);
-                outlet.deliver(&mut |writer: &mut #runtime::private::Writer<'_>| -> #result {
+                outlet.deliver(|writer: &mut #runtime::private::Writer<'_>| -> #result {
                     __output.send(&__result, writer)?;
                     #given_back
                     ::core::result::Result::Ok(())
                 })
             }
 
-            #[doc(hidden)]
-            #[allow(unused_variables)]
-            fn __send(item: &<Self as #runtime::ParallelFn>::Item, writer: &mut #runtime::private::Writer<'_>) -> #result {
+            fn send(item: &Self::Item, writer: &mut #runtime::private::Writer<'_>) -> #result {
                 #imports
                 #lets
                 let #pattern = item;
+                let _ = &writer;
                 #(#strategies.send(#variables, writer)?;)*
                 ::core::result::Result::Ok(())
             }
 
-            #[doc(hidden)]
-            fn __receive(
+            fn receive(
                 returned: &mut #runtime::private::Returned<'_>,
             ) -> ::core::result::Result<#output_type, #runtime::private::CodecError> {
                 #imports
@@ -135,46 +129,77 @@ pub(crate) fn functions(function: &Function, options: &Options) -> TokenStream {
 }
 
 /// The method `ParallelFn::remote`.
-pub(crate) fn table(function: &Function, options: &Options) -> TokenStream {
+pub(crate) fn table(options: &Options) -> TokenStream {
     let runtime = &options.runtime;
-    let take_back = if function.parameters.iter().any(|parameter| parameter.kind() == Kind::Mut) {
-        quote!(::core::option::Option::Some(Self::__take_back))
-    } else {
-        quote!(::core::option::Option::None)
-    };
     quote! {
-        fn remote() -> ::core::option::Option<#runtime::private::Remote<Self>> {
-            ::core::option::Option::Some(#runtime::private::Remote {
-                serve: Self::__serve,
-                send: Self::__send,
-                receive: Self::__receive,
-                take_back: #take_back,
-            })
+        fn remote() -> ::core::option::Option<#runtime::private::Remote<Self::Item, Self::Output>> {
+            ::core::option::Option::Some(#runtime::private::Remote::borrowed::<Self>())
         }
     }
 }
 
-/// The body of `OwnedFn::send_owned`.
-pub(crate) fn send_owned(function: &Function, options: &Options) -> TokenStream {
+/// The method `OwnedFn::remote_owned`.
+pub(crate) fn owned_table(options: &Options) -> TokenStream {
     let runtime = &options.runtime;
+    quote! {
+        fn remote_owned() -> ::core::option::Option<#runtime::private::Remote<Self::Owned, Self::Output>> {
+            ::core::option::Option::Some(#runtime::private::Remote::owned::<Self>())
+        }
+    }
+}
+
+/// The trait for owned arguments that cross.
+pub(crate) fn owned_functions(function: &Function, options: &Options, generics: &Generics) -> TokenStream {
+    let runtime = &options.runtime;
+    let name = &function.name;
+    let cfgs = &function.attributes.cfgs;
+    let (bounds, _, _) = function.generics.split_for_impl();
+    let (_, arguments, clause) = generics.split_for_impl();
     let imports = imports(options);
     let (strategies, lets) = strategies(function, options);
     let pattern = pattern(&function.parameters);
-    let sends = function.parameters.iter().zip(variables(&function.parameters)).zip(&strategies).map(
-        |((parameter, variable), strategy)| {
-            let referent = parameter.referent();
-            match parameter.kind() {
-                Kind::Value => quote!(#strategy.send(#variable, writer)?;),
-                _ => quote!(#strategy.send(<#referent as #runtime::private::Lend>::lend(#variable), writer)?;),
+    let (mut sends, mut taken_back) = (TokenStream::new(), TokenStream::new());
+    for ((parameter, variable), strategy) in
+        function.parameters.iter().zip(variables(&function.parameters)).zip(&strategies)
+    {
+        let referent = parameter.referent();
+        sends.extend(match parameter.kind() {
+            Kind::Value => quote!(#strategy.send(#variable, writer)?;),
+            _ => quote!(#strategy.send(<#referent as #runtime::private::Lend>::lend(#variable), writer)?;),
+        });
+        if parameter.kind() == Kind::Mut {
+            taken_back.extend(quote! {
+                #strategy.take_back(<#referent as #runtime::private::LendMut>::lend_mut(#variable), returned)?;
+            });
+        }
+    }
+    let result = quote!(::core::result::Result<(), #runtime::private::CodecError>);
+    let take_back = if taken_back.is_empty() {
+        TokenStream::new()
+    } else {
+        quote! {
+            fn take_back_owned(item: &mut Self::Owned, returned: &mut #runtime::private::Returned<'_>) -> #result {
+                #imports
+                #lets
+                let #pattern = item;
+                #taken_back
+                ::core::result::Result::Ok(())
             }
-        },
-    );
+        }
+    };
     quote! {
-        #imports
-        #lets
-        let #pattern = item;
-        let _ = &writer;
-        #(#sends)*
-        ::core::result::Result::Ok(())
+        #(#cfgs)*
+        #[allow(unused_variables)]
+        impl #bounds #runtime::private::ProcessOwnedFn for #name #arguments #clause {
+            fn send_owned(item: &Self::Owned, writer: &mut #runtime::private::Writer<'_>) -> #result {
+                #imports
+                #lets
+                let #pattern = item;
+                let _ = &writer;
+                #sends
+                ::core::result::Result::Ok(())
+            }
+            #take_back
+        }
     }
 }

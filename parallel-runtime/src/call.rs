@@ -8,7 +8,8 @@ use crate::error::TaskError;
 use crate::function::{IntoOwned, OwnedFn, ParallelFn, Remote};
 use crate::panics;
 use crate::pool::{Pool, Target};
-use crate::process::map::{Job, Then, call, encode_one, map};
+use crate::process::map::{Control, Target as Into, call, map, submit};
+use crate::process::ticket::Outcome;
 use crate::task::{InProcess, MapTask, Spawned, Task};
 use crate::thread::Failed;
 use crate::{process, thread};
@@ -37,10 +38,10 @@ pub struct Call<'p, F> {
 }
 
 /// Where a call goes.
-enum Route<'p, F: ParallelFn> {
+enum Route<'p> {
     Here,
     Thread(&'p Arc<thread::Engine>),
-    Process(&'p Arc<process::Engine>, Remote<F>),
+    Process(&'p Arc<process::Engine>),
 }
 
 impl<F: ParallelFn> Call<'static, F> {
@@ -69,18 +70,19 @@ impl<'p, F: ParallelFn> Call<'p, F> {
         self
     }
 
+    fn control(&self) -> Control<'static> {
+        Control { chunk: self.chunk, ..Control::default() }
+    }
+
     fn target(&self) -> &'p Target {
         self.target.unwrap_or_else(|| F::spec().target())
     }
 
-    fn route(&self) -> Route<'p, F> {
+    fn route(&self) -> Route<'p> {
         match self.target() {
             Target::Here => Route::Here,
             Target::Thread(engine) => Route::Thread(engine),
-            Target::Process(engine) => match F::remote() {
-                Some(remote) => Route::Process(engine, remote),
-                None => unreachable!("the pool of a function that is not `mode = \"process\"` has no processes"),
-            },
+            Target::Process(engine) => Route::Process(engine),
         }
     }
 
@@ -95,7 +97,7 @@ impl<'p, F: ParallelFn> Call<'p, F> {
         let result = match self.route() {
             Route::Here => return F::run(item),
             Route::Thread(engine) => engine.call(|| F::run(item)),
-            Route::Process(engine, remote) => call(engine, &job::<F>(remote), item),
+            Route::Process(engine) => call(engine, &remote::<F>(), item),
         };
         result.unwrap_or_else(|error| panics::resume(error))
     }
@@ -119,11 +121,10 @@ impl<'p, F: ParallelFn> Call<'p, F> {
                     Err(error) => Err(error),
                 }
             }
-            Route::Process(engine, remote) => {
+            Route::Process(engine) => {
                 let items = items.into_iter();
                 let mut results = Vec::with_capacity(items.size_hint().0);
-                all(engine, &job::<F>(remote), items, self.chunk, &|| false, &mut |value| results.push(value))
-                    .map(|()| results)
+                map(engine, &remote::<F>(), items, &self.control(), Into::Values(&mut results)).map(|()| results)
             }
         };
         result.unwrap_or_else(|error| panics::resume(error))
@@ -145,14 +146,10 @@ impl<'p, F: ParallelFn> Call<'p, F> {
                     Err(error) => for_each(error, count),
                 }
             }
-            Route::Process(engine, remote) => {
+            Route::Process(engine) => {
                 let mut items = items.into_iter();
                 let mut results = Vec::with_capacity(items.size_hint().0);
-                let mut take = |result| {
-                    results.push(result);
-                    Then::GoOn
-                };
-                match map(engine, &job::<F>(remote), &mut items, self.chunk, &|| false, false, &mut take) {
+                match map(engine, &remote::<F>(), &mut items, &self.control(), Into::Results(&mut results)) {
                     Ok(()) => results,
                     Err(error) => for_each(error, items.count()),
                 }
@@ -187,7 +184,7 @@ impl<F: OwnedFn> Call<'_, F> {
                 Ok(job) => Task::on_thread(job),
                 Err(error) => Task::ready(Err(error)),
             },
-            Route::Process(engine, remote) => submit::<F>(engine, &remote, &item),
+            Route::Process(engine) => submit_owned::<F>(engine, item),
         }
     }
 
@@ -209,14 +206,11 @@ impl<F: OwnedFn> Call<'_, F> {
                 Target::Here => Ok(thread::in_place(items, &shared.stop, &run)),
                 Target::Thread(engine) => engine.map(items, chunk.unwrap_or(1), &shared.stop, &run),
                 Target::Process(engine) => {
-                    let Some(remote) = F::remote() else { return Err(TaskError::Cancelled) };
                     let mut results = Vec::with_capacity(total);
                     let stop = || shared.stop.load(Ordering::Relaxed);
-                    return all(engine, &owned_job::<F>(remote), items.into_iter(), chunk, &stop, &mut |value| {
-                        results.push(value);
-                        shared.done.fetch_add(1, Ordering::Relaxed);
-                    })
-                    .map(|()| results);
+                    let control = Control { chunk, stop: Some(&stop), done: Some(&shared.done) };
+                    let target = Into::Values(&mut results);
+                    return map(engine, &remote_owned::<F>(), items.into_iter(), &control, target).map(|()| results);
                 }
             };
             mapped?.map_err(|failed| match failed {
@@ -258,9 +252,9 @@ impl<F: OwnedFn> Call<'_, F> {
                     Err(error) => Task::ready(Err(TaskError::Spawn(error))),
                 })
             }
-            Route::Process(_, remote) => {
+            Route::Process(_) => {
                 let engine = process::Engine::one_shot();
-                Spawned::in_process(submit::<F>(&engine, &remote, &item), engine)
+                Spawned::in_process(submit_owned::<F>(&engine, item), engine)
             }
         }
     }
@@ -271,61 +265,28 @@ fn here<F: OwnedFn>(item: F::Owned) -> Result<F::Output, TaskError> {
     panics::catch(|| F::run_owned(item)).map_err(|caught| caught.into_error(F::spec().name))
 }
 
-fn submit<F: OwnedFn>(engine: &Arc<process::Engine>, remote: &Remote<F>, item: &F::Owned) -> Task<F::Output> {
-    let name = F::spec().name;
-    let message = encode_one(engine, name, remote.serve, |writer| F::send_owned(item, writer));
-    match message.and_then(|message| engine.submit(message)) {
-        Ok(ticket) => Task::in_process(InProcess {
-            function: name,
-            engine: Arc::clone(engine),
-            ticket,
-            receive: remote.receive,
-        }),
+fn submit_owned<F: OwnedFn>(engine: &Arc<process::Engine>, item: F::Owned) -> Task<F::Output> {
+    let remote = remote_owned::<F>();
+    let items = [item];
+    match submit(engine, &remote, &items) {
+        Ok(ticket) => Task::in_process(InProcess { engine: Arc::clone(engine), ticket, read: read_owned::<F> }),
         Err(error) => Task::ready(Err(error)),
     }
 }
 
-/// Runs all items in processes, up to the first failure.
-fn all<I, R>(
-    engine: &Arc<process::Engine>,
-    job: &Job<I, R>,
-    items: impl Iterator<Item = I>,
-    chunk: Option<usize>,
-    stop: &dyn Fn() -> bool,
-    take: &mut dyn FnMut(R),
-) -> Result<(), TaskError> {
-    let mut failure = None;
-    map(engine, job, items, chunk, stop, true, &mut |result| match result {
-        Ok(value) => {
-            take(value);
-            Then::GoOn
-        }
-        Err(error) => {
-            failure = Some(error);
-            Then::Stop
-        }
-    })?;
-    failure.map_or(Ok(()), Err)
+/// Reads the result of a task that was submitted with owned arguments, which are gone.
+fn read_owned<F: OwnedFn>(outcome: Outcome) -> Result<F::Output, TaskError> {
+    process::map::output(&remote_owned::<F>(), outcome)
 }
 
-fn job<F: ParallelFn>(remote: Remote<F>) -> Job<F::Item, F::Output> {
-    Job {
-        function: F::spec().name,
-        serve: remote.serve,
-        send: remote.send,
-        receive: remote.receive,
-        take_back: remote.take_back,
-    }
+const NOT_REMOTE: &str = "the pool of a function that is not `mode = \"process\"` has no processes";
+
+fn remote<F: ParallelFn>() -> Remote<F::Item, F::Output> {
+    F::remote().expect(NOT_REMOTE)
 }
 
-fn owned_job<F: OwnedFn>(remote: Remote<F>) -> Job<F::Owned, F::Output> {
-    Job {
-        function: F::spec().name,
-        serve: remote.serve,
-        send: F::send_owned,
-        receive: remote.receive,
-        take_back: None,
-    }
+fn remote_owned<F: OwnedFn>() -> Remote<F::Owned, F::Output> {
+    F::remote_owned().expect(NOT_REMOTE)
 }
 
 /// One error for every item: the first as it is, the others as cancelled.

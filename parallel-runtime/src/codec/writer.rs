@@ -1,6 +1,7 @@
 //! The buffer that values are encoded into.
 
 use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
 
 /// A bounded byte buffer.
@@ -17,12 +18,13 @@ pub struct Writer<'a> {
     alignment: usize,
     /// Where the slices lie that the callee may change in place.
     marks: Vec<u64>,
-    _buffer: PhantomData<&'a mut [u8]>,
+    _buffer: PhantomData<&'a mut [MaybeUninit<u8>]>,
 }
 
 impl<'a> Writer<'a> {
     /// A writer that fills `buffer` and then only counts.
-    pub(crate) fn bounded(buffer: &'a mut [u8]) -> Self {
+    #[inline]
+    pub(crate) fn new(buffer: &'a mut [MaybeUninit<u8>]) -> Self {
         let capacity = buffer.len();
         Self {
             start: NonNull::from(buffer).cast(),
@@ -47,6 +49,17 @@ impl<'a> Writer<'a> {
     /// The alignment that the start of the buffer must have for the slices in it.
     pub(crate) fn alignment(&self) -> usize {
         self.alignment
+    }
+
+    /// Goes back to an earlier [`len`](Writer::len): what came after is forgotten.
+    pub(crate) fn rewind(&mut self, len: usize) {
+        debug_assert!(len <= self.len, "going back means going back");
+        self.len = len;
+    }
+
+    /// Whether there are slices that the callee may change in place.
+    pub(crate) fn has_marks(&self) -> bool {
+        !self.marks.is_empty()
     }
 
     /// Takes the offsets of the slices that the callee may change in place.

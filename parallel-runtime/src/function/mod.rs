@@ -1,8 +1,14 @@
 //! What an annotated function is to the runtime: a type that implements [`ParallelFn`].
 
+mod outlet;
 mod parameter;
+mod remote;
 
+pub use outlet::{Outlet, ServeError};
+pub(crate) use outlet::{Encode, Overflow};
 pub use parameter::{ByMut, ByRef, ByValue, IntoOwned, Lend, LendMut, One};
+pub use remote::Remote;
+pub(crate) use remote::{Received, Serve, code};
 
 use crate::codec::strategy::Returned;
 use crate::codec::{CodecError, Reader, Writer};
@@ -45,7 +51,7 @@ pub trait ParallelFn: Sized {
 
     /// How a call crosses a process border; `None` for a function that is not `mode = "process"`.
     #[doc(hidden)]
-    fn remote() -> Option<Remote<Self>> {
+    fn remote() -> Option<Remote<Self::Item, Self::Output>> {
         None
     }
 }
@@ -68,9 +74,11 @@ pub trait OwnedFn: ParallelFn<Output: 'static> {
     #[doc(hidden)]
     fn run_owned(item: Self::Owned) -> Self::Output;
 
-    /// Encodes owned arguments. Only called where [`ParallelFn::remote`] is something.
+    /// How a call with owned arguments crosses a process border; `None` for a function that is not `mode = "process"`.
     #[doc(hidden)]
-    fn send_owned(item: &Self::Owned, writer: &mut Writer<'_>) -> Result<(), CodecError>;
+    fn remote_owned() -> Option<Remote<Self::Owned, Self::Output>> {
+        None
+    }
 }
 
 /// An annotated function that can run in a worker process: one with `mode = "process"`.
@@ -79,55 +87,36 @@ pub trait OwnedFn: ParallelFn<Output: 'static> {
     label = "this function is not `mode = \"process\"`",
     note = "annotate it with `#[parallel(mode = \"process\")]`: it may then run on either kind of pool"
 )]
-pub trait ProcessFn: ParallelFn {}
+pub trait ProcessFn: ParallelFn {
+    /// Worker: decodes the arguments of one item, runs the function, delivers its result.
+    #[doc(hidden)]
+    fn serve(reader: &mut Reader<'_>, outlet: &mut Outlet<'_>) -> Result<(), ServeError>;
 
-/// The functions by which a call crosses a process border.
-#[doc(hidden)]
-pub struct Remote<F: ParallelFn> {
-    /// Runs in the worker.
-    pub serve: Serve,
-    /// Encodes the arguments.
-    pub send: fn(&F::Item, &mut Writer<'_>) -> Result<(), CodecError>,
-    /// Decodes the output.
-    pub receive: fn(&mut Returned<'_>) -> Result<F::Output, CodecError>,
-    /// Copies what the function changed into the caller's memory, for functions that take `&mut`.
-    pub take_back: Option<TakeBack<F>>,
+    /// Program: encodes the arguments of one item.
+    #[doc(hidden)]
+    fn send(item: &Self::Item, writer: &mut Writer<'_>) -> Result<(), CodecError>;
+
+    /// Program: decodes the output of one item.
+    #[doc(hidden)]
+    fn receive(returned: &mut Returned<'_>) -> Result<Self::Output, CodecError>;
+
+    /// Program: copies what the function changed into the caller's memory.
+    #[doc(hidden)]
+    fn take_back(item: &mut Self::Item, returned: &mut Returned<'_>) -> Result<(), CodecError> {
+        let _ = (item, returned);
+        Ok(())
+    }
 }
 
-/// See [`Remote::take_back`].
+/// A function that is both: its owned arguments can cross.
 #[doc(hidden)]
-pub type TakeBack<F> =
-    for<'i> fn(&'i mut <F as ParallelFn>::Item, &mut Returned<'_>) -> Result<(), CodecError>;
+pub trait ProcessOwnedFn: ProcessFn + OwnedFn {
+    /// Program: encodes the arguments of one item.
+    fn send_owned(item: &Self::Owned, writer: &mut Writer<'_>) -> Result<(), CodecError>;
 
-/// Decodes the arguments of one item, runs the function, delivers its result. It travels to the worker as an offset into the
-/// executable.
-#[doc(hidden)]
-pub type Serve = fn(&mut Reader<'_>, &mut dyn Outlet) -> Result<(), ServeError>;
-
-/// Where a worker delivers the result of one item.
-#[doc(hidden)]
-pub trait Outlet {
-    /// Takes the result from `encode`, which may be called twice: a result that does not fit is measured by the first call
-    /// and written by the second.
-    fn deliver(
-        &mut self,
-        encode: &mut dyn FnMut(&mut Writer<'_>) -> Result<(), CodecError>,
-    ) -> Result<(), ServeError>;
-}
-
-/// Why a worker has no result for an item, a panic apart.
-#[doc(hidden)]
-#[derive(Debug)]
-pub enum ServeError {
-    /// The arguments do not decode.
-    Decode(CodecError),
-    /// The result does not encode.
-    Encode(CodecError),
-    /// The result does not fit into shared memory.
-    OutOfSharedMemory {
-        /// Bytes that were needed.
-        requested: u64,
-        /// Bytes that were there.
-        available: u64,
-    },
+    /// Program: copies what the function changed back, as [`ProcessFn::take_back`].
+    fn take_back_owned(item: &mut Self::Owned, returned: &mut Returned<'_>) -> Result<(), CodecError> {
+        let _ = (item, returned);
+        Ok(())
+    }
 }

@@ -6,10 +6,10 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::board::slot::Word;
+use super::board::slot::{INLINE_ARGUMENTS, Word};
 use super::board::{Board, Layout, MOST_WORKERS, Slot};
 use super::handshake::Welcome;
-use super::message::{Body, Message};
+use super::message::{Arguments, Body, Message};
 use super::seat::{Occupant, Seat, Worker};
 use super::spawn;
 use super::supervisor::Supervisor;
@@ -65,12 +65,14 @@ pub(super) struct State {
     pub(super) life: Life,
     /// Slots that hold no task.
     pub(super) free: Vec<u32>,
+    /// A place that `head` is known to have reached.
+    pub(super) head_seen: u64,
     /// By slot: its current generation.
     pub(super) generations: Vec<u64>,
     /// By slot: the task in it.
     pub(super) in_flight: Vec<Option<InFlight>>,
     /// What found no slot.
-    pub(super) queue: VecDeque<(Arc<Ticket>, Message)>,
+    pub(super) queue: VecDeque<(Arc<Ticket>, Message<'static>)>,
     pub(super) seats: Vec<Seat>,
     pub(super) failed_starts: u32,
     pub(super) feeder: bool,
@@ -83,8 +85,7 @@ pub(super) struct State {
 pub(super) struct InFlight {
     pub(super) ticket: Arc<Ticket>,
     pub(super) items: u32,
-    pub(super) arguments: Option<(Block, usize)>,
-    pub(super) marks: Vec<u64>,
+    pub(super) arguments: Option<Arguments>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -118,6 +119,7 @@ impl Engine {
             state: Mutex::new(State {
                 life: Life::Open,
                 free: Vec::new(),
+                head_seen: 0,
                 generations: Vec::new(),
                 in_flight: Vec::new(),
                 queue: VecDeque::new(),
@@ -169,7 +171,7 @@ impl Engine {
             let mut block =
                 arena.take(layout.size() as u64).map_err(|error| PoolError::Memory(io::Error::other(error)))?;
             // SAFETY: no worker knows of this block: it was just taken.
-            unsafe { block.bytes_mut(layout.size()) }.fill(0);
+            unsafe { block.bytes_mut(layout.size()) }.fill(std::mem::MaybeUninit::new(0));
             // SAFETY: the block is as long as the layout says, starts at a page, holds zeros, and lives as long as `Memory`.
             let board = unsafe { Board::new(block.start(), layout) };
             // Popped from the end: low slots first, so that a lightly used pool touches few pages.
@@ -184,7 +186,7 @@ impl Engine {
     }
 
     /// Hands a message to the workers.
-    pub(crate) fn submit(self: &Arc<Self>, message: Message) -> Result<Arc<Ticket>, TaskError> {
+    pub(crate) fn submit(self: &Arc<Self>, message: Message<'_>) -> Result<Arc<Ticket>, TaskError> {
         self.arena().map_err(PoolError::into_task_error)?;
         let ticket = Arc::new(Ticket::new());
         let mut state = self.lock();
@@ -196,7 +198,7 @@ impl Engine {
         match boarded {
             Some(slot) => self.publish(&mut state, slot, Arc::clone(&ticket), message),
             None => {
-                state.queue.push_back((Arc::clone(&ticket), message));
+                state.queue.push_back((Arc::clone(&ticket), message.keep()));
                 self.feed(&mut state);
             }
         }
@@ -218,14 +220,14 @@ impl Engine {
             self.harvest(state);
         }
         let board = self.board();
-        if !board.ring().has_room(|slot| board.word(slot)) {
+        if !board.ring().has_room(&mut state.head_seen, |slot| board.word(slot)) {
             return None;
         }
         state.free.pop()
     }
 
     /// Puts a message into a slot that `place` gave. Whoever calls it wakes a worker afterwards.
-    pub(super) fn publish(&self, state: &mut State, index: u32, ticket: Arc<Ticket>, message: Message) {
+    pub(super) fn publish(&self, state: &mut State, index: u32, ticket: Arc<Ticket>, message: Message<'_>) {
         let board = self.board();
         let slot = board.slot(index);
         let position = index as usize;
@@ -236,28 +238,23 @@ impl Engine {
         slot.items.store(message.items, Ordering::Relaxed);
         slot.waiter.store(0, Ordering::Relaxed);
         slot.timed.store(message.timed.into(), Ordering::Relaxed);
-        slot.nanoseconds.store(0, Ordering::Relaxed);
-        slot.done_items.store(0, Ordering::Relaxed);
-        slot.failed.store(0, Ordering::Relaxed);
-        slot.result_offset.store(0, Ordering::Relaxed);
-        slot.result_len.store(0, Ordering::Relaxed);
-        slot.granted_len.store(0, Ordering::Relaxed);
         let arguments = match message.body {
-            Body::Inline { bytes, len } => {
-                // SAFETY: the slot is FREE: no worker reads or writes it, and the lock keeps our other threads away.
-                unsafe { slot.arguments.0.get().write(bytes) };
-                slot.arguments_offset.store(0, Ordering::Relaxed);
-                slot.arguments_len.store(len as u64, Ordering::Relaxed);
+            Body::Inline(bytes) => {
+                put_inline(slot, bytes);
                 None
             }
-            Body::Block { block, len } => {
-                slot.arguments_offset.store(block.offset(), Ordering::Relaxed);
-                slot.arguments_len.store(len as u64, Ordering::Relaxed);
-                Some((block, len))
+            Body::Kept(bytes) => {
+                put_inline(slot, &bytes);
+                None
+            }
+            Body::Block(arguments) => {
+                slot.arguments_offset.store(arguments.block.offset(), Ordering::Relaxed);
+                slot.arguments_len.store(arguments.len as u64, Ordering::Relaxed);
+                Some(arguments)
             }
         };
         ticket.board(index, generation);
-        state.in_flight[position] = Some(InFlight { ticket, items: message.items, arguments, marks: message.marks });
+        state.in_flight[position] = Some(InFlight { ticket, items: message.items, arguments });
         slot.word.store(Word::ready(generation).0, Ordering::Release);
         board.ring().publish(index, generation);
     }
@@ -398,9 +395,8 @@ impl Engine {
         slot.word.store(Word::free(state.generations[position]).0, Ordering::SeqCst);
         state.free.push(index);
         state.finished += 1;
-        if !task.marks.is_empty() {
-            outcome.marks = task.marks;
-            outcome.arguments = task.arguments;
+        if let Some(arguments) = task.arguments.filter(|arguments| !arguments.marks.is_empty()) {
+            outcome.rare().arguments = Some(arguments);
         }
         task.ticket.finish(outcome);
         if slot.waiter.load(Ordering::SeqCst) != 0 {
@@ -587,4 +583,15 @@ impl Engine {
             seat.region = None;
         }
     }
+}
+
+/// Copies arguments into a slot.
+fn put_inline(slot: &Slot, bytes: &[u8]) {
+    assert!(bytes.len() <= INLINE_ARGUMENTS, "inline arguments fit into a slot");
+    let target = slot.arguments.0.get().cast::<u8>();
+    // SAFETY: the slot has room for `INLINE_ARGUMENTS` bytes; it is FREE, so no worker reads or writes it, and whoever calls
+    // this holds the engine's lock, so no other thread of ours does.
+    unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), target, bytes.len()) };
+    slot.arguments_offset.store(0, Ordering::Relaxed);
+    slot.arguments_len.store(bytes.len() as u64, Ordering::Relaxed);
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::board::Slot;
 use super::board::layout::COMPLETED;
-use super::board::slot::{INLINE_RESULT, State as SlotState};
+use super::board::slot::{INLINE_RESULT, State as SlotState, Word};
 use super::engine::{Engine, InFlight, State};
 use super::region;
 use super::ticket::{Outcome, ResultBytes};
@@ -56,7 +56,7 @@ impl Engine {
         if word.state() != SlotState::Done || word.generation() != state.generations[position] {
             return false;
         }
-        self.finish_with(state, index, |state, task| collect(state, slot, word.worker(), task));
+        self.finish_with(state, index, |state, task| collect(state, slot, word, task));
         true
     }
 
@@ -73,9 +73,9 @@ impl Engine {
                     self.harvest_slot(state, index);
                 }
                 SlotState::Claimed => self.finish_with(state, index, |state, task| {
-                    let mut outcome = collect(state, slot, worker, task);
+                    let mut outcome = collect(state, slot, word, task);
                     if outcome.done < task.items {
-                        outcome.error = Some(error());
+                        outcome.rare().error = Some(error());
                     }
                     outcome
                 }),
@@ -128,14 +128,15 @@ impl Engine {
 }
 
 /// Reads what a worker left in a slot.
-fn collect(state: &mut State, slot: &Slot, worker: u32, task: &InFlight) -> Outcome {
-    let mut outcome = Outcome {
-        done: slot.done_items.load(Ordering::Acquire).min(task.items),
-        failed: slot.failed.load(Ordering::Relaxed) != 0,
-        nanoseconds: slot.nanoseconds.load(Ordering::Relaxed),
-        ..Outcome::default()
-    };
-    let Some(seat) = state.seats.get_mut(worker as usize) else {
+fn collect(state: &mut State, slot: &Slot, word: Word, task: &InFlight) -> Outcome {
+    let mut outcome = Outcome { done: slot.done_items(word.generation()).min(task.items), ..Outcome::default() };
+    if outcome.done == 0 {
+        // Nothing that the slot says otherwise is of this use of it.
+        return outcome;
+    }
+    outcome.failed = slot.failed.load(Ordering::Relaxed) != 0;
+    outcome.nanoseconds = slot.nanoseconds.load(Ordering::Relaxed);
+    let Some(seat) = state.seats.get_mut(word.worker() as usize) else {
         return damaged();
     };
     let len = slot.result_len.load(Ordering::Relaxed);
@@ -161,7 +162,7 @@ fn collect(state: &mut State, slot: &Slot, worker: u32, task: &InFlight) -> Outc
             Some(grants.swap_remove(position))
         });
         match block {
-            Some(block) => outcome.granted = Some((block, granted_len as usize)),
+            Some(block) => outcome.rare().granted = Some((block, granted_len as usize)),
             None => return damaged(),
         }
     }

@@ -1,5 +1,6 @@
 //! An encoded call, on its way to a worker.
 
+use std::mem::MaybeUninit;
 use std::sync::Arc;
 
 use super::board::slot::{INLINE_ALIGNMENT, INLINE_ARGUMENTS};
@@ -8,22 +9,39 @@ use crate::error::TaskError;
 use crate::shared::{Arena, Block};
 
 /// One or several items for one function.
-pub(crate) struct Message {
+pub(crate) struct Message<'b> {
     /// The function, as an offset from the start of the executable's image.
     pub(crate) entry: u64,
     pub(crate) items: u32,
     /// Whether the worker is to say how long it took.
     pub(crate) timed: bool,
-    pub(crate) body: Body,
-    /// Where the slices lie in the body that the worker may change in place.
-    pub(crate) marks: Vec<u64>,
+    pub(crate) body: Body<'b>,
+}
+
+impl Message<'_> {
+    /// The same, without a borrow: for the queue.
+    pub(crate) fn keep(self) -> Message<'static> {
+        let Self { entry, items, timed, body } = self;
+        Message { entry, items, timed, body: body.keep() }
+    }
 }
 
 /// The encoded arguments.
-pub(crate) enum Body {
+pub(crate) enum Body<'b> {
     /// Few enough to travel in the slot.
-    Inline { bytes: [u8; INLINE_ARGUMENTS], len: usize },
-    Block { block: Block, len: usize },
+    Inline(&'b [u8]),
+    /// The same, for a message that waits for a slot.
+    Kept(Box<[u8]>),
+    Block(Arguments),
+}
+
+/// Arguments in shared memory.
+#[derive(Debug)]
+pub(crate) struct Arguments {
+    pub(crate) block: Block,
+    pub(crate) len: usize,
+    /// Where the slices lie that the worker may change in place.
+    pub(crate) marks: Vec<u64>,
 }
 
 /// Why there is no message.
@@ -39,45 +57,69 @@ impl From<CodecError> for Refused {
     }
 }
 
-impl Message {
+/// Memory for arguments that may fit into the slot.
+pub(crate) struct Scratch([MaybeUninit<u8>; INLINE_ARGUMENTS]);
+
+impl Scratch {
+    pub(crate) fn new() -> Self {
+        Self([MaybeUninit::uninit(); INLINE_ARGUMENTS])
+    }
+}
+
+impl<'b> Body<'b> {
     /// Encodes a call. `encode` may be called twice: once to measure, once to write. `guess` is about how many bytes it will
     /// take; a good guess saves the first call.
+    #[inline]
     pub(crate) fn encode(
         arena: &Arc<Arena>,
-        entry: u64,
-        items: u32,
+        scratch: &'b mut Scratch,
         guess: usize,
-        mut encode: impl FnMut(&mut Writer<'_>) -> Result<(), CodecError>,
+        encode: &mut dyn FnMut(&mut Writer<'_>) -> Result<(), CodecError>,
     ) -> Result<Self, Refused> {
-        let needed = if guess <= INLINE_ARGUMENTS {
-            let mut bytes = [0; INLINE_ARGUMENTS];
-            let mut writer = Writer::bounded(&mut bytes);
-            encode(&mut writer)?;
-            let (len, marks) = (writer.len(), writer.take_marks());
-            if !writer.overflowed() && marks.is_empty() && writer.alignment() <= INLINE_ALIGNMENT {
-                drop(writer);
-                return Ok(Self { entry, items, timed: false, body: Body::Inline { bytes, len }, marks });
-            }
-            len
-        } else {
-            guess
-        };
+        if guess > INLINE_ARGUMENTS {
+            return Self::encode_in_block(arena, guess, encode);
+        }
+        let mut writer = Writer::new(&mut scratch.0);
+        encode(&mut writer)?;
+        let len = writer.len();
+        if !writer.overflowed() && !writer.has_marks() && writer.alignment() <= INLINE_ALIGNMENT {
+            drop(writer);
+            // SAFETY: the writer has written the first `len` bytes.
+            return Ok(Self::Inline(unsafe { scratch.0[..len].assume_init_ref() }));
+        }
+        drop(writer);
+        Self::encode_in_block(arena, len, encode)
+    }
 
-        let mut room = needed.max(1);
+    #[cold]
+    fn encode_in_block(
+        arena: &Arc<Arena>,
+        guess: usize,
+        encode: &mut dyn FnMut(&mut Writer<'_>) -> Result<(), CodecError>,
+    ) -> Result<Self, Refused> {
+        let mut room = guess.max(1);
         for _ in 0..2 {
             let mut block = arena.take(room as u64).map_err(Refused::Memory)?;
-            let room_there = usize::try_from(block.len()).unwrap_or(room);
+            let there = usize::try_from(block.len()).unwrap_or(room);
             // SAFETY: no worker knows of this block: it was just taken.
-            let memory = unsafe { block.bytes_mut(room_there) };
-            let mut writer = Writer::bounded(memory);
+            let memory = unsafe { block.bytes_mut(there) };
+            let mut writer = Writer::new(memory);
             encode(&mut writer)?;
             let (len, marks) = (writer.len(), writer.take_marks());
             if !writer.overflowed() {
                 drop(writer);
-                return Ok(Self { entry, items, timed: false, body: Body::Block { block, len }, marks });
+                return Ok(Self::Block(Arguments { block, len, marks }));
             }
             room = len;
         }
         Err(Refused::Codec(CodecError::new("its `Serialize` wrote different amounts of data for the same value")))
+    }
+
+    fn keep(self) -> Body<'static> {
+        match self {
+            Self::Inline(bytes) => Body::Kept(bytes.into()),
+            Self::Kept(bytes) => Body::Kept(bytes),
+            Self::Block(arguments) => Body::Block(arguments),
+        }
     }
 }

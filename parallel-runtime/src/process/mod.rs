@@ -38,7 +38,7 @@
 //! | [`spawn`], [`handshake`] | starting a worker, and what it is told |
 //! | [`board`] | slots, ring, records: the layout and the steps on it |
 //! | [`engine`], [`harvest`], [`waiting`] | the program's side: submitting, collecting, waiting |
-//! | [`map`] | many items: messages of an adaptive size |
+//! | [`map`], [`sizes`], [`results`] | many items: messages of an adaptive size, and reading what came back |
 //! | [`supervisor`] | one thread that serves the control sockets and sees deaths |
 //! | [`worker`], [`region`] | the worker's side |
 
@@ -50,9 +50,11 @@ mod harvest;
 pub(crate) mod hook;
 mod image;
 pub(crate) mod map;
-pub(crate) mod message;
+mod message;
 mod region;
+mod results;
 mod seat;
+mod sizes;
 mod spawn;
 mod supervisor;
 pub(crate) mod ticket;

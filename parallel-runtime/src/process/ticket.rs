@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::futex;
+use super::message::Arguments;
 use crate::error::TaskError;
 use crate::shared::Block;
 
@@ -36,18 +37,24 @@ pub(crate) enum Phase {
 pub(crate) struct Outcome {
     /// How many items have a result: the first so many. The worker may have stopped early.
     pub(crate) done: u32,
-    pub(crate) results: ResultBytes,
-    /// The result of the last of them, if it was too large to lie with the others.
-    pub(crate) granted: Option<(Block, usize)>,
-    /// What happened to the next item, if something did.
-    pub(crate) error: Option<TaskError>,
     /// One of the results says that its item failed.
     pub(crate) failed: bool,
-    /// The arguments as the worker left them, if it may have changed them in place.
-    pub(crate) arguments: Option<(Block, usize)>,
-    pub(crate) marks: Vec<u64>,
-    /// How long a message of several items ran.
+    pub(crate) results: ResultBytes,
+    /// How long a timed message ran.
     pub(crate) nanoseconds: u64,
+    /// What most outcomes do not have.
+    pub(crate) rare: Option<Box<Rare>>,
+}
+
+/// The parts of an outcome that are rarely there.
+#[derive(Debug, Default)]
+pub(crate) struct Rare {
+    /// The result of the last item done, if it was too large to lie with the others.
+    pub(crate) granted: Option<(Block, usize)>,
+    /// What happened to the item after those that are done, if something did.
+    pub(crate) error: Option<TaskError>,
+    /// The arguments as the worker left them, if it may have changed them in place.
+    pub(crate) arguments: Option<Arguments>,
 }
 
 /// A private copy of encoded results.
@@ -95,7 +102,21 @@ impl ResultBytes {
 
 impl Outcome {
     pub(crate) fn error(error: TaskError) -> Self {
-        Self { error: Some(error), ..Self::default() }
+        let mut outcome = Self::default();
+        outcome.rare().error = Some(error);
+        outcome
+    }
+
+    pub(crate) fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    pub(crate) fn has_error(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.error.is_some())
+    }
+
+    pub(crate) fn take_error(&mut self) -> Option<TaskError> {
+        self.rare.as_mut().and_then(|rare| rare.error.take())
     }
 }
 

@@ -5,6 +5,7 @@
 //! other. A worker always ends by `_exit`: it must never fall through into the program's `main`.
 
 use std::io::{self, Write};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -18,7 +19,7 @@ use super::region::{Part, Region};
 use super::waiting::spin;
 use super::{futex, image};
 use crate::codec::{CodecError, Reader, Writer};
-use crate::function::{Outlet, ServeError};
+use crate::function::{Encode, Outlet, Overflow, ServeError, code};
 use crate::panics::{self, Caught};
 use crate::shared::segment::Segment;
 
@@ -33,15 +34,6 @@ const REGION_RESULT: u64 = 256 << 10;
 
 /// Exit code of a worker that could not start.
 const CANNOT_START: i32 = 70;
-
-/// Result codes, each before the result of its item.
-pub(crate) mod status {
-    pub(crate) const VALUE: u8 = 0;
-    pub(crate) const PANICKED: u8 = 1;
-    pub(crate) const NOT_DECODED: u8 = 2;
-    pub(crate) const NOT_ENCODED: u8 = 3;
-    pub(crate) const NO_MEMORY: u8 = 4;
-}
 
 /// Everything that a worker process does.
 pub(super) fn main() -> ! {
@@ -166,7 +158,6 @@ impl Worker {
 
     fn run_message(&mut self, slot: &Slot, index: u32, generation: u64) {
         let items = slot.items.load(Ordering::Relaxed);
-        let batch = items > 1;
         let begun = (slot.timed.load(Ordering::Relaxed) != 0).then(Instant::now);
 
         // SAFETY: the program put the entry there with `image::offset_of`, and runs the same executable.
@@ -180,25 +171,20 @@ impl Worker {
         // until it is completed, so nobody else touches them, and we may change them in place.
         let mut reader = unsafe { Reader::from_raw(start, len) };
 
-        let mut delivery = Delivery::new(self, slot, batch);
-        let result = panics::catch(|| {
-            for _ in 0..items {
-                if let Err(error) = serve(&mut reader, &mut delivery) {
-                    return Err(error);
-                }
-                delivery.item_done();
-                if delivery.full {
-                    break;
-                }
-            }
-            Ok(())
-        });
+        let mut delivery = Delivery::new(self, slot, generation, items);
+        let memory = delivery.memory();
+        // SAFETY: the room is the message's alone: in its slot, or in its part of the region. `delivery` does not touch it until
+        // the outlet is gone.
+        let memory = unsafe { std::slice::from_raw_parts_mut(memory.0, memory.1) };
+        let mut outlet = Outlet::new(Writer::new(memory), &mut delivery);
+        let result = panics::catch(|| serve(&mut reader, &mut outlet, items));
         // Where the next item starts is not known after a failure, so the message ends; the program sends the rest again.
         match result {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => delivery.fail(&error),
-            Err(caught) => delivery.fail_by_panic(&caught),
+            Ok(Err(error)) => fail(&mut outlet, slot, &error),
+            Err(caught) => fail_by_panic(&mut outlet, slot, &caught),
         }
+        drop(outlet);
         delivery.close();
         if let Some(begun) = begun {
             slot.nanoseconds.store(begun.elapsed().as_nanos() as u64, Ordering::Relaxed);
@@ -248,124 +234,68 @@ impl Worker {
 
 /// Where the results of one message go.
 ///
-/// They lie one after the other in the slot (a single item), or in a part of the region (a batch, or a larger result). A result
-/// that does not fit there goes into a block of its own, and ends the message.
+/// They lie one after the other in the slot (a single item), or in a part of the region (a batch). A result that does not fit
+/// there goes into a part of its own or, if it is large or one of several, into a block of its own, and ends the message.
 struct Delivery<'w, 's> {
     worker: &'w mut Worker,
     slot: &'s Slot,
+    generation: u64,
     batch: bool,
     /// Where the results lie, if not in the slot.
     part: Option<Part>,
-    start: *mut u8,
-    room: usize,
     len: usize,
     done: u32,
-    full: bool,
 }
 
 impl<'w, 's> Delivery<'w, 's> {
-    fn new(worker: &'w mut Worker, slot: &'s Slot, batch: bool) -> Self {
-        let start = slot.result.0.get().cast::<u8>();
-        let mut delivery =
-            Self { worker, slot, batch, part: None, start, room: INLINE_RESULT, len: 0, done: 0, full: false };
+    fn new(worker: &'w mut Worker, slot: &'s Slot, generation: u64, items: u32) -> Self {
+        // What an earlier use of the slot left is not valid any more once `done_items` is set for this generation.
+        slot.failed.store(0, Ordering::Relaxed);
+        slot.result_offset.store(0, Ordering::Relaxed);
+        slot.granted_len.store(0, Ordering::Relaxed);
+        slot.nanoseconds.store(0, Ordering::Relaxed);
+        let batch = items > 1;
+        let mut delivery = Self { worker, slot, generation, batch, part: None, len: 0, done: 0 };
         if batch {
             // Without room in the region the first result that does not fit into the slot ends the message.
-            delivery.move_to_region(BATCH_RESULTS);
+            delivery.take_part(BATCH_RESULTS);
         }
         delivery
     }
 
-    fn move_to_region(&mut self, len: u64) -> bool {
+    fn take_part(&mut self, len: u64) -> bool {
         let Some(part) = self.worker.region.take(len) else { return false };
         self.part = Some(part);
-        self.start = self.worker.region.memory(part).as_ptr();
-        self.room = len as usize;
         let region = self.worker.board.record(self.worker.index).region_offset.load(Ordering::Relaxed);
         self.slot.result_offset.store(region + part.offset, Ordering::Relaxed);
         true
     }
 
-    /// Encodes a result into the room that is left. Gives how much it needs, whether or not it fitted.
-    fn try_encode(&mut self, code: u8, encode: Encode<'_>) -> Result<usize, CodecError> {
-        // SAFETY: `len <= room`, and `room` bytes from `start` are the message's alone: in its slot, or in its part.
-        let start = unsafe { self.start.add(self.len) };
-        let len = self.room - self.len;
-        // SAFETY: as above; the slice is gone before the memory is used otherwise.
-        let memory = unsafe { std::slice::from_raw_parts_mut(start, len) };
-        encode_into(memory, code, encode)
-    }
-
-    fn encode(&mut self, code: u8, encode: Encode<'_>) -> Result<(), ServeError> {
-        let mut needed = self.try_encode(code, encode).map_err(ServeError::Encode)?;
-        if needed > self.room - self.len
-            && !self.batch
-            && self.part.is_none()
-            && needed as u64 <= REGION_RESULT
-            && self.move_to_region(needed as u64)
-        {
-            needed = self.try_encode(code, encode).map_err(ServeError::Encode)?;
+    /// The room for results: in the slot, or in the part.
+    fn memory(&self) -> (*mut MaybeUninit<u8>, usize) {
+        match self.part {
+            Some(part) => (self.worker.region.memory(part).as_ptr().cast(), part.len as usize),
+            None => (self.slot.result.0.get().cast(), INLINE_RESULT),
         }
-        if needed <= self.room - self.len {
-            self.len += needed;
-            return Ok(());
-        }
-        let (offset, start) = self.worker.grant(needed as u64)?;
-        // SAFETY: the program granted this worker `needed` bytes there.
-        let memory = unsafe { std::slice::from_raw_parts_mut(start, needed) };
-        let written = encode_into(memory, code, encode).map_err(ServeError::Encode)?;
-        if written != needed {
-            return Err(ServeError::Encode(CodecError::new(
-                "its `Serialize` wrote different amounts of data for the same value",
-            )));
-        }
-        self.slot.granted_offset.store(offset, Ordering::Relaxed);
-        self.slot.granted_len.store(needed as u64, Ordering::Relaxed);
-        self.full = true;
-        Ok(())
     }
 
     /// One more item has ended and its result is complete. What is published here survives the death of this process.
     fn item_done(&mut self) {
         self.done += 1;
         self.slot.result_len.store(self.len as u64, Ordering::Relaxed);
-        self.slot.done_items.store(self.done, Ordering::Release);
+        self.slot.set_done_items(self.generation, self.done);
     }
 
-    fn fail(&mut self, error: &ServeError) {
-        let text = |error: &CodecError| error.to_string();
-        let outcome = match error {
-            ServeError::Decode(error) => self.encode_failure(status::NOT_DECODED, &text(error)),
-            ServeError::Encode(error) => self.encode_failure(status::NOT_ENCODED, &text(error)),
-            ServeError::OutOfSharedMemory { requested, available } => {
-                self.encode_failure(status::NO_MEMORY, &(*requested, *available))
-            }
-        };
-        self.failed(outcome);
-    }
-
-    fn fail_by_panic(&mut self, caught: &Caught) {
-        let message = panics::message(&*caught.payload);
-        let outcome = self.encode_failure(status::PANICKED, &(message, &caught.location, &caught.backtrace));
-        self.failed(outcome);
-    }
-
-    fn encode_failure(&mut self, code: u8, value: &impl serde::Serialize) -> Result<(), ServeError> {
-        self.encode(code, &mut |writer| crate::codec::encode(value, writer))
-    }
-
-    fn failed(&mut self, outcome: Result<(), ServeError>) {
-        self.slot.failed.store(1, Ordering::Relaxed);
-        if outcome.is_err() {
-            // Not even the failure could be told for want of memory; a short one always fits.
-            let room = self.room - self.len;
-            let told = self.try_encode(status::NO_MEMORY, &mut |writer| crate::codec::encode(&(0_u64, 0_u64), writer));
-            match told {
-                Ok(needed) if needed <= room => self.len += needed,
-                // The program sees an item without a result.
-                _ => return,
-            }
+    /// Encodes a result that was measured into memory of exactly its size.
+    fn encode_at(start: *mut u8, needed: usize, encode: Encode<'_>) -> Result<(), ServeError> {
+        // SAFETY: whoever calls this has just been given `needed` bytes there: a part of the region, or a granted block.
+        let memory = unsafe { std::slice::from_raw_parts_mut(start.cast::<MaybeUninit<u8>>(), needed) };
+        let mut writer = Writer::new(memory);
+        encode(&mut writer).map_err(ServeError::Encode)?;
+        if writer.len() == needed {
+            return Ok(());
         }
-        self.item_done();
+        Err(ServeError::Encode(CodecError::new("its `Serialize` wrote different amounts of data for the same value")))
     }
 
     /// Gives back the room that was not needed.
@@ -379,17 +309,57 @@ impl<'w, 's> Delivery<'w, 's> {
     }
 }
 
-type Encode<'e> = &'e mut dyn FnMut(&mut Writer<'_>) -> Result<(), CodecError>;
+impl Overflow for Delivery<'_, '_> {
+    #[inline]
+    fn delivered(&mut self, len: usize) {
+        self.len = len;
+        self.item_done();
+    }
 
-fn encode_into(memory: &mut [u8], code: u8, encode: Encode<'_>) -> Result<usize, CodecError> {
-    let mut writer = Writer::bounded(memory);
-    writer.put([code]);
-    encode(&mut writer)?;
-    Ok(writer.len())
+    fn overflow(&mut self, needed: usize, encode: Encode<'_>) -> Result<(), ServeError> {
+        if !self.batch && needed as u64 <= REGION_RESULT && self.take_part(needed as u64) {
+            let (start, _) = self.memory();
+            if let Err(error) = Self::encode_at(start.cast(), needed, encode) {
+                self.worker.region.shrink_newest(0);
+                self.part = None;
+                self.slot.result_offset.store(0, Ordering::Relaxed);
+                return Err(error);
+            }
+            self.len = needed;
+        } else {
+            let (offset, start) = self.worker.grant(needed as u64)?;
+            Self::encode_at(start, needed, encode)?;
+            self.slot.granted_offset.store(offset, Ordering::Relaxed);
+            self.slot.granted_len.store(needed as u64, Ordering::Relaxed);
+        }
+        self.item_done();
+        Ok(())
+    }
 }
 
-impl Outlet for Delivery<'_, '_> {
-    fn deliver(&mut self, encode: Encode<'_>) -> Result<(), ServeError> {
-        self.encode(status::VALUE, encode)
+fn fail(outlet: &mut Outlet<'_>, slot: &Slot, error: &ServeError) {
+    let told = match error {
+        ServeError::Decode(error) => tell(outlet, slot, code::NOT_DECODED, &error.to_string()),
+        ServeError::Encode(error) => tell(outlet, slot, code::NOT_ENCODED, &error.to_string()),
+        ServeError::OutOfSharedMemory { requested, available } => {
+            tell(outlet, slot, code::NO_MEMORY, &(*requested, *available))
+        }
+    };
+    // Not even that could be told, for want of memory: a short message always fits.
+    if told.is_err() {
+        let _ = tell(outlet, slot, code::NO_MEMORY, &(0_u64, 0_u64));
     }
+}
+
+fn fail_by_panic(outlet: &mut Outlet<'_>, slot: &Slot, caught: &Caught) {
+    let message = panics::message(&*caught.payload);
+    if tell(outlet, slot, code::PANICKED, &(&message, &caught.location, &caught.backtrace)).is_err() {
+        let _ = tell(outlet, slot, code::PANICKED, &("", None::<String>, None::<String>));
+    }
+}
+
+/// Delivers a failure in place of a result.
+fn tell(outlet: &mut Outlet<'_>, slot: &Slot, code: u8, value: &impl serde::Serialize) -> Result<(), ServeError> {
+    slot.failed.store(1, Ordering::Relaxed);
+    outlet.deliver_as(code, &mut |writer| crate::codec::encode(value, writer))
 }

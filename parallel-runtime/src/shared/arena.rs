@@ -1,6 +1,7 @@
 //! The program's one arena, and blocks of it.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -107,11 +108,11 @@ impl Block {
     /// # Panics
     ///
     /// If the block is shorter than `len`.
-    pub(crate) unsafe fn bytes_mut(&mut self, len: usize) -> &mut [u8] {
+    pub(crate) unsafe fn bytes_mut(&mut self, len: usize) -> &mut [MaybeUninit<u8>] {
         assert!(len as u64 <= self.range.len, "a block is shorter than it was asked to be");
         // SAFETY: the block lies inside the arena, which is mapped for ever and readable and writable; `&mut self` keeps
         // others in this process away (a block has one owner), the caller keeps other processes away.
-        unsafe { std::slice::from_raw_parts_mut(self.start().as_ptr(), len) }
+        unsafe { std::slice::from_raw_parts_mut(self.start().as_ptr().cast(), len) }
     }
 }
 

@@ -12,8 +12,7 @@ pub use map::MapTask;
 pub use spawned::Spawned;
 
 use crate::error::TaskError;
-use crate::process::map::Receive;
-use crate::process::ticket::Ticket;
+use crate::process::ticket::{Outcome, Ticket};
 use crate::{process, thread};
 
 /// A call that was submitted: Python's `Future`.
@@ -41,15 +40,14 @@ enum State<R> {
     /// Its result was there at once.
     Ready(Option<Result<R, TaskError>>),
     Thread(Arc<thread::Job<R>>),
-    Process(Box<InProcess<R>>),
+    Process(InProcess<R>),
 }
 
 /// A task that runs in a worker process.
 pub(crate) struct InProcess<R> {
-    pub(crate) function: &'static str,
     pub(crate) engine: Arc<process::Engine>,
     pub(crate) ticket: Arc<Ticket>,
-    pub(crate) receive: Receive<R>,
+    pub(crate) read: fn(Outcome) -> Result<R, TaskError>,
 }
 
 fn next_id() -> u64 {
@@ -71,7 +69,7 @@ impl<R: Send + 'static> Task<R> {
     }
 
     pub(crate) fn in_process(task: InProcess<R>) -> Self {
-        Self::new(State::Process(Box::new(task)))
+        Self::new(State::Process(task))
     }
 
     /// Waits for the task and gives its result.
@@ -94,14 +92,12 @@ impl<R: Send + 'static> Task<R> {
             State::Ready(result) => Some(result.take().unwrap_or(Err(TaskError::Cancelled))),
             State::Thread(job) => job.wait(deadline),
             State::Process(task) => {
-                if task.ticket.is_finished() {
-                    let outcome = task.ticket.take_outcome();
-                    return Some(outcome.map_or(Err(TaskError::Cancelled), |outcome| {
-                        process::map::single(task.function, outcome, task.receive)
-                    }));
+                // `None` from the ticket of a finished task: its result was taken before.
+                match task.engine.wait(&task.ticket, deadline) {
+                    Some(outcome) => Some((task.read)(outcome)),
+                    None if task.ticket.is_finished() => Some(Err(TaskError::Cancelled)),
+                    None => None,
                 }
-                let outcome = task.engine.wait(&task.ticket, deadline)?;
-                Some(process::map::single(task.function, outcome, task.receive))
             }
         }
     }

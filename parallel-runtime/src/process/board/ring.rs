@@ -81,15 +81,27 @@ impl<'b> Ring<'b> {
         self.head.load(Ordering::Acquire) != self.tail.load(Ordering::Acquire)
     }
 
-    /// Program: whether an entry can be added, after stepping over entries whose slots are not READY any more.
-    pub(crate) fn has_room(&self, word_of: impl Fn(u32) -> Option<&'b AtomicU64>) -> bool {
+    /// Program: whether an entry can be added, after stepping over entries whose slots are not READY any more. `head_seen` is
+    /// the program's private note of a place that `head` has reached: as long as there is room behind it, the shared word, which
+    /// workers keep changing, need not be looked at.
+    pub(crate) fn has_room(&self, head_seen: &mut u64, word_of: impl Fn(u32) -> Option<&'b AtomicU64>) -> bool {
         let tail = self.tail.load(Ordering::Relaxed);
+        let capacity = self.entries.len() as u64;
+        if tail.wrapping_sub(*head_seen) < capacity {
+            return true;
+        }
         loop {
             let head = self.head.load(Ordering::Acquire);
-            // A worker that misbehaves may have put anything into `head`: then there is room, as far as we are concerned.
             let used = tail.wrapping_sub(head);
-            if used < self.entries.len() as u64 || used > u64::MAX / 2 {
+            if used < capacity {
+                *head_seen = head;
                 return true;
+            }
+            if used > capacity {
+                // Only a worker that misbehaves writes such a `head`: it is put right. Its tasks are sent again by nobody, but
+                // the pool goes on.
+                let _ = self.head.compare_exchange(head, tail, Ordering::AcqRel, Ordering::Relaxed);
+                continue;
             }
             let (slot, generation) = split(self.entry(head).load(Ordering::Relaxed));
             let ready = Word::ready(generation).0;
@@ -165,9 +177,9 @@ mod tests {
 
     #[test]
     fn cancelled_entries_do_not_fill_the_ring() {
-        let board = Fixture::new(1);
+        let (board, mut seen) = (Fixture::new(1), 0);
         for generation in 1..100 {
-            assert!(board.ring().has_room(|slot| board.words.get(slot as usize)));
+            assert!(board.ring().has_room(&mut seen, |slot| board.words.get(slot as usize)));
             board.publish(0, generation);
             board.words[0].store(Word::free(generation).0, Ordering::Relaxed);
         }
@@ -175,13 +187,13 @@ mod tests {
 
     #[test]
     fn a_ring_of_live_entries_is_full() {
-        let board = Fixture::new(2);
+        let (board, mut seen) = (Fixture::new(2), 0);
         for entry in 0..4 {
-            assert!(board.ring().has_room(|slot| board.words.get(slot as usize)));
+            assert!(board.ring().has_room(&mut seen, |slot| board.words.get(slot as usize)));
             board.publish(0, entry + 1);
             board.words[0].store(Word::ready(1).0, Ordering::Relaxed);
         }
-        assert!(!board.ring().has_room(|slot| board.words.get(slot as usize)));
+        assert!(!board.ring().has_room(&mut seen, |slot| board.words.get(slot as usize)));
     }
 
     #[test]

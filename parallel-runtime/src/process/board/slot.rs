@@ -30,7 +30,7 @@ use crate::sync::atomic::{AtomicU32, AtomicU64};
 pub(crate) const INLINE_ARGUMENTS: usize = 80;
 
 /// Bytes of results that travel in the slot itself.
-pub(crate) const INLINE_RESULT: usize = 80;
+pub(crate) const INLINE_RESULT: usize = 64;
 
 /// The strictest alignment that slices among the inline arguments may need.
 pub(crate) const INLINE_ALIGNMENT: usize = 16;
@@ -61,11 +61,10 @@ pub(crate) struct Slot {
     _reserved: AtomicU32,
     pub(crate) arguments: Bytes<INLINE_ARGUMENTS>,
 
-    /// Items that have ended, with their results complete. The worker adds to it as it goes: after its death the results of
-    /// these items are still good.
-    pub(crate) done_items: AtomicU32,
-    /// 1 if an item of this message failed.
-    pub(crate) failed: AtomicU32,
+    /// Items that have ended, with their results complete, in the low half; the low bits of the generation in the high half, so
+    /// that what an earlier use of the slot left is not taken for this one's. The worker adds to it as it goes: after its death
+    /// the results of these items are still good.
+    pub(crate) progress: AtomicU64,
     /// Offset of the results in the arena; 0 if they are in the slot.
     pub(crate) result_offset: AtomicU64,
     /// Bytes of the results of `done_items` items, without the one in the granted block.
@@ -73,6 +72,9 @@ pub(crate) struct Slot {
     /// Offset of a granted block that holds the result of the last item done, if it was too large; else 0.
     pub(crate) granted_offset: AtomicU64,
     pub(crate) granted_len: AtomicU64,
+    /// 1 if an item of this message failed.
+    pub(crate) failed: AtomicU32,
+    _reserved_2: AtomicU32,
     /// Nanoseconds from the claim to the completion, if `timed`.
     pub(crate) nanoseconds: AtomicU64,
     pub(crate) result: Bytes<INLINE_RESULT>,
@@ -141,6 +143,18 @@ impl Word {
 
 #[cfg(not(loom))]
 impl Slot {
+    /// How many items of this generation have ended.
+    pub(crate) fn done_items(&self, generation: u64) -> u32 {
+        let progress = self.progress.load(std::sync::atomic::Ordering::Acquire);
+        if progress >> 32 == generation & 0xffff_ffff { progress as u32 } else { 0 }
+    }
+
+    /// Says that so many items have ended.
+    pub(crate) fn set_done_items(&self, generation: u64, items: u32) {
+        let progress = generation << 32 | u64::from(items);
+        self.progress.store(progress, std::sync::atomic::Ordering::Release);
+    }
+
     pub(crate) fn load(&self) -> Word {
         Word(self.word.load(std::sync::atomic::Ordering::Acquire))
     }

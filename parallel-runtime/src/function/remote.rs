@@ -1,0 +1,114 @@
+//! The calls of a function, as plain function pointers: so the engines are compiled once, not once for each function.
+//!
+//! What is compiled for each function are the three loops here: over the items of a message, with the function's own steps
+//! inlined into them.
+
+use super::{Outlet, ProcessFn, ProcessOwnedFn, ServeError};
+use crate::codec::strategy::Returned;
+use crate::codec::{CodecError, Reader, Writer};
+
+/// Codes before each result.
+pub(crate) mod code {
+    pub(crate) const VALUE: u8 = 0;
+    pub(crate) const PANICKED: u8 = 1;
+    pub(crate) const NOT_DECODED: u8 = 2;
+    pub(crate) const NOT_ENCODED: u8 = 3;
+    pub(crate) const NO_MEMORY: u8 = 4;
+}
+
+/// Runs the items of a message in the worker. It travels there as an offset into the executable.
+pub(crate) type Serve = fn(&mut Reader<'_>, &mut Outlet<'_>, u32) -> Result<(), ServeError>;
+
+/// Encodes items.
+pub(crate) type Send<I> = fn(&[I], &mut Writer<'_>) -> Result<(), CodecError>;
+
+/// Decodes results into a vector, and copies what was changed back into the items, until one is not a value.
+pub(crate) type Receive<I, R> = for<'i> fn(&mut Returned<'_>, &'i mut [I], &mut Vec<R>) -> Received;
+
+/// Decodes one value.
+pub(crate) type Output<R> = fn(&mut Returned<'_>) -> Result<R, CodecError>;
+
+/// Why [`Receive`] ended.
+pub(crate) enum Received {
+    /// All were values.
+    All,
+    /// The next one has this code; what follows it has not been read.
+    Code(u8),
+    /// The next one does not decode.
+    Failed(CodecError),
+}
+
+/// How the calls of one function cross a process border; `I` is an item, borrowed or owned.
+#[doc(hidden)]
+pub struct Remote<I, R> {
+    pub(crate) function: &'static str,
+    pub(crate) serve: Serve,
+    pub(crate) send: Send<I>,
+    pub(crate) receive: Receive<I, R>,
+    /// Decodes one value, and copies nothing back: for a caller that has let go of its arguments.
+    pub(crate) output: Output<R>,
+}
+
+impl<I, R> Remote<I, R> {
+    /// With the arguments as they are.
+    pub fn borrowed<F: ProcessFn<Item = I, Output = R>>() -> Self {
+        Self { function: F::spec().name, serve: serve::<F>, send: send::<F>, receive: receive::<F>, output: F::receive }
+    }
+
+    /// With owned arguments.
+    pub fn owned<F: ProcessOwnedFn<Owned = I, Output = R>>() -> Self {
+        Self { function: F::spec().name, serve: serve::<F>, send: send_owned::<F>, receive: receive_owned::<F>, output: F::receive }
+    }
+}
+
+fn serve<F: ProcessFn>(reader: &mut Reader<'_>, outlet: &mut Outlet<'_>, items: u32) -> Result<(), ServeError> {
+    for _ in 0..items {
+        F::serve(reader, outlet)?;
+        if outlet.is_full() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn send<F: ProcessFn>(items: &[F::Item], writer: &mut Writer<'_>) -> Result<(), CodecError> {
+    items.iter().try_for_each(|item| F::send(item, writer))
+}
+
+fn send_owned<F: ProcessOwnedFn>(items: &[F::Owned], writer: &mut Writer<'_>) -> Result<(), CodecError> {
+    items.iter().try_for_each(|item| F::send_owned(item, writer))
+}
+
+fn receive<F: ProcessFn>(returned: &mut Returned<'_>, items: &mut [F::Item], values: &mut Vec<F::Output>) -> Received {
+    receive_each(returned, items, values, F::receive, F::take_back)
+}
+
+fn receive_owned<F: ProcessOwnedFn>(
+    returned: &mut Returned<'_>,
+    items: &mut [F::Owned],
+    values: &mut Vec<F::Output>,
+) -> Received {
+    receive_each(returned, items, values, F::receive, F::take_back_owned)
+}
+
+#[inline(always)]
+fn receive_each<I, R>(
+    returned: &mut Returned<'_>,
+    items: &mut [I],
+    values: &mut Vec<R>,
+    receive: impl Fn(&mut Returned<'_>) -> Result<R, CodecError>,
+    take_back: impl Fn(&mut I, &mut Returned<'_>) -> Result<(), CodecError>,
+) -> Received {
+    for item in items {
+        match returned.results.take_u8() {
+            Ok(code::VALUE) => {}
+            Ok(other) => return Received::Code(other),
+            Err(error) => return Received::Failed(error),
+        }
+        match receive(returned).and_then(|value| take_back(item, returned).map(|()| value)) {
+            Ok(value) => values.push(value),
+            Err(error) => return Received::Failed(error),
+        }
+    }
+    Received::All
+}

@@ -1,0 +1,145 @@
+//! How many items the next message of a map holds.
+//!
+//! A message should take a worker about [`TARGET`]: long enough that what a message costs does not count, short enough that the
+//! workers end at about the same time. The first messages hold one item each; from their times the size of the next follows.
+
+use std::time::Duration;
+
+/// How long a message should take a worker.
+const TARGET: Duration = Duration::from_micros(300);
+
+/// The most bytes of arguments in a message of several items.
+const MOST_ARGUMENTS: usize = 1 << 20;
+
+/// The most bytes of results that a message of several items should have: a little less than the room for them.
+const MOST_RESULTS: usize = 60 << 10;
+
+/// A message may hold so many times as many items as the one before.
+const GROWTH: usize = 64;
+
+pub(super) struct Sizes {
+    workers: usize,
+    fixed: Option<usize>,
+    /// Items that are still to come, if the iterator knows.
+    left: Option<usize>,
+    /// Of one item, and 0 until one has come back: nanoseconds.
+    nanoseconds: f64,
+    /// Of one item: bytes of arguments.
+    argument_bytes: usize,
+    /// Of one item: bytes of results.
+    result_bytes: usize,
+    last: usize,
+}
+
+impl Sizes {
+    /// `hint` is the size hint of the items.
+    pub(super) fn new(workers: usize, fixed: Option<usize>, hint: (usize, Option<usize>)) -> Self {
+        let left = (hint.1 == Some(hint.0)).then_some(hint.0);
+        Self { workers, fixed, left, nanoseconds: 0.0, argument_bytes: 0, result_bytes: 0, last: 1 }
+    }
+
+    /// The size of the next message, in items.
+    pub(super) fn next(&mut self) -> usize {
+        if let Some(fixed) = self.fixed {
+            return fixed;
+        }
+        if self.nanoseconds == 0.0 {
+            return 1;
+        }
+        let by_time = (TARGET.as_nanos() as f64 / self.nanoseconds) as usize;
+        let by_arguments = MOST_ARGUMENTS / self.argument_bytes.max(1);
+        let by_results = MOST_RESULTS / self.result_bytes.max(1);
+        // Towards the end the messages get smaller, so that the workers end together.
+        let by_balance = self.left.map_or(usize::MAX, |left| left.div_ceil(2 * self.workers));
+        let count = by_time.min(by_arguments).min(by_results).min(by_balance).min(self.last * GROWTH);
+        self.last = count.clamp(1, u32::MAX as usize);
+        self.last
+    }
+
+    /// So many items were taken.
+    pub(super) fn taken(&mut self, count: usize) {
+        if let Some(left) = &mut self.left {
+            *left = left.saturating_sub(count);
+        }
+    }
+
+    /// How many messages may be in flight.
+    pub(super) fn window(&self) -> usize {
+        let message = self.nanoseconds * self.fixed.unwrap_or(self.last) as f64;
+        // Many if they are short: then the way to the worker and back takes longer than the work.
+        if self.nanoseconds > 0.0 && message < 50_000.0 { 512 } else { 3 * self.workers + 2 }
+    }
+
+    /// About how many bytes the arguments of so many items take: a little more than the last ones did.
+    pub(super) fn arguments(&self, count: usize) -> usize {
+        (self.argument_bytes * (count + count / 8)).max(4096)
+    }
+
+    /// The arguments of so many items took so many bytes.
+    pub(super) fn saw_arguments(&mut self, count: usize, bytes: usize) {
+        self.argument_bytes = bytes.div_ceil(count);
+    }
+
+    /// The results of so many items took so many bytes, and their work so many nanoseconds.
+    pub(super) fn saw_results(&mut self, count: usize, bytes: usize, nanoseconds: u64) {
+        if count == 0 {
+            return;
+        }
+        self.result_bytes = bytes.div_ceil(count);
+        let each = (nanoseconds as f64 / count as f64).max(1.0);
+        let first = self.nanoseconds == 0.0 || (self.last == 1 && count > 1);
+        self.nanoseconds = if first { each } else { 0.5 * (self.nanoseconds + each) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sizes(items: usize) -> Sizes {
+        Sizes::new(2, None, (items, Some(items)))
+    }
+
+    #[test]
+    fn the_first_messages_hold_one_item() {
+        assert_eq!(sizes(1000).next(), 1);
+    }
+
+    #[test]
+    fn tiny_items_travel_in_bulk() {
+        let mut sizes = sizes(1_000_000);
+        sizes.saw_results(1, 9, 30);
+        assert_eq!(sizes.next(), 64);
+        sizes.saw_results(64, 64 * 9, 64 * 30);
+        assert_eq!(sizes.next(), 4096);
+        assert!(sizes.next() > 4096);
+    }
+
+    #[test]
+    fn long_items_travel_alone() {
+        let mut sizes = sizes(1000);
+        sizes.saw_results(1, 9, 10_000_000);
+        assert_eq!(sizes.next(), 1);
+    }
+
+    #[test]
+    fn large_results_keep_messages_small() {
+        let mut sizes = sizes(1_000_000);
+        sizes.saw_results(1, 30_000, 10);
+        assert_eq!(sizes.next(), 2);
+    }
+
+    #[test]
+    fn the_last_items_are_shared_out() {
+        let mut sizes = sizes(8);
+        sizes.saw_results(1, 9, 10);
+        assert_eq!(sizes.next(), 2);
+    }
+
+    #[test]
+    fn a_fixed_size_is_kept() {
+        let mut sizes = Sizes::new(2, Some(7), (0, None));
+        sizes.saw_results(7, 9, 1);
+        assert_eq!(sizes.next(), 7);
+    }
+}
