@@ -203,17 +203,15 @@ fn owned_verbs(function: &Function, options: &Options) -> TokenStream {
     let owned = tuple(&owned);
     let owned_types: Vec<TokenStream> = function.parameters.iter().map(|parameter| parameter.owned(runtime)).collect();
     let owned_types = tuple(&owned_types);
-    let items = quote! {
-        impl ::core::iter::IntoIterator<
-            Item: #runtime::private::IntoOwned<<Self as #runtime::OwnedFn>::Parameters, Owned = #owned_types>
-        >
-    };
-    // Only for a generic function is this a condition that may not hold.
-    let clause = if function.is_generic() {
-        quote!(where Self: #runtime::OwnedFn<Owned = #owned_types, Output = #output>)
+    let markers = markers(function, options);
+    // Without references the items have one type only, which helps inference.
+    let items = if function.parameters.iter().all(|parameter| parameter.kind() == Kind::Value) {
+        quote!(impl ::core::iter::IntoIterator<Item = #owned_types>)
     } else {
-        TokenStream::new()
+        quote!(impl ::core::iter::IntoIterator<Item: #runtime::private::IntoOwned<#markers, Owned = #owned_types>>)
     };
+    let predicates = owned_predicates(function, options);
+    let clause = if predicates.is_empty() { TokenStream::new() } else { quote!(where #(#predicates),*) };
     let starmap_async = if function.parameters.len() > 1 {
         quote! {
             /// `map_async` under Python's name for functions of several parameters.
@@ -283,28 +281,43 @@ pub(crate) fn pattern(parameters: &[Parameter]) -> TokenStream {
     tuple(&names)
 }
 
-fn owned_fn(function: &Function, options: &Options) -> TokenStream {
-    let Function { attributes, name, generics, parameters, output, .. } = function;
+/// The type that names the kinds of all parameters.
+fn markers(function: &Function, options: &Options) -> TokenStream {
     let runtime = &options.runtime;
-    let cfgs = &attributes.cfgs;
-    let markers: Vec<TokenStream> = parameters.iter().map(|parameter| parameter.marker(runtime)).collect();
-    let markers = match markers.as_slice() {
+    let markers: Vec<TokenStream> = function.parameters.iter().map(|parameter| parameter.marker(runtime)).collect();
+    match markers.as_slice() {
         [one] => quote!(#runtime::private::One<#one>),
         many => quote!((#(#many),*)),
-    };
-    let owned: Vec<TokenStream> = parameters.iter().map(|parameter| parameter.owned(runtime)).collect();
-    let mut predicates: Vec<TokenStream> = Vec::new();
-    if function.is_generic() {
-        predicates.push(quote!(#output: 'static));
-        for (parameter, owned) in parameters.iter().zip(&owned) {
-            if parameter.kind() != Kind::Value && is_bare_parameter(parameter.referent(), generics) {
-                let referent = parameter.referent();
-                let lend = if parameter.kind() == Kind::Mut { quote!(LendMut) } else { quote!(Lend) };
-                predicates.push(quote!(#referent: #runtime::private::#lend));
-            }
-            predicates.push(quote!(#owned: ::core::marker::Send + 'static));
-        }
     }
+}
+
+/// What a generic function must fulfil so that its calls can outlive the expression that makes them.
+fn owned_predicates(function: &Function, options: &Options) -> Vec<TokenStream> {
+    let Function { generics, parameters, output, .. } = function;
+    let runtime = &options.runtime;
+    let mut predicates: Vec<TokenStream> = Vec::new();
+    if !function.is_generic() {
+        return predicates;
+    }
+    predicates.push(quote!(#output: 'static));
+    for parameter in parameters {
+        let (referent, owned) = (parameter.referent(), parameter.owned(runtime));
+        if parameter.kind() != Kind::Value && is_bare_parameter(referent, generics) {
+            let lend = if parameter.kind() == Kind::Mut { quote!(LendMut) } else { quote!(Lend) };
+            predicates.push(quote!(#referent: #runtime::private::#lend));
+        }
+        predicates.push(quote!(#owned: ::core::marker::Send + 'static));
+    }
+    predicates
+}
+
+fn owned_fn(function: &Function, options: &Options) -> TokenStream {
+    let Function { attributes, name, generics, parameters, .. } = function;
+    let runtime = &options.runtime;
+    let cfgs = &attributes.cfgs;
+    let markers = markers(function, options);
+    let owned: Vec<TokenStream> = parameters.iter().map(|parameter| parameter.owned(runtime)).collect();
+    let predicates = owned_predicates(function, options);
     let extended = with_predicates(generics, predicates);
     let (bounds, _, _) = generics.split_for_impl();
     let (_, arguments, clause) = extended.split_for_impl();

@@ -64,7 +64,15 @@ impl Parse for Pair {
             return Err(Error::new(key.span(), format!("`{key}` needs a value: `{key} = ...`")));
         }
         input.parse::<Token![=]>()?;
-        Ok(Self { key, value: input.parse()? })
+        Ok(Self { key, value: ungroup(input.parse()?) })
+    }
+}
+
+/// What a macro's variable stands for comes in an invisible group.
+fn ungroup(value: Expr) -> Expr {
+    match value {
+        Expr::Group(group) => ungroup(*group.expr),
+        value => value,
     }
 }
 

@@ -1,0 +1,28 @@
+//! A library crate with annotated functions, for the tests: its users know nothing of pools.
+
+use parallel_runtime::parallel;
+
+/// Adds, in a worker process.
+#[parallel(pool = 2, mode = "process")]
+pub fn add(a: u64, b: u64) -> u64 {
+    a + b
+}
+
+/// The process it runs in.
+#[parallel(pool = 2, mode = "process")]
+pub fn pid() -> u32 {
+    std::process::id()
+}
+
+/// Generic, and instantiated in another crate.
+#[parallel(pool = 2, mode = "process")]
+pub fn largest<T: Ord + Clone + Send + serde_bounds::Both>(values: Vec<T>) -> Option<T> {
+    values.into_iter().max()
+}
+
+/// What a generic function of a worker process asks of its types.
+pub mod serde_bounds {
+    /// serde's two traits.
+    pub trait Both: serde::Serialize + serde::de::DeserializeOwned {}
+    impl<T: serde::Serialize + serde::de::DeserializeOwned> Both for T {}
+}

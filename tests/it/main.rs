@@ -1,0 +1,13 @@
+//! The integration tests, in one binary.
+//!
+//! `conformance` holds the behaviour that is the same wherever a function runs, once for each mode. The other modules test
+//! what is particular to one mode, or to the attribute.
+
+mod attribute;
+mod conformance;
+mod deaths;
+mod library;
+mod limits;
+mod methods;
+mod processes;
+mod threads;
