@@ -45,8 +45,9 @@ pub(crate) fn caller(function: &Function, source: &Source, options: &Options, ar
     }
 }
 
-/// The type of the verbs, and all that is implemented for it. `inline` is the signature and body of `f::inline`.
-pub(crate) fn verbs(function: &Function, options: &Options, inline: &TokenStream) -> TokenStream {
+/// The type of the verbs, and all that is implemented for it. `inline` is the signature and body of `f::inline`, `path` the
+/// function that callers see.
+pub(crate) fn verbs(function: &Function, options: &Options, inline: &TokenStream, path: &TokenStream) -> TokenStream {
     let Function { attributes, visibility, name, generics, .. } = function;
     let cfgs = &attributes.cfgs;
     let declared = declaration(generics);
@@ -55,7 +56,7 @@ pub(crate) fn verbs(function: &Function, options: &Options, inline: &TokenStream
     let about = format!("[`{0}`](fn@{0}), and the verbs to call it by.", function.shown);
     let waiting = waiting_verbs(function, options);
     let owned = if function.owned { owned_verbs(function, options) } else { TokenStream::new() };
-    let parallel_fn = parallel_fn(function, options);
+    let parallel_fn = parallel_fn(function, options, path);
     let owned_fn = if function.owned { owned_fn(function, options) } else { TokenStream::new() };
     let remote = if options.mode == Mode::Process { remote::functions(function, options) } else { TokenStream::new() };
     quote! {
@@ -242,7 +243,7 @@ fn owned_verbs(function: &Function, options: &Options) -> TokenStream {
     }
 }
 
-fn parallel_fn(function: &Function, options: &Options) -> TokenStream {
+fn parallel_fn(function: &Function, options: &Options, path: &TokenStream) -> TokenStream {
     let Function { attributes, name, generics, output, shown, .. } = function;
     let (runtime, settings, mode) = (&options.runtime, &options.settings, options.mode_tokens());
     let cfgs = &attributes.cfgs;
@@ -261,6 +262,8 @@ fn parallel_fn(function: &Function, options: &Options) -> TokenStream {
                     ::core::concat!(::core::module_path!(), "::", #shown),
                     #runtime::private::Mode::#mode,
                 ) #settings;
+                // Who uses a verb uses the function: no warning that it is never called.
+                let _ = #path;
                 &SPEC
             }
             fn run(#pattern: Self::Item) -> Self::Output {

@@ -161,6 +161,18 @@ impl Function {
         generics.lt_token = Some(Default::default());
         generics.gt_token = Some(Default::default());
 
+        // In a signature `&'a T` implies `T: 'a`; in an `impl` that must be said.
+        if generics.params.len() > 1 {
+            for parameter in &parameters {
+                for reference in Found::of(&parameter.ty).references {
+                    if let Some(lifetime) = &reference.lifetime {
+                        let referent = &reference.elem;
+                        generics.make_where_clause().predicates.push(syn::parse_quote!(#referent: #lifetime));
+                    }
+                }
+            }
+        }
+
         let borrows = Found::of(&output).borrows();
         let dyns = parameters.iter().any(|parameter| parameter.kind() != Kind::Value && matches!(parameter.referent(), Type::TraitObject(_)));
         check_types(&parameters, &output, options.mode, errors);
@@ -188,6 +200,16 @@ impl Function {
     /// Whether the function has parameters of its own kind: types, constants.
     pub(crate) fn is_generic(&self) -> bool {
         self.generics.params.iter().any(|parameter| !matches!(parameter, GenericParam::Const(_)))
+    }
+
+    /// `<T, N>`: the arguments of `generics` that are not lifetimes, for a path to a function.
+    pub(crate) fn arguments(generics: &Generics) -> TokenStream {
+        let arguments = generics.params.iter().filter_map(|parameter| match parameter {
+            GenericParam::Lifetime(_) => None,
+            GenericParam::Type(parameter) => Some(&parameter.ident),
+            GenericParam::Const(parameter) => Some(&parameter.ident),
+        });
+        quote!(<#(#arguments),*>)
     }
 
     /// `name<'_, T, N>`: the type of the verbs with lifetimes of its own.

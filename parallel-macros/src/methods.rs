@@ -63,7 +63,8 @@ fn free_function(arguments: TokenStream, source: &Source) -> syn::Result<TokenSt
         #(#inner)*
         #visibility fn inline(#(#patterns: #types),*) -> #output #body
     };
-    let verbs = expand::verbs(&function, &options, &inline);
+    let arguments = Function::arguments(&source.signature.generics);
+    let verbs = expand::verbs(&function, &options, &inline, &quote!(#name::#arguments));
     Ok(quote!(#caller #verbs))
 }
 
@@ -186,7 +187,9 @@ fn expand_method(
             <#self_ty>::#hidden(#(#names),*)
         }
     };
-    Some((inside, expand::verbs(&function, &options, &inline)))
+    let arguments = Function::arguments(&source.signature.generics);
+    let path = quote!(<#self_ty>::#name::#arguments);
+    Some((inside, expand::verbs(&function, &options, &inline, &path)))
 }
 
 /// The name of the type of an `impl` block.

@@ -25,7 +25,6 @@ fn strategies(function: &Function, options: &Options) -> (Vec<Ident>, TokenStrea
 fn imports(options: &Options) -> TokenStream {
     let runtime = &options.runtime;
     quote! {
-        #[allow(unused_imports)]
         use #runtime::private::{ViaBytes as _, ViaReferent as _, ViaReferentMut as _, ViaSerde as _};
     }
 }
@@ -88,7 +87,6 @@ pub(crate) fn functions(function: &Function, options: &Options) -> TokenStream {
     let result = quote!(::core::result::Result<(), #runtime::private::CodecError>);
     quote! {
         #(#cfgs)*
-        #[allow(unused_variables)]
         impl #bounds #runtime::ProcessFn for #name #arguments #clause {
             fn serve(
                 reader: &mut #runtime::private::Reader<'_>,
@@ -189,7 +187,6 @@ pub(crate) fn owned_functions(function: &Function, options: &Options, generics: 
     };
     quote! {
         #(#cfgs)*
-        #[allow(unused_variables)]
         impl #bounds #runtime::private::ProcessOwnedFn for #name #arguments #clause {
             fn send_owned(item: &Self::Owned, writer: &mut #runtime::private::Writer<'_>) -> #result {
                 #imports

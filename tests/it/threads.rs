@@ -1,1 +1,179 @@
-//! x
+//! Pools of threads.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use parallel_runtime::{TaskError, ThreadPool, parallel};
+
+static RUNNING: AtomicUsize = AtomicUsize::new(0);
+static MOST: AtomicUsize = AtomicUsize::new(0);
+
+fn alone() -> bool {
+    let now = RUNNING.fetch_add(1, Ordering::SeqCst) + 1;
+    MOST.fetch_max(now, Ordering::SeqCst);
+    std::thread::sleep(Duration::from_micros(200));
+    RUNNING.fetch_sub(1, Ordering::SeqCst);
+    now == 1
+}
+
+static ONE: ThreadPool = ThreadPool::new(1);
+
+#[parallel(pool = ONE)]
+fn exclusive(_: u32) -> bool {
+    alone()
+}
+
+#[parallel(pool = ONE)]
+fn exclusive_nested(depth: u32) -> bool {
+    alone() && (depth == 0 || exclusive_nested(depth - 1) && exclusive::map([1, 2]).iter().all(|alone| *alone))
+}
+
+#[test]
+fn a_pool_of_one_never_runs_two_tasks_at_a_time() {
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for x in 0..20 {
+                    assert!(exclusive(x));
+                    assert!(exclusive::submit(x).join().unwrap());
+                    assert!(exclusive::map(0..4).iter().all(|alone| *alone));
+                    assert!(exclusive_nested(2));
+                    assert!(exclusive::map_async(0..2).join().unwrap().iter().all(|alone| *alone));
+                }
+            });
+        }
+    });
+    assert_eq!(MOST.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn a_pool_of_three_runs_at_most_three_at_a_time() {
+    static NOW: AtomicUsize = AtomicUsize::new(0);
+    static PEAK: AtomicUsize = AtomicUsize::new(0);
+    #[parallel(pool = 3)]
+    fn counted(_: u32) {
+        PEAK.fetch_max(NOW.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        std::thread::sleep(Duration::from_millis(1));
+        NOW.fetch_sub(1, Ordering::SeqCst);
+    }
+    std::thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|| {
+                for x in 0..10 {
+                    counted(x);
+                    counted::map(0..5);
+                }
+            });
+        }
+    });
+    let peak = PEAK.load(Ordering::SeqCst);
+    assert!((2..=3).contains(&peak), "{peak}");
+}
+
+#[test]
+fn two_pools_call_each_other() {
+    #[parallel(pool = 2)]
+    fn ping(n: u32) -> u32 {
+        if n == 0 { 0 } else { pong(n - 1) + pong::map([n - 1]).len() as u32 }
+    }
+    #[parallel(pool = 3)]
+    fn pong(n: u32) -> u32 {
+        if n == 0 { 0 } else { ping(n - 1) + 1 }
+    }
+    assert_eq!(ping(6), 6);
+    assert_eq!(ping::map([4, 4]), [4, 4]);
+}
+
+#[test]
+fn a_rayon_pool_of_the_users_calls_ours() {
+    use rayon::prelude::*;
+    #[parallel(pool = 2)]
+    fn square(x: u64) -> u64 {
+        x * x
+    }
+    let sum: u64 = (0..100_u64).into_par_iter().map(|x| square(x) + square::map([x, x])[1]).sum();
+    assert_eq!(sum, 2 * (0..100_u64).map(|x| x * x).sum::<u64>());
+}
+
+#[test]
+fn results_may_borrow_from_the_arguments() {
+    #[parallel(pool = 2)]
+    fn longest<'w>(words: &'w [String], prefix: &str) -> &'w str {
+        words.iter().filter(|word| word.starts_with(prefix)).max_by_key(|word| word.len()).map_or("", |word| word)
+    }
+    let words = ["ab".to_owned(), "abc".to_owned(), "b".to_owned()];
+    assert_eq!(longest(&words, "a"), "abc");
+    assert_eq!(longest::map([(&words[..], "a"), (&words[..], "b")]), ["abc", "b"]);
+}
+
+#[test]
+fn shutdown_runs_out_what_is_queued() {
+    let pool = ThreadPool::new(1);
+    let tasks: Vec<_> = (0..20).map(|x| slow::on(&pool).submit(x)).collect();
+    pool.shutdown();
+    assert!(tasks.iter().all(|task| task.is_finished()));
+    assert!(matches!(slow::on(&pool).submit(1).join(), Err(TaskError::PoolClosed)));
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| slow::on(&pool).call(1))).is_err());
+}
+
+#[test]
+fn kill_cancels_what_has_not_started() {
+    let pool = ThreadPool::new(1);
+    let tasks: Vec<_> = (0..20).map(|_| slow::on(&pool).submit(20)).collect();
+    pool.kill();
+    let results: Vec<_> = tasks.into_iter().map(|task| task.join()).collect();
+    let cancelled = results.iter().filter(|result| matches!(result, Err(TaskError::Cancelled))).count();
+    assert!(cancelled >= 18, "{cancelled}");
+}
+
+#[parallel]
+fn slow(milliseconds: u64) -> u64 {
+    std::thread::sleep(Duration::from_millis(milliseconds));
+    milliseconds
+}
+
+#[test]
+fn a_spawned_thread_is_outside_every_pool() {
+    let names: Vec<_> = (0..4).map(|_| thread_name::spawn()).collect();
+    for name in names {
+        assert_eq!(name.pid(), None);
+        assert!(!name.kill(), "a thread cannot be killed");
+        assert_eq!(name.join().unwrap(), "thread_name");
+    }
+}
+
+#[parallel(pool = 1)]
+fn thread_name() -> String {
+    std::thread::current().name().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn after_a_panic_in_a_map_values_are_dropped_once() {
+    static ALIVE: AtomicUsize = AtomicUsize::new(0);
+    struct Counted;
+    impl Drop for Counted {
+        fn drop(&mut self) {
+            ALIVE.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+    #[parallel(pool = 2)]
+    fn make(x: u32) -> Counted {
+        assert!(x != 700, "no");
+        ALIVE.fetch_add(1, Ordering::SeqCst);
+        Counted
+    }
+    assert!(std::panic::catch_unwind(|| make::map(0..1000)).is_err());
+    assert_eq!(ALIVE.load(Ordering::SeqCst), 0);
+    assert_eq!(make::map(0..100).len(), 100);
+    assert_eq!(ALIVE.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn stats_count_what_happened() {
+    let pool = ThreadPool::new(2);
+    slow::on(&pool).call(0);
+    slow::on(&pool).map([0, 0]);
+    let stats = pool.stats();
+    assert_eq!((stats.submitted, stats.finished, stats.queued), (2, 2, 0));
+    assert_eq!(pool.workers(), 2);
+}

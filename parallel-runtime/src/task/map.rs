@@ -6,6 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use crate::error::TaskError;
 use crate::pool::Target;
+use crate::thread::wait_while;
 
 /// A map that goes on in the background: Python's `AsyncResult`.
 ///
@@ -27,8 +28,6 @@ use crate::pool::Target;
 #[must_use = "a map runs on when it is dropped, but its results and its errors are lost; call `join()`"]
 pub struct MapTask<R> {
     shared: Arc<Shared<R>>,
-    /// Where it runs: a task of the same pool that waits for it must not be what keeps it from running.
-    target: Target,
 }
 
 /// What the map's own thread and the handle share.
@@ -49,7 +48,7 @@ impl<R: Send + 'static> MapTask<R> {
     /// Runs `map` on a thread of its own.
     pub(crate) fn start(
         total: usize,
-        target: Target,
+        target: &Target,
         map: impl FnOnce(&Shared<R>) -> Result<Vec<R>, TaskError> + Send + 'static,
     ) -> Self {
         let shared = Arc::new(Shared {
@@ -70,7 +69,7 @@ impl<R: Send + 'static> MapTask<R> {
         } else if let Err(error) = std::thread::Builder::new().name("parallel-map".to_owned()).spawn(run) {
             shared.end(Err(TaskError::Spawn(error)));
         }
-        Self { shared, target }
+        Self { shared }
     }
 
     /// Waits for all items and gives their results, in order.
@@ -79,19 +78,11 @@ impl<R: Send + 'static> MapTask<R> {
     ///
     /// The first failure, in the order of the items; [`TaskError::Cancelled`] after [`cancel`](MapTask::cancel).
     pub fn join(self) -> Result<Vec<R>, TaskError> {
-        let wait = || {
-            let mut result = self.shared.result.lock().unwrap_or_else(PoisonError::into_inner);
-            while matches!(*result, Progress::Running) {
-                result = self.shared.ended.wait(result).unwrap_or_else(PoisonError::into_inner);
-            }
-            match std::mem::replace(&mut *result, Progress::Running) {
-                Progress::Ended(result) => result,
-                Progress::Running => Err(TaskError::Cancelled),
-            }
-        };
-        match &self.target {
-            Target::Thread(engine) => engine.waiting(wait),
-            _ => wait(),
+        let running = |progress: &Progress<R>| matches!(progress, Progress::Running);
+        let mut result = wait_while(&self.shared.result, &self.shared.ended, None, running);
+        match std::mem::replace(&mut *result, Progress::Running) {
+            Progress::Ended(result) => result,
+            Progress::Running => Err(TaskError::Cancelled),
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
-use super::{Cancel, Engine, Running};
+use super::{Cancel, Engine, Running, wait_while};
 use crate::error::TaskError;
 use crate::panics;
 
@@ -107,18 +107,9 @@ impl<R: Send + 'static> Job<R> {
         if self.engine.as_ref().is_some_and(|engine| engine.permits.held()) {
             self.run();
         }
-        let mut result = self.result.lock().unwrap_or_else(PoisonError::into_inner);
-        while !self.is_finished() {
-            result = match deadline {
-                None => self.done.wait(result).unwrap_or_else(PoisonError::into_inner),
-                Some(deadline) => {
-                    let left = deadline.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        return None;
-                    }
-                    self.done.wait_timeout(result, left).unwrap_or_else(PoisonError::into_inner).0
-                }
-            };
+        let mut result = wait_while(&self.result, &self.done, deadline, |_| !self.is_finished());
+        if !self.is_finished() {
+            return None;
         }
         Some(result.take().unwrap_or(Err(TaskError::Cancelled)))
     }

@@ -7,6 +7,7 @@
 mod job;
 mod map;
 mod permits;
+mod waiting;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -14,6 +15,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 pub(crate) use job::Job;
 pub(crate) use map::{Failed, in_place};
 use permits::Permits;
+pub(crate) use waiting::wait_while;
 
 use crate::error::{PoolError, TaskError};
 use crate::pool::PoolStats;
@@ -131,11 +133,6 @@ impl Engine {
         Ok(task())
     }
 
-    /// Waits for work that others do on this pool's threads, without keeping them from it.
-    pub(crate) fn waiting<R>(&self, wait: impl FnOnce() -> R) -> R {
-        self.permits.without(wait)
-    }
-
     /// Runs `task` on a thread of the pool, some time.
     pub(crate) fn submit<R: Send + 'static>(
         self: &Arc<Self>,
@@ -176,18 +173,11 @@ impl Engine {
         }
         let job = || map::map(&self.permits, items, smallest_piece, stop, run);
 
-        let inside = rayon.current_thread_index().is_some();
-        Ok(if inside {
+        Ok(if rayon.current_thread_index().is_some() {
             job()
-        } else if rayon::current_thread_index().is_some() {
-            // A rayon thread that waits for another pool runs tasks of its own pool meanwhile, on top of the one that waits;
-            // a pool of one would then have two tasks half done. So it waits from a thread of nobody.
-            std::thread::scope(|scope| {
-                let waiting = scope.spawn(|| self.permits.without(|| rayon.install(job)));
-                waiting.join().unwrap_or_else(|payload| std::panic::resume_unwind(payload))
-            })
         } else {
-            self.permits.without(|| rayon.install(job))
+            // A rayon thread that waits here for another pool runs tasks of its own meanwhile.
+            permits::released(|| rayon.install(job))
         })
     }
 
@@ -208,13 +198,12 @@ impl Engine {
 
     /// Takes no more tasks, and waits until all are done.
     pub(crate) fn shutdown(&self) {
-        let mut book = self.book();
+        let book = self.book();
         self.closed.store(true, Ordering::Release);
+        drop(book);
         // A task that shuts its own pool down cannot wait for itself.
         let own = usize::from(self.permits.held());
-        while book.outstanding > own {
-            book = self.none_left.wait(book).unwrap_or_else(PoisonError::into_inner);
-        }
+        drop(wait_while(&self.book, &self.none_left, None, |book| book.outstanding > own));
     }
 
     /// Takes no more tasks, and cancels those that have not started.

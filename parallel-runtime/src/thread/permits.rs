@@ -1,10 +1,14 @@
 //! How many tasks of a thread pool run at a time.
 //!
 //! A pool of N runs at most N tasks at any moment, whoever's thread they are on: its own, or that of a caller that waits for
-//! its result anyway. Whoever runs a task holds one of N permits. A thread that already holds a permit of the pool (a task
-//! that calls another function of the same pool) goes on under the same permit, so nesting never waits for itself.
+//! its result anyway. Whoever runs a task holds one of the N permits.
+//!
+//! A thread holds the permit of its innermost task alone. A task that calls a function of its own pool goes on under the same
+//! permit; a task that waits for another pool gives its permit back meanwhile and takes it again afterwards. So nobody holds
+//! one permit and waits for another, and pools that call each other cannot come to a standstill.
 
-use std::cell::RefCell;
+use std::cell::Cell;
+use std::ptr;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 pub(crate) struct Permits {
@@ -13,14 +17,14 @@ pub(crate) struct Permits {
 }
 
 thread_local! {
-    /// The pools whose permits this thread holds, by address.
-    static HELD: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+    /// The pool of this thread's innermost task. It outlives the task, which holds one of its permits.
+    static CURRENT: Cell<*const Permits> = const { Cell::new(ptr::null()) };
 }
 
-/// A permit, given back when it is dropped.
-pub(crate) struct Permit<'p> {
-    /// `None` where the thread held one already.
-    taken: Option<&'p Permits>,
+/// Gives back what [`Permits::enter`] or [`released`] took or gave when it is dropped.
+pub(crate) struct Switched {
+    before: *const Permits,
+    after: *const Permits,
 }
 
 impl Permits {
@@ -32,38 +36,14 @@ impl Permits {
         self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn key(&self) -> usize {
-        std::ptr::from_ref(self).addr()
-    }
-
-    /// Whether this thread runs a task of this pool.
+    /// Whether this thread's innermost task is one of this pool.
     pub(crate) fn held(&self) -> bool {
-        HELD.with_borrow(|held| held.contains(&self.key()))
+        ptr::eq(CURRENT.get(), self)
     }
 
-    /// Waits for a permit, unless this thread holds one.
-    pub(crate) fn enter(&self) -> Permit<'_> {
-        if self.held() {
-            return Permit { taken: None };
-        }
-        self.take();
-        Permit { taken: Some(self) }
-    }
-
-    /// Runs `wait`, during which this thread runs no task of the pool, without its permit: others may use it meanwhile.
-    pub(crate) fn without<R>(&self, wait: impl FnOnce() -> R) -> R {
-        struct Back<'p>(&'p Permits);
-        impl Drop for Back<'_> {
-            fn drop(&mut self) {
-                self.0.take();
-            }
-        }
-        if !self.held() {
-            return wait();
-        }
-        self.give_back();
-        let _back = Back(self);
-        wait()
+    /// Waits for a permit, unless this thread's innermost task has one.
+    pub(crate) fn enter(&self) -> Switched {
+        switch(self)
     }
 
     fn take(&self) {
@@ -72,25 +52,48 @@ impl Permits {
             free = self.returned.wait(free).unwrap_or_else(PoisonError::into_inner);
         }
         *free -= 1;
-        drop(free);
-        HELD.with_borrow_mut(|held| held.push(self.key()));
     }
 
     fn give_back(&self) {
-        HELD.with_borrow_mut(|held| {
-            if let Some(position) = held.iter().rposition(|key| *key == self.key()) {
-                held.remove(position);
-            }
-        });
         *self.lock() += 1;
         self.returned.notify_one();
     }
 }
 
-impl Drop for Permit<'_> {
+/// Runs `wait`, during which this thread runs no task, without its permit: others may use it meanwhile.
+pub(crate) fn released<R>(wait: impl FnOnce() -> R) -> R {
+    let _switched = switch(ptr::null());
+    wait()
+}
+
+/// Goes from the permit that this thread holds to another, or to none.
+fn switch(after: *const Permits) -> Switched {
+    let before = CURRENT.get();
+    let switched = Switched { before, after };
+    if !ptr::eq(before, after) {
+        exchange(before, after);
+    }
+    switched
+}
+
+fn exchange(from: *const Permits, to: *const Permits) {
+    CURRENT.set(ptr::null());
+    // SAFETY: `from` is null, or the pool of a task that is running on this thread: the engine of a running task is kept alive
+    // by whoever runs it.
+    if let Some(from) = unsafe { from.as_ref() } {
+        from.give_back();
+    }
+    // SAFETY: as for `from`; where it is the pool that is being entered, it is borrowed by the caller.
+    if let Some(to) = unsafe { to.as_ref() } {
+        to.take();
+    }
+    CURRENT.set(to);
+}
+
+impl Drop for Switched {
     fn drop(&mut self) {
-        if let Some(permits) = self.taken {
-            permits.give_back();
+        if !ptr::eq(self.before, self.after) {
+            exchange(self.after, self.before);
         }
     }
 }
