@@ -1,1 +1,125 @@
-//! x
+//! What concerns a whole process, tested on programs of their own.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Output, Stdio};
+
+use parallel_workspace::{eventually, is_alive};
+
+fn program(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_parallel-test-program"));
+    command.args(arguments).env_remove("PARALLEL_MODE").env_remove("PARALLEL_WORKERS").env_remove("PARALLEL_ARENA");
+    command
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+fn run(command: &mut Command) -> String {
+    let output = command.output().expect("the program can be started");
+    assert!(output.status.success(), "{}", text(&output));
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+#[test]
+fn the_environment_changes_where_functions_run() {
+    assert_eq!(run(&mut program(&["where"])), "worker parallel-worker\n3");
+    assert_eq!(run(program(&["where"]).env("PARALLEL_MODE", "serial")), "program main\n3");
+    assert!(run(program(&["where"]).env("PARALLEL_MODE", "thread")).starts_with("program "));
+    assert_eq!(run(program(&["where"]).env("PARALLEL_MODE", "process")), "worker parallel-worker\n3");
+    assert_eq!(run(program(&["workers"]).env("PARALLEL_WORKERS", "7")), "7 7");
+}
+
+#[test]
+fn a_wrong_environment_is_told() {
+    for (name, value) in [("PARALLEL_MODE", "prozess"), ("PARALLEL_WORKERS", "0"), ("PARALLEL_WORKERS", "many")] {
+        let output = program(&["where"]).env(name, value).output().unwrap();
+        assert!(!output.status.success());
+        assert!(text(&output).contains(name) && text(&output).contains(value), "{}", text(&output));
+    }
+}
+
+#[test]
+fn a_program_that_calls_nothing_starts_nothing() {
+    assert_eq!(run(&mut program(&["idle"])), "1 threads, 0 descriptors of ours");
+}
+
+#[test]
+fn workers_end_with_the_program_however_it_ends() {
+    for how in ["return", "exit", "abort", "panic", "wait"] {
+        let mut child = program(&["leave", how]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let pids: Vec<u32> = line.split_whitespace().map(|pid| pid.parse().unwrap()).collect();
+        assert_eq!(pids.len(), 3);
+        if how == "wait" {
+            child.kill().unwrap();
+        }
+        child.wait().unwrap();
+        assert!(eventually(|| pids.iter().all(|pid| !is_alive(*pid))), "after {how}: {pids:?}");
+    }
+}
+
+#[test]
+fn too_many_processes_at_once_are_refused_one_by_one() {
+    let said = run(&mut program(&["descriptors"]));
+    let numbers: Vec<u32> = said.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    assert!(numbers[0] > 0 && numbers[1] > 0 && numbers[0] + numbers[1] == 60, "{said}");
+}
+
+#[test]
+fn an_arena_in_dev_shm_works_too() {
+    let said = run(program(&["selftest"]).env("PARALLEL_ARENA", "shm"));
+    assert_eq!(said, "ok");
+}
+
+#[test]
+fn a_small_dev_shm_gives_errors_and_no_crash() {
+    let program_path = env!("CARGO_BIN_EXE_parallel-test-program");
+    let script = |size: &str| format!("mount -t tmpfs -o size={size} tmpfs /dev/shm && exec {program_path} memory");
+    let unshared = |size: &str| {
+        let mut command = Command::new("unshare");
+        command.args(["-m", "sh", "-c", &script(size)]).env("PARALLEL_ARENA", "shm");
+        command
+    };
+    if !Command::new("unshare").args(["-m", "true"]).status().is_ok_and(|status| status.success()) {
+        eprintln!("skipped: mount namespaces are not allowed here");
+        return;
+    }
+    let said = run(&mut unshared("64m"));
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines[0], "small 3");
+    assert!(lines[1].starts_with("result out of shared memory"), "{said}");
+    assert!(lines[2].starts_with("argument out of shared memory"), "{said}");
+    assert_eq!(lines[3], "again 7");
+    // Not even the board fits.
+    let said = run(&mut unshared("64k"));
+    assert!(said.lines().all(|line| line.contains("shared memory")), "{said}");
+}
+
+#[test]
+fn a_limit_on_address_space_makes_the_arena_smaller() {
+    assert_eq!(run(&mut program(&["address-space"])), "ok");
+}
+
+#[test]
+fn memory_of_large_results_is_used_again() {
+    let grown: u64 = run(&mut program(&["resident"])).parse().unwrap();
+    assert!(grown < 100, "twenty results of 32 MiB took {grown} MiB");
+}
+
+#[test]
+fn an_ordinary_build_passes_the_selftest() {
+    assert_eq!(run(&mut program(&["selftest"])), "ok");
+}
+
+#[test]
+fn a_library_in_another_program_gets_a_clear_error() {
+    let directory = std::path::Path::new(env!("CARGO_BIN_EXE_parallel-test-program")).parent().unwrap();
+    let target = directory.parent().unwrap().join("plugin");
+    let mut build = Command::new(env!("CARGO"));
+    build.args(["build", "-q", "-p", "parallel-test-plugin", "--target-dir"]).arg(&target);
+    assert!(build.status().unwrap().success());
+    let library = target.join("debug").join("libparallel_test_plugin.so");
+    assert_eq!(run(&mut program(&["plugin", &library.to_string_lossy()])), "0");
+}

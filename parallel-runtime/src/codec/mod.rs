@@ -55,6 +55,7 @@ impl serde::de::Error for CodecError {
 }
 
 /// Writes a value through serde.
+#[inline(always)]
 pub(crate) fn encode<T: serde::Serialize + ?Sized>(
     value: &T,
     writer: &mut Writer<'_>,
@@ -63,6 +64,7 @@ pub(crate) fn encode<T: serde::Serialize + ?Sized>(
 }
 
 /// Reads a value through serde.
+#[inline(always)]
 pub(crate) fn decode<T: serde::de::DeserializeOwned>(
     reader: &mut Reader<'_>,
 ) -> Result<T, CodecError> {

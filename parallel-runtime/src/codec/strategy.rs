@@ -21,9 +21,6 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use bytemuck::Pod;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-
 use super::{CodecError, Reader, Writer};
 use crate::function::{ByMut, ByRef, ByValue};
 use crate::private::{ProcessReferent, ProcessReferentMut, ProcessValue};
@@ -48,35 +45,38 @@ pub trait ViaBytes {
 }
 
 /// The second choice: serde.
-pub trait ViaSerde<T: ?Sized> {
+pub trait ViaSerde<T> {
     /// The strategy for a value.
+    #[inline(always)]
     fn strategy(&self) -> Serde<T>
     where
-        T: ProcessValue,
+        T: ProcessValue + Sized,
     {
-        Serde(PhantomData)
+        Serde { send: super::encode::<T>, receive: super::decode::<T> }
     }
 }
 
 /// The second choice for `&T`.
 pub trait ViaReferent<T: ?Sized> {
     /// The strategy for what a reference points to.
-    fn strategy(&self) -> Referent<T>
+    #[inline(always)]
+    fn strategy(&self) -> Referent<T, T::Held>
     where
         T: ProcessReferent,
     {
-        Referent(PhantomData)
+        Referent { send: T::send, receive: T::receive, lend: T::lend }
     }
 }
 
 /// The second choice for `&mut T`.
 pub trait ViaReferentMut<T: ?Sized> {
     /// The strategy for what an exclusive reference points to.
-    fn strategy(&self) -> ReferentMut<T>
+    #[inline(always)]
+    fn strategy(&self) -> ReferentMut<T, T::Held>
     where
         T: ProcessReferentMut,
     {
-        ReferentMut(PhantomData)
+        ReferentMut { send: T::send, receive: T::receive, lend: T::lend, lend_mut: T::lend_mut, assign: T::assign }
     }
 }
 
@@ -103,16 +103,23 @@ impl<T: ?Sized> ViaReferent<T> for &Probe<ByRef<T>> {}
 impl<T: ?Sized> ViaReferentMut<T> for &Probe<ByMut<T>> {}
 
 /// A value through serde.
-pub struct Serde<T: ?Sized>(PhantomData<fn(&T)>);
+///
+/// This and the following strategies hold functions instead of naming traits in the bounds of their methods: where a type does
+/// not implement what it must, the compiler then says so once, at the type, and not again for each method. The functions are
+/// constants that are inlined.
+pub struct Serde<T> {
+    send: fn(&T, &mut Writer<'_>) -> Result<(), CodecError>,
+    receive: fn(&mut Reader<'_>) -> Result<T, CodecError>,
+}
 
-impl<T: Serialize + DeserializeOwned> Serde<T> {
+impl<T> Serde<T> {
     #[inline(always)]
     pub fn send(&self, value: &T, writer: &mut Writer<'_>) -> Result<(), CodecError> {
-        super::encode(value, writer)
+        (self.send)(value, writer)
     }
     #[inline(always)]
     pub fn receive(&self, reader: &mut Reader<'_>) -> Result<T, CodecError> {
-        super::decode(reader)
+        (self.receive)(reader)
     }
 }
 
@@ -179,39 +186,53 @@ impl<E: Pod> PlainSliceMut<E> {
     }
 }
 
-/// What a reference points to.
-pub struct Referent<T: ?Sized>(PhantomData<fn(&T)>);
+/// What a reference points to; `H` owns it in the worker.
+pub struct Referent<T: ?Sized, H> {
+    send: fn(&T, &mut Writer<'_>) -> Result<(), CodecError>,
+    receive: fn(&mut Reader<'_>) -> Result<H, CodecError>,
+    lend: fn(&H) -> &T,
+}
 
-impl<T: ProcessReferent + ?Sized> Referent<T> {
+impl<T: ?Sized, H> Referent<T, H> {
+    #[inline(always)]
     pub fn send(&self, value: &T, writer: &mut Writer<'_>) -> Result<(), CodecError> {
-        value.send(writer)
+        (self.send)(value, writer)
     }
-    pub fn receive(&self, reader: &mut Reader<'_>) -> Result<T::Held, CodecError> {
-        T::receive(reader)
+    #[inline(always)]
+    pub fn receive(&self, reader: &mut Reader<'_>) -> Result<H, CodecError> {
+        (self.receive)(reader)
     }
-    pub fn lend<'h>(&self, held: &'h T::Held) -> &'h T {
-        T::lend(held)
+    #[inline(always)]
+    pub fn lend<'h>(&self, held: &'h H) -> &'h T {
+        (self.lend)(held)
     }
 }
 
 /// What an exclusive reference points to: sent to the worker, and sent back.
-pub struct ReferentMut<T: ?Sized>(PhantomData<fn(&T)>);
+pub struct ReferentMut<T: ?Sized, H> {
+    send: fn(&T, &mut Writer<'_>) -> Result<(), CodecError>,
+    receive: fn(&mut Reader<'_>) -> Result<H, CodecError>,
+    lend: fn(&H) -> &T,
+    lend_mut: fn(&mut H) -> &mut T,
+    assign: fn(&mut T, H) -> Result<(), CodecError>,
+}
 
-impl<T: ProcessReferentMut + ?Sized> ReferentMut<T> {
+impl<T: ?Sized, H> ReferentMut<T, H> {
     pub fn send(&self, value: &T, writer: &mut Writer<'_>) -> Result<(), CodecError> {
-        value.send(writer)
+        (self.send)(value, writer)
     }
-    pub fn receive(&self, reader: &mut Reader<'_>) -> Result<T::Held, CodecError> {
-        T::receive(reader)
+    pub fn receive(&self, reader: &mut Reader<'_>) -> Result<H, CodecError> {
+        (self.receive)(reader)
     }
-    pub fn lend_mut<'h>(&self, held: &'h mut T::Held) -> &'h mut T {
-        T::lend_mut(held)
+    pub fn lend_mut<'h>(&self, held: &'h mut H) -> &'h mut T {
+        (self.lend_mut)(held)
     }
-    pub fn give_back(&self, held: &T::Held, writer: &mut Writer<'_>) -> Result<(), CodecError> {
-        T::lend(held).send(writer)
+    pub fn give_back(&self, held: &H, writer: &mut Writer<'_>) -> Result<(), CodecError> {
+        (self.send)((self.lend)(held), writer)
     }
     pub fn take_back(&self, target: &mut T, returned: &mut Returned<'_>) -> Result<(), CodecError> {
-        target.assign(T::receive(&mut returned.results)?)
+        let held = (self.receive)(&mut returned.results)?;
+        (self.assign)(target, held)
     }
 }
 

@@ -28,8 +28,14 @@ const SLOTS_ONE_SHOT: u32 = 2;
 /// Bytes of a worker's result region. Its pages come when they are touched.
 const REGION: u64 = 4 << 20;
 
-/// After so many workers in a row that died before they were ready, the pool gives up what is outstanding.
-const MOST_FAILED_STARTS: u32 = 3;
+/// After so many points for workers in a row that died before they were ready, the pool gives up what is outstanding.
+const MOST_FAILED_STARTS: u32 = 300;
+
+/// Points for a worker that ended by itself: a program whose workers cannot start shows it three times.
+const FAILED_START: u32 = 100;
+
+/// Points for a worker that was killed from outside, which says little about the next one.
+const KILLED_START: u32 = 1;
 
 /// How long a new worker may take until it is ready.
 pub(super) const START_LIMIT: Duration = Duration::from_secs(20);
@@ -75,6 +81,8 @@ pub(super) struct State {
     pub(super) queue: VecDeque<(Arc<Ticket>, Message<'static>)>,
     pub(super) seats: Vec<Seat>,
     pub(super) failed_starts: u32,
+    /// How often the pool has given up.
+    pub(super) given_up: u64,
     pub(super) feeder: bool,
     pub(super) submitted: u64,
     pub(super) finished: u64,
@@ -125,6 +133,7 @@ impl Engine {
                 queue: VecDeque::new(),
                 seats: Vec::new(),
                 failed_starts: 0,
+                given_up: 0,
                 feeder: false,
                 submitted: 0,
                 finished: 0,
@@ -342,6 +351,7 @@ impl Engine {
     /// Ends all that is outstanding, because no worker can be had.
     pub(super) fn give_up(&self, state: &mut State, error: &io::Error) {
         state.failed_starts = 0;
+        state.given_up += 1;
         self.end_all(state, || {
             TaskError::Spawn(match error.raw_os_error() {
                 Some(code) => io::Error::from_raw_os_error(code),
@@ -351,8 +361,8 @@ impl Engine {
     }
 
     /// Counts a worker that died before it was ready. True if there have been too many in a row.
-    pub(super) fn count_failed_start(state: &mut State) -> bool {
-        state.failed_starts += 1;
+    pub(super) fn count_failed_start(state: &mut State, killed: bool) -> bool {
+        state.failed_starts += if killed { KILLED_START } else { FAILED_START };
         state.failed_starts >= MOST_FAILED_STARTS
     }
 
@@ -477,12 +487,12 @@ impl Engine {
             return Err(PoolError::Spawn(error));
         }
         let mut state = self.lock();
-        let deaths = state.worker_deaths;
+        let given_up = state.given_up;
         while !state.seats.iter().all(|seat| seat.worker().is_some_and(|worker| worker.ready)) {
             if state.life != Life::Open {
                 return Err(PoolError::Closed);
             }
-            if state.worker_deaths >= deaths + u64::from(MOST_FAILED_STARTS) {
+            if state.given_up != given_up {
                 return Err(PoolError::Spawn(io::Error::other("workers end before they are ready")));
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);

@@ -221,7 +221,7 @@ impl Supervisor {
 
         // A wake-up may have gone to it.
         board.sleepers().withdraw(seat as u32);
-        let failed = !was_ready && Engine::count_failed_start(&mut state);
+        let failed = !was_ready && Engine::count_failed_start(&mut state, signal == Some(libc::SIGKILL));
         if failed || (engine.is_one_shot() && state.outstanding() > 0) {
             let how = TaskError::WorkerDied { function: "(start)", pid, signal, exit_code };
             engine.give_up(&mut state, &io::Error::other(format!("workers end before they are ready: {how}")));
