@@ -2,7 +2,7 @@
 
 use proc_macro2::{Ident, TokenStream};
 use quote::quote;
-use syn::{Generics, GenericParam, Type};
+use syn::{GenericParam, Generics, Type};
 
 use crate::function::{Function, Source};
 use crate::options::{Mode, Options};
@@ -10,7 +10,12 @@ use crate::parameter::{Kind, Parameter};
 use crate::remote;
 
 /// The function that callers see: the user's signature, with a body that goes through the pool.
-pub(crate) fn caller(function: &Function, source: &Source, options: &Options, arguments: &[TokenStream]) -> TokenStream {
+pub(crate) fn caller(
+    function: &Function,
+    source: &Source,
+    options: &Options,
+    arguments: &[TokenStream],
+) -> TokenStream {
     let Function { attributes, visibility, .. } = function;
     let runtime = &options.runtime;
     let (outer, cfgs) = (&attributes.outer, &attributes.cfgs);

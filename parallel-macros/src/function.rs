@@ -5,7 +5,9 @@ use quote::quote;
 use syn::parse::{Parse, ParseStream};
 use syn::spanned::Spanned;
 use syn::visit_mut::VisitMut;
-use syn::{Attribute, Error, FnArg, GenericParam, Generics, Lifetime, Path, ReturnType, Safety, Signature, Type, Visibility};
+use syn::{
+    Attribute, Error, FnArg, GenericParam, Generics, Lifetime, Path, ReturnType, Safety, Signature, Type, Visibility,
+};
 
 use crate::lifetimes::{Found, Name, Replace};
 use crate::options::{Errors, Mode, Options};
@@ -90,7 +92,8 @@ pub(crate) fn check(source: &Source, errors: &mut Errors) {
         errors.at(token.span(), "a `const fn` cannot run on a pool: remove `const`");
     }
     if let Safety::Unsafe(token) = &signature.safety {
-        let message = "an `unsafe fn` cannot run on a pool, where nobody can keep its promises: wrap it in a safe function";
+        let message =
+            "an `unsafe fn` cannot run on a pool, where nobody can keep its promises: wrap it in a safe function";
         errors.at(token.span(), message);
     }
     if let Some(abi) = &signature.abi {
@@ -137,7 +140,10 @@ impl Function {
             }
         }
         if parameters.len() > 12 {
-            errors.at(signature.inputs.span(), "a `#[parallel]` function has at most 12 parameters: group them in a struct");
+            errors.at(
+                signature.inputs.span(),
+                "a `#[parallel]` function has at most 12 parameters: group them in a struct",
+            );
         }
 
         let mut output: Type = match &signature.output {
@@ -174,7 +180,9 @@ impl Function {
         }
 
         let borrows = Found::of(&output).borrows();
-        let dyns = parameters.iter().any(|parameter| parameter.kind() != Kind::Value && matches!(parameter.referent(), Type::TraitObject(_)));
+        let dyns = parameters
+            .iter()
+            .any(|parameter| parameter.kind() != Kind::Value && matches!(parameter.referent(), Type::TraitObject(_)));
         check_types(&parameters, &output, options.mode, errors);
 
         let mut verbs = name.clone();
@@ -246,8 +254,12 @@ fn elided(parameters: &[Parameter]) -> Option<Lifetime> {
 /// The generics of an `impl` block and of a method in it: lifetimes first.
 fn merged(context: &Generics, own: &Generics) -> Generics {
     let mut generics = context.clone();
-    let (lifetimes, others): (Vec<_>, Vec<_>) =
-        context.params.iter().chain(&own.params).cloned().partition(|parameter| matches!(parameter, GenericParam::Lifetime(_)));
+    let (lifetimes, others): (Vec<_>, Vec<_>) = context
+        .params
+        .iter()
+        .chain(&own.params)
+        .cloned()
+        .partition(|parameter| matches!(parameter, GenericParam::Lifetime(_)));
     generics.params = lifetimes.into_iter().chain(others).collect();
     if let Some(clause) = &own.where_clause {
         generics.make_where_clause().predicates.extend(clause.predicates.clone());
@@ -273,7 +285,10 @@ fn check_types(parameters: &[Parameter], output: &Type, mode: Mode, errors: &mut
         let message = "a reference cannot come back from a worker process, which has memory of its own: return an owned value, like `String` for `&str` or `Vec<T>` for `&[T]`";
         errors.push(Error::new_spanned(reference, message));
     } else if let Some(lifetime) = found.lifetimes.iter().find(|lifetime| lifetime.ident != "static") {
-        errors.push(Error::new_spanned(lifetime, "a borrow cannot come back from a worker process: return an owned value"));
+        errors.push(Error::new_spanned(
+            lifetime,
+            "a borrow cannot come back from a worker process: return an owned value",
+        ));
     }
     for parameter in parameters {
         let inside = parameter.referent();

@@ -83,7 +83,10 @@ impl<'t> Found<'t> {
     pub(crate) fn borrows(&self) -> bool {
         let eternal = |lifetime: &Lifetime| lifetime.ident == "static";
         self.lifetimes.iter().any(|lifetime| !eternal(lifetime))
-            || self.references.iter().any(|reference| reference.lifetime.as_ref().is_none_or(|lifetime| !eternal(lifetime)))
+            || self
+                .references
+                .iter()
+                .any(|reference| reference.lifetime.as_ref().is_none_or(|lifetime| !eternal(lifetime)))
     }
 }
 

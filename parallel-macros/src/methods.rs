@@ -55,7 +55,8 @@ fn free_function(arguments: TokenStream, source: &Source) -> syn::Result<TokenSt
 
     let names: Vec<TokenStream> = function.names().iter().map(|name| quote!(#name)).collect();
     let caller = expand::caller(&function, source, &options, &names);
-    let (visibility, body, inner, output) = (&function.visibility, &source.body, &function.attributes.inner, &function.output);
+    let (visibility, body, inner, output) =
+        (&function.visibility, &source.body, &function.attributes.inner, &function.output);
     let patterns = function.parameters.iter().map(|parameter| &parameter.pattern);
     let types = function.parameters.iter().map(|parameter| &parameter.ty);
     let inline = quote! {
@@ -74,7 +75,10 @@ fn impl_block(arguments: &TokenStream, mut block: ItemImpl) -> syn::Result<Token
         errors.at(arguments.span(), "on an `impl` block `#[parallel]` stands bare: the keys go on its methods");
     }
     if let Some((path, _)) = &block.trait_ {
-        errors.at(path.span(), "the methods of a trait cannot be annotated: annotate a function, and call it from the method");
+        errors.at(
+            path.span(),
+            "the methods of a trait cannot be annotated: annotate a function, and call it from the method",
+        );
     }
     let mut items = Vec::new();
     let mut verbs = TokenStream::new();
@@ -100,7 +104,10 @@ fn impl_block(arguments: &TokenStream, mut block: ItemImpl) -> syn::Result<Token
         }
     }
     if !any {
-        errors.at(block.self_ty.span(), "no method of this block is annotated: put `#[parallel(...)]` on those that are to run on a pool");
+        errors.at(
+            block.self_ty.span(),
+            "no method of this block is annotated: put `#[parallel(...)]` on those that are to run on a pool",
+        );
     }
     errors.finish()?;
     let ItemImpl { attrs, unsafety, generics, self_ty, .. } = &block;
@@ -141,7 +148,9 @@ fn expand_method(
         if let FnArg::Receiver(receiver) = input {
             let ty: Type = match &receiver.kind {
                 ReceiverKind::Value => syn::parse_quote!(Self),
-                ReceiverKind::Reference(and, lifetime, mutability) => syn::parse_quote!(#and #lifetime #mutability Self),
+                ReceiverKind::Reference(and, lifetime, mutability) => {
+                    syn::parse_quote!(#and #lifetime #mutability Self)
+                }
                 ReceiverKind::Typed(_, ty) => (**ty).clone(),
                 _ => {
                     errors.at(receiver.span(), "this form of `self` is not known to `#[parallel]`");

@@ -10,17 +10,8 @@ use syn::{Error, Expr, ExprLit, ExprUnary, Lit, LitStr, Path, Token, UnOp};
 
 use crate::units;
 
-const KEYS: [&str; 9] = [
-    "mode",
-    "pool",
-    "timeout",
-    "retries",
-    "chunk",
-    "max_tasks_per_worker",
-    "memory_limit",
-    "init",
-    "crate",
-];
+const KEYS: [&str; 9] =
+    ["mode", "pool", "timeout", "retries", "chunk", "max_tasks_per_worker", "memory_limit", "init", "crate"];
 
 /// The most workers of a process pool, as in the runtime.
 const MOST_WORKERS: u64 = 1024;
@@ -107,7 +98,8 @@ impl Options {
         let parser = Punctuated::<Pair, Token![,]>::parse_terminated;
         let pairs = errors.take(syn::parse::Parser::parse2(parser, arguments)).unwrap_or_default();
 
-        let mut options = Self { mode: Mode::Thread, runtime: syn::parse_quote!(::parallel_runtime), settings: TokenStream::new() };
+        let mut options =
+            Self { mode: Mode::Thread, runtime: syn::parse_quote!(::parallel_runtime), settings: TokenStream::new() };
         if let Some(pair) = pairs.iter().find(|pair| pair.key == "mode") {
             options.mode = errors.take(mode(&pair.value)).unwrap_or(Mode::Thread);
         }
@@ -156,7 +148,8 @@ impl Options {
             "retries" => {
                 self.only_in(key, &[Process])?;
                 let retries = number(key, value, "extra tries after a worker died or a task timed out")?;
-                let retries = u32::try_from(retries).map_err(|_| Error::new(span, "so many retries would never end"))?;
+                let retries =
+                    u32::try_from(retries).map_err(|_| Error::new(span, "so many retries would never end"))?;
                 quote_spanned!(span=> .retries(#retries))
             }
             "max_tasks_per_worker" => {
@@ -210,7 +203,8 @@ impl Options {
             return Ok(());
         }
         let names: Vec<String> = modes.iter().map(|mode| format!("`mode = \"{}\"`", mode.name())).collect();
-        let message = format!("`{key}` has no meaning with `mode = \"{}\"`, only with {}", self.mode.name(), names.join(" or "));
+        let message =
+            format!("`{key}` has no meaning with `mode = \"{}\"`, only with {}", self.mode.name(), names.join(" or "));
         Err(Error::new(key.span(), message))
     }
 

@@ -13,7 +13,8 @@ use crate::parameter::Kind;
 /// `let __strategy_0 = ...;` for each parameter.
 fn strategies(function: &Function, options: &Options) -> (Vec<Ident>, TokenStream) {
     let runtime = &options.runtime;
-    let names: Vec<Ident> = (0..function.parameters.len()).map(|position| format_ident!("__strategy_{position}")).collect();
+    let names: Vec<Ident> =
+        (0..function.parameters.len()).map(|position| format_ident!("__strategy_{position}")).collect();
     let lets = function.parameters.iter().zip(&names).map(|(parameter, name)| {
         let marker = parameter.marker(runtime);
         // The span makes an error point at the parameter's type.

@@ -10,8 +10,11 @@ pub(crate) fn duration(text: &str) -> Result<u64, String> {
         ("m", 60_000_000_000),
         ("h", 3_600_000_000_000),
     ];
-    let nanoseconds = parse(text, &UNITS)
-        .ok_or_else(|| format!("`{text}` is no duration: write a number and a unit, like \"250ms\", \"5s\" or \"2m\" (ns, us, ms, s, m, h)"))?;
+    let nanoseconds = parse(text, &UNITS).ok_or_else(|| {
+        format!(
+            "`{text}` is no duration: write a number and a unit, like \"250ms\", \"5s\" or \"2m\" (ns, us, ms, s, m, h)"
+        )
+    })?;
     if nanoseconds == 0 {
         return Err("a duration of zero would end every task at once: leave the key out for no limit".to_owned());
     }

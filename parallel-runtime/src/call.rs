@@ -246,7 +246,8 @@ impl<F: OwnedFn> Call<'_, F> {
                 let job = Arc::new(thread::Job::new(name, Box::new(move || F::run_owned(item)), None));
                 let theirs = Arc::clone(&job);
                 let short_name = name.rsplit("::").next().unwrap_or(name);
-                let thread = std::thread::Builder::new().name(short_name.to_owned()).spawn(move || theirs.run_on_pool());
+                let thread =
+                    std::thread::Builder::new().name(short_name.to_owned()).spawn(move || theirs.run_on_pool());
                 Spawned::on_thread(match thread {
                     Ok(_) => Task::on_thread(job),
                     Err(error) => Task::ready(Err(TaskError::Spawn(error))),
@@ -291,9 +292,5 @@ fn remote_owned<F: OwnedFn>() -> Remote<F::Owned, F::Output> {
 
 /// One error for every item: the first as it is, the others as cancelled.
 fn for_each<R>(error: TaskError, count: usize) -> Vec<Result<R, TaskError>> {
-    std::iter::once(error)
-        .chain(std::iter::repeat_with(|| TaskError::Cancelled))
-        .take(count)
-        .map(Err)
-        .collect()
+    std::iter::once(error).chain(std::iter::repeat_with(|| TaskError::Cancelled)).take(count).map(Err).collect()
 }

@@ -66,7 +66,9 @@ pub enum TaskError {
     },
 
     /// The arguments or the result could not be decoded.
-    #[error("`{function}`: its {what} cannot be read back on the other side: {reason}; does its type serialise and deserialise the same fields?")]
+    #[error(
+        "`{function}`: its {what} cannot be read back on the other side: {reason}; does its type serialise and deserialise the same fields?"
+    )]
     #[non_exhaustive]
     Decode {
         /// Path of the function.

@@ -138,9 +138,5 @@ impl Spec {
 
 /// The number of workers that `asked` stands for: 0 means `PARALLEL_WORKERS`, or else one per CPU.
 pub(crate) fn resolve_workers(asked: usize) -> usize {
-    if asked > 0 {
-        asked
-    } else {
-        environment::workers().unwrap_or_else(cpu_count)
-    }
+    if asked > 0 { asked } else { environment::workers().unwrap_or_else(cpu_count) }
 }

@@ -5,7 +5,9 @@ use serde::de::DeserializeOwned;
 
 pub use crate::codec::strategy::{Probe, Returned, ViaBytes, ViaReferent, ViaReferentMut, ViaSerde};
 pub use crate::codec::{CodecError, Reader, Writer};
-pub use crate::function::{ByMut, ByRef, ByValue, IntoOwned, Lend, LendMut, One, Outlet, ProcessOwnedFn, Remote, ServeError};
+pub use crate::function::{
+    ByMut, ByRef, ByValue, IntoOwned, Lend, LendMut, One, Outlet, ProcessOwnedFn, Remote, ServeError,
+};
 pub use crate::options::{Mode, Spec};
 
 /// A value that can cross a process border.

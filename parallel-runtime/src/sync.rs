@@ -1,11 +1,9 @@
-//! The atomics of the shared-memory protocols: those of the standard library, or loom's when the model checker runs
-//! (`RUSTFLAGS="--cfg loom" cargo test -p parallel-runtime --lib loom`).
+//! The atomics of the shared-memory protocols, in one place: the model of `tests/crates/model` compiles the same protocols with
+//! loom's.
 
-#[cfg(loom)]
-pub(crate) use loom::sync::atomic;
-#[cfg(not(loom))]
 pub(crate) use std::sync::atomic;
 
-/// One turn of a short spin.
-#[cfg(not(loom))]
-pub(crate) use std::hint::spin_loop;
+/// Stands between two sequentially consistent steps whose order matters. They are ordered by themselves; but loom treats such
+/// steps as acquire and release only, and needs a fence here.
+#[inline(always)]
+pub(crate) fn between_ordered_steps() {}

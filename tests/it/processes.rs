@@ -68,7 +68,10 @@ fn pool_inside(x: u32) -> (u32, usize) {
 fn shutdown_runs_out_what_is_queued_and_ends_the_workers() {
     let pool = ProcessPool::new(2);
     let tasks: Vec<_> = (0..20).map(|_| pause::on(&pool).submit(5)).collect();
-    let pids = { pool.start().unwrap(); pool.worker_pids() };
+    let pids = {
+        pool.start().unwrap();
+        pool.worker_pids()
+    };
     pool.shutdown();
     assert!(pids.iter().all(|pid| !is_alive(*pid)), "they are gone when it returns");
     for task in tasks {
@@ -175,7 +178,11 @@ fn a_program_that_a_task_starts_is_no_worker_and_holds_nothing_of_ours() {
 
 #[parallel(mode = "process", pool = 2)]
 fn start_a_program() -> String {
-    let output = std::process::Command::new("ls").args(["-l", "/proc/self/fd"]).stderr(std::process::Stdio::null()).output().unwrap();
+    let output = std::process::Command::new("ls")
+        .args(["-l", "/proc/self/fd"])
+        .stderr(std::process::Stdio::null())
+        .output()
+        .unwrap();
     String::from_utf8(output.stdout).unwrap()
 }
 

@@ -99,7 +99,9 @@ fn entries(directory: &str) -> Vec<std::path::PathBuf> {
 /// Descriptors of the kinds that the runtime opens.
 fn our_descriptors() -> usize {
     let targets = entries("/proc/self/fd").into_iter().filter_map(|path| std::fs::read_link(path).ok());
-    targets.filter(|target| ["memfd", "eventpoll", "pidfd"].iter().any(|kind| target.to_string_lossy().contains(kind))).count()
+    targets
+        .filter(|target| ["memfd", "eventpoll", "pidfd"].iter().any(|kind| target.to_string_lossy().contains(kind)))
+        .count()
 }
 
 /// Ends in one of several ways while tasks are outstanding; prints the pids of the workers first.
@@ -205,7 +207,11 @@ fn selftest() {
             Err(error) => panic!("{error}"),
         }
     }
-    assert_eq!((constructors(), constructors::inline()), (1, 1), "constructors run once, in the program and in workers");
+    assert_eq!(
+        (constructors(), constructors::inline()),
+        (1, 1),
+        "constructors run once, in the program and in workers"
+    );
     println!("ok");
 }
 

@@ -215,11 +215,7 @@ impl<'de> de::SeqAccess<'de> for &mut Elements<'_, '_> {
 
     #[inline(always)]
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, CodecError> {
-        if self.more()? {
-            seed.deserialize(Decoder { reader: self.reader }).map(Some)
-        } else {
-            Ok(None)
-        }
+        if self.more()? { seed.deserialize(Decoder { reader: self.reader }).map(Some) } else { Ok(None) }
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -231,11 +227,7 @@ impl<'de> de::MapAccess<'de> for &mut Elements<'_, '_> {
     type Error = CodecError;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, CodecError> {
-        if self.more()? {
-            seed.deserialize(Decoder { reader: self.reader }).map(Some)
-        } else {
-            Ok(None)
-        }
+        if self.more()? { seed.deserialize(Decoder { reader: self.reader }).map(Some) } else { Ok(None) }
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, CodecError> {

@@ -56,18 +56,13 @@ impl serde::de::Error for CodecError {
 
 /// Writes a value through serde.
 #[inline(always)]
-pub(crate) fn encode<T: serde::Serialize + ?Sized>(
-    value: &T,
-    writer: &mut Writer<'_>,
-) -> Result<(), CodecError> {
+pub(crate) fn encode<T: serde::Serialize + ?Sized>(value: &T, writer: &mut Writer<'_>) -> Result<(), CodecError> {
     value.serialize(ser::Encoder { writer })
 }
 
 /// Reads a value through serde.
 #[inline(always)]
-pub(crate) fn decode<T: serde::de::DeserializeOwned>(
-    reader: &mut Reader<'_>,
-) -> Result<T, CodecError> {
+pub(crate) fn decode<T: serde::de::DeserializeOwned>(reader: &mut Reader<'_>) -> Result<T, CodecError> {
     T::deserialize(de::Decoder { reader })
 }
 

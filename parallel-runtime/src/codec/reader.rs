@@ -34,12 +34,7 @@ impl<'m> Reader<'m> {
     /// `len` bytes from `start` are readable for `'m`. If [`slice`](Reader::slice) is called, nobody writes them during
     /// `'m`; if [`slice_mut`](Reader::slice_mut) is called, they are writable and nobody else touches them during `'m`.
     pub(crate) unsafe fn from_raw(start: *const u8, len: usize) -> Self {
-        Self {
-            next: start,
-            left: len,
-            offset: 0,
-            _memory: PhantomData,
-        }
+        Self { next: start, left: len, offset: 0, _memory: PhantomData }
     }
 
     /// Bytes not read yet.
@@ -84,13 +79,8 @@ impl<'m> Reader<'m> {
     }
 
     /// Copies `count` elements out.
-    pub(crate) fn take_plain<T: bytemuck::AnyBitPattern>(
-        &mut self,
-        count: usize,
-    ) -> Result<Vec<T>, CodecError> {
-        let size = count
-            .checked_mul(size_of::<T>())
-            .ok_or_else(CodecError::end_of_data)?;
+    pub(crate) fn take_plain<T: bytemuck::AnyBitPattern>(&mut self, count: usize) -> Result<Vec<T>, CodecError> {
+        let size = count.checked_mul(size_of::<T>()).ok_or_else(CodecError::end_of_data)?;
         let start = self.advance(size)?;
         let mut values: Vec<T> = Vec::with_capacity(count);
         // SAFETY: `advance` checked that `size` bytes are readable; the vector has room for `count` elements, that is `size`
@@ -122,10 +112,7 @@ impl<'m> Reader<'m> {
     }
 
     /// The next `count` elements, in place.
-    pub(crate) fn slice<T: bytemuck::AnyBitPattern>(
-        &mut self,
-        count: usize,
-    ) -> Result<&'m [T], CodecError> {
+    pub(crate) fn slice<T: bytemuck::AnyBitPattern>(&mut self, count: usize) -> Result<&'m [T], CodecError> {
         let start = self.plain_start::<T>(count)?;
         if count == 0 || size_of::<T>() == 0 {
             return Ok(&[]);
@@ -136,10 +123,7 @@ impl<'m> Reader<'m> {
     }
 
     /// The next `count` elements, in place and exclusive.
-    pub(crate) fn slice_mut<T: bytemuck::Pod>(
-        &mut self,
-        count: usize,
-    ) -> Result<&'m mut [T], CodecError> {
+    pub(crate) fn slice_mut<T: bytemuck::Pod>(&mut self, count: usize) -> Result<&'m mut [T], CodecError> {
         let start = self.plain_start::<T>(count)?;
         if count == 0 || size_of::<T>() == 0 {
             return Ok(&mut []);
@@ -150,9 +134,7 @@ impl<'m> Reader<'m> {
     }
 
     fn plain_start<T>(&mut self, count: usize) -> Result<*const T, CodecError> {
-        let size = count
-            .checked_mul(size_of::<T>())
-            .ok_or_else(CodecError::end_of_data)?;
+        let size = count.checked_mul(size_of::<T>()).ok_or_else(CodecError::end_of_data)?;
         let start = self.advance(size)?.cast::<T>();
         if !start.is_aligned() {
             return Err(CodecError::new("a slice does not lie at its alignment"));

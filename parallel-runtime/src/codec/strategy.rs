@@ -20,10 +20,10 @@ use std::marker::PhantomData;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use bytemuck::Pod;
 use super::{CodecError, Reader, Writer};
 use crate::function::{ByMut, ByRef, ByValue};
 use crate::private::{ProcessReferent, ProcessReferentMut, ProcessValue};
+use bytemuck::Pod;
 
 /// Asks how `P`, one of [`ByValue`], [`ByRef`] and [`ByMut`], travels.
 pub struct Probe<P>(PhantomData<fn(P)>);

@@ -4,8 +4,8 @@ mod outlet;
 mod parameter;
 mod remote;
 
-pub use outlet::{Outlet, ServeError};
 pub(crate) use outlet::{Encode, Overflow};
+pub use outlet::{Outlet, ServeError};
 pub use parameter::{ByMut, ByRef, ByValue, IntoOwned, Lend, LendMut, One};
 pub use remote::Remote;
 pub(crate) use remote::{Received, Serve, code};

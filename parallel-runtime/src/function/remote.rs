@@ -57,7 +57,13 @@ impl<I, R> Remote<I, R> {
 
     /// With owned arguments.
     pub fn owned<F: ProcessOwnedFn<Owned = I, Output = R>>() -> Self {
-        Self { function: F::spec().name, serve: serve::<F>, send: send_owned::<F>, receive: receive_owned::<F>, output: F::receive }
+        Self {
+            function: F::spec().name,
+            serve: serve::<F>,
+            send: send_owned::<F>,
+            receive: receive_owned::<F>,
+            output: F::receive,
+        }
     }
 }
 

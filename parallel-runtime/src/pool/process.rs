@@ -42,11 +42,7 @@ impl ProcessPool {
 
     pub(crate) fn target(&self) -> &Target {
         self.target.get_or_init(|| {
-            if hook::in_worker() {
-                Target::Here
-            } else {
-                Target::Process(Engine::new(resolve_workers(self.workers)))
-            }
+            if hook::in_worker() { Target::Here } else { Target::Process(Engine::new(resolve_workers(self.workers))) }
         })
     }
 

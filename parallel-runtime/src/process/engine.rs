@@ -6,7 +6,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::board::slot::{INLINE_ARGUMENTS, Word};
+use super::board::slot::INLINE_ARGUMENTS;
+use super::board::word::{State as SlotState, Word};
 use super::board::{Board, Layout, MOST_WORKERS, Slot};
 use super::handshake::Welcome;
 use super::message::{Arguments, Body, Message};
@@ -335,8 +336,7 @@ impl Engine {
         );
         let started = spawn::spawn(&memory.arena, &welcome)?;
         let key = supervisor.new_key();
-        let mut worker =
-            Box::new(Worker { started, key, since: Instant::now(), ready: false, grants: Vec::new() });
+        let mut worker = Box::new(Worker { started, key, since: Instant::now(), ready: false, grants: Vec::new() });
         let mut state = self.lock();
         if state.life == Life::Stopped {
             drop(state);
@@ -455,7 +455,7 @@ impl Engine {
         match ticket.phase() {
             Phase::Boarded { slot, generation } => {
                 let word = self.board().slot(slot).load();
-                word.generation() == generation && word.state() == super::board::slot::State::Claimed
+                word.generation() == generation && word.state() == SlotState::Claimed
             }
             _ => false,
         }
@@ -511,8 +511,7 @@ impl Engine {
             self.harvest(&mut state);
         }
         let claimed = |task: &(usize, &Option<InFlight>)| {
-            task.1.is_some()
-                && self.board().slot(task.0 as u32).load().state() == super::board::slot::State::Claimed
+            task.1.is_some() && self.board().slot(task.0 as u32).load().state() == SlotState::Claimed
         };
         let running = state.in_flight.iter().enumerate().filter(claimed).count() as u64;
         PoolStats {

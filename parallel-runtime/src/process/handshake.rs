@@ -31,7 +31,14 @@ pub(super) struct Welcome {
 }
 
 impl Welcome {
-    pub(super) fn new(arena_len: u64, board_offset: u64, workers: u32, slots: u32, worker: u32, one_shot: bool) -> Self {
+    pub(super) fn new(
+        arena_len: u64,
+        board_offset: u64,
+        workers: u32,
+        slots: u32,
+        worker: u32,
+        one_shot: bool,
+    ) -> Self {
         Self { magic: MAGIC, arena_len, board_offset, workers, slots, worker, one_shot: one_shot.into() }
     }
 
@@ -59,7 +66,9 @@ impl Welcome {
         });
         match arena {
             Some(arena) if received.bytes == size_of::<Self>() && welcome.magic == MAGIC => Ok((welcome, arena)),
-            _ => Err(io::Error::other("this process was started as a worker by something that is not parallel-runtime")),
+            _ => {
+                Err(io::Error::other("this process was started as a worker by something that is not parallel-runtime"))
+            }
         }
     }
 }

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::board::Slot;
 use super::board::layout::COMPLETED;
-use super::board::slot::{INLINE_RESULT, State as SlotState, Word};
+use super::board::slot::INLINE_RESULT;
+use super::board::word::{State as SlotState, Word};
 use super::engine::{Engine, InFlight, State};
 use super::region;
 use super::ticket::{Outcome, ResultBytes};

@@ -32,7 +32,11 @@ pub(crate) fn call<I, R>(engine: &Arc<Engine>, remote: &Remote<I, R>, item: I) -
 }
 
 /// Hands one item to the workers.
-pub(crate) fn submit<I, R>(engine: &Arc<Engine>, remote: &Remote<I, R>, items: &[I; 1]) -> Result<Arc<Ticket>, TaskError> {
+pub(crate) fn submit<I, R>(
+    engine: &Arc<Engine>,
+    remote: &Remote<I, R>,
+    items: &[I; 1],
+) -> Result<Arc<Ticket>, TaskError> {
     let entry = image::offset_of(remote.serve).map_err(TaskError::Spawn)?;
     let arena = engine.arena().map_err(PoolError::into_task_error)?;
     let mut scratch = Scratch::new();

@@ -93,9 +93,8 @@ impl<'o, I, R> Results<'o, I, R> {
                 self.together = 0;
                 Err(error)
             }
-            Received::Code(code::PANICKED) => crate::codec::decode(reader).map(|(message, location, backtrace)| {
-                TaskError::Panicked { function, message, location, backtrace }
-            }),
+            Received::Code(code::PANICKED) => crate::codec::decode(reader)
+                .map(|(message, location, backtrace)| TaskError::Panicked { function, message, location, backtrace }),
             Received::Code(code::NOT_DECODED) => {
                 crate::codec::decode(reader).map(|reason| TaskError::Decode { function, what: "arguments", reason })
             }

@@ -50,9 +50,7 @@ impl Supervisor {
             let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
             let supervisor = Self { epoll, keys: AtomicU64::new(0), watched: Mutex::default() };
             // The thread waits for the value that is set right after it was started.
-            std::thread::Builder::new()
-                .name("parallel-super".to_owned())
-                .spawn(|| SUPERVISOR.wait().run())?;
+            std::thread::Builder::new().name("parallel-super".to_owned()).spawn(|| SUPERVISOR.wait().run())?;
             let _ = SUPERVISOR.set(supervisor);
         }
         Ok(SUPERVISOR.get().expect("it was just set"))
@@ -73,12 +71,13 @@ impl Supervisor {
     /// Watches a new worker.
     pub(super) fn watch(&self, engine: &Arc<Engine>, seat: usize, worker: &Worker) -> io::Result<()> {
         self.watched().insert(worker.key, (Arc::clone(engine), seat));
-        let added = epoll::add(&self.epoll, &worker.started.socket, data(worker.key, false), EventFlags::IN).and_then(|()| {
-            match &worker.started.process {
-                Some(process) => epoll::add(&self.epoll, process, data(worker.key, true), EventFlags::IN),
-                None => Ok(()),
-            }
-        });
+        let added =
+            epoll::add(&self.epoll, &worker.started.socket, data(worker.key, false), EventFlags::IN).and_then(|()| {
+                match &worker.started.process {
+                    Some(process) => epoll::add(&self.epoll, process, data(worker.key, true), EventFlags::IN),
+                    None => Ok(()),
+                }
+            });
         added.map_err(|error| {
             self.forget(worker.key);
             error.into()
@@ -96,10 +95,8 @@ impl Supervisor {
         let mut last_trim = Instant::now();
         let mut events = [MaybeUninit::uninit(); 32];
         loop {
-            let timeout = self.has_timers().then(|| rustix::event::Timespec {
-                tv_sec: TICK.as_secs().cast_signed(),
-                tv_nsec: 0,
-            });
+            let timeout =
+                self.has_timers().then(|| rustix::event::Timespec { tv_sec: TICK.as_secs().cast_signed(), tv_nsec: 0 });
             let ready = match epoll::wait(&self.epoll, &mut events, timeout.as_ref()) {
                 Ok((ready, _)) => ready.iter().map(|event| event.data.u64()).collect(),
                 Err(_) => Vec::new(),

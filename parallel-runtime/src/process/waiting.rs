@@ -6,11 +6,11 @@
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use super::board::slot::State as SlotState;
+use super::board::meeting;
+use super::board::word::State as SlotState;
 use super::engine::Engine;
 use super::futex;
 use super::ticket::{Outcome, Phase, Ticket};
-use crate::sync::spin_loop;
 
 pub(super) const SPINS: u32 = 50;
 pub(super) const YIELDS: u32 = 100;
@@ -21,7 +21,7 @@ pub(super) fn spin(mut done: impl FnMut() -> bool) -> bool {
         if done() {
             return true;
         }
-        spin_loop();
+        std::hint::spin_loop();
     }
     for _ in 0..YIELDS {
         if done() {
@@ -63,11 +63,10 @@ impl Engine {
             word.state() == SlotState::Done || word.generation() != generation || ticket.is_finished()
         };
         if !spin(over) {
-            // Announce, then look again: the worker completes, then looks for an announcement.
-            slot.waiter.store(1, Ordering::SeqCst);
-            let seen = slot.futex().load(Ordering::SeqCst);
-            if !over() {
-                futex::wait(slot.futex(), seen, deadline);
+            if let Some(seen) = meeting::announce(&slot.word, generation, &slot.waiter) {
+                if !ticket.is_finished() {
+                    futex::wait(slot.futex(), seen.0 as u32, deadline);
+                }
             }
         }
         let mut state = self.lock();

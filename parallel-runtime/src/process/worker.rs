@@ -12,8 +12,9 @@ use std::time::Instant;
 
 use super::board::layout::COMPLETED;
 use super::board::ring::Claim;
-use super::board::slot::{INLINE_RESULT, Word};
-use super::board::{Board, Layout, Record, Slot};
+use super::board::slot::INLINE_RESULT;
+use super::board::word::Word;
+use super::board::{Board, Layout, Record, Slot, meeting};
 use super::handshake::{Request, Welcome};
 use super::region::{Part, Region};
 use super::waiting::spin;
@@ -194,15 +195,13 @@ impl Worker {
 
     /// The task is done: says so, notes it, and wakes who waits for it.
     fn complete(&mut self, slot: &Slot, index: u32, generation: u64) {
-        // If the process stops before this the task is lost, after it the task is done.
-        slot.word.swap(Word::done(self.index, generation).0, Ordering::SeqCst);
+        let wake = meeting::complete(&slot.word, Word::done(self.index, generation), &slot.waiter);
         let record: &Record = self.board.record(self.index);
         record.completed[self.completed as usize % COMPLETED]
             .store((generation & 0xffff_ffff_ffff) << 16 | u64::from(index), Ordering::Relaxed);
         self.completed = self.completed.wrapping_add(1);
         record.completed_tail.0.store(self.completed, Ordering::SeqCst);
-        // Whoever sleeps announced it before its last look at what was just written; see `Engine::wait_for_slot`.
-        if slot.waiter.load(Ordering::SeqCst) != 0 {
+        if wake {
             futex::wake_all(slot.futex());
         }
         let header = self.board.header();

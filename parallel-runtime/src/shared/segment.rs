@@ -45,8 +45,7 @@ impl Segment {
         };
         let mut len = largest_file(LARGEST);
         loop {
-            let attempt =
-                rustix::fs::ftruncate(&descriptor, len).and_then(|()| map(descriptor.as_fd(), len));
+            let attempt = rustix::fs::ftruncate(&descriptor, len).and_then(|()| map(descriptor.as_fd(), len));
             match attempt {
                 Ok(start) => return Ok(Self { start, len, descriptor, scarce }),
                 Err(_) if len > SMALLEST => len /= 2,
@@ -136,8 +135,7 @@ fn map(descriptor: BorrowedFd<'_>, len: u64) -> rustix::io::Result<NonNull<u8>> 
     let protection = ProtFlags::READ | ProtFlags::WRITE;
     let flags = MapFlags::SHARED | MapFlags::NORESERVE;
     // SAFETY: no address is asked for, so this makes a new mapping and touches none that exists.
-    let start =
-        unsafe { rustix::mm::mmap(std::ptr::null_mut(), len, protection, flags, descriptor, 0) }?;
+    let start = unsafe { rustix::mm::mmap(std::ptr::null_mut(), len, protection, flags, descriptor, 0) }?;
     // A core dump of a program must not hold its whole reserve.
     // SAFETY: the range is the mapping that was just made; `LinuxDontDump` does not change its contents.
     let _ = unsafe { rustix::mm::madvise(start, len, Advice::LinuxDontDump) };

@@ -78,6 +78,9 @@ impl<R: Send + 'static> Spawned<R> {
 
 impl<R> fmt::Debug for Spawned<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Spawned").field("task", &self.task).field("pid", &self.process.as_ref().map(|(_, pid)| pid)).finish()
+        f.debug_struct("Spawned")
+            .field("task", &self.task)
+            .field("pid", &self.process.as_ref().map(|(_, pid)| pid))
+            .finish()
     }
 }

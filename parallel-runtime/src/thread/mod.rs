@@ -187,7 +187,11 @@ impl Engine {
         let running = self.running.load(Ordering::Relaxed);
         PoolStats {
             workers: self.workers,
-            workers_alive: if self.rayon.get().is_some() && !self.closed.load(Ordering::Relaxed) { self.workers } else { 0 },
+            workers_alive: if self.rayon.get().is_some() && !self.closed.load(Ordering::Relaxed) {
+                self.workers
+            } else {
+                0
+            },
             submitted,
             finished,
             running,

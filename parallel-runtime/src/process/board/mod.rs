@@ -5,16 +5,20 @@
 //! | [`Header`] | `tail` and `head` of the ring, who sleeps |
 //! | [`Record`]s | one for each worker |
 //! | ring | which slots were published, in order: see [`ring`] |
-//! | [`Slot`]s | one for each task in flight: see [`slot`] |
+//! | [`Slot`]s | one for each task in flight: see [`slot`], [`word`], [`meeting`] |
+//!
+//! [`ring`], [`sleep`], [`word`] and [`meeting`] are checked by loom in `tests/crates/model`.
 //!
 //! All of it is atomics and byte buffers, valid as zeros, at fixed places from the board's offset in the arena.
 
 pub(crate) mod layout;
-#[cfg(all(test, loom))]
-mod loom_tests;
+pub(crate) mod meeting;
 pub(crate) mod ring;
 pub(crate) mod sleep;
 pub(crate) mod slot;
+#[cfg(test)]
+mod tests;
+pub(crate) mod word;
 
 pub(crate) use layout::{Board, Layout, Record};
 pub(crate) use slot::Slot;

@@ -24,7 +24,9 @@
 
 use std::cell::UnsafeCell;
 
-use crate::sync::atomic::{AtomicU32, AtomicU64};
+use super::word::Word;
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// Bytes of arguments that travel in the slot itself.
 pub(crate) const INLINE_ARGUMENTS: usize = 80;
@@ -80,87 +82,27 @@ pub(crate) struct Slot {
     pub(crate) result: Bytes<INLINE_RESULT>,
 }
 
-const _: () = assert!(cfg!(loom) || size_of::<Slot>() == 256);
+const _: () = assert!(size_of::<Slot>() == 256);
 
-/// Where a task is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum State {
-    Free = 0,
-    Ready = 1,
-    Claimed = 2,
-    Done = 3,
-}
-
-/// The value of a slot's word: state in bits 0 and 1, worker in bits 2 to 15, generation in bits 16 to 63.
-///
-/// The low half, on which the program sleeps, holds 16 bits of the generation, so that it differs between one use of the slot
-/// and the next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Word(pub(crate) u64);
-
-/// Bits of a generation.
-pub(crate) const GENERATION: u64 = (1 << 48) - 1;
-
-impl Word {
-    pub(crate) fn free(generation: u64) -> Self {
-        Self::new(State::Free, 0, generation)
-    }
-
-    pub(crate) fn ready(generation: u64) -> Self {
-        Self::new(State::Ready, 0, generation)
-    }
-
-    pub(crate) fn claimed(worker: u32, generation: u64) -> Self {
-        Self::new(State::Claimed, worker, generation)
-    }
-
-    pub(crate) fn done(worker: u32, generation: u64) -> Self {
-        Self::new(State::Done, worker, generation)
-    }
-
-    fn new(state: State, worker: u32, generation: u64) -> Self {
-        debug_assert!(worker < 1 << 14);
-        Self(state as u64 | u64::from(worker) << 2 | (generation & GENERATION) << 16)
-    }
-
-    pub(crate) fn state(self) -> State {
-        match self.0 & 3 {
-            0 => State::Free,
-            1 => State::Ready,
-            2 => State::Claimed,
-            _ => State::Done,
-        }
-    }
-
-    pub(crate) fn worker(self) -> u32 {
-        (self.0 >> 2) as u32 & ((1 << 14) - 1)
-    }
-
-    pub(crate) fn generation(self) -> u64 {
-        self.0 >> 16
-    }
-}
-
-#[cfg(not(loom))]
 impl Slot {
     /// How many items of this generation have ended.
     pub(crate) fn done_items(&self, generation: u64) -> u32 {
-        let progress = self.progress.load(std::sync::atomic::Ordering::Acquire);
+        let progress = self.progress.load(Ordering::Acquire);
         if progress >> 32 == generation & 0xffff_ffff { progress as u32 } else { 0 }
     }
 
     /// Says that so many items have ended.
     pub(crate) fn set_done_items(&self, generation: u64, items: u32) {
         let progress = generation << 32 | u64::from(items);
-        self.progress.store(progress, std::sync::atomic::Ordering::Release);
+        self.progress.store(progress, Ordering::Release);
     }
 
     pub(crate) fn load(&self) -> Word {
-        Word(self.word.load(std::sync::atomic::Ordering::Acquire))
+        Word(self.word.load(Ordering::Acquire))
     }
 
     /// The half of the word on which the program sleeps.
-    pub(crate) fn futex(&self) -> &std::sync::atomic::AtomicU32 {
+    pub(crate) fn futex(&self) -> &AtomicU32 {
         const LOW_HALF: usize = if cfg!(target_endian = "little") { 0 } else { 4 };
         let address = self.word.as_ptr().cast::<u8>();
         // SAFETY: the low half is one of the two halves of the eight bytes of `word`.
@@ -168,17 +110,5 @@ impl Slot {
         // SAFETY: `half` is aligned to four bytes and lives as long as `self`. It is given to the kernel, and loaded to
         // compare with; every store goes through `word`.
         unsafe { AtomicU32::from_ptr(half) }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_word_holds_state_worker_and_generation() {
-        let word = Word::claimed(1023, 0x1234_5678_9abc);
-        assert_eq!((word.state(), word.worker(), word.generation()), (State::Claimed, 1023, 0x1234_5678_9abc));
-        assert_eq!(Word::ready(GENERATION + 5).generation(), 4);
     }
 }
