@@ -119,4 +119,8 @@ impl<R: Send + 'static> Cancel for Job<R> {
     fn cancel(&self) {
         Job::cancel(self);
     }
+
+    fn is_over(&self) -> bool {
+        self.is_finished()
+    }
 }

@@ -38,13 +38,14 @@ pub(crate) struct Engine {
 #[derive(Default)]
 struct Book {
     outstanding: usize,
-    /// Those that were submitted, for `kill`; from time to time the dead are weeded out.
+    /// Those that were submitted, for `kill`; from time to time those that have ended are weeded out.
     jobs: Vec<Weak<dyn Cancel>>,
 }
 
 /// A task that can still be stopped from running, whatever its result.
 trait Cancel: Send + Sync {
     fn cancel(&self);
+    fn is_over(&self) -> bool;
 }
 
 /// Counts a task from its submission to its end.
@@ -143,7 +144,7 @@ impl Engine {
         let job = Arc::new(Job::new(function, Box::new(task), Some(Arc::clone(self))));
         let mut book = self.admit()?;
         if book.jobs.len() > 2 * book.outstanding + 64 {
-            book.jobs.retain(|job| job.strong_count() > 0);
+            book.jobs.retain(|job| job.upgrade().is_some_and(|job| !job.is_over()));
         }
         let weak: Weak<dyn Cancel> = Arc::downgrade(&(Arc::clone(&job) as Arc<dyn Cancel>));
         book.jobs.push(weak);
