@@ -215,7 +215,7 @@ impl Engine {
         let new_seat = self.wanted(&mut state);
         drop(state);
         if boarded.is_some() {
-            self.wake_one();
+            self.board().wake_one();
         }
         if let Some(seat) = new_seat {
             // Its failure is told to the outstanding tasks, this one among them, if there is no other worker.
@@ -269,17 +269,6 @@ impl Engine {
         board.ring().publish(index, generation);
     }
 
-    /// Wakes a sleeping worker, if there is one.
-    pub(super) fn wake_one(&self) {
-        let board = self.board();
-        if let Some(worker) = board.sleepers().pick(self.workers) {
-            if let Some(word) = (worker < board.layout().workers).then(|| &board.record(worker).wake) {
-                word.store(1, Ordering::Release);
-                futex::wake(word, 1);
-            }
-        }
-    }
-
     /// A place to fill, if there is more work than workers. It is marked as being filled.
     fn wanted(&self, state: &mut State) -> Option<usize> {
         let filled = state.seats.iter().filter(|seat| !seat.is_free()).count();
@@ -325,6 +314,7 @@ impl Engine {
             record.region_offset.store(region.offset(), Ordering::Relaxed);
             record.region_len.store(REGION, Ordering::Relaxed);
             record.wake.store(0, Ordering::Relaxed);
+            record.searching.store(0, Ordering::Relaxed);
         }
         let welcome = Welcome::new(
             memory.arena.segment().len(),

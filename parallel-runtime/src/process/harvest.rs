@@ -94,7 +94,7 @@ impl Engine {
                 return;
             };
             self.publish(state, slot, ticket, message);
-            self.wake_one();
+            self.board().wake_one();
         }
     }
 

@@ -216,8 +216,9 @@ impl Supervisor {
             state.worker_deaths += 1;
         }
 
-        // A wake-up may have gone to it.
+        // A wake-up may have gone to it, or may not have been made because it was searching.
         board.sleepers().withdraw(seat as u32);
+        board.record(seat as u32).searching.store(0, Ordering::Relaxed);
         let failed = !was_ready && Engine::count_failed_start(&mut state, signal == Some(libc::SIGKILL));
         if failed || (engine.is_one_shot() && state.outstanding() > 0) {
             let how = TaskError::WorkerDied { function: "(start)", pid, signal, exit_code };
@@ -234,7 +235,7 @@ impl Supervisor {
         if replace {
             let _ = engine.fill(seat);
         }
-        engine.wake_one();
+        engine.board().wake_one();
         engine.notify_waiters();
     }
 }

@@ -14,7 +14,7 @@ use super::board::layout::COMPLETED;
 use super::board::ring::Claim;
 use super::board::slot::INLINE_RESULT;
 use super::board::word::Word;
-use super::board::{Board, Layout, Record, Slot, meeting};
+use super::board::{Board, Layout, Record, Slot, meeting, sleep};
 use super::handshake::{Request, Welcome};
 use super::region::{Part, Region};
 use super::waiting::spin;
@@ -121,17 +121,25 @@ impl Worker {
         if Request::Hello.send(self.socket.as_fd()).is_err() {
             return;
         }
+        let board = self.board;
+        let mut rested = true;
         loop {
-            let board = self.board;
             match board.ring().claim(self.index, |slot| board.word(slot)) {
                 Claim::Slot(slot, generation) => {
+                    if std::mem::take(&mut rested) && board.ring().may_have_work() {
+                        // Publishers may have relied on us while we were searching.
+                        board.wake_one();
+                    }
                     self.run_message(board.slot(slot), slot, generation);
                     if self.one_shot {
                         let _ = io::stdout().flush();
                         exit(0);
                     }
                 }
-                Claim::Empty => self.rest(),
+                Claim::Empty => {
+                    self.rest();
+                    rested = true;
+                }
             }
         }
     }
@@ -139,22 +147,27 @@ impl Worker {
     /// Waits until there may be work.
     fn rest(&self) {
         let ring = self.board.ring();
+        let record = self.board.record(self.index);
+        record.searching.store(1, Ordering::Relaxed);
         if spin(|| ring.may_have_work()) {
+            record.searching.store(0, Ordering::Relaxed);
+            sleep::settle();
             return;
         }
         // What a task printed without a line's end must not wait for the next task.
         let _ = io::stdout().flush();
         let sleepers = self.board.sleepers();
-        let wake = &self.board.record(self.index).wake;
         sleepers.announce(self.index);
+        record.searching.store(0, Ordering::Relaxed);
+        sleep::settle();
         if ring.may_have_work() && sleepers.withdraw(self.index) {
             return;
         }
         // Our bit is set, or whoever cleared it is about to wake us.
-        while wake.load(Ordering::Acquire) == 0 {
-            futex::wait(wake, 0, None);
+        while record.wake.load(Ordering::Acquire) == 0 {
+            futex::wait(&record.wake, 0, None);
         }
-        wake.store(0, Ordering::Relaxed);
+        record.wake.store(0, Ordering::Relaxed);
     }
 
     fn run_message(&mut self, slot: &Slot, index: u32, generation: u64) {

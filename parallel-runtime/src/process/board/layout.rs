@@ -1,12 +1,13 @@
 //! Where everything is on a board.
 
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::MOST_WORKERS;
 use super::ring::Ring;
 use super::sleep::Sleepers;
 use super::slot::Slot;
+use crate::process::futex;
 
 /// A value on cache lines of its own. Two lines, since x86-64 fetches them in pairs.
 #[repr(C, align(128))]
@@ -35,6 +36,8 @@ pub(crate) const COMPLETED: usize = 1024;
 pub(crate) struct Record {
     /// The worker sleeps on it while it is 0. The program sets it to 1 to wake it, the worker sets it back.
     pub(crate) wake: AtomicU32,
+    /// 1 while the worker looks for work and so needs no waking. Written by the worker; by the program after its death.
+    pub(crate) searching: AtomicU32,
     /// Counts the answers to its requests for blocks; it sleeps on it. Written by the program.
     pub(crate) grants: AtomicU32,
     /// The last answer: offset of the block, or 0, and then what was available. Written by the program.
@@ -154,5 +157,19 @@ impl Board {
 
     pub(crate) fn sleepers(&self) -> Sleepers<'_> {
         Sleepers(&self.header().sleepers.0)
+    }
+
+    /// Wakes a sleeping worker, unless another one is looking for work already. To be called after a task was published, and
+    /// by a worker that has stopped looking although there is more.
+    pub(crate) fn wake_one(&self) {
+        let workers = self.layout.workers;
+        let awake = || (0..workers).any(|worker| self.record(worker).searching.load(Ordering::Relaxed) != 0);
+        if let Some(worker) = self.sleepers().pick(workers as usize, awake) {
+            if worker < workers {
+                let word = &self.record(worker).wake;
+                word.store(1, Ordering::Release);
+                futex::wake(word, 1);
+            }
+        }
     }
 }

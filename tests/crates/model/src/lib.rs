@@ -35,7 +35,8 @@ struct Board {
     entries: Vec<AtomicU64>,
     words: Vec<AtomicU64>,
     sleepers: Vec<AtomicU64>,
-    wake: AtomicU32,
+    searching: Vec<AtomicU32>,
+    wake: Vec<AtomicU32>,
 }
 
 impl Board {
@@ -47,7 +48,8 @@ impl Board {
             entries: zeros(2 * slots),
             words: zeros(slots),
             sleepers: zeros(1),
-            wake: AtomicU32::new(0),
+            searching: (0..2).map(|_| AtomicU32::new(0)).collect(),
+            wake: (0..2).map(|_| AtomicU32::new(0)).collect(),
         })
     }
 
@@ -58,6 +60,13 @@ impl Board {
     fn publish(&self, slot: u32, generation: u64) {
         self.words[slot as usize].store(Word::ready(generation).0, Ordering::Release);
         self.ring().publish(slot, generation);
+    }
+
+    fn wake_one(&self) {
+        let awake = || self.searching.iter().any(|searching| searching.load(Ordering::Relaxed) != 0);
+        if let Some(worker) = Sleepers(&self.sleepers).pick(2, awake) {
+            self.wake[worker as usize].store(1, Ordering::Release);
+        }
     }
 
     fn claim(&self, worker: u32) -> Claim {
@@ -115,35 +124,70 @@ fn a_task_is_either_cancelled_or_claimed_and_its_slot_can_be_used_again() {
     });
 }
 
+/// A worker: claims one task, having rested as the runtime's workers do.
+fn worker(board: &Board, index: u32) -> u32 {
+    let sleepers = Sleepers(&board.sleepers);
+    let searching = &board.searching[index as usize];
+    loop {
+        if let Claim::Slot(slot, _) = board.claim(index) {
+            if board.ring().may_have_work() {
+                board.wake_one();
+            }
+            return slot;
+        }
+        searching.store(1, Ordering::Relaxed);
+        if board.ring().may_have_work() {
+            searching.store(0, Ordering::Relaxed);
+            sleep::settle();
+            continue;
+        }
+        sleepers.announce(index);
+        searching.store(0, Ordering::Relaxed);
+        sleep::settle();
+        if board.ring().may_have_work() && sleepers.withdraw(index) {
+            continue;
+        }
+        // The futex. Loom finds the executions in which this waits for ever.
+        while board.wake[index as usize].load(Ordering::Acquire) == 0 {
+            thread::yield_now();
+        }
+        board.wake[index as usize].store(0, Ordering::Relaxed);
+    }
+}
+
 #[test]
-fn no_task_is_published_to_workers_that_sleep() {
+fn no_task_is_published_to_a_worker_that_sleeps() {
     loom::model(|| {
         let board = Board::new(1);
-        let worker = {
-            let board = Arc::clone(&board);
-            thread::spawn(move || {
-                let sleepers = Sleepers(&board.sleepers);
-                loop {
-                    if let Claim::Slot(slot, _) = board.claim(0) {
-                        return slot;
-                    }
-                    sleepers.announce(0);
-                    if board.ring().may_have_work() && sleepers.withdraw(0) {
-                        continue;
-                    }
-                    // The futex. Loom finds the executions in which this waits for ever.
-                    while board.wake.load(Ordering::Acquire) == 0 {
-                        thread::yield_now();
-                    }
-                    board.wake.store(0, Ordering::Relaxed);
-                }
-            })
-        };
+        let theirs = Arc::clone(&board);
+        let worker = thread::spawn(move || worker(&theirs, 0));
         board.publish(0, 1);
-        if Sleepers(&board.sleepers).pick(1).is_some() {
-            board.wake.store(1, Ordering::Release);
-        }
+        board.wake_one();
         assert_eq!(worker.join().unwrap(), 0);
+    });
+}
+
+#[test]
+fn two_tasks_reach_two_workers_that_may_both_sleep() {
+    let mut model = loom::model::Builder::new();
+    // All executions would take hours; with two preemptions every one of the races that the protocol is about is there.
+    model.preemption_bound = Some(2);
+    model.max_branches = 50_000;
+    model.check(|| {
+        let board = Board::new(2);
+        let workers: Vec<_> = (0..2)
+            .map(|index| {
+                let board = Arc::clone(&board);
+                thread::spawn(move || worker(&board, index))
+            })
+            .collect();
+        board.publish(0, 1);
+        board.wake_one();
+        board.publish(1, 1);
+        board.wake_one();
+        let mut claimed: Vec<u32> = workers.into_iter().map(|worker| worker.join().unwrap()).collect();
+        claimed.sort_unstable();
+        assert_eq!(claimed, [0, 1]);
     });
 }
 
