@@ -196,7 +196,7 @@ impl<F: OwnedFn> Call<'_, F> {
     {
         let items: Vec<F::Owned> = items.into_iter().map(IntoOwned::into_owned).collect();
         let (total, chunk, target) = (items.len(), self.chunk, self.target().clone());
-        MapTask::start(total, &target.clone(), move |shared| {
+        MapTask::start(F::spec().name, total, &target.clone(), move |shared| {
             let run = |item| {
                 let output = F::run_owned(item);
                 shared.done.fetch_add(1, Ordering::Relaxed);

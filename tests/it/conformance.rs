@@ -421,6 +421,89 @@ macro_rules! conformance {
             }
 
             #[test]
+            fn a_value_that_fails_to_decode_leaves_its_neighbours_alone() {
+                let results = make_fussy::options().chunk(10).try_map(0..30);
+                assert_eq!(results.len(), 30);
+                for (index, result) in results.iter().enumerate() {
+                    match result {
+                        Ok(value) => assert_eq!(usize::from(value.second), index),
+                        Err(_) => assert!(index == 13 && $mode == "process"),
+                    }
+                }
+            }
+
+            #[test]
+            fn a_result_whose_serialiser_or_destructor_panics_harms_no_other() {
+                let results = make_touchy::options().chunk(10).try_map(0..30);
+                assert_eq!(results.len(), 30);
+                for (index, result) in results.iter().enumerate() {
+                    match result {
+                        Ok(value) => assert_eq!(usize::from(value.0), index),
+                        Err(TaskError::Panicked { message, .. }) => {
+                            assert_eq!((index, message.as_str(), $mode), (13, "do not touch", "process"));
+                        }
+                        Err(other) => panic!("{other:?}"),
+                    }
+                }
+                let items: Vec<Touchy> = (0..30).map(Touchy).collect();
+                let joined = take_touchy::map_async(items).join();
+                assert_eq!(joined.is_err(), $mode == "process", "and nobody waits for ever");
+            }
+
+            #[parallel(mode = $mode $(, $pool = $workers)?)]
+            fn make_touchy(value: u8) -> Touchy {
+                Touchy(value)
+            }
+
+            #[parallel(mode = $mode $(, $pool = $workers)?)]
+            fn take_touchy(value: Touchy) -> u8 {
+                value.0
+            }
+
+            #[derive(Debug, Deserialize)]
+            struct Touchy(u8);
+
+            impl Serialize for Touchy {
+                fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                    use serde::ser::SerializeTuple;
+                    let mut tuple = serializer.serialize_tuple(1)?;
+                    tuple.serialize_element(&self.0)?;
+                    assert!(self.0 != 13, "do not touch");
+                    tuple.end()
+                }
+            }
+
+            impl Drop for Touchy {
+                fn drop(&mut self) {
+                    // In a worker, after its result is out; the program itself is spared.
+                    if self.0 == 17 && std::thread::current().name() == Some("parallel-worker") {
+                        panic!("let me be");
+                    }
+                }
+            }
+
+            #[test]
+            fn polling_without_patience_ends() {
+                let mut task = add::submit(1, 2);
+                let sum = loop {
+                    if let Some(result) = task.join_timeout(Duration::ZERO) {
+                        break result.unwrap();
+                    }
+                };
+                assert_eq!(sum, 3);
+            }
+
+            #[test]
+            fn slices_of_nothing_keep_their_length() {
+                assert_eq!(count_nothings(&[(); 7], &mut [(); 5]), 12);
+            }
+
+            #[parallel(mode = $mode $(, $pool = $workers)?)]
+            fn count_nothings(some: &[()], others: &mut [()]) -> usize {
+                some.len() + others.len()
+            }
+
+            #[test]
             fn a_value_that_fails_to_encode_half_way_is_told() {
                 if $mode == "process" {
                     assert!(matches!(shy::submit(Shy(13)).join(), Err(TaskError::Encode { .. })));

@@ -110,6 +110,42 @@ fn kill_ends_workers_and_tasks_at_once() {
 }
 
 #[test]
+fn a_large_result_that_was_there_survives_a_kill() {
+    let pool = ProcessPool::new(1);
+    let task = large::on(&pool).submit(1 << 20);
+    assert!(eventually(|| pool.stats().finished == 1));
+    pool.kill();
+    assert_eq!(task.join().unwrap().len(), 1 << 20);
+}
+
+#[parallel(mode = "process", pool = 2)]
+fn large(count: usize) -> Vec<u8> {
+    vec![0; count]
+}
+
+#[test]
+fn a_pool_that_was_killed_answers_for_every_item() {
+    let pool = ProcessPool::new(2);
+    pool.start().unwrap();
+    pool.kill();
+    let results = pid::on(&pool).chunk(10).try_map(0..100);
+    assert_eq!(results.len(), 100);
+    assert!(results.iter().all(Result::is_err));
+}
+
+#[test]
+fn many_tasks_that_nobody_waits_for_do_not_keep_a_pool_from_shutting_down() {
+    let pool = ProcessPool::new(1);
+    for round in 0..5 {
+        for x in 0..1000 + round * 400 {
+            drop(pid::on(&pool).submit(x));
+        }
+    }
+    pool.shutdown();
+    assert_eq!(pool.stats().finished, 9000);
+}
+
+#[test]
 fn kill_ends_a_map_that_waits() {
     let pool = ProcessPool::new(2);
     pool.start().unwrap();

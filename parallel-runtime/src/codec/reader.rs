@@ -20,13 +20,6 @@ pub struct Reader<'m> {
 }
 
 impl<'m> Reader<'m> {
-    /// Reads private memory.
-    #[cfg(test)]
-    pub(crate) fn new(bytes: &'m [u8]) -> Self {
-        // SAFETY: the bytes are readable for `'m`; `slice_mut` is not used on readers made here.
-        unsafe { Self::from_raw(bytes.as_ptr(), bytes.len()) }
-    }
-
     /// Reads memory that may be shared with another process.
     ///
     /// # Safety
@@ -106,6 +99,19 @@ impl<'m> Reader<'m> {
         self.advance(padding).map(drop)
     }
 
+    /// Bytes read so far.
+    pub(crate) fn offset(&self) -> usize {
+        self.offset
+    }
+
+    /// Goes on at an offset; stays where it is if that lies behind, or beyond the end.
+    #[inline]
+    pub(crate) fn go_to(&mut self, offset: usize) {
+        if let Some(count) = offset.checked_sub(self.offset) {
+            let _ = self.advance(count);
+        }
+    }
+
     /// Skips `count` bytes.
     pub(crate) fn skip(&mut self, count: usize) -> Result<(), CodecError> {
         self.advance(count).map(drop)
@@ -114,10 +120,8 @@ impl<'m> Reader<'m> {
     /// The next `count` elements, in place.
     pub(crate) fn slice<T: bytemuck::AnyBitPattern>(&mut self, count: usize) -> Result<&'m [T], CodecError> {
         let start = self.plain_start::<T>(count)?;
-        if count == 0 || size_of::<T>() == 0 {
-            return Ok(&[]);
-        }
-        // SAFETY: `plain_start` checked length and alignment; by the contract of `from_raw` nobody writes this memory
+        let start = if size_of::<T>() == 0 { ptr::NonNull::dangling().as_ptr() } else { start };
+        // SAFETY: `plain_start` checked length and alignment (elements of no size lie anywhere); by the contract of `from_raw` nobody writes this memory
         // during `'m`; every bit pattern is a value of `T`.
         Ok(unsafe { std::slice::from_raw_parts(start, count) })
     }
@@ -125,9 +129,7 @@ impl<'m> Reader<'m> {
     /// The next `count` elements, in place and exclusive.
     pub(crate) fn slice_mut<T: bytemuck::Pod>(&mut self, count: usize) -> Result<&'m mut [T], CodecError> {
         let start = self.plain_start::<T>(count)?;
-        if count == 0 || size_of::<T>() == 0 {
-            return Ok(&mut []);
-        }
+        let start = if size_of::<T>() == 0 { ptr::NonNull::dangling().as_ptr() } else { start };
         // SAFETY: as in `slice`; by the contract of `from_raw` nobody else touches this memory during `'m`, and the cursor
         // has moved past it, so it is handed out once.
         Ok(unsafe { std::slice::from_raw_parts_mut(start.cast_mut(), count) })
@@ -136,7 +138,7 @@ impl<'m> Reader<'m> {
     fn plain_start<T>(&mut self, count: usize) -> Result<*const T, CodecError> {
         let size = count.checked_mul(size_of::<T>()).ok_or_else(CodecError::end_of_data)?;
         let start = self.advance(size)?.cast::<T>();
-        if !start.is_aligned() {
+        if size_of::<T>() != 0 && !start.is_aligned() {
             return Err(CodecError::new("a slice does not lie at its alignment"));
         }
         Ok(start)

@@ -8,7 +8,7 @@ pub(crate) use outlet::{Encode, Overflow};
 pub use outlet::{Outlet, ServeError};
 pub use parameter::{ByMut, ByRef, ByValue, IntoOwned, Lend, LendMut, One};
 pub use remote::Remote;
-pub(crate) use remote::{Received, Serve, code};
+pub(crate) use remote::{Received, Serve, code, header};
 
 use crate::codec::strategy::Returned;
 use crate::codec::{CodecError, Reader, Writer};

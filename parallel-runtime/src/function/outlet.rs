@@ -36,16 +36,32 @@ pub struct Outlet<'w> {
     writer: Writer<'w>,
     overflow: &'w mut dyn Overflow,
     full: bool,
+    /// Where the last complete result ends.
+    committed: usize,
+    /// Items that have been begun, and items whose results are delivered.
+    begun: u32,
+    delivered: u32,
 }
 
 impl<'w> Outlet<'w> {
     pub(crate) fn new(writer: Writer<'w>, overflow: &'w mut dyn Overflow) -> Self {
-        Self { writer, overflow, full: false }
+        Self { writer, overflow, full: false, committed: 0, begun: 0, delivered: 0 }
     }
 
     /// Whether a result found no room: the message then ends with it.
     pub(crate) fn is_full(&self) -> bool {
         self.full
+    }
+
+    /// The next item is begun.
+    #[inline]
+    pub(crate) fn begin(&mut self) {
+        self.begun += 1;
+    }
+
+    /// Whether the result of the item that was begun last is delivered: what fails after that fails nobody.
+    pub(crate) fn has_delivered(&self) -> bool {
+        self.delivered == self.begun
     }
 
     /// Takes the result of one item. `encode` may be called twice.
@@ -63,14 +79,19 @@ impl<'w> Outlet<'w> {
         code: u8,
         encode: &mut impl FnMut(&mut Writer<'_>) -> Result<(), CodecError>,
     ) -> Result<(), ServeError> {
-        let before = self.writer.len();
+        // A result whose encoding panicked or failed half-way has left a piece.
+        let before = self.committed;
+        self.writer.rewind(before);
         self.writer.put([code]);
-        if let Err(error) = encode(&mut self.writer) {
-            self.writer.rewind(before);
-            return Err(ServeError::Encode(error));
-        }
+        self.writer.put([0; 4]);
+        encode(&mut self.writer).map_err(ServeError::Encode)?;
         if !self.writer.overflowed() {
-            self.overflow.delivered(self.writer.len());
+            // How long it is, so that the next one is found even if this one does not decode.
+            let len = (self.writer.len() - before - code::HEADER) as u32;
+            self.writer.patch(before + 1, len.to_ne_bytes());
+            self.committed = self.writer.len();
+            self.delivered += 1;
+            self.overflow.delivered(self.committed);
             return Ok(());
         }
         let needed = self.writer.len() - before;
@@ -78,7 +99,10 @@ impl<'w> Outlet<'w> {
         self.full = true;
         self.overflow.overflow(needed, &mut |writer| {
             writer.put([code]);
+            writer.put([0; 4]);
             encode(writer)
-        })
+        })?;
+        self.delivered += 1;
+        Ok(())
     }
 }

@@ -7,8 +7,10 @@ use super::{Outlet, ProcessFn, ProcessOwnedFn, ServeError};
 use crate::codec::strategy::Returned;
 use crate::codec::{CodecError, Reader, Writer};
 
-/// Codes before each result.
+/// Codes before each result. The code is followed by the length of the result in four bytes; 0 where nothing follows it anyway.
 pub(crate) mod code {
+    /// Bytes of code and length.
+    pub(crate) const HEADER: usize = 5;
     pub(crate) const VALUE: u8 = 0;
     pub(crate) const PANICKED: u8 = 1;
     pub(crate) const NOT_DECODED: u8 = 2;
@@ -32,9 +34,9 @@ pub(crate) type Output<R> = fn(&mut Returned<'_>) -> Result<R, CodecError>;
 pub(crate) enum Received {
     /// All were values.
     All,
-    /// The next one has this code; what follows it has not been read.
-    Code(u8),
-    /// The next one does not decode.
+    /// The next one has this code; what follows it has not been read, and ends at this offset.
+    Code(u8, usize),
+    /// The next one does not decode; it has been skipped.
     Failed(CodecError),
 }
 
@@ -69,6 +71,7 @@ impl<I, R> Remote<I, R> {
 
 fn serve<F: ProcessFn>(reader: &mut Reader<'_>, outlet: &mut Outlet<'_>, items: u32) -> Result<(), ServeError> {
     for _ in 0..items {
+        outlet.begin();
         F::serve(reader, outlet)?;
         if outlet.is_full() {
             break;
@@ -106,15 +109,25 @@ fn receive_each<I, R>(
     take_back: impl Fn(&mut I, &mut Returned<'_>) -> Result<(), CodecError>,
 ) -> Received {
     for item in items {
-        match returned.results.take_u8() {
-            Ok(code::VALUE) => {}
-            Ok(other) => return Received::Code(other),
+        let end = match header(&mut returned.results) {
+            Ok((code::VALUE, end)) => end,
+            Ok((other, end)) => return Received::Code(other, end),
             Err(error) => return Received::Failed(error),
-        }
-        match receive(returned).and_then(|value| take_back(item, returned).map(|()| value)) {
+        };
+        let received = receive(returned).and_then(|value| take_back(item, returned).map(|()| value));
+        returned.results.go_to(end);
+        match received {
             Ok(value) => values.push(value),
             Err(error) => return Received::Failed(error),
         }
     }
     Received::All
+}
+
+/// The code of the next result, and where it ends.
+#[inline(always)]
+pub(crate) fn header(reader: &mut Reader<'_>) -> Result<(u8, usize), CodecError> {
+    let code = reader.take_u8()?;
+    let len = u32::from_ne_bytes(reader.take()?);
+    Ok((code, reader.offset().saturating_add(len as usize)))
 }

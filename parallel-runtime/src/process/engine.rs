@@ -88,6 +88,7 @@ pub(super) struct State {
     pub(super) submitted: u64,
     pub(super) finished: u64,
     pub(super) worker_deaths: u64,
+    pub(super) last_pid: Option<u32>,
 }
 
 /// A task in a slot.
@@ -139,6 +140,7 @@ impl Engine {
                 submitted: 0,
                 finished: 0,
                 worker_deaths: 0,
+                last_pid: None,
             }),
             changed: Condvar::new(),
         })
@@ -291,9 +293,7 @@ impl Engine {
             Err(error) => {
                 let mut state = self.lock();
                 state.seats[seat].occupant = Occupant::Nobody;
-                if state.seats.iter().all(Seat::is_free) {
-                    self.give_up(&mut state, &error);
-                }
+                self.give_up(&mut state, &error);
                 drop(state);
                 self.changed.notify_all();
                 Err(error)
@@ -326,14 +326,26 @@ impl Engine {
         );
         let started = spawn::spawn(&memory.arena, &welcome)?;
         let key = supervisor.new_key();
-        let mut worker = Box::new(Worker { started, key, since: Instant::now(), ready: false, grants: Vec::new() });
+        let mut worker = Box::new(Worker { started, key, since: Instant::now(), ready: false, late: false });
         let mut state = self.lock();
         if state.life == Life::Stopped {
             drop(state);
             worker.kill();
             return Err(io::Error::other("the pool was stopped"));
         }
-        supervisor.watch(self, seat, &worker)?;
+        if let Err(error) = supervisor.watch(self, seat, &worker) {
+            // Nobody would see its death, so it must not live; it may have claimed a task already.
+            let pid = worker.pid();
+            worker.kill();
+            self.bury(&mut state, seat as u32, || TaskError::WorkerDied {
+                function: "",
+                pid,
+                signal: Some(libc::SIGKILL),
+                exit_code: None,
+            });
+            return Err(error);
+        }
+        state.last_pid = Some(worker.pid());
         state.seats[seat].occupant = Occupant::Worker(worker);
         Ok(())
     }
@@ -342,6 +354,10 @@ impl Engine {
     pub(super) fn give_up(&self, state: &mut State, error: &io::Error) {
         state.failed_starts = 0;
         state.given_up += 1;
+        if !state.seats.iter().all(Seat::is_free) {
+            // The workers that there are go on with what there is.
+            return;
+        }
         self.end_all(state, || {
             TaskError::Spawn(match error.raw_os_error() {
                 Some(code) => io::Error::from_raw_os_error(code),
@@ -461,6 +477,7 @@ impl Engine {
         if state.life != Life::Open {
             return Err(PoolError::Closed);
         }
+        let given_up = state.given_up;
         let mut seats = Vec::new();
         while let Some(seat) = self.reserve(&mut state) {
             seats.push(seat);
@@ -477,17 +494,21 @@ impl Engine {
             return Err(PoolError::Spawn(error));
         }
         let mut state = self.lock();
-        let given_up = state.given_up;
         while !state.seats.iter().all(|seat| seat.worker().is_some_and(|worker| worker.ready)) {
             if state.life != Life::Open {
                 return Err(PoolError::Closed);
             }
-            if state.given_up != given_up {
+            if state.given_up != given_up || state.seats.iter().any(Seat::is_free) {
                 return Err(PoolError::Spawn(io::Error::other("workers end before they are ready")));
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         Ok(())
+    }
+
+    /// The process id of the worker that was started last.
+    pub(crate) fn last_pid(&self) -> Option<u32> {
+        self.lock().last_pid
     }
 
     /// Process ids of the workers that are alive.
@@ -565,11 +586,15 @@ impl Engine {
     fn stop(&self) -> Vec<Box<Worker>> {
         let mut state = self.lock();
         state.life = Life::Stopped;
+        // Whoever is just starting a worker will find the pool stopped, and end it again.
+        while state.seats.iter().any(|seat| matches!(seat.occupant, Occupant::Starting)) {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
         let workers: Vec<_> = state.seats.iter_mut().filter_map(Seat::take).collect();
         drop(state);
         if let Some(supervisor) = Supervisor::running() {
             for worker in &workers {
-                supervisor.forget(worker.key);
+                supervisor.forget(worker);
             }
         }
         self.changed.notify_all();
@@ -580,6 +605,7 @@ impl Engine {
     fn release_memory(&self) {
         for seat in &mut self.lock().seats {
             seat.region = None;
+            seat.grants.clear();
         }
     }
 }

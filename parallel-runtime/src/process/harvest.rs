@@ -4,7 +4,7 @@
 //! before it crashed. So every number is checked against the program's own books before it is used.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering, fence};
 
 use super::board::Slot;
 use super::board::layout::COMPLETED;
@@ -26,21 +26,23 @@ impl Engine {
                 continue;
             }
             let record = board.record(worker as u32);
-            let tail = record.completed_tail.0.load(Ordering::Acquire);
+            let tail = record.completed_tail.0.load(Ordering::SeqCst);
             let head = std::mem::replace(&mut state.seats[worker].completed_head, tail);
             let count = tail.wrapping_sub(head);
-            if count > COMPLETED as u64 {
-                // Older entries were overwritten before we came.
-                for slot in 0..board.layout().slots {
-                    collected += usize::from(self.harvest_slot(state, slot));
-                }
-                continue;
-            }
-            for position in 0..count {
+            for position in 0..count.min(COMPLETED as u64) {
                 let entry = head.wrapping_add(position) as usize % COMPLETED;
                 let slot = record.completed[entry].load(Ordering::Relaxed) as u32 & 0xffff;
                 // The generation need not match: what counts is that the slot's own word says "done".
                 collected += usize::from(self.harvest_slot(state, slot));
+            }
+            // The worker goes on meanwhile: entries may have been overwritten before they were read.
+            fence(Ordering::Acquire);
+            let overwritten =
+                record.completed_tail.0.load(Ordering::Acquire).wrapping_sub(head) >= COMPLETED as u64 - 1;
+            if overwritten {
+                for slot in 0..board.layout().slots {
+                    collected += usize::from(self.harvest_slot(state, slot));
+                }
             }
         }
         collected
@@ -155,15 +157,13 @@ fn collect(state: &mut State, slot: &Slot, word: Word, task: &InFlight) -> Outco
         }
     }
     let granted_len = slot.granted_len.load(Ordering::Relaxed);
-    if granted_len != 0 {
+    if granted_len != 0 && slot.granted_item.load(Ordering::Relaxed) == outcome.done {
         let offset = slot.granted_offset.load(Ordering::Relaxed);
-        let grants = seat.worker_mut().map(|worker| &mut worker.grants);
-        let block = grants.and_then(|grants| {
-            let position = grants.iter().position(|block| block.offset() == offset && block.len() >= granted_len)?;
-            Some(grants.swap_remove(position))
-        });
-        match block {
-            Some(block) => outcome.rare().granted = Some((block, granted_len as usize)),
+        let wanted = |block: &Block| block.offset() == offset && block.len() >= granted_len;
+        match seat.grants.iter().position(wanted) {
+            Some(position) => {
+                outcome.rare().granted = Some((seat.grants.swap_remove(position), granted_len as usize));
+            }
             None => return damaged(),
         }
     }

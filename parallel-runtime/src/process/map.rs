@@ -97,20 +97,6 @@ pub(crate) fn map<I, R>(
     let mut failing = false;
 
     loop {
-        while !exhausted && !failing && flights.unfinished() < sizes.window() {
-            if control.stopped() {
-                return Err(TaskError::Cancelled);
-            }
-            let count = sizes.next();
-            let batch: Vec<I> = items.by_ref().take(count).collect();
-            exhausted = batch.len() < count;
-            if batch.is_empty() {
-                break;
-            }
-            sizes.taken(batch.len());
-            flights.send(batch, None, &mut sizes);
-        }
-
         if failing {
             if flights.unfinished() == 0 {
                 return Err(flights.first_failure().unwrap_or(TaskError::Cancelled));
@@ -118,8 +104,25 @@ pub(crate) fn map<I, R>(
         } else {
             flights.give(&mut target, control)?;
         }
-        if flights.queue.is_empty() && exhausted {
+        while !exhausted && !failing && flights.unfinished() < sizes.window() && !flights.front_has_landed() {
+            if control.stopped() {
+                return Err(TaskError::Cancelled);
+            }
+            let count = sizes.next();
+            let batch: Vec<I> = items.by_ref().take(count).collect();
+            exhausted = batch.len() < count;
+            if !batch.is_empty() {
+                sizes.taken(batch.len());
+                flights.send(batch, None, &mut sizes);
+            }
+        }
+        if flights.queue.is_empty() {
+            // Nothing was left to send, or nothing ever was.
             return Ok(());
+        }
+        if !failing && flights.front_has_landed() {
+            // It could not even be sent.
+            continue;
         }
 
         let mut stopped = false;
@@ -131,7 +134,7 @@ pub(crate) fn map<I, R>(
         if stopped {
             return Err(TaskError::Cancelled);
         }
-        if flights.land(&mut sizes) && stop_at_failure && !failing {
+        if flights.land(&mut sizes, stop_at_failure) && stop_at_failure && !failing {
             failing = true;
             flights.cancel_waiting();
         }
@@ -176,7 +179,15 @@ impl<I, R> Flights<'_, I, R> {
     fn send(&mut self, items: Vec<I>, position: Option<usize>, sizes: &mut Sizes) {
         let flight = match self.try_send(&items, sizes) {
             Ok(ticket) => Flight { ticket: Some(ticket), items, outcome: None },
-            Err(Unsent::Alone(error)) => Flight::failed(items, error),
+            Err(Unsent::Alone(error)) => {
+                let at = position.unwrap_or(self.queue.len());
+                let mut error = Some(error);
+                for (offset, item) in items.into_iter().enumerate() {
+                    let error = error.take().unwrap_or(TaskError::Cancelled);
+                    self.queue.insert(at + offset, Flight::failed(vec![item], error));
+                }
+                return;
+            }
             // One of several cannot be encoded, or they do not fit together: one by one it shows which.
             Err(Unsent::Together) => {
                 let position = position.unwrap_or(self.queue.len());
@@ -211,11 +222,15 @@ impl<I, R> Flights<'_, I, R> {
 
     fn any_arrived(&self) -> bool {
         let arrived = |flight: &Flight<I>| flight.ticket.as_ref().is_some_and(|ticket| ticket.is_finished());
-        self.queue.iter().any(arrived) || self.queue.front().is_some_and(|flight| flight.outcome.is_some())
+        self.queue.iter().any(arrived)
+    }
+
+    fn front_has_landed(&self) -> bool {
+        self.queue.front().is_some_and(|flight| flight.outcome.is_some())
     }
 
     /// Takes the outcomes that have arrived, and sends again what their workers had not started. True if an item failed.
-    fn land(&mut self, sizes: &mut Sizes) -> bool {
+    fn land(&mut self, sizes: &mut Sizes, stop_at_failure: bool) -> bool {
         let mut failed = false;
         let mut position = 0;
         while position < self.queue.len() {
@@ -239,7 +254,7 @@ impl<I, R> Flights<'_, I, R> {
             if rest.is_empty() {
                 continue;
             }
-            if for_all {
+            if for_all || (failed && stop_at_failure) {
                 for (offset, item) in rest.into_iter().enumerate() {
                     self.queue.insert(position + offset, Flight::failed(vec![item], TaskError::Cancelled));
                 }
@@ -256,6 +271,10 @@ impl<I, R> Flights<'_, I, R> {
             let Flight { mut items, outcome, .. } = flight;
             let mut outcome = outcome.unwrap_or_default();
             let ended = items.len();
+            let before = match target {
+                Target::Values(_) => 0,
+                Target::Results(each) => each.len(),
+            };
             let mut left = items.as_mut_slice();
             let mut results = Results::new(self.remote, &outcome);
             loop {
@@ -286,6 +305,11 @@ impl<I, R> Flights<'_, I, R> {
                     Target::Values(_) => return Err(error),
                     Target::Results(each) => each.push(Err(error)),
                 }
+            }
+            if let Target::Results(each) = target {
+                // A worker that damaged its results may have left fewer than it said.
+                let missing = || Err(Results::<I, R>::missing(self.remote.function));
+                each.resize_with(before + ended, missing);
             }
             if let Some(done) = control.done {
                 done.fetch_add(ended, Ordering::Relaxed);

@@ -5,7 +5,7 @@ use super::ticket::Outcome;
 use crate::codec::strategy::{Changed, Returned};
 use crate::codec::{CodecError, Reader};
 use crate::error::TaskError;
-use crate::function::{Received, Remote, code};
+use crate::function::{Received, Remote, code, header};
 
 /// The results of an outcome, one after the other.
 pub(super) struct Results<'o, I, R> {
@@ -61,9 +61,9 @@ impl<'o, I, R> Results<'o, I, R> {
         if self.together == 0 {
             self.go_to_granted();
         }
-        let value = match self.returned.results.take_u8() {
-            Ok(code::VALUE) => (self.remote.output)(&mut self.returned).map_err(Received::Failed),
-            Ok(other) => Err(Received::Code(other)),
+        let value = match header(&mut self.returned.results) {
+            Ok((code::VALUE, _)) => (self.remote.output)(&mut self.returned).map_err(Received::Failed),
+            Ok((other, end)) => Err(Received::Code(other, end)),
             Err(error) => Err(Received::Failed(error)),
         };
         Some(value.map_err(|failed| self.failure(failed)))
@@ -86,25 +86,23 @@ impl<'o, I, R> Results<'o, I, R> {
     fn failure(&mut self, failed: Received) -> TaskError {
         let function = self.remote.function;
         let reader = &mut self.returned.results;
+        let end = if let Received::Code(_, end) = failed { end } else { 0 };
         let told = match failed {
             Received::All => Err(CodecError::new("there is a value")),
-            Received::Failed(error) => {
-                // Where the next result starts is not known.
-                self.together = 0;
-                Err(error)
-            }
-            Received::Code(code::PANICKED) => crate::codec::decode(reader)
+            Received::Failed(error) => Err(error),
+            Received::Code(code::PANICKED, _) => crate::codec::decode(reader)
                 .map(|(message, location, backtrace)| TaskError::Panicked { function, message, location, backtrace }),
-            Received::Code(code::NOT_DECODED) => {
+            Received::Code(code::NOT_DECODED, _) => {
                 crate::codec::decode(reader).map(|reason| TaskError::Decode { function, what: "arguments", reason })
             }
-            Received::Code(code::NOT_ENCODED) => {
+            Received::Code(code::NOT_ENCODED, _) => {
                 crate::codec::decode(reader).map(|reason| TaskError::Encode { function, what: "result", reason })
             }
-            Received::Code(code::NO_MEMORY) => crate::codec::decode(reader)
+            Received::Code(code::NO_MEMORY, _) => crate::codec::decode(reader)
                 .map(|(requested, available)| TaskError::OutOfSharedMemory { requested, available }),
-            Received::Code(other) => Err(CodecError::new(format_args!("{other} is no code of a result"))),
+            Received::Code(other, _) => Err(CodecError::new(format_args!("{other} is no code of a result"))),
         };
+        reader.go_to(end);
         told.unwrap_or_else(|error| TaskError::Decode { function, what: "result", reason: error.to_string() })
     }
 

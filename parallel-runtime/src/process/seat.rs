@@ -12,6 +12,8 @@ pub(super) struct Seat {
     pub(super) occupant: Occupant,
     /// Where its workers put results of medium size. Made with the first worker.
     pub(super) region: Option<Block>,
+    /// Blocks that were granted to its worker, for results that have not been collected yet.
+    pub(super) grants: Vec<Block>,
     /// How far the program has read its list of completed tasks.
     pub(super) completed_head: u64,
 }
@@ -33,8 +35,8 @@ pub(super) struct Worker {
     pub(super) since: Instant,
     /// It has said hello.
     pub(super) ready: bool,
-    /// Blocks that were granted to it, for results that have not been collected yet.
-    pub(super) grants: Vec<Block>,
+    /// It was ended because it did not say hello.
+    pub(super) late: bool,
 }
 
 impl Seat {

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use rustix::event::EventfdFlags;
 use rustix::event::epoll::{self, EventData, EventFlags};
 
 use super::engine::{Engine, Life, START_LIMIT};
@@ -26,12 +27,17 @@ const TICK: Duration = Duration::from_secs(1);
 
 pub(super) struct Supervisor {
     epoll: OwnedFd,
+    /// Written to make the thread look at its timers.
+    kick: OwnedFd,
     keys: AtomicU64,
     /// By key: whose worker it is, and in which place.
     watched: Mutex<HashMap<u64, (Arc<Engine>, usize)>>,
 }
 
 static SUPERVISOR: OnceLock<Supervisor> = OnceLock::new();
+
+/// What the kick is watched under.
+const KICK: u64 = u64::MAX;
 
 /// A worker's descriptors are watched under its key, doubled, plus one for the process descriptor.
 fn data(key: u64, process: bool) -> EventData {
@@ -48,10 +54,17 @@ impl Supervisor {
         let _starting = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
         if SUPERVISOR.get().is_none() {
             let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-            let supervisor = Self { epoll, keys: AtomicU64::new(0), watched: Mutex::default() };
+            let kick = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+            epoll::add(&epoll, &kick, EventData::new_u64(KICK), EventFlags::IN)?;
+            let supervisor = Self { epoll, kick, keys: AtomicU64::new(0), watched: Mutex::default() };
             // The thread waits for the value that is set right after it was started.
             std::thread::Builder::new().name("parallel-super".to_owned()).spawn(|| SUPERVISOR.wait().run())?;
             let _ = SUPERVISOR.set(supervisor);
+            Arena::tell_when_warm(|| {
+                if let Some(supervisor) = Self::running() {
+                    supervisor.look_at_timers();
+                }
+            });
         }
         Ok(SUPERVISOR.get().expect("it was just set"))
     }
@@ -64,6 +77,11 @@ impl Supervisor {
         self.keys.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// Makes the thread look at its timers, because there is a new one.
+    fn look_at_timers(&self) {
+        let _ = rustix::io::write(&self.kick, &1_u64.to_ne_bytes());
+    }
+
     fn watched(&self) -> MutexGuard<'_, HashMap<u64, (Arc<Engine>, usize)>> {
         self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -71,6 +89,7 @@ impl Supervisor {
     /// Watches a new worker.
     pub(super) fn watch(&self, engine: &Arc<Engine>, seat: usize, worker: &Worker) -> io::Result<()> {
         self.watched().insert(worker.key, (Arc::clone(engine), seat));
+        self.look_at_timers();
         let added =
             epoll::add(&self.epoll, &worker.started.socket, data(worker.key, false), EventFlags::IN).and_then(|()| {
                 match &worker.started.process {
@@ -79,15 +98,20 @@ impl Supervisor {
                 }
             });
         added.map_err(|error| {
-            self.forget(worker.key);
+            self.forget(worker);
             error.into()
         })
     }
 
-    /// Forgets a worker. Its descriptors leave the set when they are closed.
-    pub(super) fn forget(&self, key: u64) {
+    /// Forgets a worker, whose descriptors are still open.
+    pub(super) fn forget(&self, worker: &Worker) {
+        // Closing alone would not do: a program that forks shares the descriptors with its child.
+        let _ = epoll::delete(&self.epoll, &worker.started.socket);
+        if let Some(process) = &worker.started.process {
+            let _ = epoll::delete(&self.epoll, process);
+        }
         // The engine may die with this, and its end must not find the table locked.
-        let forgotten = self.watched().remove(&key);
+        let forgotten = self.watched().remove(&worker.key);
         drop(forgotten);
     }
 
@@ -97,11 +121,15 @@ impl Supervisor {
         loop {
             let timeout =
                 self.has_timers().then(|| rustix::event::Timespec { tv_sec: TICK.as_secs().cast_signed(), tv_nsec: 0 });
-            let ready = match epoll::wait(&self.epoll, &mut events, timeout.as_ref()) {
+            let ready: Vec<u64> = match epoll::wait(&self.epoll, &mut events, timeout.as_ref()) {
                 Ok((ready, _)) => ready.iter().map(|event| event.data.u64()).collect(),
                 Err(_) => Vec::new(),
             };
             for event in ready {
+                if event == KICK {
+                    let _ = rustix::io::read(&self.kick, &mut [0_u8; 8]);
+                    continue;
+                }
                 let key = event / 2;
                 let found = self.watched().get(&key).cloned();
                 let Some((engine, seat)) = found else { continue };
@@ -136,6 +164,7 @@ impl Supervisor {
             let mut state = engine.lock();
             if let Some(worker) = state.seats[seat].worker_mut() {
                 if !worker.ready && worker.since.elapsed() > START_LIMIT {
+                    worker.late = true;
                     let _ = worker.started.child.kill();
                 }
             }
@@ -156,12 +185,14 @@ impl Supervisor {
                 engine.changed.notify_all();
             }
             Received::Request(Request::Grant(len)) => {
+                // Whoever needs memory for results may need it because nobody collects them.
+                engine.harvest(&mut state);
                 let record = engine.board().record(seat as u32);
                 let granted = Arena::get().map_err(TaskError::Spawn).and_then(|arena| arena.take(len));
                 match granted {
                     Ok(block) => {
                         record.grant_offset.store(block.offset(), Ordering::Relaxed);
-                        worker.grants.push(block);
+                        state.seats[seat].grants.push(block);
                     }
                     Err(error) => {
                         let available = match error {
@@ -174,8 +205,6 @@ impl Supervisor {
                 }
                 record.grants.fetch_add(1, Ordering::Release);
                 futex::wake_all(&record.grants);
-                // Whoever needs memory for results may need it because nobody collects them.
-                engine.harvest(&mut state);
                 engine.refill(&mut state);
                 drop(state);
                 engine.notify_waiters();
@@ -202,7 +231,7 @@ impl Supervisor {
         }
         let worker = state.seats[seat].worker_mut().expect("it was just seen");
         let pid = worker.pid();
-        let was_ready = worker.ready;
+        let (was_ready, was_late) = (worker.ready, worker.late);
         // Killing what is dead does nothing; what only closed its socket must be dead before its memory is used again.
         let status = worker.kill();
         let (signal, exit_code) = status.map_or((None, None), |status| (status.signal(), status.code()));
@@ -210,6 +239,7 @@ impl Supervisor {
         // What it had completed is collected, what it had claimed is lost.
         engine.bury(&mut state, seat as u32, || TaskError::WorkerDied { function: "", pid, signal, exit_code });
         let gone = state.seats[seat].take();
+        state.seats[seat].grants.clear();
         let board = engine.board();
         state.seats[seat].completed_head = board.record(seat as u32).completed_tail.0.load(Ordering::Relaxed);
         if !engine.is_one_shot() || !was_ready {
@@ -219,10 +249,14 @@ impl Supervisor {
         // A wake-up may have gone to it, or may not have been made because it was searching.
         board.sleepers().withdraw(seat as u32);
         board.record(seat as u32).searching.store(0, Ordering::Relaxed);
-        let failed = !was_ready && Engine::count_failed_start(&mut state, signal == Some(libc::SIGKILL));
-        if failed || (engine.is_one_shot() && state.outstanding() > 0) {
+        let killed = signal == Some(libc::SIGKILL) && !was_late;
+        let failed = !was_ready && Engine::count_failed_start(&mut state, killed);
+        let how = || {
             let how = TaskError::WorkerDied { function: "(start)", pid, signal, exit_code };
-            engine.give_up(&mut state, &io::Error::other(format!("workers end before they are ready: {how}")));
+            io::Error::other(format!("workers end before they are ready: {how}"))
+        };
+        if failed || (engine.is_one_shot() && state.outstanding() > 0) {
+            engine.give_up(&mut state, &how());
         }
         engine.refill(&mut state);
         let replace = state.life != Life::Stopped && !engine.is_one_shot() && !failed;
@@ -230,12 +264,14 @@ impl Supervisor {
             state.seats[seat].occupant = super::seat::Occupant::Starting;
         }
         drop(state);
-        drop(gone);
-        self.forget(key);
+        if let Some(gone) = gone {
+            self.forget(&gone);
+        }
         if replace {
             let _ = engine.fill(seat);
         }
-        engine.board().wake_one();
+        // Its bit was cleared, or it had cleared another's and not woken it yet: whoever sleeps looks again.
+        engine.board().wake_all();
         engine.notify_waiters();
     }
 }

@@ -42,7 +42,11 @@ impl Engine {
         loop {
             match ticket.phase() {
                 Phase::Finished => return ticket.take_outcome(),
-                _ if passed(deadline) => return None,
+                _ if passed(deadline) => {
+                    // One last look at what nobody may have collected.
+                    self.collect_done();
+                    return ticket.take_outcome();
+                }
                 Phase::Queued => {
                     let mut state = self.lock();
                     self.harvest(&mut state);
@@ -60,7 +64,9 @@ impl Engine {
         let slot = self.board().slot(index);
         let over = || {
             let word = slot.load();
-            word.state() == SlotState::Done || word.generation() != generation || ticket.is_finished()
+            matches!(word.state(), SlotState::Done | SlotState::Free)
+                || word.generation() != generation
+                || ticket.is_finished()
         };
         if !spin(over) {
             if let Some(seen) = meeting::announce(&slot.word, generation, &slot.waiter) {

@@ -154,11 +154,12 @@ impl Worker {
             sleep::settle();
             return;
         }
+        // From here on nobody relies on us: the next step may take long.
+        record.searching.store(0, Ordering::Relaxed);
         // What a task printed without a line's end must not wait for the next task.
         let _ = io::stdout().flush();
         let sleepers = self.board.sleepers();
         sleepers.announce(self.index);
-        record.searching.store(0, Ordering::Relaxed);
         sleep::settle();
         if ring.may_have_work() && sleepers.withdraw(self.index) {
             return;
@@ -168,6 +169,8 @@ impl Worker {
             futex::wait(&record.wake, 0, None);
         }
         record.wake.store(0, Ordering::Relaxed);
+        // The supervisor wakes without clearing bits, and a wake-up may have been meant for a worker that was here before.
+        sleepers.withdraw(self.index);
     }
 
     fn run_message(&mut self, slot: &Slot, index: u32, generation: u64) {
@@ -195,6 +198,8 @@ impl Worker {
         // Where the next item starts is not known after a failure, so the message ends; the program sends the rest again.
         match result {
             Ok(Ok(())) => {}
+            // A destructor panicked after the result was out.
+            _ if outlet.has_delivered() => {}
             Ok(Err(error)) => fail(&mut outlet, slot, &error),
             Err(caught) => fail_by_panic(&mut outlet, slot, &caught),
         }
@@ -208,7 +213,8 @@ impl Worker {
 
     /// The task is done: says so, notes it, and wakes who waits for it.
     fn complete(&mut self, slot: &Slot, index: u32, generation: u64) {
-        let wake = meeting::complete(&slot.word, Word::done(self.index, generation), &slot.waiter);
+        let (claimed, done) = (Word::claimed(self.index, generation), Word::done(self.index, generation));
+        let wake = meeting::complete(&slot.word, claimed, done, &slot.waiter);
         let record: &Record = self.board.record(self.index);
         record.completed[self.completed as usize % COMPLETED]
             .store((generation & 0xffff_ffff_ffff) << 16 | u64::from(index), Ordering::Relaxed);
@@ -341,6 +347,8 @@ impl Overflow for Delivery<'_, '_> {
         } else {
             let (offset, start) = self.worker.grant(needed as u64)?;
             Self::encode_at(start, needed, encode)?;
+            // Together with the last word of `item_done` this becomes valid; a death in between costs this item alone.
+            self.slot.granted_item.store(self.done + 1, Ordering::Relaxed);
             self.slot.granted_offset.store(offset, Ordering::Relaxed);
             self.slot.granted_len.store(needed as u64, Ordering::Relaxed);
         }

@@ -12,6 +12,9 @@ use crate::error::TaskError;
 /// Freed memory that may stay warm, in bytes; what is freed beyond goes back to the system at once.
 const MOST_WARM: u64 = 1 << 30;
 
+/// See [`Arena::tell_when_warm`].
+static TELL: OnceLock<fn()> = OnceLock::new();
+
 /// The memory that the program shares with all of its workers, in all pools.
 pub(crate) struct Arena {
     segment: Segment,
@@ -57,6 +60,11 @@ impl Arena {
             return Err(short(self.available()));
         }
         Ok(Block { arena: Arc::clone(self), range })
+    }
+
+    /// Sets what is called when there is freed memory that keeps its pages, and there was none before.
+    pub(crate) fn tell_when_warm(tell: fn()) {
+        let _ = TELL.set(tell);
     }
 
     /// About how much is left, for messages.
@@ -123,7 +131,12 @@ impl Drop for Block {
         if !warm {
             self.arena.segment.discard(self.range.offset, self.range.len);
         }
+        let first = warm && allocator.warm() == 0;
         allocator.give_back(self.range, warm);
+        drop(allocator);
+        if let (true, Some(tell)) = (first, TELL.get()) {
+            tell();
+        }
     }
 }
 

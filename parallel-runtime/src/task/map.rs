@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use crate::error::TaskError;
+use crate::panics;
 use crate::pool::Target;
 use crate::thread::wait_while;
 
@@ -47,6 +48,7 @@ enum Progress<R> {
 impl<R: Send + 'static> MapTask<R> {
     /// Runs `map` on a thread of its own.
     pub(crate) fn start(
+        function: &'static str,
         total: usize,
         target: &Target,
         map: impl FnOnce(&Shared<R>) -> Result<Vec<R>, TaskError> + Send + 'static,
@@ -61,8 +63,9 @@ impl<R: Send + 'static> MapTask<R> {
         let theirs = Arc::clone(&shared);
         let here = matches!(target, Target::Here);
         let run = move || {
-            let result = map(&theirs);
-            theirs.end(result);
+            // Not only items can panic: so can what encodes them.
+            let result = panics::catch(|| map(&theirs));
+            theirs.end(result.unwrap_or_else(|caught| Err(caught.into_error(function))));
         };
         if here {
             run();

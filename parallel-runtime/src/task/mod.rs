@@ -95,7 +95,10 @@ impl<R: Send + 'static> Task<R> {
                 // `None` from the ticket of a finished task: its result was taken before.
                 match task.engine.wait(&task.ticket, deadline) {
                     Some(outcome) => Some((task.read)(outcome)),
-                    None if task.ticket.is_finished() => Some(Err(TaskError::Cancelled)),
+                    None if task.ticket.is_finished() => {
+                        let outcome = task.ticket.take_outcome();
+                        Some(outcome.map_or(Err(TaskError::Cancelled), task.read))
+                    }
                     None => None,
                 }
             }

@@ -35,7 +35,7 @@ impl<R: Send + 'static> Spawned<R> {
     }
 
     pub(crate) fn in_process(task: Task<R>, engine: Arc<Engine>) -> Self {
-        let pid = engine.worker_pids().first().copied();
+        let pid = engine.last_pid();
         Self { task, process: pid.map(|pid| (engine, pid)) }
     }
 

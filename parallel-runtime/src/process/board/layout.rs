@@ -159,6 +159,15 @@ impl Board {
         Sleepers(&self.header().sleepers.0)
     }
 
+    /// Wakes all workers, to look for work: whoever was to wake one of them may have died.
+    pub(crate) fn wake_all(&self) {
+        for worker in 0..self.layout.workers {
+            let word = &self.record(worker).wake;
+            word.store(1, Ordering::Release);
+            futex::wake(word, 1);
+        }
+    }
+
     /// Wakes a sleeping worker, unless another one is looking for work already. To be called after a task was published, and
     /// by a worker that has stopped looking although there is more.
     pub(crate) fn wake_one(&self) {

@@ -76,7 +76,8 @@ pub(crate) struct Slot {
     pub(crate) granted_len: AtomicU64,
     /// 1 if an item of this message failed.
     pub(crate) failed: AtomicU32,
-    _reserved_2: AtomicU32,
+    /// Which item the granted block is the result of, counted from 1.
+    pub(crate) granted_item: AtomicU32,
     /// Nanoseconds from the claim to the completion, if `timed`.
     pub(crate) nanoseconds: AtomicU64,
     pub(crate) result: Bytes<INLINE_RESULT>,

