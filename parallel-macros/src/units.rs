@@ -53,9 +53,14 @@ fn parse(text: &str, units: &[(&str, u64)]) -> Option<u64> {
 
 /// The candidate most like `word`, if one is like it at all.
 pub(crate) fn most_like<'c>(word: &str, candidates: &[&'c str]) -> Option<&'c str> {
-    let scored = candidates.iter().map(|candidate| (distance(word, candidate), *candidate));
-    let (distance, candidate) = scored.min()?;
-    (distance <= 2 || candidate.contains(word) || word.contains(candidate)).then_some(candidate)
+    let near = candidates.iter().map(|candidate| (distance(word, candidate), *candidate)).min();
+    let part = || {
+        candidates.iter().find(|candidate| word.len() > 2 && (candidate.contains(word) || word.contains(**candidate)))
+    };
+    match near {
+        Some((distance, candidate)) if distance <= 2 => Some(candidate),
+        _ => part().copied(),
+    }
 }
 
 /// Damerau-Levenshtein distance (optimal string alignment): insertions, deletions, substitutions, swaps of neighbours.

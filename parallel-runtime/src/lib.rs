@@ -1,6 +1,52 @@
 //! Ordinary functions in parallel, on threads or in separate worker processes.
-#![doc = ""]
-#![cfg_attr(docsrs, feature(doc_cfg))]
+//!
+//! Put [`#[parallel]`](macro@parallel) on a function: its calls then run on a pool, and beside it stands a type of the same name
+//! with the verbs to call it by.
+//!
+//! ```
+//! use parallel_runtime::parallel;
+//!
+//! #[parallel(pool = 2, mode = "process")]
+//! fn area(width: u64, height: u64) -> u64 {
+//!     width * height
+//! }
+//!
+//! assert_eq!(area(3, 4), 12); // in a worker process; waits
+//! let task = area::submit(5, 6); // does not wait
+//! assert_eq!(area::map([(1, 2), (3, 4)]), [2, 12]); // many, in order
+//! assert_eq!(task.join().unwrap(), 30);
+//! ```
+//!
+//! # Where to go on
+//!
+//! | you want | look at |
+//! | --- | --- |
+//! | all keys and verbs, parameters by reference, methods | [`macro@parallel`] |
+//! | a pool of your own, its life | [`ThreadPool`], [`ProcessPool`] |
+//! | options for one call, code over annotated functions | [`Call`], [`ParallelFn`] |
+//! | a submitted call, a map in the background, a process of its own | [`Task`], [`MapTask`], [`Spawned`] |
+//! | what can go wrong | [`TaskError`], [`PoolError`] |
+//!
+//! # Threads or processes
+//!
+//! Threads share memory: nothing is copied, and everything `Send` can be passed. Processes share nothing: a crash costs one task,
+//! a library that allows one call at a time runs once in each, and arguments and results are copied, which takes about a
+//! microsecond for small ones. The function is the same, so try both.
+//!
+//! # How processes work
+//!
+//! A worker is this executable, run again; a hook that runs before `main` turns it into a worker, so no call in `main` is needed.
+//! Calls go through memory that program and workers share (on Linux a nameless memfd), without any thread between a caller and
+//! a worker. Workers end with the program, however it ends.
+//!
+//! # Environment
+//!
+//! | variable | effect |
+//! | --- | --- |
+//! | `PARALLEL_MODE=serial`, `thread`, `process` | where functions without a pool of their own run; `process` only where the function has that mode |
+//! | `PARALLEL_WORKERS=n` | workers of pools that leave their number open |
+//! | `PARALLEL_ARENA=shm` | shared memory from `/dev/shm` instead of a memfd |
+//! | `RUST_MIN_STACK=bytes` | the stack of tasks in workers, 8 MiB without it |
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
 compile_error!(

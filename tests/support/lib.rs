@@ -1,5 +1,10 @@
 //! What the tests of this workspace share. Not part of the product.
 
+/// The examples of the README are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;
+
 use std::time::{Duration, Instant};
 
 /// Waits until `condition` holds; false if it does not within ten seconds.
