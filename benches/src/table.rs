@@ -16,6 +16,8 @@ use work::{
     increments, increments_in_processes, increments_on_threads, next, next_on_threads, render, render_on_threads,
 };
 
+type MakeSection = fn() -> Section<'static>;
+
 fn main() {
     if peers::become_child() {
         return;
@@ -23,7 +25,7 @@ fn main() {
     procspawn::init();
     // `cargo bench -p parallel-benches -- map` runs the sections whose names contain `map`.
     let wanted = std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();
-    let sections: [(&str, fn() -> Section<'static>); 6] = [
+    let sections: [(&str, MakeSection); 6] = [
         ("round trip", round_trip),
         ("submit and join", submit_and_join),
         ("map, tiny items", map_tiny),
@@ -140,10 +142,12 @@ fn map_real() -> Section<'static> {
             timed(&|| {
                 let tasks: Vec<_> =
                     pages.iter().map(|page| procspawn.spawn(page.clone(), |page| work::rendered(&page))).collect();
-                tasks.into_iter().map(|task| task.join().expect("no worker dies")).count()
+                tasks.into_iter().map(|task| task.join().expect("no worker dies")).collect::<Vec<_>>().len()
             })
         }))
-        .subject(Subject::new("serial", move || timed(&|| pages.iter().map(|page| render::inline(page)).count())))
+        .subject(Subject::new("serial", move || {
+            timed(&|| pages.iter().map(|page| render::inline(page)).collect::<Vec<_>>().len())
+        }))
 }
 
 fn thread_call() -> Section<'static> {

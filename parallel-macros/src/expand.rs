@@ -194,7 +194,8 @@ fn owned_verbs(function: &Function, options: &Options) -> TokenStream {
     let visibility = &function.visibility;
     let (runtime, output) = (&options.runtime, &function.output);
     let names = function.names();
-    let types: Vec<TokenStream> = function.parameters.iter().map(|parameter| parameter.into_owned(runtime)).collect();
+    let types: Vec<TokenStream> =
+        function.parameters.iter().map(|parameter| parameter.owned_argument(runtime)).collect();
     let owned: Vec<TokenStream> = function
         .parameters
         .iter()

@@ -1,8 +1,7 @@
 //! The `#[parallel]` attribute. Use it through the `parallel-runtime` crate, which re-exports and documents it.
 //!
-//! One file for each step: [`options`] reads the attribute's arguments, [`function`] and [`parameter`] what was annotated,
-//! [`lifetimes`] gives names to lifetimes that have none, [`expand`] and [`remote`] write the verbs, [`methods`] takes `impl`
-//! blocks apart.
+//! One file for each step: `options` reads the attribute's arguments, `function` and `parameter` what was annotated,
+//! `lifetimes` gives names to lifetimes that have none, `expand` and `remote` write the verbs, `methods` takes `impl` blocks apart.
 
 mod expand;
 mod function;

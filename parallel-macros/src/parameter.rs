@@ -76,7 +76,7 @@ impl Parameter {
     }
 
     /// The type of the argument in a verb that does not wait.
-    pub(crate) fn into_owned(&self, runtime: &Path) -> TokenStream {
+    pub(crate) fn owned_argument(&self, runtime: &Path) -> TokenStream {
         let (marker, owned) = (self.marker(runtime), self.owned(runtime));
         match self.kind() {
             Kind::Value => owned,

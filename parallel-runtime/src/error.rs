@@ -132,10 +132,9 @@ impl TaskError {
         | Self::WorkerDied { function, .. }
         | Self::Encode { function, .. }
         | Self::Decode { function, .. } = &mut self
+            && function.is_empty()
         {
-            if function.is_empty() {
-                *function = name;
-            }
+            *function = name;
         }
         self
     }

@@ -370,13 +370,13 @@ mod strict {
     }
 
     #[parallel]
-    pub(super) fn quiet_generic<T: Send>(value: T) -> Option<T> {
-        Some(value)
+    pub(super) fn quiet_generic<T: Send>(value: T) -> [T; 1] {
+        [value]
     }
 }
 
 #[test]
 fn strict_lints_are_content() {
     assert_eq!(strict::quiet("a", &mut [1.0], 1), 3);
-    assert_eq!(strict::quiet_generic(1), Some(1));
+    assert_eq!(strict::quiet_generic(1), [1]);
 }

@@ -7,8 +7,8 @@ use super::CodecError;
 
 /// A cursor over encoded bytes.
 ///
-/// It copies out of its memory and hands out references into it only through [`slice`](Reader::slice) and
-/// [`slice_mut`](Reader::slice_mut), which workers use on their arguments. The program reads results by copy alone: a worker
+/// It copies out of its memory and hands out references into it only through `slice` and
+/// `slice_mut`, which workers use on their arguments. The program reads results by copy alone: a worker
 /// that misbehaves could still be writing them, and then a copy holds odd bytes, while a `&str` or `&[bool]` into that memory
 /// would be undefined behaviour.
 pub struct Reader<'m> {
@@ -64,7 +64,7 @@ impl<'m> Reader<'m> {
     #[inline]
     pub(crate) fn take_len(&mut self, element: usize) -> Result<usize, CodecError> {
         let len = u64::from_ne_bytes(self.take()?);
-        let most = if element == 0 { u64::MAX } else { (self.left / element) as u64 };
+        let most = self.left.checked_div(element).map_or(u64::MAX, |most| most as u64);
         if len > most {
             return Err(CodecError::end_of_data());
         }

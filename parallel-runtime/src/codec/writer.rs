@@ -7,7 +7,7 @@ use std::ptr::{self, NonNull};
 /// A bounded byte buffer.
 ///
 /// It never fails for lack of room: past its end it only counts. The caller then knows from
-/// [`len`](Writer::len) how much memory the same value needs and encodes it again, once, into memory of that size. That is
+/// `len` how much memory the same value needs and encodes it again, once, into memory of that size. That is
 /// how a value of a gigabyte is written straight into shared memory without a buffer in between.
 pub struct Writer<'a> {
     start: NonNull<u8>,
@@ -113,7 +113,7 @@ impl<'a> Writer<'a> {
     /// Makes the next byte lie at a multiple of `alignment` from the start of the buffer.
     pub(crate) fn align(&mut self, alignment: usize) {
         self.alignment = self.alignment.max(alignment);
-        while self.len % alignment != 0 {
+        while !self.len.is_multiple_of(alignment) {
             self.put([0_u8]);
         }
     }

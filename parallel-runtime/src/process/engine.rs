@@ -583,6 +583,7 @@ impl Engine {
     }
 
     /// Marks the pool as stopped and empties its places.
+    #[expect(clippy::vec_box, reason = "they come out of their places as they are")]
     fn stop(&self) -> Vec<Box<Worker>> {
         let mut state = self.lock();
         state.life = Life::Stopped;

@@ -267,8 +267,8 @@ impl<I, R> Flights<'_, I, R> {
 
     /// Gives the results that have landed, in order, as far as there is no gap. For [`Target::Values`] the first failure ends it.
     fn give(&mut self, target: &mut Target<'_, R>, control: &Control<'_>) -> Result<(), TaskError> {
-        while let Some(flight) = self.queue.pop_front_if(|flight| flight.outcome.is_some()) {
-            let Flight { mut items, outcome, .. } = flight;
+        while self.front_has_landed() {
+            let Some(Flight { mut items, outcome, .. }) = self.queue.pop_front() else { break };
             let mut outcome = outcome.unwrap_or_default();
             let ended = items.len();
             let before = match target {

@@ -84,8 +84,9 @@ impl<'b> Body<'b> {
         let len = writer.len();
         if !writer.overflowed() && !writer.has_marks() && writer.alignment() <= INLINE_ALIGNMENT {
             drop(writer);
-            // SAFETY: the writer has written the first `len` bytes.
-            return Ok(Self::Inline(unsafe { scratch.0[..len].assume_init_ref() }));
+            let written = &scratch.0[..len];
+            // SAFETY: the writer has written these bytes; a `MaybeUninit<u8>` that is written is laid out as a `u8`.
+            return Ok(Self::Inline(unsafe { std::slice::from_raw_parts(written.as_ptr().cast::<u8>(), len) }));
         }
         drop(writer);
         Self::encode_in_block(arena, len, encode)

@@ -162,11 +162,12 @@ impl Supervisor {
         let watched: Vec<_> = self.watched().values().cloned().collect();
         for (engine, seat) in watched {
             let mut state = engine.lock();
-            if let Some(worker) = state.seats[seat].worker_mut() {
-                if !worker.ready && worker.since.elapsed() > START_LIMIT {
-                    worker.late = true;
-                    let _ = worker.started.child.kill();
-                }
+            if let Some(worker) = state.seats[seat].worker_mut()
+                && !worker.ready
+                && worker.since.elapsed() > START_LIMIT
+            {
+                worker.late = true;
+                let _ = worker.started.child.kill();
             }
         }
     }

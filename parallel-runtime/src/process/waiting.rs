@@ -68,12 +68,11 @@ impl Engine {
                 || word.generation() != generation
                 || ticket.is_finished()
         };
-        if !spin(over) {
-            if let Some(seen) = meeting::announce(&slot.word, generation, &slot.waiter) {
-                if !ticket.is_finished() {
-                    futex::wait(slot.futex(), seen.0 as u32, deadline);
-                }
-            }
+        if !spin(over)
+            && let Some(seen) = meeting::announce(&slot.word, generation, &slot.waiter)
+            && !ticket.is_finished()
+        {
+            futex::wait(slot.futex(), seen.0 as u32, deadline);
         }
         let mut state = self.lock();
         if !ticket.is_finished() && self.harvest_slot(&mut state, index) {

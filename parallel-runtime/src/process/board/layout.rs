@@ -173,12 +173,12 @@ impl Board {
     pub(crate) fn wake_one(&self) {
         let workers = self.layout.workers;
         let awake = || (0..workers).any(|worker| self.record(worker).searching.load(Ordering::Relaxed) != 0);
-        if let Some(worker) = self.sleepers().pick(workers as usize, awake) {
-            if worker < workers {
-                let word = &self.record(worker).wake;
-                word.store(1, Ordering::Release);
-                futex::wake(word, 1);
-            }
+        if let Some(worker) = self.sleepers().pick(workers as usize, awake)
+            && worker < workers
+        {
+            let word = &self.record(worker).wake;
+            word.store(1, Ordering::Release);
+            futex::wake(word, 1);
         }
     }
 }
