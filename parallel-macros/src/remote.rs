@@ -85,6 +85,7 @@ pub(crate) fn functions(function: &Function, options: &Options) -> TokenStream {
             }
         }
     };
+    let again = (!given_back.is_empty()).then_some(&lets);
     let result = quote!(::core::result::Result<(), #runtime::private::CodecError>);
     quote! {
         #(#cfgs)*
@@ -95,10 +96,12 @@ pub(crate) fn functions(function: &Function, options: &Options) -> TokenStream {
             ) -> ::core::result::Result<(), #runtime::private::ServeError> {
                 #imports
                 #lets
-                #output
                 #received
                 let __result = #verbs::inline(#(#lent),*);
                 outlet.deliver(|writer: &mut #runtime::private::Writer<'_>| -> #result {
+                    // Made here, where they are constants that are inlined.
+                    #output
+                    #again
                     __output.send(&__result, writer)?;
                     #given_back
                     ::core::result::Result::Ok(())

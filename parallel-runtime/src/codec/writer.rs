@@ -57,14 +57,14 @@ impl<'a> Writer<'a> {
         self.len = len;
     }
 
-    /// Overwrites four bytes that were written before.
-    #[inline]
-    pub(crate) fn patch(&mut self, at: usize, bytes: [u8; 4]) {
-        assert!(at + 4 <= self.len.min(self.capacity), "only what was written is patched");
-        // SAFETY: `at + 4 <= capacity`, so the target lies inside the buffer, which is exclusively borrowed for `'a`.
+    /// Overwrites bytes that were written before.
+    #[inline(always)]
+    pub(crate) fn patch<const N: usize>(&mut self, at: usize, bytes: [u8; N]) {
+        assert!(at + N <= self.len.min(self.capacity), "only what was written is patched");
+        // SAFETY: `at + N <= capacity`, so the target lies inside the buffer, which is exclusively borrowed for `'a`.
         let target = unsafe { self.start.as_ptr().add(at) };
-        // SAFETY: `target` has room for four bytes (checked above); `[u8; 4]` has alignment 1.
-        unsafe { target.cast::<[u8; 4]>().write(bytes) };
+        // SAFETY: `target` has room for N bytes (checked above); `[u8; N]` has alignment 1.
+        unsafe { target.cast::<[u8; N]>().write(bytes) };
     }
 
     /// Whether there are slices that the callee may change in place.

@@ -4,7 +4,7 @@ mod outlet;
 mod parameter;
 mod remote;
 
-pub(crate) use outlet::{Encode, Overflow};
+pub(crate) use outlet::{Encode, Overflow, Placed};
 pub use outlet::{Outlet, ServeError};
 pub use parameter::{ByMut, ByRef, ByValue, IntoOwned, Lend, LendMut, One};
 pub use remote::Remote;

@@ -1,7 +1,10 @@
 //! Where a worker delivers results.
 
+use std::sync::atomic::Ordering;
+
 use super::remote::code;
 use crate::codec::{CodecError, Writer};
+use crate::process::board::Slot;
 
 /// Why a worker has no result for an item, a panic apart.
 #[derive(Debug)]
@@ -22,18 +25,28 @@ pub enum ServeError {
 /// Encodes one result. May be called twice: a result that does not fit is measured by the first call and written by the second.
 pub(crate) type Encode<'e> = &'e mut dyn FnMut(&mut Writer<'_>) -> Result<(), CodecError>;
 
-/// What is done about a result that does not fit, and about one that does.
-pub(crate) trait Overflow {
-    /// The results so far take `len` bytes of the room, and are those of one more item.
-    fn delivered(&mut self, len: usize);
+/// Where a result is that did not fit into the room.
+pub(crate) enum Placed {
+    /// In other room, of which it takes so many bytes.
+    Moved(usize),
+    /// In a block of its own.
+    Apart,
+}
 
-    /// Finds room for a result of `needed` bytes, and encodes it there.
-    fn overflow(&mut self, needed: usize, encode: Encode<'_>) -> Result<(), ServeError>;
+/// Finds room for a result that does not fit.
+pub(crate) trait Overflow {
+    /// Encodes a result of `needed` bytes, that of the item after `done` others.
+    fn overflow(&mut self, done: u32, needed: usize, encode: Encode<'_>) -> Result<Placed, ServeError>;
 }
 
 /// Where a worker delivers the results of a message: one after the other into the room that there is.
+///
+/// After each result the slot is told how far the message has come, so that the death of the worker costs what it was running
+/// and nothing that was done.
 pub struct Outlet<'w> {
     writer: Writer<'w>,
+    slot: &'w Slot,
+    generation: u64,
     overflow: &'w mut dyn Overflow,
     full: bool,
     /// Where the last complete result ends.
@@ -44,8 +57,23 @@ pub struct Outlet<'w> {
 }
 
 impl<'w> Outlet<'w> {
-    pub(crate) fn new(writer: Writer<'w>, overflow: &'w mut dyn Overflow) -> Self {
-        Self { writer, overflow, full: false, committed: 0, begun: 0, delivered: 0 }
+    pub(crate) fn new(writer: Writer<'w>, slot: &'w Slot, generation: u64, overflow: &'w mut dyn Overflow) -> Self {
+        Self { writer, slot, generation, overflow, full: false, committed: 0, begun: 0, delivered: 0 }
+    }
+
+    /// Bytes of the results that lie together.
+    pub(crate) fn len(&self) -> usize {
+        self.committed
+    }
+
+    /// One more item has ended, and the results that lie together take `len` bytes. What is published here survives the death of
+    /// this process.
+    #[inline(always)]
+    fn publish(&mut self, len: usize) {
+        self.committed = len;
+        self.delivered += 1;
+        self.slot.result_len.store(len as u64, Ordering::Relaxed);
+        self.slot.set_done_items(self.generation, self.delivered);
     }
 
     /// Whether a result found no room: the message then ends with it.
@@ -65,7 +93,7 @@ impl<'w> Outlet<'w> {
     }
 
     /// Takes the result of one item. `encode` may be called twice.
-    #[inline]
+    #[inline(always)]
     pub fn deliver(
         &mut self,
         mut encode: impl FnMut(&mut Writer<'_>) -> Result<(), CodecError>,
@@ -73,7 +101,7 @@ impl<'w> Outlet<'w> {
         self.deliver_as(code::VALUE, &mut encode)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn deliver_as(
         &mut self,
         code: u8,
@@ -82,27 +110,34 @@ impl<'w> Outlet<'w> {
         // A result whose encoding panicked or failed half-way has left a piece.
         let before = self.committed;
         self.writer.rewind(before);
-        self.writer.put([code]);
-        self.writer.put([0; 4]);
+        self.writer.put([0; code::HEADER]);
         encode(&mut self.writer).map_err(ServeError::Encode)?;
         if !self.writer.overflowed() {
             // How long it is, so that the next one is found even if this one does not decode.
             let len = (self.writer.len() - before - code::HEADER) as u32;
-            self.writer.patch(before + 1, len.to_ne_bytes());
-            self.committed = self.writer.len();
-            self.delivered += 1;
-            self.overflow.delivered(self.committed);
+            let [a, b, c, d] = len.to_ne_bytes();
+            self.writer.patch(before, [code, a, b, c, d]);
+            self.publish(self.writer.len());
             return Ok(());
         }
+        self.deliver_elsewhere(code, encode)
+    }
+
+    /// The result that was just encoded did not fit.
+    #[cold]
+    fn deliver_elsewhere(&mut self, code: u8, encode: Encode<'_>) -> Result<(), ServeError> {
+        let before = self.committed;
         let needed = self.writer.len() - before;
         self.writer.rewind(before);
         self.full = true;
-        self.overflow.overflow(needed, &mut |writer| {
-            writer.put([code]);
-            writer.put([0; 4]);
+        let placed = self.overflow.overflow(self.delivered, needed, &mut |writer| {
+            writer.put([code, 0, 0, 0, 0]);
             encode(writer)
         })?;
-        self.delivered += 1;
+        self.publish(match placed {
+            Placed::Moved(len) => len,
+            Placed::Apart => before,
+        });
         Ok(())
     }
 }

@@ -115,10 +115,12 @@ fn receive_each<I, R>(
             Err(error) => return Received::Failed(error),
         };
         let received = receive(returned).and_then(|value| take_back(item, returned).map(|()| value));
-        returned.results.go_to(end);
         match received {
             Ok(value) => values.push(value),
-            Err(error) => return Received::Failed(error),
+            Err(error) => {
+                returned.results.go_to(end);
+                return Received::Failed(error);
+            }
         }
     }
     Received::All
@@ -127,7 +129,7 @@ fn receive_each<I, R>(
 /// The code of the next result, and where it ends.
 #[inline(always)]
 pub(crate) fn header(reader: &mut Reader<'_>) -> Result<(u8, usize), CodecError> {
-    let code = reader.take_u8()?;
-    let len = u32::from_ne_bytes(reader.take()?);
+    let [code, a, b, c, d] = reader.take()?;
+    let len = u32::from_ne_bytes([a, b, c, d]);
     Ok((code, reader.offset().saturating_add(len as usize)))
 }

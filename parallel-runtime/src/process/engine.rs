@@ -47,7 +47,8 @@ pub(crate) struct Engine {
     one_shot: bool,
     memory: OnceLock<Memory>,
     pub(super) state: Mutex<State>,
-    /// Something has changed that `start`, `shutdown` or the feeder may wait for.
+    /// A seat or the pool's life has changed: what `start` and `stop` wait for. Nothing on the way of a task notifies it, because
+    /// that is a system call.
     pub(super) changed: Condvar,
 }
 
@@ -288,17 +289,14 @@ impl Engine {
 
     /// Starts a worker for a place that was reserved.
     pub(super) fn fill(self: &Arc<Self>, seat: usize) -> io::Result<()> {
-        match self.try_fill(seat) {
-            Ok(()) => Ok(()),
-            Err(error) => {
-                let mut state = self.lock();
-                state.seats[seat].occupant = Occupant::Nobody;
-                self.give_up(&mut state, &error);
-                drop(state);
-                self.changed.notify_all();
-                Err(error)
-            }
+        let filled = self.try_fill(seat);
+        if let Err(error) = &filled {
+            let mut state = self.lock();
+            state.seats[seat].occupant = Occupant::Nobody;
+            self.give_up(&mut state, error);
         }
+        self.changed.notify_all();
+        filled
     }
 
     fn try_fill(self: &Arc<Self>, seat: usize) -> io::Result<()> {
@@ -393,7 +391,6 @@ impl Engine {
             header.done_count.0.fetch_add(1, Ordering::SeqCst);
             futex::wake_all(&header.done_count.0);
         }
-        self.changed.notify_all();
     }
 
     /// Frees a task's slot and gives it the outcome that `collect` makes.

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering, fence};
+use std::time::Duration;
 
 use super::board::Slot;
 use super::board::layout::COMPLETED;
@@ -15,6 +16,9 @@ use super::region;
 use super::ticket::{Outcome, ResultBytes};
 use crate::error::TaskError;
 use crate::shared::Block;
+
+/// How long the feeder sleeps between two looks at a board that was full.
+const NAP: Duration = Duration::from_micros(500);
 
 impl Engine {
     /// Collects every completed task. Gives how many there were.
@@ -103,7 +107,6 @@ impl Engine {
     /// Makes sure that the queue empties even if no thread of the program submits or waits.
     pub(super) fn feed(self: &Arc<Self>, state: &mut State) {
         if state.feeder {
-            self.changed.notify_all();
             return;
         }
         let engine = Arc::clone(self);
@@ -114,18 +117,22 @@ impl Engine {
 
     fn feed_queue(&self) {
         loop {
-            self.wait_until(|| {
-                let mut state = self.lock();
-                self.harvest(&mut state);
-                self.refill(&mut state);
-                state.queue.is_empty()
-            });
             let mut state = self.lock();
-            if state.queue.is_empty() {
+            self.harvest(&mut state);
+            self.refill(&mut state);
+            let empty = state.queue.is_empty();
+            if empty {
                 // Under the lock: the next submission that does not fit starts another.
                 state.feeder = false;
+            }
+            drop(state);
+            self.notify_waiters();
+            if empty {
                 return;
             }
+            // To be woken by each completion would cost the workers a system call for each task. A full board lasts longer than
+            // this nap, but for tasks that are shorter than the way to the worker.
+            std::thread::sleep(NAP);
         }
     }
 }

@@ -274,5 +274,6 @@ impl Supervisor {
         // Its bit was cleared, or it had cleared another's and not woken it yet: whoever sleeps looks again.
         engine.board().wake_all();
         engine.notify_waiters();
+        engine.changed.notify_all();
     }
 }

@@ -77,8 +77,6 @@ impl Engine {
         let mut state = self.lock();
         if !ticket.is_finished() && self.harvest_slot(&mut state, index) {
             self.refill(&mut state);
-            drop(state);
-            self.changed.notify_all();
         }
     }
 

@@ -20,7 +20,7 @@ use super::region::{Part, Region};
 use super::waiting::spin;
 use super::{futex, image};
 use crate::codec::{CodecError, Reader, Writer};
-use crate::function::{Encode, Outlet, Overflow, ServeError, code};
+use crate::function::{Encode, Outlet, Overflow, Placed, ServeError, code};
 use crate::panics::{self, Caught};
 use crate::shared::segment::Segment;
 
@@ -188,12 +188,12 @@ impl Worker {
         // until it is completed, so nobody else touches them, and we may change them in place.
         let mut reader = unsafe { Reader::from_raw(start, len) };
 
-        let mut delivery = Delivery::new(self, slot, generation, items);
+        let mut delivery = Delivery::new(self, slot, items);
         let memory = delivery.memory();
         // SAFETY: the room is the message's alone: in its slot, or in its part of the region. `delivery` does not touch it until
         // the outlet is gone.
         let memory = unsafe { std::slice::from_raw_parts_mut(memory.0, memory.1) };
-        let mut outlet = Outlet::new(Writer::new(memory), &mut delivery);
+        let mut outlet = Outlet::new(Writer::new(memory), slot, generation, &mut delivery);
         let result = panics::catch(|| serve(&mut reader, &mut outlet, items));
         // Where the next item starts is not known after a failure, so the message ends; the program sends the rest again.
         match result {
@@ -203,8 +203,9 @@ impl Worker {
             Ok(Err(error)) => fail(&mut outlet, slot, &error),
             Err(caught) => fail_by_panic(&mut outlet, slot, &caught),
         }
+        let len = outlet.len();
         drop(outlet);
-        delivery.close();
+        delivery.close(len);
         if let Some(begun) = begun {
             slot.nanoseconds.store(begun.elapsed().as_nanos() as u64, Ordering::Relaxed);
         }
@@ -257,23 +258,20 @@ impl Worker {
 struct Delivery<'w, 's> {
     worker: &'w mut Worker,
     slot: &'s Slot,
-    generation: u64,
     batch: bool,
     /// Where the results lie, if not in the slot.
     part: Option<Part>,
-    len: usize,
-    done: u32,
 }
 
 impl<'w, 's> Delivery<'w, 's> {
-    fn new(worker: &'w mut Worker, slot: &'s Slot, generation: u64, items: u32) -> Self {
+    fn new(worker: &'w mut Worker, slot: &'s Slot, items: u32) -> Self {
         // What an earlier use of the slot left is not valid any more once `done_items` is set for this generation.
         slot.failed.store(0, Ordering::Relaxed);
         slot.result_offset.store(0, Ordering::Relaxed);
         slot.granted_len.store(0, Ordering::Relaxed);
         slot.nanoseconds.store(0, Ordering::Relaxed);
         let batch = items > 1;
-        let mut delivery = Self { worker, slot, generation, batch, part: None, len: 0, done: 0 };
+        let mut delivery = Self { worker, slot, batch, part: None };
         if batch {
             // Without room in the region the first result that does not fit into the slot ends the message.
             delivery.take_part(BATCH_RESULTS);
@@ -297,13 +295,6 @@ impl<'w, 's> Delivery<'w, 's> {
         }
     }
 
-    /// One more item has ended and its result is complete. What is published here survives the death of this process.
-    fn item_done(&mut self) {
-        self.done += 1;
-        self.slot.result_len.store(self.len as u64, Ordering::Relaxed);
-        self.slot.set_done_items(self.generation, self.done);
-    }
-
     /// Encodes a result that was measured into memory of exactly its size.
     fn encode_at(start: *mut u8, needed: usize, encode: Encode<'_>) -> Result<(), ServeError> {
         // SAFETY: whoever calls this has just been given `needed` bytes there: a part of the region, or a granted block.
@@ -317,10 +308,10 @@ impl<'w, 's> Delivery<'w, 's> {
     }
 
     /// Gives back the room that was not needed.
-    fn close(&mut self) {
+    fn close(&mut self, len: usize) {
         if self.part.is_some() {
-            self.worker.region.shrink_newest(self.len as u64);
-            if self.len == 0 {
+            self.worker.region.shrink_newest(len as u64);
+            if len == 0 {
                 self.slot.result_offset.store(0, Ordering::Relaxed);
             }
         }
@@ -328,13 +319,7 @@ impl<'w, 's> Delivery<'w, 's> {
 }
 
 impl Overflow for Delivery<'_, '_> {
-    #[inline]
-    fn delivered(&mut self, len: usize) {
-        self.len = len;
-        self.item_done();
-    }
-
-    fn overflow(&mut self, needed: usize, encode: Encode<'_>) -> Result<(), ServeError> {
+    fn overflow(&mut self, done: u32, needed: usize, encode: Encode<'_>) -> Result<Placed, ServeError> {
         if !self.batch && needed as u64 <= REGION_RESULT && self.take_part(needed as u64) {
             let (start, _) = self.memory();
             if let Err(error) = Self::encode_at(start.cast(), needed, encode) {
@@ -343,17 +328,15 @@ impl Overflow for Delivery<'_, '_> {
                 self.slot.result_offset.store(0, Ordering::Relaxed);
                 return Err(error);
             }
-            self.len = needed;
-        } else {
-            let (offset, start) = self.worker.grant(needed as u64)?;
-            Self::encode_at(start, needed, encode)?;
-            // Together with the last word of `item_done` this becomes valid; a death in between costs this item alone.
-            self.slot.granted_item.store(self.done + 1, Ordering::Relaxed);
-            self.slot.granted_offset.store(offset, Ordering::Relaxed);
-            self.slot.granted_len.store(needed as u64, Ordering::Relaxed);
+            return Ok(Placed::Moved(needed));
         }
-        self.item_done();
-        Ok(())
+        let (offset, start) = self.worker.grant(needed as u64)?;
+        Self::encode_at(start, needed, encode)?;
+        // This becomes valid when the item is published; a death in between costs this item alone.
+        self.slot.granted_item.store(done + 1, Ordering::Relaxed);
+        self.slot.granted_offset.store(offset, Ordering::Relaxed);
+        self.slot.granted_len.store(needed as u64, Ordering::Relaxed);
+        Ok(Placed::Apart)
     }
 }
 
