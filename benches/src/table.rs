@@ -133,7 +133,7 @@ fn map_real() -> Section<'static> {
     };
     render::map(pages.iter().map(Vec::as_slice));
     render_on_threads::map(pages.iter().map(Vec::as_slice));
-    Section::new("400 items of about 200 µs, 4 to 10 KB of arguments, 1 KB of result; two workers", 7)
+    Section::new("400 items of about 45 µs, 4 to 10 KB of arguments, 1 KB of result; two workers", 7)
         .subject(Subject::ours("ours, process", move || timed(&|| render::map(pages.iter().map(Vec::as_slice)).len())))
         .subject(Subject::new("ours, threads", move || {
             timed(&|| render_on_threads::map(pages.iter().map(Vec::as_slice)).len())

@@ -55,7 +55,7 @@ impl<'m> Reader<'m> {
         Ok(unsafe { ptr::read(start.cast::<[u8; N]>()) })
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take_u8(&mut self) -> Result<u8, CodecError> {
         Ok(u8::from_ne_bytes(self.take()?))
     }
@@ -100,6 +100,7 @@ impl<'m> Reader<'m> {
     }
 
     /// Bytes read so far.
+    #[inline(always)]
     pub(crate) fn offset(&self) -> usize {
         self.offset
     }

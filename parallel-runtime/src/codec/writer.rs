@@ -37,11 +37,13 @@ impl<'a> Writer<'a> {
     }
 
     /// Bytes that the values written so far take, whether or not they fitted.
+    #[inline(always)]
     pub(crate) fn len(&self) -> usize {
         self.len
     }
 
     /// Whether something did not fit.
+    #[inline(always)]
     pub(crate) fn overflowed(&self) -> bool {
         self.len > self.capacity
     }
@@ -52,6 +54,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Goes back to an earlier [`len`](Writer::len): what came after is forgotten.
+    #[inline(always)]
     pub(crate) fn rewind(&mut self, len: usize) {
         debug_assert!(len <= self.len, "going back means going back");
         self.len = len;

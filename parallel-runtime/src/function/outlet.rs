@@ -77,12 +77,13 @@ impl<'w> Outlet<'w> {
     }
 
     /// Whether a result found no room: the message then ends with it.
+    #[inline(always)]
     pub(crate) fn is_full(&self) -> bool {
         self.full
     }
 
     /// The next item is begun.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn begin(&mut self) {
         self.begun += 1;
     }

@@ -93,6 +93,7 @@ impl Slot {
     }
 
     /// Says that so many items have ended.
+    #[inline(always)]
     pub(crate) fn set_done_items(&self, generation: u64, items: u32) {
         let progress = generation << 32 | u64::from(items);
         self.progress.store(progress, Ordering::Release);
