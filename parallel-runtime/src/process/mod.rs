@@ -28,6 +28,7 @@
 //! | a worker's result region | that worker; the program sets a block's `released` flag | the worker |
 //! | a granted block | the worker that asked for it | the program |
 //! | a worker's record | see [`board::Record`] | |
+//! | bits of sleeping workers | the worker sets its own; whoever wakes it clears it | |
 //!
 //! The program believes nothing that a worker writes: offsets, lengths and counts are checked against the program's own books,
 //! and results are copied before they are decoded.
@@ -37,7 +38,7 @@
 //! | [`hook`], [`image`] | the same executable, run again, becomes a worker before `main` and finds its functions |
 //! | [`spawn`], [`handshake`] | starting a worker, and what it is told |
 //! | [`board`] | slots, ring, records: the layout and the steps on it |
-//! | [`engine`], [`harvest`], [`waiting`] | the program's side: submitting, collecting, waiting |
+//! | [`engine`], [`life`], [`harvest`], [`waiting`] | the program's side: submitting, its workers, collecting, waiting |
 //! | [`map`], [`sizes`], [`results`] | many items: messages of an adaptive size, and reading what came back |
 //! | [`supervisor`] | one thread that serves the control sockets and sees deaths |
 //! | [`worker`], [`region`] | the worker's side |
@@ -49,6 +50,7 @@ mod handshake;
 mod harvest;
 pub(crate) mod hook;
 mod image;
+mod life;
 pub(crate) mod map;
 mod message;
 mod region;

@@ -15,9 +15,10 @@ use std::time::{Duration, Instant};
 use rustix::event::EventfdFlags;
 use rustix::event::epoll::{self, EventData, EventFlags};
 
-use super::engine::{Engine, Life, START_LIMIT};
+use super::engine::{Engine, Life};
 use super::futex;
 use super::handshake::{Received, Request};
+use super::life::START_LIMIT;
 use super::seat::Worker;
 use crate::error::TaskError;
 use crate::shared::Arena;
