@@ -54,8 +54,8 @@ fn fail(x: u32) -> u32 {
 }
 
 #[parallel(mode = "process", pool = 2)]
-fn constructors() -> u32 {
-    CONSTRUCTED.load(Ordering::SeqCst)
+fn constructors() -> (u32, u32) {
+    (CONSTRUCTED.load(Ordering::SeqCst), parallel_test_late::constructed())
 }
 
 /// How often the constructor of this program has run.
@@ -207,11 +207,8 @@ fn selftest() {
             Err(error) => panic!("{error}"),
         }
     }
-    assert_eq!(
-        (constructors(), constructors::inline()),
-        (1, 1),
-        "constructors run once, in the program and in workers"
-    );
+    assert_eq!(constructors::inline(), (1, 1), "in the program");
+    assert_eq!(constructors(), (1, 1), "in a worker each constructor has run once too, wherever the linker put it");
     println!("ok");
 }
 
