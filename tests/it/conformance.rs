@@ -1,4 +1,6 @@
 //! The same behaviour wherever a function runs.
+//!
+//! One table: a macro whose argument is the mode, so it cannot be spread over several files.
 
 use std::collections::BTreeMap;
 

@@ -93,10 +93,9 @@ impl Engine {
 
     /// Moves tasks from the queue onto the board.
     pub(super) fn refill(&self, state: &mut State) {
-        while !state.queue.is_empty() {
-            let Some(slot) = self.place(state) else { return };
-            let Some((ticket, message)) = state.queue.pop_front() else {
-                state.free.push(slot);
+        while let Some((ticket, message)) = state.queue.pop_front() {
+            let Some(slot) = self.place(state) else {
+                state.queue.push_front((ticket, message));
                 return;
             };
             self.publish(state, slot, ticket, message);

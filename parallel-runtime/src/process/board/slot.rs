@@ -18,7 +18,7 @@
 //! # Memory ordering
 //!
 //! The program writes arguments and entry, then publishes with `Release`; the claim is an `Acquire`, so the worker sees them.
-//! The worker writes the result, then completes with a sequentially consistent swap; the program loads the word with `Acquire`
+//! The worker writes the result, then completes with a sequentially consistent exchange; the program loads the word with `Acquire`
 //! before it reads the result. The two steps that meet a sleeper (complete against "I sleep now") are sequentially consistent
 //! on both sides, see [`sleep`](super::sleep).
 
