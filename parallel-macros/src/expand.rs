@@ -258,6 +258,18 @@ fn parallel_fn(function: &Function, options: &Options, path: &TokenStream) -> To
     let pattern = pattern(&function.parameters);
     let names = variables(&function.parameters);
     let remote = if options.mode == Mode::Process { remote::table(options) } else { TokenStream::new() };
+    // Without generics nothing in the item can be borrowed: all lifetimes have names by now, and are generics.
+    let detach = if generics.params.is_empty() && function.owned {
+        quote! {
+            fn detach(
+                item: Self::Item,
+            ) -> ::core::result::Result<#runtime::private::Detached<Self::Output>, Self::Item> {
+                ::core::result::Result::Ok(#runtime::private::Detached::of::<Self>(item))
+            }
+        }
+    } else {
+        TokenStream::new()
+    };
     quote! {
         #(#cfgs)*
         impl #bounds #runtime::ParallelFn for #name #arguments #clause {
@@ -275,6 +287,7 @@ fn parallel_fn(function: &Function, options: &Options, path: &TokenStream) -> To
             fn run(#pattern: Self::Item) -> Self::Output {
                 Self::inline(#(#names),*)
             }
+            #detach
             #remote
         }
     }

@@ -10,8 +10,8 @@ use syn::{Error, Expr, ExprLit, ExprUnary, Lit, LitStr, Path, Token, UnOp};
 
 use crate::units;
 
-const KEYS: [&str; 9] =
-    ["mode", "pool", "timeout", "retries", "chunk", "max_tasks_per_worker", "memory_limit", "init", "crate"];
+const KEYS: [&str; 10] =
+    ["mode", "pool", "timeout", "retries", "chunk", "max_tasks_per_worker", "memory_limit", "init", "sandbox", "crate"];
 
 /// The most workers of a process pool, as in the runtime.
 const MOST_WORKERS: u64 = 1024;
@@ -39,6 +39,8 @@ pub(crate) struct Options {
     pub(crate) runtime: Path,
     /// Calls that build the `Spec`.
     pub(crate) settings: TokenStream,
+    /// The path of the pool, if it has one.
+    pool: Option<String>,
 }
 
 /// `key = value`.
@@ -99,9 +101,12 @@ impl Options {
         let pairs = errors.take(syn::parse::Parser::parse2(parser, arguments)).unwrap_or_default();
 
         let mut options =
-            Self { mode: Mode::Thread, runtime: syn::parse_quote!(::parallel_runtime), settings: TokenStream::new() };
+            Self { mode: Mode::Thread, runtime: syn::parse_quote!(::parallel_runtime), settings: TokenStream::new(), pool: None };
         if let Some(pair) = pairs.iter().find(|pair| pair.key == "mode") {
             options.mode = errors.take(mode(&pair.value)).unwrap_or(Mode::Thread);
+        }
+        if let Some(Pair { value: Expr::Path(path), .. }) = pairs.iter().find(|pair| pair.key == "pool") {
+            options.pool = Some(path.to_token_stream().to_string().replace(' ', ""));
         }
         let mut seen: Vec<&Ident> = Vec::new();
         for Pair { key, value } in &pairs {
@@ -154,21 +159,34 @@ impl Options {
             }
             "max_tasks_per_worker" => {
                 self.only_in(key, &[Process])?;
+                self.not_of_the_pool(key, "100")?;
                 let tasks = at_least_one(key, value, "tasks after which a worker is replaced")?;
                 quote_spanned!(span=> .max_tasks_per_worker(#tasks))
             }
             "memory_limit" => {
                 self.only_in(key, &[Process])?;
+                self.not_of_the_pool(key, "512 << 20")?;
                 let text = text(key, value, "a size, like \"512MiB\"")?;
                 let bytes = units::size(&text.value()).map_err(|message| Error::new(span, message))?;
                 quote_spanned!(span=> .memory_limit(#bytes))
             }
             "init" => {
                 self.only_in(key, &[Thread, Process])?;
+                self.not_of_the_pool(key, "...")?;
                 let Expr::Path(path) = value else {
                     return Err(Error::new(span, "`init` is the path of a `fn()`, like `init = open_library`"));
                 };
                 quote_spanned!(span=> .init(#path))
+            }
+            "sandbox" => {
+                self.only_in(key, &[Process])?;
+                self.not_of_the_pool(key, "Sandbox::strict()")?;
+                let what = "\"strict\": no network, no new program, and no file that `init` has not opened";
+                if text(key, value, what)?.value() != "strict" {
+                    return Err(Error::new(span, format!("`sandbox` is {what}")));
+                }
+                let runtime = &self.runtime;
+                quote_spanned!(span=> .sandbox(#runtime::private::STRICT))
             }
             _ => {
                 let message = match units::most_like(&name, &KEYS) {
@@ -196,6 +214,15 @@ impl Options {
                 Ok(quote_spanned!(span=> .workers(#workers as usize)))
             }
         }
+    }
+
+    /// An option of workers means nothing for a function whose pool has been made elsewhere.
+    fn not_of_the_pool(&self, key: &Ident, value: &str) -> syn::Result<()> {
+        let Some(pool) = &self.pool else { return Ok(()) };
+        let message = format!(
+            "`{key}` belongs to the workers, and those of `{pool}` are set where it is declared: `static {pool}: ... = ...::new(..).{key}({value})`"
+        );
+        Err(Error::new(key.span(), message))
     }
 
     fn only_in(&self, key: &Ident, modes: &[Mode]) -> syn::Result<()> {

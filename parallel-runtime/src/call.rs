@@ -3,16 +3,18 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use crate::error::TaskError;
 use crate::function::{IntoOwned, OwnedFn, ParallelFn, Remote};
+use crate::options::CallOptions;
 use crate::panics;
 use crate::pool::{Pool, Target};
 use crate::process::map::{Control, Target as Into, call, map, submit};
 use crate::process::ticket::Outcome;
 use crate::task::{InProcess, MapTask, Spawned, Task};
 use crate::thread::Failed;
-use crate::{process, thread};
+use crate::{init, process, thread};
 
 /// The verbs of the annotated function `F`, on a pool of your choice and with options: from `f::on(&pool)` or `f::options()`.
 ///
@@ -33,7 +35,7 @@ use crate::{process, thread};
 #[must_use = "these are only options: call one of the verbs"]
 pub struct Call<'p, F> {
     target: Option<&'p Target>,
-    chunk: Option<usize>,
+    options: CallOptions,
     _function: PhantomData<fn() -> F>,
 }
 
@@ -48,14 +50,14 @@ impl<F: ParallelFn> Call<'static, F> {
     /// The function's own pool and options, as `f::options()`.
     #[expect(clippy::new_without_default, reason = "a `Default` would say nothing")]
     pub fn new() -> Self {
-        Self { target: None, chunk: F::spec().chunk, _function: PhantomData }
+        Self { target: None, options: F::spec().call, _function: PhantomData }
     }
 }
 
 impl<'p, F: ParallelFn> Call<'p, F> {
     /// A pool of your own, as `f::on(&pool)`.
     pub fn on<P: Pool<F>>(pool: &'p P) -> Self {
-        Self { target: Some(pool.target()), chunk: F::spec().chunk, _function: PhantomData }
+        Self { target: Some(pool.target()), options: F::spec().call, _function: PhantomData }
     }
 
     /// How many items travel in one message, for the verbs over many items. Without it the number adapts to how long items
@@ -65,13 +67,69 @@ impl<'p, F: ParallelFn> Call<'p, F> {
     ///
     /// If `items` is 0.
     pub fn chunk(mut self, items: usize) -> Self {
-        assert!(items > 0, "a chunk holds at least one item");
-        self.chunk = Some(items);
+        self.options = self.options.with_chunk(items);
         self
     }
 
-    fn control(&self) -> Control<'static> {
-        Control { chunk: self.chunk, ..Control::default() }
+    /// How long each task may take, from the moment it starts to run. What takes longer ends as [`TaskError::TimedOut`].
+    ///
+    /// In a worker process the task is ended: its process gets SIGTERM, and 100 ms later SIGKILL, and is replaced. A thread cannot
+    /// be ended: the caller gets the error while the thread runs on, keeps its place in the pool, and is counted in
+    /// [`PoolStats::abandoned`](crate::PoolStats::abandoned). And a call on a thread that holds borrows of its caller
+    /// (`&T`, `&mut [T]`) has to wait for its end; it gives the error afterwards. Where calls run in place, with
+    /// `PARALLEL_MODE=serial` or inside a worker process, there is no limit.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use parallel_runtime::{TaskError, parallel};
+    ///
+    /// #[parallel(mode = "process")]
+    /// fn wait(milliseconds: u64) {
+    ///     std::thread::sleep(Duration::from_millis(milliseconds));
+    /// }
+    ///
+    /// let results = wait::options().timeout(Duration::from_millis(100)).try_map([1, 10_000, 1]);
+    /// assert!(results[0].is_ok() && results[2].is_ok());
+    /// assert!(matches!(results[1], Err(TaskError::TimedOut { .. })));
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If `limit` is zero.
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.options = self.options.with_timeout(limit);
+        self
+    }
+
+    /// How often a task is tried again after its worker process died or it timed out there; never after a panic or an `Err`, and
+    /// never on threads.
+    ///
+    /// Each try gets the arguments as they were: what a task had changed behind a `&mut` before it failed is not there for the
+    /// next.
+    ///
+    /// ```
+    /// use parallel_runtime::parallel;
+    ///
+    /// #[parallel(mode = "process")]
+    /// fn sometimes(marker: String) -> u32 {
+    ///     if std::fs::remove_file(marker).is_ok() {
+    ///         std::process::abort(); // the first time
+    ///     }
+    ///     7
+    /// }
+    ///
+    /// let marker = std::env::temp_dir().join(format!("parallel-doc-{}", std::process::id()));
+    /// std::fs::write(&marker, "").unwrap();
+    /// assert_eq!(sometimes::options().retries(1).call(marker.to_string_lossy().into_owned()), 7);
+    /// ```
+    pub fn retries(mut self, retries: u32) -> Self {
+        self.options = self.options.with_retries(retries);
+        self
+    }
+
+    /// The options of a call on a pool with these defaults.
+    fn options(&self, defaults: CallOptions) -> CallOptions {
+        self.options.or(defaults)
     }
 
     fn target(&self) -> &'p Target {
@@ -80,7 +138,12 @@ impl<'p, F: ParallelFn> Call<'p, F> {
 
     fn route(&self) -> Route<'p> {
         match self.target() {
-            Target::Here => Route::Here,
+            Target::Here => {
+                if let Some(init) = F::spec().worker_options().init {
+                    init::once_in_process(init);
+                }
+                Route::Here
+            }
             Target::Thread(engine) => Route::Thread(engine),
             Target::Process(engine) => Route::Process(engine),
         }
@@ -96,8 +159,11 @@ impl<'p, F: ParallelFn> Call<'p, F> {
     pub fn call(&self, item: F::Item) -> F::Output {
         let result = match self.route() {
             Route::Here => return F::run(item),
-            Route::Thread(engine) => engine.call(|| F::run(item)),
-            Route::Process(engine) => call(engine, &remote::<F>(), item),
+            Route::Thread(engine) => match self.options(engine.defaults).timeout {
+                None => engine.call(|| F::run(item)),
+                Some(limit) => thread::call_limited::<F>(engine, item, limit),
+            },
+            Route::Process(engine) => call(engine, &remote::<F>(), item, self.options(engine.defaults)),
         };
         result.unwrap_or_else(|error| panics::resume(error))
     }
@@ -114,17 +180,25 @@ impl<'p, F: ParallelFn> Call<'p, F> {
         let result = match self.route() {
             Route::Here => return items.into_iter().map(F::run).collect(),
             Route::Thread(engine) => {
-                match engine.map(items.into_iter().collect(), self.chunk.unwrap_or(1), &never, &F::run) {
-                    Ok(Ok(results)) => Ok(results),
-                    Ok(Err(Failed::Panicked(caught))) => std::panic::resume_unwind(caught.payload),
-                    Ok(Err(Failed::Stopped)) => Err(TaskError::Cancelled),
-                    Err(error) => Err(error),
+                let options = self.options(engine.defaults);
+                let items: Vec<F::Item> = items.into_iter().collect();
+                let chunk = options.chunk.unwrap_or(1);
+                match options.timeout {
+                    Some(limit) => thread::map_limited::<F>(engine, items, limit, chunk, true)
+                        .and_then(|results| results.into_iter().collect()),
+                    None => match engine.map(items, chunk, &never, &F::run) {
+                        Ok(Ok(results)) => Ok(results),
+                        Ok(Err(Failed::Panicked(caught))) => std::panic::resume_unwind(caught.payload),
+                        Ok(Err(Failed::Stopped)) => Err(TaskError::Cancelled),
+                        Ok(Err(Failed::Unprepared(error))) | Err(error) => Err(error),
+                    },
                 }
             }
             Route::Process(engine) => {
                 let items = items.into_iter();
                 let mut results = Vec::with_capacity(items.size_hint().0);
-                map(engine, &remote::<F>(), items, &self.control(), Into::Values(&mut results)).map(|()| results)
+                let control = Control { options: self.options(engine.defaults), ..Control::default() };
+                map(engine, &remote::<F>(), items, &control, Into::Values(&mut results)).map(|()| results)
             }
         };
         result.unwrap_or_else(|error| panics::resume(error))
@@ -138,18 +212,24 @@ impl<'p, F: ParallelFn> Call<'p, F> {
         match self.route() {
             Route::Here => items.into_iter().map(caught).collect(),
             Route::Thread(engine) => {
+                let options = self.options(engine.defaults);
                 let items: Vec<F::Item> = items.into_iter().collect();
-                let count = items.len();
-                match engine.map(items, self.chunk.unwrap_or(1), &never, &caught) {
+                let (count, chunk) = (items.len(), options.chunk.unwrap_or(1));
+                if let Some(limit) = options.timeout {
+                    return thread::map_limited::<F>(engine, items, limit, chunk, false)
+                        .unwrap_or_else(|error| for_each(error, count));
+                }
+                match engine.map(items, chunk, &never, &caught) {
                     Ok(Ok(results)) => results,
+                    Ok(Err(Failed::Unprepared(error))) | Err(error) => for_each(error, count),
                     Ok(Err(_)) => (0..count).map(|_| Err(TaskError::Cancelled)).collect(),
-                    Err(error) => for_each(error, count),
                 }
             }
             Route::Process(engine) => {
                 let mut items = items.into_iter();
                 let mut results = Vec::with_capacity(items.size_hint().0);
-                match map(engine, &remote::<F>(), &mut items, &self.control(), Into::Results(&mut results)) {
+                let control = Control { options: self.options(engine.defaults), ..Control::default() };
+                match map(engine, &remote::<F>(), &mut items, &control, Into::Results(&mut results)) {
                     Ok(()) => results,
                     Err(error) => for_each(error, items.count()),
                 }
@@ -180,11 +260,14 @@ impl<F: OwnedFn> Call<'_, F> {
         let name = F::spec().name;
         match self.route() {
             Route::Here => Task::ready(here::<F>(item)),
-            Route::Thread(engine) => match engine.submit(name, move || F::run_owned(item)) {
-                Ok(job) => Task::on_thread(job),
-                Err(error) => Task::ready(Err(error)),
-            },
-            Route::Process(engine) => submit_owned::<F>(engine, item),
+            Route::Thread(engine) => {
+                let limit = self.options(engine.defaults).timeout;
+                match engine.submit(name, limit, move || F::run_owned(item)) {
+                    Ok(job) => Task::on_thread(job),
+                    Err(error) => Task::ready(Err(error)),
+                }
+            }
+            Route::Process(engine) => submit_owned::<F>(engine, item, self.options(engine.defaults)),
         }
     }
 
@@ -195,7 +278,9 @@ impl<F: OwnedFn> Call<'_, F> {
         I::Item: IntoOwned<F::Parameters, Owned = F::Owned>,
     {
         let items: Vec<F::Owned> = items.into_iter().map(IntoOwned::into_owned).collect();
-        let (total, chunk, target) = (items.len(), self.chunk, self.target().clone());
+        let (total, own, target) = (items.len(), self.options, self.target().clone());
+        // Where it runs in place, its `init` has to run first.
+        self.route();
         MapTask::start(F::spec().name, total, &target.clone(), move |shared| {
             let run = |item| {
                 let output = F::run_owned(item);
@@ -204,11 +289,18 @@ impl<F: OwnedFn> Call<'_, F> {
             };
             let mapped = match &target {
                 Target::Here => Ok(thread::in_place(items, &shared.stop, &run)),
-                Target::Thread(engine) => engine.map(items, chunk.unwrap_or(1), &shared.stop, &run),
+                Target::Thread(engine) => {
+                    let options = own.or(engine.defaults);
+                    if let Some(limit) = options.timeout {
+                        return thread::submit_all(engine, F::spec().name, items, limit, F::run_owned, shared);
+                    }
+                    engine.map(items, options.chunk.unwrap_or(1), &shared.stop, &run)
+                }
                 Target::Process(engine) => {
                     let mut results = Vec::with_capacity(total);
                     let stop = || shared.stop.load(Ordering::Relaxed);
-                    let control = Control { chunk, stop: Some(&stop), done: Some(&shared.done) };
+                    let options = own.or(engine.defaults);
+                    let control = Control { options, stop: Some(&stop), done: Some(&shared.done) };
                     let target = Into::Values(&mut results);
                     return map(engine, &remote_owned::<F>(), items.into_iter(), &control, target).map(|()| results);
                 }
@@ -216,6 +308,7 @@ impl<F: OwnedFn> Call<'_, F> {
             mapped?.map_err(|failed| match failed {
                 Failed::Panicked(caught) => caught.into_error(F::spec().name),
                 Failed::Stopped => TaskError::Cancelled,
+                Failed::Unprepared(error) => error,
             })
         })
     }
@@ -242,8 +335,16 @@ impl<F: OwnedFn> Call<'_, F> {
         let name = F::spec().name;
         match self.route() {
             Route::Here => Spawned::on_thread(Task::ready(here::<F>(item))),
-            Route::Thread(_) => {
-                let job = Arc::new(thread::Job::new(name, Box::new(move || F::run_owned(item)), None));
+            Route::Thread(engine) => {
+                let limit = self.options(engine.defaults).timeout;
+                let init = F::spec().worker_options().init;
+                let body = move || {
+                    if let Some(init) = init {
+                        init();
+                    }
+                    F::run_owned(item)
+                };
+                let job = Arc::new(thread::Job::new(name, Box::new(body), limit, None));
                 let theirs = Arc::clone(&job);
                 let short_name = name.rsplit("::").next().unwrap_or(name);
                 let thread =
@@ -253,9 +354,10 @@ impl<F: OwnedFn> Call<'_, F> {
                     Err(error) => Task::ready(Err(TaskError::Spawn(error))),
                 })
             }
-            Route::Process(_) => {
-                let engine = process::Engine::one_shot();
-                Spawned::in_process(submit_owned::<F>(&engine, item), engine)
+            Route::Process(pool) => {
+                let engine = process::Engine::one_shot(F::spec().worker_options());
+                let task = submit_owned::<F>(&engine, item, self.options(pool.defaults));
+                Spawned::in_process(task, engine)
             }
         }
     }
@@ -266,10 +368,14 @@ fn here<F: OwnedFn>(item: F::Owned) -> Result<F::Output, TaskError> {
     panics::catch(|| F::run_owned(item)).map_err(|caught| caught.into_error(F::spec().name))
 }
 
-fn submit_owned<F: OwnedFn>(engine: &Arc<process::Engine>, item: F::Owned) -> Task<F::Output> {
+fn submit_owned<F: OwnedFn>(
+    engine: &Arc<process::Engine>,
+    item: F::Owned,
+    options: CallOptions,
+) -> Task<F::Output> {
     let remote = remote_owned::<F>();
     let items = [item];
-    match submit(engine, &remote, &items) {
+    match submit(engine, &remote, &items, options) {
         Ok(ticket) => Task::in_process(InProcess { engine: Arc::clone(engine), ticket, read: read_owned::<F> }),
         Err(error) => Task::ready(Err(error)),
     }

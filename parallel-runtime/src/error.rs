@@ -24,10 +24,7 @@ pub enum TaskError {
     },
 
     /// The worker process ended while it ran the task. Its place is taken by a new worker.
-    #[error(
-        "the worker process {pid} died while it ran `{function}`: {}; the pool goes on with a new worker",
-        cause(*.signal, *.exit_code)
-    )]
+    #[error("the worker process {pid} died while it ran `{function}`: {reason}; the pool goes on with a new worker{}", lines(.stderr))]
     #[non_exhaustive]
     WorkerDied {
         /// Path of the function.
@@ -38,17 +35,22 @@ pub enum TaskError {
         signal: Option<i32>,
         /// Its exit code, if it exited.
         exit_code: Option<i32>,
+        /// What happened, in words: the signal's name and, where the system or the worker's last moments say so, "probably
+        /// stack overflow", "probably out of memory" and the like.
+        reason: String,
+        /// The last lines that the worker wrote to its standard error, by this task or an earlier one.
+        stderr: Option<String>,
     },
 
-    /// The task ran longer than its `timeout`.
-    #[error("the task was ended because it ran longer than its timeout of {after:?}")]
+    /// The task ran longer than its `timeout`. In a worker process it was ended; on a thread it runs on, and its result is lost.
+    #[error("the task ran longer than its timeout of {after:?}; allow more time, or find out where it hangs")]
     TimedOut {
         /// The timeout.
         after: Duration,
     },
 
-    /// The task was cancelled before it ran, or its pool was killed.
-    #[error("the task was cancelled, or its pool was killed")]
+    /// The task was cancelled before it ran, or it was killed, or its pool was.
+    #[error("the task was cancelled or killed, or its pool was")]
     Cancelled,
 
     /// The arguments or the result could not be encoded for another process.
@@ -126,6 +128,11 @@ pub enum PoolError {
 }
 
 impl TaskError {
+    /// Whether `retries` are for it: it says nothing about what the function does with its arguments.
+    pub(crate) fn may_be_retried(&self) -> bool {
+        matches!(self, Self::WorkerDied { .. } | Self::TimedOut { .. })
+    }
+
     /// Fills in the function, where the error was made without knowing it.
     pub(crate) fn of(mut self, name: &'static str) -> Self {
         if let Self::Panicked { function, .. }
@@ -155,32 +162,7 @@ fn at(location: &Option<String>) -> String {
     location.as_ref().map_or_else(String::new, |location| format!(" at {location}"))
 }
 
-fn cause(signal: Option<i32>, exit_code: Option<i32>) -> String {
-    match (signal, exit_code) {
-        (Some(signal), _) => format!("signal {signal}{}", signal_name(signal)),
-        (None, Some(code)) => format!("it exited with code {code}"),
-        (None, None) => "somebody else collected its exit status".to_owned(),
-    }
-}
-
-fn signal_name(signal: i32) -> &'static str {
-    match signal {
-        libc::SIGHUP => " (SIGHUP)",
-        libc::SIGINT => " (SIGINT)",
-        libc::SIGQUIT => " (SIGQUIT)",
-        libc::SIGILL => " (SIGILL: an illegal instruction)",
-        libc::SIGTRAP => " (SIGTRAP)",
-        libc::SIGABRT => " (SIGABRT: it aborted)",
-        libc::SIGBUS => " (SIGBUS: memory that is not there)",
-        libc::SIGFPE => " (SIGFPE: an arithmetic error)",
-        libc::SIGKILL => " (SIGKILL: killed from outside, perhaps for want of memory)",
-        libc::SIGSEGV => " (SIGSEGV: a bad memory access or a stack overflow)",
-        libc::SIGPIPE => " (SIGPIPE)",
-        libc::SIGALRM => " (SIGALRM)",
-        libc::SIGTERM => " (SIGTERM)",
-        libc::SIGSYS => " (SIGSYS: a forbidden system call)",
-        libc::SIGXCPU => " (SIGXCPU: its limit of CPU time)",
-        libc::SIGXFSZ => " (SIGXFSZ: its limit of file size)",
-        _ => "",
-    }
+/// The worker's last lines, as the end of a message.
+fn lines(stderr: &Option<String>) -> String {
+    stderr.as_ref().map_or_else(String::new, |lines| format!("; its last lines on stderr:\n{lines}"))
 }

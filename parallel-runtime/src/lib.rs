@@ -59,13 +59,16 @@ mod cpu;
 mod environment;
 mod error;
 mod function;
+mod init;
 mod options;
 mod panics;
 mod pool;
 #[doc(hidden)]
 pub mod private;
 mod process;
+mod sandbox;
 mod shared;
+mod signals;
 mod sync;
 mod task;
 mod thread;
@@ -76,4 +79,6 @@ pub use error::{PoolError, TaskError};
 pub use function::{OwnedFn, ParallelFn, ProcessFn};
 pub use parallel_macros::parallel;
 pub use pool::{Pool, PoolStats, ProcessPool, ThreadPool};
+#[cfg(feature = "sandbox")]
+pub use sandbox::Sandbox;
 pub use task::{MapTask, Spawned, Task};

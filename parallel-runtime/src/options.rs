@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::cpu::cpu_count;
 use crate::environment;
 use crate::pool::{ProcessPool, Target, ThreadPool, default};
+use crate::sandbox::Sandbox;
 
 /// Where a function runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -20,17 +21,63 @@ pub enum Mode {
 }
 
 /// Options of the workers of a pool. Functions that agree in them, in mode and in size share a default pool.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct WorkerOptions {
     pub(crate) max_tasks_per_worker: Option<u64>,
+    /// In bytes.
     pub(crate) memory_limit: Option<u64>,
     pub(crate) init: Option<fn()>,
+    pub(crate) sandbox: Option<Sandbox>,
 }
 
+/// See [`WorkerOptions::key`].
+pub(crate) type WorkerKey = (Option<u64>, Option<u64>, usize, Option<Sandbox>);
+
 impl WorkerOptions {
+    pub(crate) const NONE: Self =
+        Self { max_tasks_per_worker: None, memory_limit: None, init: None, sandbox: None };
+
     /// What two functions must agree in to share a pool.
-    pub(crate) fn key(self) -> (Option<u64>, Option<u64>, usize) {
-        (self.max_tasks_per_worker, self.memory_limit, self.init.map_or(0, |init| init as usize))
+    pub(crate) fn key(self) -> WorkerKey {
+        (self.max_tasks_per_worker, self.memory_limit, self.init.map_or(0, |init| init as usize), self.sandbox)
+    }
+}
+
+/// Options of calls: those of a `Call`, of a function, or of a pool. The first that says something counts, in this order.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct CallOptions {
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) retries: Option<u32>,
+    pub(crate) chunk: Option<usize>,
+}
+
+impl CallOptions {
+    pub(crate) const NONE: Self = Self { timeout: None, retries: None, chunk: None };
+
+    /// These, and where they say nothing the others.
+    pub(crate) fn or(self, others: Self) -> Self {
+        Self {
+            timeout: self.timeout.or(others.timeout),
+            retries: self.retries.or(others.retries),
+            chunk: self.chunk.or(others.chunk),
+        }
+    }
+
+    pub(crate) const fn with_timeout(mut self, limit: Duration) -> Self {
+        assert!(!limit.is_zero(), "a timeout of zero would end every task at once: leave it out for no limit");
+        self.timeout = Some(limit);
+        self
+    }
+
+    pub(crate) const fn with_retries(mut self, retries: u32) -> Self {
+        self.retries = Some(retries);
+        self
+    }
+
+    pub(crate) const fn with_chunk(mut self, items: usize) -> Self {
+        assert!(items > 0, "a chunk holds at least one item");
+        self.chunk = Some(items);
+        self
     }
 }
 
@@ -50,9 +97,7 @@ pub struct Spec {
     pub(crate) name: &'static str,
     mode: Mode,
     source: Source,
-    pub(crate) chunk: Option<usize>,
-    timeout: Option<Duration>,
-    retries: u32,
+    pub(crate) call: CallOptions,
     workers: WorkerOptions,
     target: OnceLock<Target>,
 }
@@ -63,10 +108,8 @@ impl Spec {
             name,
             mode,
             source: Source::Default(0),
-            chunk: None,
-            timeout: None,
-            retries: 0,
-            workers: WorkerOptions { max_tasks_per_worker: None, memory_limit: None, init: None },
+            call: CallOptions::NONE,
+            workers: WorkerOptions::NONE,
             target: OnceLock::new(),
         }
     }
@@ -87,17 +130,17 @@ impl Spec {
     }
 
     pub const fn chunk(mut self, items: usize) -> Self {
-        self.chunk = Some(items);
+        self.call = self.call.with_chunk(items);
         self
     }
 
     pub const fn timeout(mut self, nanoseconds: u64) -> Self {
-        self.timeout = Some(Duration::from_nanos(nanoseconds));
+        self.call = self.call.with_timeout(Duration::from_nanos(nanoseconds));
         self
     }
 
     pub const fn retries(mut self, retries: u32) -> Self {
-        self.retries = retries;
+        self.call = self.call.with_retries(retries);
         self
     }
 
@@ -113,6 +156,11 @@ impl Spec {
 
     pub const fn init(mut self, init: fn()) -> Self {
         self.workers.init = Some(init);
+        self
+    }
+
+    pub const fn sandbox(mut self, sandbox: Sandbox) -> Self {
+        self.workers.sandbox = Some(sandbox);
         self
     }
 
@@ -133,6 +181,15 @@ impl Spec {
             Source::Process(pool) => pool.target().clone(),
             Source::Default(workers) => default::pool(self.effective_mode(), workers, self.workers),
         })
+    }
+
+    /// The options of workers: for a process or thread outside every pool.
+    pub(crate) fn worker_options(&self) -> WorkerOptions {
+        match self.source {
+            Source::Thread(pool) => pool.worker_options(),
+            Source::Process(pool) => pool.worker_options(),
+            Source::Default(_) => self.workers,
+        }
     }
 }
 

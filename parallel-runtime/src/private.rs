@@ -6,9 +6,13 @@ use serde::de::DeserializeOwned;
 pub use crate::codec::strategy::{Probe, Returned, ViaBytes, ViaReferent, ViaReferentMut, ViaSerde};
 pub use crate::codec::{CodecError, Reader, Writer};
 pub use crate::function::{
-    ByMut, ByRef, ByValue, IntoOwned, Lend, LendMut, One, Outlet, ProcessOwnedFn, Remote, ServeError,
+    ByMut, ByRef, ByValue, Detached, IntoOwned, Lend, LendMut, One, Outlet, ProcessOwnedFn, Remote, ServeError,
 };
 pub use crate::options::{Mode, Spec};
+
+/// What `sandbox = "strict"` stands for.
+#[cfg(feature = "sandbox")]
+pub const STRICT: crate::Sandbox = crate::Sandbox::strict();
 
 /// A value that can cross a process border.
 #[diagnostic::on_unimplemented(

@@ -10,6 +10,8 @@ pub use parameter::{ByMut, ByRef, ByValue, IntoOwned, Lend, LendMut, One};
 pub use remote::Remote;
 pub(crate) use remote::{Received, Serve, code, header};
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use crate::codec::strategy::Returned;
 use crate::codec::{CodecError, Reader, Writer};
 use crate::options::Spec;
@@ -49,10 +51,36 @@ pub trait ParallelFn: Sized {
     /// Calls the function right here.
     fn run(item: Self::Item) -> Self::Output;
 
+    /// The call, apart from its caller; or the item, if it may hold borrows of the caller's.
+    #[doc(hidden)]
+    fn detach(item: Self::Item) -> Result<Detached<Self::Output>, Self::Item> {
+        Err(item)
+    }
+
     /// How a call crosses a process border; `None` for a function that is not `mode = "process"`.
     #[doc(hidden)]
     fn remote() -> Option<Remote<Self::Item, Self::Output>> {
         None
+    }
+}
+
+/// A call that can outlive its caller.
+#[doc(hidden)]
+pub struct Detached<R> {
+    pub(crate) body: Box<dyn FnOnce() + Send>,
+    pub(crate) output: Arc<Mutex<Option<R>>>,
+}
+
+impl<R: Send + 'static> Detached<R> {
+    /// Of a call of `F` that holds no borrows.
+    pub fn of<F: ParallelFn<Output = R, Item: 'static>>(item: F::Item) -> Self {
+        let output = Arc::new(Mutex::new(None));
+        let theirs = Arc::clone(&output);
+        let body = move || {
+            let value = F::run(item);
+            *theirs.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
+        };
+        Self { body: Box::new(body), output }
     }
 }
 

@@ -4,7 +4,8 @@ use std::sync::atomic::Ordering;
 
 use super::remote::code;
 use crate::codec::{CodecError, Writer};
-use crate::process::board::Slot;
+use crate::process::board::{Record, Slot};
+use crate::process::{clock, wait_while_condemned};
 
 /// Why a worker has no result for an item, a panic apart.
 #[derive(Debug)]
@@ -48,6 +49,8 @@ pub struct Outlet<'w> {
     slot: &'w Slot,
     generation: u64,
     overflow: &'w mut dyn Overflow,
+    /// This worker's record, if the items have a time limit.
+    watched: Option<&'w Record>,
     full: bool,
     /// Where the last complete result ends.
     committed: usize,
@@ -57,8 +60,19 @@ pub struct Outlet<'w> {
 }
 
 impl<'w> Outlet<'w> {
-    pub(crate) fn new(writer: Writer<'w>, slot: &'w Slot, generation: u64, overflow: &'w mut dyn Overflow) -> Self {
-        Self { writer, slot, generation, overflow, full: false, committed: 0, begun: 0, delivered: 0 }
+    pub(crate) fn new(
+        writer: Writer<'w>,
+        slot: &'w Slot,
+        generation: u64,
+        overflow: &'w mut dyn Overflow,
+        watched: Option<&'w Record>,
+    ) -> Self {
+        Self { writer, slot, generation, overflow, watched, full: false, committed: 0, begun: 0, delivered: 0 }
+    }
+
+    /// Items whose results are delivered.
+    pub(crate) fn delivered(&self) -> u32 {
+        self.delivered
     }
 
     /// Bytes of the results that lie together.
@@ -73,6 +87,10 @@ impl<'w> Outlet<'w> {
         self.committed = len;
         self.delivered += 1;
         self.slot.result_len.store(len as u64, Ordering::Relaxed);
+        if self.watched.is_some() {
+            // Before the progress: whoever sees that the next item's turn has come sees since when.
+            self.slot.began.store(clock::now(), Ordering::Relaxed);
+        }
         self.slot.set_done_items(self.generation, self.delivered);
     }
 
@@ -86,6 +104,17 @@ impl<'w> Outlet<'w> {
     #[inline(always)]
     pub(crate) fn begin(&mut self) {
         self.begun += 1;
+        if let Some(record) = self.watched {
+            self.begin_limited(record);
+        }
+    }
+
+    #[cold]
+    fn begin_limited(&self, record: &Record) {
+        wait_while_condemned(record);
+        if self.begun == 1 {
+            self.slot.began.store(clock::now(), Ordering::Release);
+        }
     }
 
     /// Whether the result of the item that was begun last is delivered: what fails after that fails nobody.

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use super::Target;
-use crate::options::{Mode, WorkerOptions, resolve_workers};
+use crate::options::{CallOptions, Mode, WorkerKey, WorkerOptions, resolve_workers};
 use crate::process::hook;
 use crate::{process, thread};
 
 /// Mode, size, and the key of the worker options.
-type Key = (Mode, usize, (Option<u64>, Option<u64>, usize));
+type Key = (Mode, usize, WorkerKey);
 
 static POOLS: LazyLock<Mutex<HashMap<Key, Target>>> = LazyLock::new(Mutex::default);
 
@@ -21,8 +21,8 @@ pub(crate) fn pool(mode: Mode, workers: usize, options: WorkerOptions) -> Target
     let workers = resolve_workers(workers);
     let mut pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
     let make = || match mode {
-        Mode::Process => Target::Process(process::Engine::new(workers)),
-        _ => Target::Thread(Arc::new(thread::Engine::new(workers))),
+        Mode::Process => Target::Process(process::Engine::new(workers, options, CallOptions::NONE)),
+        _ => Target::Thread(Arc::new(thread::Engine::new(workers, options.init, CallOptions::NONE))),
     };
     pools.entry((mode, workers, options.key())).or_insert_with(make).clone()
 }

@@ -1,16 +1,33 @@
 //! The pool of worker processes.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use super::{PoolStats, Target};
 use crate::error::PoolError;
-use crate::options::resolve_workers;
+use crate::options::{CallOptions, WorkerOptions, resolve_workers};
 use crate::process::{Engine, hook};
+#[cfg(feature = "sandbox")]
+use crate::sandbox::Sandbox;
 
 /// A pool of worker processes.
 ///
 /// A worker is this executable, run again. It starts when there is work for it, up to the pool's size; one that dies costs the
 /// task it ran and is replaced at once. Workers end with the program, however it ends.
+///
+/// Its options can be set in a `static`:
+///
+/// ```
+/// use std::time::Duration;
+/// use parallel_runtime::ProcessPool;
+///
+/// static RENDER: ProcessPool = ProcessPool::new(4)
+///     .timeout(Duration::from_secs(5))
+///     .retries(1)
+///     .max_tasks_per_worker(100)
+///     .memory_limit(512 << 20);
+/// # assert_eq!(RENDER.workers(), 4);
+/// ```
 ///
 /// Inside a worker, calls of `mode = "process"` functions run in place: there are no pools of pools.
 ///
@@ -30,6 +47,8 @@ use crate::process::{Engine, hook};
 #[derive(Debug)]
 pub struct ProcessPool {
     workers: usize,
+    options: WorkerOptions,
+    defaults: CallOptions,
     target: OnceLock<Target>,
 }
 
@@ -37,13 +56,95 @@ impl ProcessPool {
     /// A pool of so many worker processes; 0 stands for `PARALLEL_WORKERS`, or else one per CPU that this process may use. At
     /// most 1,024.
     pub const fn new(workers: usize) -> Self {
-        Self { workers, target: OnceLock::new() }
+        Self { workers, options: WorkerOptions::NONE, defaults: CallOptions::NONE, target: OnceLock::new() }
+    }
+
+    /// How long a task may take, from the moment it starts to run, unless its function or its call says something else. What
+    /// takes longer ends as [`TaskError::TimedOut`](crate::TaskError::TimedOut), and its worker is replaced.
+    ///
+    /// # Panics
+    ///
+    /// If `limit` is zero.
+    pub const fn timeout(mut self, limit: Duration) -> Self {
+        self.defaults = self.defaults.with_timeout(limit);
+        self
+    }
+
+    /// How often a task is tried again after its worker died or it timed out, unless its function or its call says something
+    /// else. Never after a panic or an `Err`.
+    pub const fn retries(mut self, retries: u32) -> Self {
+        self.defaults = self.defaults.with_retries(retries);
+        self
+    }
+
+    /// How many items travel in one message, as [`Call::chunk`](crate::Call::chunk).
+    ///
+    /// # Panics
+    ///
+    /// If `items` is 0.
+    pub const fn chunk(mut self, items: usize) -> Self {
+        self.defaults = self.defaults.with_chunk(items);
+        self
+    }
+
+    /// After how many tasks a worker is replaced by a fresh one: against libraries that leak, or get slower. Each item of a map
+    /// is a task.
+    ///
+    /// # Panics
+    ///
+    /// If `tasks` is 0.
+    pub const fn max_tasks_per_worker(mut self, tasks: u64) -> Self {
+        assert!(tasks > 0, "a worker runs at least one task");
+        self.options.max_tasks_per_worker = Some(tasks);
+        self
+    }
+
+    /// How much private memory a worker may have beyond what a fresh one has, in bytes: its heap, anonymous mappings and the
+    /// stacks of threads, as the kernel counts them (`RLIMIT_DATA`; stacks with their full size), but not memory that it shares
+    /// with the program.
+    ///
+    /// An allocation beyond it fails, which in Rust ends the worker, and so costs this task
+    /// ([`TaskError::WorkerDied`](crate::TaskError::WorkerDied)). And a worker is replaced between two tasks when more than
+    /// half of the memory that `init` has left is taken: a task that needs no more than half of the limit never fails because
+    /// of what others have left behind.
+    ///
+    /// # Panics
+    ///
+    /// If `bytes` is 0.
+    pub const fn memory_limit(mut self, bytes: u64) -> Self {
+        assert!(bytes > 0, "no worker can run in zero bytes: leave the limit out for none");
+        self.options.memory_limit = Some(bytes);
+        self
+    }
+
+    /// Runs once in each worker before its first task: to open a library, say. If it panics, or its process dies, tasks end as
+    /// [`TaskError::Spawn`](crate::TaskError::Spawn) with the reason.
+    pub const fn init(mut self, init: fn()) -> Self {
+        self.options.init = Some(init);
+        self
+    }
+
+    /// Confines the workers, after `init` and before the first task: for tasks that handle untrusted input. See [`Sandbox`].
+    ///
+    /// Where the kernel lacks what it takes (Linux 6.2 with Landlock, and seccomp) no worker starts, and the error says so. The
+    /// same if `init` has started threads, which could not be confined.
+    #[cfg(feature = "sandbox")]
+    pub const fn sandbox(mut self, sandbox: Sandbox) -> Self {
+        self.options.sandbox = Some(sandbox);
+        self
     }
 
     pub(crate) fn target(&self) -> &Target {
         self.target.get_or_init(|| {
-            if hook::in_worker() { Target::Here } else { Target::Process(Engine::new(resolve_workers(self.workers))) }
+            if hook::in_worker() {
+                return Target::Here;
+            }
+            Target::Process(Engine::new(resolve_workers(self.workers), self.options, self.defaults))
         })
+    }
+
+    pub(crate) fn worker_options(&self) -> WorkerOptions {
+        self.options
     }
 
     fn engine(&self) -> Option<&Arc<Engine>> {
@@ -76,15 +177,7 @@ impl ProcessPool {
     pub fn stats(&self) -> PoolStats {
         match self.engine() {
             Some(engine) => engine.stats(),
-            None => PoolStats {
-                workers: self.workers(),
-                workers_alive: 0,
-                submitted: 0,
-                finished: 0,
-                running: 0,
-                queued: 0,
-                worker_deaths: 0,
-            },
+            None => PoolStats::empty(self.workers()),
         }
     }
 

@@ -1,10 +1,11 @@
 //! The pool of threads.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use super::{PoolStats, Target};
 use crate::error::PoolError;
-use crate::options::resolve_workers;
+use crate::options::{CallOptions, WorkerOptions, resolve_workers};
 use crate::thread::Engine;
 
 /// A pool of threads, on rayon.
@@ -35,6 +36,8 @@ use crate::thread::Engine;
 #[derive(Debug)]
 pub struct ThreadPool {
     workers: usize,
+    init: Option<fn()>,
+    defaults: CallOptions,
     target: OnceLock<Target>,
 }
 
@@ -42,11 +45,45 @@ impl ThreadPool {
     /// A pool of so many threads; 0 stands for `PARALLEL_WORKERS`, or else one per CPU that this process may use. The threads
     /// are started at first use.
     pub const fn new(workers: usize) -> Self {
-        Self { workers, target: OnceLock::new() }
+        Self { workers, init: None, defaults: CallOptions::NONE, target: OnceLock::new() }
+    }
+
+    /// How long a task may take, from the moment it starts to run, unless its function or its call says something else. What
+    /// takes longer ends as [`TaskError::TimedOut`](crate::TaskError::TimedOut); but nobody can end a thread: see
+    /// [`Call::timeout`](crate::Call::timeout).
+    ///
+    /// # Panics
+    ///
+    /// If `limit` is zero.
+    pub const fn timeout(mut self, limit: Duration) -> Self {
+        self.defaults = self.defaults.with_timeout(limit);
+        self
+    }
+
+    /// The least number of items in a piece of a map, as [`Call::chunk`](crate::Call::chunk).
+    ///
+    /// # Panics
+    ///
+    /// If `items` is 0.
+    pub const fn chunk(mut self, items: usize) -> Self {
+        self.defaults = self.defaults.with_chunk(items);
+        self
+    }
+
+    /// Runs once on each thread of the pool before its first task. Plain calls then run on the pool's threads, not on the caller's. If it
+    /// panics, tasks end as [`TaskError::Spawn`](crate::TaskError::Spawn) with the reason.
+    pub const fn init(mut self, init: fn()) -> Self {
+        self.init = Some(init);
+        self
     }
 
     pub(crate) fn target(&self) -> &Target {
-        self.target.get_or_init(|| Target::Thread(Arc::new(Engine::new(resolve_workers(self.workers)))))
+        let make = || Engine::new(resolve_workers(self.workers), self.init, self.defaults);
+        self.target.get_or_init(|| Target::Thread(Arc::new(make())))
+    }
+
+    pub(crate) fn worker_options(&self) -> WorkerOptions {
+        WorkerOptions { init: self.init, ..WorkerOptions::NONE }
     }
 
     fn engine(&self) -> &Engine {

@@ -3,17 +3,24 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
 
+use super::board::ring::Place;
 use super::board::slot::INLINE_ARGUMENTS;
 use super::board::word::{State as SlotState, Word};
 use super::board::{Board, Layout, MOST_WORKERS, Slot};
+use super::fork;
 use super::futex;
-use super::message::{Arguments, Body, Message};
+use super::life::Failure;
+use super::limits::Limited;
+use super::message::{Arguments, Body, Message, Retry};
 use super::seat::{Seat, Worker};
+use super::supervisor::Supervisor;
 use super::ticket::{Outcome, Phase, Ticket};
 use crate::error::{PoolError, TaskError};
+use crate::options::{CallOptions, WorkerOptions};
 use crate::pool::PoolStats;
 use crate::shared::{Arena, Block};
 
@@ -27,6 +34,12 @@ const SLOTS_ONE_SHOT: u32 = 2;
 pub(crate) struct Engine {
     pub(super) workers: usize,
     pub(super) one_shot: bool,
+    pub(super) options: WorkerOptions,
+    /// Of calls that say nothing else.
+    pub(crate) defaults: CallOptions,
+    /// Threads of the program that sleep until some task is done. The same number is in shared memory for the workers; this is
+    /// the one that the program believes.
+    pub(super) done_waiters: AtomicU32,
     pub(super) memory: OnceLock<Memory>,
     pub(super) state: Mutex<State>,
     /// A seat or the pool's life has changed: what `start` and `stop` wait for. Nothing on the way of a task notifies it, because
@@ -48,6 +61,8 @@ pub(super) enum Life {
     /// Takes no more tasks, and runs those it has.
     Draining,
     Stopped,
+    /// The program has closed what the runtime needs: nothing can run any more.
+    Broken,
 }
 
 /// What the program alone knows.
@@ -55,8 +70,8 @@ pub(super) struct State {
     pub(super) life: Life,
     /// Slots that hold no task.
     pub(super) free: Vec<u32>,
-    /// A place that `head` is known to have reached.
-    pub(super) head_seen: u64,
+    /// Where the ring is.
+    pub(super) place: Place,
     /// By slot: its current generation.
     pub(super) generations: Vec<u64>,
     /// By slot: the task in it.
@@ -64,13 +79,28 @@ pub(super) struct State {
     /// What found no slot.
     pub(super) queue: VecDeque<(Arc<Ticket>, Message<'static>)>,
     pub(super) seats: Vec<Seat>,
+    /// Points for workers in a row that died before they did anything: see [`life`](super::life).
     pub(super) failed_starts: u32,
-    /// How often the pool has given up.
-    pub(super) given_up: u64,
+    /// When the last of them died.
+    pub(super) failed_at: Option<Instant>,
+    /// No worker is started before then.
+    pub(super) start_after: Option<Instant>,
+    /// Workers that could not start by their own fault.
+    pub(super) failures: u64,
+    pub(super) last_failure: Option<Failure>,
     pub(super) feeder: bool,
+    /// Slots whose tasks have a time limit, and some that had one.
+    pub(super) limited: Vec<(u32, u64)>,
+    /// When the first of them may be over it, in nanoseconds of the monotonic clock.
+    pub(super) next_look: u64,
+    /// Slots whose words an earlier audit has found to be odd, but possible.
+    pub(super) suspects: Vec<(u32, Word)>,
     pub(super) submitted: u64,
     pub(super) finished: u64,
     pub(super) worker_deaths: u64,
+    pub(super) timed_out: u64,
+    pub(super) retried: u64,
+    pub(super) replaced: u64,
     pub(super) last_pid: Option<u32>,
 }
 
@@ -79,6 +109,8 @@ pub(super) struct InFlight {
     pub(super) ticket: Arc<Ticket>,
     pub(super) items: u32,
     pub(super) arguments: Option<Arguments>,
+    pub(super) limited: Option<Box<Limited>>,
+    pub(super) retry: Option<Box<Retry>>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -95,34 +127,46 @@ impl State {
 
 impl Engine {
     /// A pool that starts its workers when there is work for them.
-    pub(crate) fn new(workers: usize) -> Arc<Self> {
-        Self::with(workers, false)
+    pub(crate) fn new(workers: usize, options: WorkerOptions, defaults: CallOptions) -> Arc<Self> {
+        Self::with(workers, false, options, defaults)
     }
 
     /// A process of its own for a single task.
-    pub(crate) fn one_shot() -> Arc<Self> {
-        Self::with(1, true)
+    pub(crate) fn one_shot(options: WorkerOptions) -> Arc<Self> {
+        Self::with(1, true, options, CallOptions::NONE)
     }
 
-    fn with(workers: usize, one_shot: bool) -> Arc<Self> {
+    fn with(workers: usize, one_shot: bool, options: WorkerOptions, defaults: CallOptions) -> Arc<Self> {
         Arc::new(Self {
             workers,
             one_shot,
+            options,
+            defaults,
+            done_waiters: AtomicU32::new(0),
             memory: OnceLock::new(),
             state: Mutex::new(State {
                 life: Life::Open,
                 free: Vec::new(),
-                head_seen: 0,
+                place: Place::default(),
                 generations: Vec::new(),
                 in_flight: Vec::new(),
                 queue: VecDeque::new(),
                 seats: Vec::new(),
                 failed_starts: 0,
-                given_up: 0,
+                failed_at: None,
+                start_after: None,
+                failures: 0,
+                last_failure: None,
                 feeder: false,
+                limited: Vec::new(),
+                next_look: u64::MAX,
+                suspects: Vec::new(),
                 submitted: 0,
                 finished: 0,
                 worker_deaths: 0,
+                timed_out: 0,
+                retried: 0,
+                replaced: 0,
                 last_pid: None,
             }),
             changed: Condvar::new(),
@@ -131,10 +175,6 @@ impl Engine {
 
     pub(crate) fn workers(&self) -> usize {
         self.workers
-    }
-
-    pub(super) fn is_one_shot(&self) -> bool {
-        self.one_shot
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
@@ -151,7 +191,8 @@ impl Engine {
     }
 
     /// The arena, after making sure that there is a board.
-    pub(crate) fn arena(&self) -> Result<&Arc<Arena>, PoolError> {
+    pub(crate) fn arena(self: &Arc<Self>) -> Result<&Arc<Arena>, PoolError> {
+        fork::check().map_err(PoolError::Spawn)?;
         if let Some(memory) = self.memory.get() {
             return Ok(&memory.arena);
         }
@@ -159,6 +200,7 @@ impl Engine {
             return Err(PoolError::TooManyWorkers { asked: self.workers, most: MOST_WORKERS });
         }
         let arena = Arena::get().map_err(PoolError::Memory)?;
+        let supervisor = Supervisor::get().map_err(PoolError::Spawn)?;
         let slots = if self.one_shot { SLOTS_ONE_SHOT } else { SLOTS };
         let layout = Layout { workers: self.workers as u32, slots };
         let mut state = self.lock();
@@ -175,6 +217,7 @@ impl Engine {
             state.in_flight.resize_with(slots as usize, || None);
             state.seats.resize_with(self.workers, Seat::default);
             let _ = self.memory.set(Memory { arena, board, block });
+            supervisor.know(self);
         }
         drop(state);
         Ok(&self.memory.get().expect("it was just set").arena)
@@ -185,8 +228,10 @@ impl Engine {
         self.arena().map_err(PoolError::into_task_error)?;
         let ticket = Arc::new(Ticket::new());
         let mut state = self.lock();
-        if state.life != Life::Open {
-            return Err(TaskError::PoolClosed);
+        match state.life {
+            Life::Open => {}
+            Life::Broken => return Err(TaskError::Spawn(fork::closed_descriptors())),
+            Life::Draining | Life::Stopped => return Err(TaskError::PoolClosed),
         }
         state.submitted += 1;
         let boarded = if state.queue.is_empty() { self.place(&mut state) } else { None };
@@ -197,14 +242,11 @@ impl Engine {
                 self.feed(&mut state);
             }
         }
-        let new_seat = self.wanted(&mut state);
+        // If none can be started, the outstanding tasks are told, this one among them.
+        self.start_wanted(&mut state);
         drop(state);
         if boarded.is_some() {
             self.board().wake_one();
-        }
-        if let Some(seat) = new_seat {
-            // Its failure is told to the outstanding tasks, this one among them, if there is no other worker.
-            let _ = self.fill(seat);
         }
         Ok(ticket)
     }
@@ -215,7 +257,7 @@ impl Engine {
             self.harvest(state);
         }
         let board = self.board();
-        if !board.ring().has_room(&mut state.head_seen, |slot| board.word(slot)) {
+        if !board.ring().has_room(&mut state.place, |slot| board.word(slot)) {
             return None;
         }
         state.free.pop()
@@ -233,6 +275,7 @@ impl Engine {
         slot.items.store(message.items, Ordering::Relaxed);
         slot.waiter.store(0, Ordering::Relaxed);
         slot.timed.store(message.timed.into(), Ordering::Relaxed);
+        slot.limited.store(message.limit.is_some().into(), Ordering::Relaxed);
         let arguments = match message.body {
             Body::Inline(bytes) => {
                 put_inline(slot, bytes);
@@ -248,16 +291,23 @@ impl Engine {
                 Some(arguments)
             }
         };
+        let limited = message.limit.map(|limit| {
+            slot.began.store(0, Ordering::Relaxed);
+            let limited = Limited::new(limit);
+            self.watch_limit(state, index, &limited);
+            limited
+        });
         ticket.board(index, generation);
-        state.in_flight[position] = Some(InFlight { ticket, items: message.items, arguments });
+        let retry = message.retry;
+        state.in_flight[position] = Some(InFlight { ticket, items: message.items, arguments, limited, retry });
         slot.word.store(Word::ready(generation).0, Ordering::Release);
-        board.ring().publish(index, generation);
+        board.ring().publish(&mut state.place, index, generation);
     }
 
     /// Wakes the threads that wait for any task to be done.
     pub(super) fn notify_waiters(&self) {
-        let header = self.board().header();
-        if header.done_waiters.0.load(Ordering::SeqCst) != 0 {
+        if self.done_waiters.load(Ordering::SeqCst) != 0 {
+            let header = self.board().header();
             header.done_count.0.fetch_add(1, Ordering::SeqCst);
             futex::wake_all(&header.done_count.0);
         }
@@ -270,18 +320,45 @@ impl Engine {
         index: u32,
         collect: impl FnOnce(&mut State, &InFlight) -> Outcome,
     ) {
-        let position = index as usize;
-        let Some(task) = state.in_flight[position].take() else { return };
+        let Some(task) = state.in_flight[index as usize].take() else { return };
         let mut outcome = collect(state, &task);
-        let slot: &Slot = self.board().slot(index);
-        // From here on no entry of the ring and no completion matches the slot.
-        slot.word.store(Word::free(state.generations[position]).0, Ordering::SeqCst);
-        state.free.push(index);
+        self.free(state, index);
         state.finished += 1;
         if let Some(arguments) = task.arguments.filter(|arguments| !arguments.marks.is_empty()) {
             outcome.rare().arguments = Some(arguments);
         }
         task.ticket.finish(outcome);
+        self.wake_waiter(index);
+    }
+
+    /// Takes a task whose worker is gone off the board, to be sent once more.
+    pub(super) fn run_again(&self, state: &mut State, index: u32) {
+        let Some(InFlight { ticket, retry: Some(retry), .. }) = state.in_flight[index as usize].take() else { return };
+        self.free(state, index);
+        let arena = &self.memory.get().expect("a task was on the board").arena;
+        match retry.next(arena) {
+            Ok(message) => {
+                state.retried += 1;
+                ticket.requeue();
+                state.queue.push_front((ticket, message));
+            }
+            Err(error) => {
+                state.finished += 1;
+                ticket.finish(Outcome::error(error));
+            }
+        }
+        self.wake_waiter(index);
+    }
+
+    /// From here on no entry of the ring and no completion matches the slot.
+    fn free(&self, state: &mut State, index: u32) {
+        let slot: &Slot = self.board().slot(index);
+        slot.word.store(Word::free(state.generations[index as usize]).0, Ordering::SeqCst);
+        state.free.push(index);
+    }
+
+    fn wake_waiter(&self, index: u32) {
+        let slot = self.board().slot(index);
         if slot.waiter.load(Ordering::SeqCst) != 0 {
             futex::wake_all(slot.futex());
         }
@@ -289,6 +366,9 @@ impl Engine {
 
     /// Cancels a task that no worker has claimed. True if it will never run.
     pub(crate) fn cancel(&self, ticket: &Ticket) -> bool {
+        if fork::check().is_err() {
+            return false;
+        }
         let mut state = self.lock();
         let cancelled = match ticket.phase() {
             Phase::Finished => false,
@@ -323,6 +403,11 @@ impl Engine {
         cancelled
     }
 
+    /// A task is sent once more by whoever waits for it.
+    pub(super) fn count_retry(&self) {
+        self.lock().retried += 1;
+    }
+
     /// Whether a worker has claimed the task and has not completed it.
     pub(crate) fn is_running(&self, ticket: &Ticket) -> bool {
         match ticket.phase() {
@@ -345,6 +430,9 @@ impl Engine {
     }
 
     pub(crate) fn stats(&self) -> PoolStats {
+        if fork::check().is_err() {
+            return PoolStats::empty(self.workers);
+        }
         let mut state = self.lock();
         if self.has_board() {
             self.harvest(&mut state);
@@ -361,6 +449,10 @@ impl Engine {
             running,
             queued: (state.submitted - state.finished).saturating_sub(running),
             worker_deaths: state.worker_deaths,
+            timed_out: state.timed_out,
+            retried: state.retried,
+            replaced: state.replaced,
+            abandoned: 0,
         }
     }
 }

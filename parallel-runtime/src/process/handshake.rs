@@ -2,7 +2,7 @@
 //!
 //! The socket keeps the bounds of messages (`SOCK_SEQPACKET`). The program sends one message, the [`Welcome`], with the
 //! arena's descriptor, before the worker even runs; it then only holds the socket open: its end is the worker's end. The
-//! worker sends [`Request`]s.
+//! worker sends [`Request`]s. The program believes none of them more than it must: see the module's documentation.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -13,13 +13,21 @@ use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
 };
 
+use crate::sandbox::Allowed;
+
 const MAGIC: u64 = u64::from_ne_bytes(*b"parallel");
 
-/// The first and only message from the program.
+/// The most bytes of paths that a sandbox allows.
+const MOST_PATHS: usize = 64 << 10;
+
+/// The longest text of a worker that could not start, in bytes; what is longer is cut.
+const MOST_TEXT: usize = 4096;
+
+/// The first and only message from the program. After it come the paths that the sandbox allows.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub(super) struct Welcome {
-    magic: u64,
+    pub(super) magic: u64,
     pub(super) arena_len: u64,
     pub(super) board_offset: u64,
     pub(super) workers: u32,
@@ -28,44 +36,49 @@ pub(super) struct Welcome {
     pub(super) worker: u32,
     /// 1 if it ends after one message.
     pub(super) one_shot: u32,
+    /// After so many tasks it retires; 0 for no limit.
+    pub(super) max_tasks: u64,
+    /// In bytes; 0 for no limit.
+    pub(super) memory_limit: u64,
+    /// The function to run first, as an offset from the start of the image; 0 for none.
+    pub(super) init: u64,
+    /// 1 if it confines itself before the first task.
+    pub(super) sandbox: u64,
 }
 
 impl Welcome {
-    pub(super) fn new(
-        arena_len: u64,
-        board_offset: u64,
-        workers: u32,
-        slots: u32,
-        worker: u32,
-        one_shot: bool,
-    ) -> Self {
-        Self { magic: MAGIC, arena_len, board_offset, workers, slots, worker, one_shot: one_shot.into() }
-    }
-
-    /// Sends it, with the arena.
-    pub(super) fn send(&self, socket: BorrowedFd<'_>, arena: BorrowedFd<'_>) -> io::Result<()> {
+    /// Sends it, with the arena and with the paths that the sandbox allows.
+    pub(super) fn send(&self, socket: BorrowedFd<'_>, arena: BorrowedFd<'_>, allowed: &Allowed) -> io::Result<()> {
+        let welcome = Self { magic: MAGIC, ..*self };
+        let paths = allowed.to_bytes();
+        if paths.len() > MOST_PATHS {
+            return Err(io::Error::other("the sandbox allows too many paths: 64 KiB of them at most"));
+        }
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
         let descriptors = [arena];
         ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
-        let data = [IoSlice::new(bytemuck::bytes_of(self))];
+        let data = [IoSlice::new(bytemuck::bytes_of(&welcome)), IoSlice::new(&paths)];
         rustix::net::sendmsg(socket, &data, &mut ancillary, SendFlags::NOSIGNAL)?;
         Ok(())
     }
 
     /// Receives it.
-    pub(super) fn receive(socket: BorrowedFd<'_>) -> io::Result<(Self, OwnedFd)> {
+    pub(super) fn receive(socket: BorrowedFd<'_>) -> io::Result<(Self, OwnedFd, Allowed)> {
         let mut welcome = Self::zeroed();
+        let mut paths = vec![0_u8; MOST_PATHS];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-        let mut data = [IoSliceMut::new(bytemuck::bytes_of_mut(&mut welcome))];
+        let mut data = [IoSliceMut::new(bytemuck::bytes_of_mut(&mut welcome)), IoSliceMut::new(&mut paths)];
         let received = rustix::net::recvmsg(socket, &mut data, &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
         let arena = ancillary.drain().find_map(|message| match message {
             RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
             _ => None,
         });
-        match arena {
-            Some(arena) if received.bytes == size_of::<Self>() && welcome.magic == MAGIC => Ok((welcome, arena)),
+        match (arena, received.bytes.checked_sub(size_of::<Self>())) {
+            (Some(arena), Some(rest)) if welcome.magic == MAGIC => {
+                Ok((welcome, arena, Allowed::from_bytes(&paths[..rest])))
+            }
             _ => {
                 Err(io::Error::other("this process was started as a worker by something that is not parallel-runtime"))
             }
@@ -74,12 +87,18 @@ impl Welcome {
 }
 
 /// What a worker says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Request {
-    /// It is ready for work.
+    /// It is a worker, and runs `init`.
     Hello,
+    /// It is ready for work.
+    Ready,
     /// It needs a block of so many bytes for a result.
     Grant(u64),
+    /// It ends by itself, between two tasks, so that a fresh worker takes its place.
+    Retire,
+    /// It cannot start, and why.
+    Failed(String),
 }
 
 /// What was on the socket.
@@ -93,28 +112,38 @@ pub(super) enum Received {
 }
 
 impl Request {
-    pub(super) fn send(self, socket: BorrowedFd<'_>) -> io::Result<()> {
-        let words = match self {
-            Self::Hello => [1_u64, 0],
-            Self::Grant(len) => [2, len],
+    pub(super) fn send(&self, socket: BorrowedFd<'_>) -> io::Result<()> {
+        let (words, text): ([u64; 2], &str) = match self {
+            Self::Hello => ([1, 0], ""),
+            Self::Grant(len) => ([2, *len], ""),
+            Self::Ready => ([3, 0], ""),
+            Self::Retire => ([4, 0], ""),
+            Self::Failed(text) => ([5, 0], text),
         };
-        rustix::net::send(socket, bytemuck::bytes_of(&words), SendFlags::NOSIGNAL)?;
+        let mut bytes = bytemuck::bytes_of(&words).to_vec();
+        bytes.extend_from_slice(&text.as_bytes()[..text.len().min(MOST_TEXT)]);
+        rustix::net::send(socket, &bytes, SendFlags::NOSIGNAL)?;
         Ok(())
     }
 
     /// Takes the next request, without waiting.
     pub(super) fn receive(socket: &impl AsFd) -> Received {
-        let mut words = [0_u64; 2];
-        let bytes: &mut [u8] = bytemuck::bytes_of_mut(&mut words);
-        match rustix::net::recv(socket, bytes, RecvFlags::DONTWAIT) {
-            Ok((_, 16)) => match words {
-                [1, _] => Received::Request(Self::Hello),
-                [2, len] => Received::Request(Self::Grant(len)),
-                _ => Received::End,
-            },
-            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Received::Nothing,
-            _ => Received::End,
-        }
+        let mut bytes = [0_u8; 16 + MOST_TEXT];
+        let len = match rustix::net::recv(socket, &mut bytes[..], RecvFlags::DONTWAIT) {
+            Ok((len, _)) => len,
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return Received::Nothing,
+            Err(_) => return Received::End,
+        };
+        let Some((words, text)) = bytes[..len].split_at_checked(16) else { return Received::End };
+        let Ok(words) = bytemuck::try_pod_read_unaligned::<[u64; 2]>(words) else { return Received::End };
+        Received::Request(match words {
+            [1, _] => Self::Hello,
+            [2, len] => Self::Grant(len),
+            [3, _] => Self::Ready,
+            [4, _] => Self::Retire,
+            [5, _] => Self::Failed(String::from_utf8_lossy(text).into_owned()),
+            _ => return Received::End,
+        })
     }
 }
 

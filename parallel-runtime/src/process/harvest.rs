@@ -12,6 +12,7 @@ use super::board::layout::COMPLETED;
 use super::board::slot::INLINE_RESULT;
 use super::board::word::{State as SlotState, Word};
 use super::engine::{Engine, InFlight, State};
+use super::limits::{Condemned, Sentence};
 use super::region;
 use super::ticket::{Outcome, ResultBytes};
 use crate::error::TaskError;
@@ -67,28 +68,52 @@ impl Engine {
         true
     }
 
-    /// Ends the task that a dead worker had claimed, with the results of the items it had completed.
-    pub(super) fn bury(&self, state: &mut State, worker: u32, error: impl Fn() -> TaskError) {
+    /// Ends the task that a dead worker had claimed, with the results of the items it had completed, or has it sent again. Gives
+    /// how many tasks it was running: one at most, if it kept to the protocol.
+    pub(super) fn bury(
+        &self,
+        state: &mut State,
+        worker: u32,
+        condemned: Option<&Condemned>,
+        death: impl Fn() -> TaskError,
+    ) -> usize {
+        let mut lost = 0;
         for index in 0..state.in_flight.len() as u32 {
             let slot = self.board().slot(index);
             let word = slot.load();
-            if state.in_flight[index as usize].is_none() || word.worker() != worker {
+            let Some(task) = &state.in_flight[index as usize] else { continue };
+            if word.worker() != worker {
                 continue;
             }
             match word.state() {
                 SlotState::Done => {
                     self.harvest_slot(state, index);
                 }
-                SlotState::Claimed => self.finish_with(state, index, |state, task| {
-                    let mut outcome = collect(state, slot, word, task);
-                    if outcome.done < task.items {
-                        outcome.rare().error = Some(error());
+                SlotState::Claimed => {
+                    lost += 1;
+                    let condemned = condemned.filter(|condemned| {
+                        (condemned.slot, condemned.generation) == (index, state.generations[index as usize])
+                    });
+                    let killed = condemned.is_some_and(|condemned| condemned.sentence == Sentence::Killed);
+                    let done = slot.done_items(state.generations[index as usize]).min(task.items);
+                    if done < task.items && !killed && task.retry.as_ref().is_some_and(|retry| retry.may_try()) {
+                        self.run_again(state, index);
+                        continue;
                     }
-                    outcome
-                }),
+                    self.finish_with(state, index, |state, task| {
+                        let mut outcome = collect(state, slot, word, task);
+                        // One that was condemned for an item which then ended has begun no other.
+                        let between = condemned.is_some_and(|condemned| outcome.done > condemned.item);
+                        if outcome.done < task.items && (outcome.done == 0 || !between) {
+                            outcome.rare().error = Some(condemned.map_or_else(&death, Condemned::error));
+                        }
+                        outcome
+                    });
+                }
                 SlotState::Free | SlotState::Ready => {}
             }
         }
+        lost
     }
 
     /// Moves tasks from the queue onto the board.
@@ -196,10 +221,10 @@ fn copy_from_region(region: &Block, offset: u64, len: u64) -> Option<ResultBytes
 }
 
 /// The outcome of a task whose worker left nonsense.
-fn damaged() -> Outcome {
+pub(super) fn damaged() -> Outcome {
     Outcome::error(TaskError::Decode {
         function: "",
         what: "result",
-        reason: "the worker process had damaged the memory in which it keeps its results".to_owned(),
+        reason: "a worker process had damaged the memory that it shares with the program".to_owned(),
     })
 }

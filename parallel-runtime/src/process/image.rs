@@ -22,7 +22,15 @@ fn end_of_code() -> usize {
 
 /// The offset of a function, or an error if it is not part of the executable.
 pub(crate) fn offset_of(function: crate::function::Serve) -> io::Result<u64> {
-    let address = function as usize;
+    offset(function as usize)
+}
+
+/// The same for the function that prepares a worker.
+pub(crate) fn offset_of_init(init: fn()) -> io::Result<u64> {
+    offset(init as usize)
+}
+
+fn offset(address: usize) -> io::Result<u64> {
     if (start()..end_of_code()).contains(&address) {
         Ok((address - start()) as u64)
     } else {
@@ -43,6 +51,18 @@ pub(crate) unsafe fn function_at(offset: u64) -> crate::function::Serve {
     let pointer = std::ptr::with_exposed_provenance::<()>(address);
     // SAFETY: by the caller's promise there is a `Serve` function at this offset of this image.
     unsafe { std::mem::transmute::<*const (), crate::function::Serve>(pointer) }
+}
+
+/// The function at an offset that [`offset_of_init`] gave in a process of the same executable.
+///
+/// # Safety
+///
+/// `offset` came from `offset_of_init` in a process that runs the same executable.
+pub(crate) unsafe fn init_at(offset: u64) -> fn() {
+    let address = start() + offset as usize;
+    let pointer = std::ptr::with_exposed_provenance::<()>(address);
+    // SAFETY: by the caller's promise there is a `fn()` at this offset of this image.
+    unsafe { std::mem::transmute::<*const (), fn()>(pointer) }
 }
 
 /// Checks that this code is part of the executable itself, so that running the executable again runs it again.

@@ -1,4 +1,11 @@
 //! The workers of a pool: when they are started, what happens if they cannot be, and how they end.
+//!
+//! All workers are started on the supervisor's thread, which lives as long as the program: the kernel ends a worker when the
+//! thread ends that started it.
+//!
+//! A worker that dies in a task is replaced at once; its death costs that task. One that dies before it has done anything would
+//! die again: after the first it is tried again with a growing pause, and from the third on everything that is outstanding ends
+//! with the reason, unless another worker lives.
 
 use std::io;
 use std::sync::atomic::Ordering;
@@ -10,13 +17,14 @@ use super::handshake::Welcome;
 use super::seat::{Occupant, Seat, Worker};
 use super::supervisor::Supervisor;
 use super::ticket::Outcome;
-use super::{hook, spawn};
+use super::{fork, hook, image, spawn};
 use crate::error::{PoolError, TaskError};
+use crate::sandbox::{Allowed, Sandbox};
 
 /// Bytes of a worker's result region. Its pages come when they are touched.
 const REGION: u64 = 4 << 20;
 
-/// After so many points for workers in a row that died before they were ready, the pool gives up what is outstanding.
+/// With so many points the pool gives up what is outstanding.
 const MOST_FAILED_STARTS: u32 = 300;
 
 /// Points for a worker that ended by itself: a program whose workers cannot start shows it three times.
@@ -25,42 +33,86 @@ const FAILED_START: u32 = 100;
 /// Points for a worker that was killed from outside, which says little about the next one.
 const KILLED_START: u32 = 1;
 
-/// How long a new worker may take until it is ready.
-pub(super) const START_LIMIT: Duration = Duration::from_secs(20);
+/// The pause before the second try, which doubles from one to the next.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
 
-impl Engine {
-    /// A place to fill, if there is more work than workers. It is marked as being filled.
-    pub(super) fn wanted(&self, state: &mut State) -> Option<usize> {
-        let filled = state.seats.iter().filter(|seat| !seat.is_free()).count();
-        if filled >= self.workers || state.outstanding() <= filled {
-            return None;
-        }
-        self.reserve(state)
+/// The longest pause between two tries.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// After so long without another, failures are no longer "in a row".
+const FORGET: Duration = Duration::from_secs(10);
+
+/// How long a new process may take until it says that it is a worker.
+const START_LIMIT: Duration = Duration::from_secs(20);
+
+/// How long the workers of a pool that is shut down may take to end by themselves.
+const END_LIMIT: Duration = Duration::from_millis(50);
+
+/// Why a worker could not be started.
+#[derive(Debug, Clone)]
+pub(super) enum Failure {
+    /// An error of the operating system.
+    System(i32),
+    Text(String),
+}
+
+impl Failure {
+    fn of(error: &io::Error) -> Self {
+        error.raw_os_error().map_or_else(|| Self::Text(error.to_string()), Self::System)
     }
 
-    fn reserve(&self, state: &mut State) -> Option<usize> {
+    pub(super) fn to_error(&self) -> io::Error {
+        match self {
+            Self::System(code) => io::Error::from_raw_os_error(*code),
+            Self::Text(text) => io::Error::other(text.clone()),
+        }
+    }
+}
+
+impl Engine {
+    /// Starts as many workers as there is work for, unless a pause is on.
+    pub(super) fn start_wanted(self: &Arc<Self>, state: &mut State) {
+        if state.start_after.is_some_and(|after| after > Instant::now()) {
+            return;
+        }
+        state.start_after = None;
+        let filled = state.seats.iter().filter(|seat| !seat.is_free()).count();
+        let wanted = state.outstanding().min(self.workers).saturating_sub(filled);
+        for _ in 0..wanted {
+            let Some(seat) = Self::reserve(state) else { return };
+            Supervisor::running().expect("it runs before there are pools").start(self, seat);
+        }
+    }
+
+    fn reserve(state: &mut State) -> Option<usize> {
         let free = state.seats.iter().position(Seat::is_free)?;
         state.seats[free].occupant = Occupant::Starting;
         Some(free)
     }
 
-    /// Starts a worker for a place that was reserved.
-    pub(super) fn fill(self: &Arc<Self>, seat: usize) -> io::Result<()> {
-        let filled = self.try_fill(seat);
-        if let Err(error) = &filled {
+    /// Supervisor: starts a worker for a place that was reserved.
+    pub(super) fn fill(self: &Arc<Self>, supervisor: &Supervisor, seat: usize) {
+        if let Err(error) = self.try_fill(supervisor, seat) {
             let mut state = self.lock();
             state.seats[seat].occupant = Occupant::Nobody;
-            self.give_up(&mut state, error);
+            if state.life == Life::Stopped {
+                drop(state);
+                self.changed.notify_all();
+                return;
+            }
+            // Such an error is about the program, not about the worker: the next try would not be better.
+            self.fail(&mut state, &Failure::of(&error), MOST_FAILED_STARTS);
         }
         self.changed.notify_all();
-        filled
     }
 
-    fn try_fill(self: &Arc<Self>, seat: usize) -> io::Result<()> {
+    fn try_fill(self: &Arc<Self>, supervisor: &Supervisor, seat: usize) -> io::Result<()> {
         let memory = self.memory.get().expect("there is a board before there are workers");
-        let supervisor = Supervisor::get()?;
-        {
+        let completed_before = {
             let mut state = self.lock();
+            if state.life == Life::Stopped {
+                return Err(io::Error::other("the pool was stopped"));
+            }
             if state.seats[seat].region.is_none() {
                 state.seats[seat].region = Some(memory.arena.take(REGION).map_err(io::Error::other)?);
             }
@@ -70,18 +122,27 @@ impl Engine {
             record.region_len.store(REGION, Ordering::Relaxed);
             record.wake.store(0, Ordering::Relaxed);
             record.searching.store(0, Ordering::Relaxed);
-        }
-        let welcome = Welcome::new(
-            memory.arena.segment().len(),
-            memory.block.offset(),
-            memory.board.layout().workers,
-            memory.board.layout().slots,
-            seat as u32,
-            self.one_shot,
-        );
-        let started = spawn::spawn(&memory.arena, &welcome)?;
-        let key = supervisor.new_key();
-        let mut worker = Box::new(Worker { started, key, since: Instant::now(), ready: false, late: false });
+            record.condemned.store(0, Ordering::Relaxed);
+            record.fault_signal.store(0, Ordering::Relaxed);
+            record.completed_tail.0.load(Ordering::Relaxed)
+        };
+        let init = self.options.init.map(image::offset_of_init).transpose()?;
+        let welcome = Welcome {
+            magic: 0,
+            arena_len: memory.arena.segment().len(),
+            board_offset: memory.block.offset(),
+            workers: memory.board.layout().workers,
+            slots: memory.board.layout().slots,
+            worker: seat as u32,
+            one_shot: self.one_shot.into(),
+            max_tasks: self.options.max_tasks_per_worker.unwrap_or(0),
+            memory_limit: self.options.memory_limit.unwrap_or(0),
+            init: init.unwrap_or(0),
+            sandbox: self.options.sandbox.is_some().into(),
+        };
+        let allowed = self.options.sandbox.map_or_else(Allowed::default, Sandbox::allowed);
+        let started = spawn::spawn(&memory.arena, &welcome, &allowed)?;
+        let mut worker = Box::new(Worker::new(started, supervisor.new_key(), completed_before));
         let mut state = self.lock();
         if state.life == Life::Stopped {
             drop(state);
@@ -92,11 +153,13 @@ impl Engine {
             // Nobody would see its death, so it must not live; it may have claimed a task already.
             let pid = worker.pid();
             worker.kill();
-            self.bury(&mut state, seat as u32, || TaskError::WorkerDied {
+            self.bury(&mut state, seat as u32, None, || TaskError::WorkerDied {
                 function: "",
                 pid,
                 signal: Some(libc::SIGKILL),
                 exit_code: None,
+                reason: "it could not be watched, so it was ended".to_owned(),
+                stderr: None,
             });
             return Err(error);
         }
@@ -105,30 +168,37 @@ impl Engine {
         Ok(())
     }
 
-    /// Ends all that is outstanding, because no worker can be had.
-    pub(super) fn give_up(&self, state: &mut State, error: &io::Error) {
-        state.failed_starts = 0;
-        state.given_up += 1;
-        if !state.seats.iter().all(Seat::is_free) {
-            // The workers that there are go on with what there is.
-            return;
+    /// A worker could not start, or died before it did anything. With too many in a row, all that is outstanding ends, unless
+    /// another worker can run it.
+    pub(super) fn fail(&self, state: &mut State, failure: &Failure, points: u32) {
+        let now = Instant::now();
+        if state.failed_at.replace(now).is_none_or(|last| now - last > FORGET) {
+            state.failed_starts = 0;
         }
-        self.end_all(state, || {
-            TaskError::Spawn(match error.raw_os_error() {
-                Some(code) => io::Error::from_raw_os_error(code),
-                None => io::Error::new(error.kind(), error.to_string()),
-            })
-        });
+        let before = state.failed_starts;
+        state.failed_starts = before.saturating_add(points);
+        if points > KILLED_START {
+            state.failures += 1;
+            state.last_failure = Some(failure.clone());
+        }
+        // The first try after a failure comes at once.
+        let failures = (before / FAILED_START).min(10);
+        if failures > 0 {
+            let pause = FIRST_PAUSE.saturating_mul(1 << (failures - 1)).min(LONGEST_PAUSE);
+            state.start_after = Some(now + pause);
+        }
+        if state.failed_starts >= MOST_FAILED_STARTS && state.seats.iter().all(Seat::is_free) {
+            self.end_all(state, || TaskError::Spawn(failure.to_error()));
+        }
     }
 
-    /// Counts a worker that died before it was ready. True if there have been too many in a row.
-    pub(super) fn count_failed_start(state: &mut State, killed: bool) -> bool {
-        state.failed_starts += if killed { KILLED_START } else { FAILED_START };
-        state.failed_starts >= MOST_FAILED_STARTS
+    /// The points of a worker that died before it did anything.
+    pub(super) fn points(killed: bool) -> u32 {
+        if killed { KILLED_START } else { FAILED_START }
     }
 
     /// Ends all that is outstanding. No worker may be running any of it.
-    fn end_all(&self, state: &mut State, error: impl Fn() -> TaskError) {
+    pub(super) fn end_all(&self, state: &mut State, error: impl Fn() -> TaskError) {
         for (ticket, _) in std::mem::take(&mut state.queue) {
             ticket.finish(Outcome::error(error()));
             state.finished += 1;
@@ -141,47 +211,83 @@ impl Engine {
         self.notify_waiters();
     }
 
+    /// Supervisor: does what is due by now, and gives when the next thing will be.
+    pub(super) fn do_what_is_due(self: &Arc<Self>) -> Option<Instant> {
+        let now = Instant::now();
+        let mut state = self.lock();
+        let mut next = Self::look_at_condemned(&mut state, now);
+        let mut sooner = |at: Instant| next = Some(next.map_or(at, |next| next.min(at)));
+        for worker in state.seats.iter_mut().filter_map(Seat::worker_mut).filter(|worker| !worker.greeted) {
+            if worker.since + START_LIMIT > now {
+                sooner(worker.since + START_LIMIT);
+            } else if !worker.late {
+                worker.late = true;
+                worker.signal(rustix::process::Signal::KILL);
+            }
+        }
+        if let Some(after) = state.start_after {
+            if after > now {
+                sooner(after);
+            } else {
+                self.start_wanted(&mut state);
+            }
+        }
+        if state.next_look != u64::MAX {
+            self.look_at_limits(&mut state);
+            if let Some(condemned) = Self::look_at_condemned(&mut state, now) {
+                sooner(condemned);
+            }
+            if state.next_look != u64::MAX {
+                let left = state.next_look.saturating_sub(super::clock::now());
+                sooner(Instant::now() + Duration::from_nanos(left));
+            }
+        }
+        next
+    }
+
     /// Starts all workers and waits until they are ready.
     pub(crate) fn start(self: &Arc<Self>) -> Result<(), PoolError> {
-        self.arena()?;
         if hook::in_worker() {
             return Ok(());
         }
+        self.arena()?;
         let mut state = self.lock();
         if state.life != Life::Open {
             return Err(PoolError::Closed);
         }
-        let given_up = state.given_up;
-        let mut seats = Vec::new();
-        while let Some(seat) = self.reserve(&mut state) {
-            seats.push(seat);
-        }
-        drop(state);
-        // All are started before any is waited for.
-        let mut failure = None;
-        for seat in seats {
-            if let Err(error) = self.fill(seat) {
-                failure = Some(error);
-            }
-        }
-        if let Some(error) = failure {
-            return Err(PoolError::Spawn(error));
-        }
-        let mut state = self.lock();
-        while !state.seats.iter().all(|seat| seat.worker().is_some_and(|worker| worker.ready)) {
+        let failures = state.failures;
+        loop {
             if state.life != Life::Open {
                 return Err(PoolError::Closed);
             }
-            if state.given_up != given_up || state.seats.iter().any(Seat::is_free) {
-                return Err(PoolError::Spawn(io::Error::other("workers end before they are ready")));
+            if state.failures != failures {
+                let failure = state.last_failure.as_ref().map_or_else(|| io::Error::other("unknown"), Failure::to_error);
+                return Err(PoolError::Spawn(failure));
+            }
+            // All are started before any is waited for.
+            while let Some(seat) = Self::reserve(&mut state) {
+                Supervisor::running().expect("it runs before there are pools").start(self, seat);
+            }
+            if state.seats.iter().all(|seat| seat.worker().is_some_and(|worker| worker.ready)) {
+                return Ok(());
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        Ok(())
+    }
+
+    /// Waits until the process of a single task is started, or cannot be.
+    pub(crate) fn wait_for_start(&self) {
+        let mut state = self.lock();
+        while state.last_pid.is_none() && state.seats.iter().any(|seat| matches!(seat.occupant, Occupant::Starting)) {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
     }
 
     /// Takes no more tasks, waits until those it has are done, and ends the workers.
     pub(crate) fn shutdown(&self) {
+        if fork::check().is_err() {
+            return;
+        }
         {
             let mut state = self.lock();
             if state.life == Life::Open {
@@ -197,25 +303,34 @@ impl Engine {
             });
         }
         let mut workers = self.stop();
-        for worker in &mut workers {
-            // The end of its control socket is the worker's end.
-            let _ = rustix::net::shutdown(&worker.started.socket, rustix::net::Shutdown::Both);
+        for worker in &workers {
+            worker.hang_up();
         }
+        let deadline = Instant::now() + END_LIMIT;
         for worker in &mut workers {
+            // One that is stopped, or whose threads do not come to run, is ended by force.
+            if !worker.is_gone_by(deadline) {
+                worker.signal(rustix::process::Signal::KILL);
+            }
             let _ = worker.started.child.wait();
+            worker.stderr().drain();
         }
         self.release_memory();
     }
 
     /// Takes no more tasks, and ends workers and tasks at once.
     pub(crate) fn kill(&self) {
+        if fork::check().is_err() {
+            return;
+        }
         let mut workers = self.stop();
         for worker in &mut workers {
-            let _ = worker.started.child.kill();
+            worker.signal(rustix::process::Signal::KILL);
         }
         for worker in &mut workers {
             // After this nobody writes into the tasks' memory.
             let _ = worker.started.child.wait();
+            worker.stderr().drain();
         }
         if self.has_board() {
             let mut state = self.lock();
@@ -231,7 +346,8 @@ impl Engine {
     fn stop(&self) -> Vec<Box<Worker>> {
         let mut state = self.lock();
         state.life = Life::Stopped;
-        // Whoever is just starting a worker will find the pool stopped, and end it again.
+        self.changed.notify_all();
+        // The supervisor will find the pool stopped.
         while state.seats.iter().any(|seat| matches!(seat.occupant, Occupant::Starting)) {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }

@@ -10,24 +10,39 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::engine::Engine;
 use super::image;
-use super::message::{Body, Message, Scratch};
+use super::message::{Body, Message, Retry, Scratch};
 use super::results::Results;
 use super::sizes::Sizes;
 use super::ticket::{Outcome, Ticket};
 use crate::error::{PoolError, TaskError};
 use crate::function::Remote;
+use crate::options::CallOptions;
 
 /// Runs one item and waits for its result.
-pub(crate) fn call<I, R>(engine: &Arc<Engine>, remote: &Remote<I, R>, item: I) -> Result<R, TaskError> {
+pub(crate) fn call<I, R>(
+    engine: &Arc<Engine>,
+    remote: &Remote<I, R>,
+    item: I,
+    options: CallOptions,
+) -> Result<R, TaskError> {
     let mut items = [item];
-    let ticket = submit(engine, remote, &items)?;
-    let mut outcome = engine.wait(&ticket, None).unwrap_or_default();
-    let mut value = Vec::new();
-    let error = Results::new(remote, &outcome).read(&mut items, &mut value);
-    match (value.pop(), error.or_else(|| outcome.take_error())) {
-        (Some(value), None) => Ok(value),
-        (_, Some(error)) => Err(error.of(remote.function)),
-        (None, None) => Err(Results::<I, R>::missing(remote.function)),
+    let mut left = options.retries.unwrap_or(0);
+    loop {
+        // The item is here, and encoded anew for each try: nothing need be kept.
+        let ticket = submit(engine, remote, &items, CallOptions { retries: None, ..options })?;
+        let mut outcome = engine.wait(&ticket, None).unwrap_or_default();
+        let mut value = Vec::new();
+        let error = Results::new(remote, &outcome).read(&mut items, &mut value);
+        let error = match (value.pop(), error.or_else(|| outcome.take_error())) {
+            (Some(value), None) => return Ok(value),
+            (_, Some(error)) => error,
+            (None, None) => Results::<I, R>::missing(remote.function),
+        };
+        if left == 0 || !error.may_be_retried() {
+            return Err(error.of(remote.function));
+        }
+        left -= 1;
+        engine.count_retry();
     }
 }
 
@@ -36,13 +51,16 @@ pub(crate) fn submit<I, R>(
     engine: &Arc<Engine>,
     remote: &Remote<I, R>,
     items: &[I; 1],
+    options: CallOptions,
 ) -> Result<Arc<Ticket>, TaskError> {
     let entry = image::offset_of(remote.serve).map_err(TaskError::Spawn)?;
     let arena = engine.arena().map_err(PoolError::into_task_error)?;
     let mut scratch = Scratch::new();
     let body = Body::encode(arena, &mut scratch, 0, &mut |writer| (remote.send)(items, writer))
         .map_err(|refused| refused.into_task_error(remote.function))?;
-    engine.submit(Message { entry, items: 1, timed: false, body })
+    let limit = options.timeout;
+    let retry = options.retries.and_then(|retries| Retry::new(retries, entry, limit, &body));
+    engine.submit(Message { entry, items: 1, timed: false, limit, retry, body })
 }
 
 /// Reads the result of a message of one item whose arguments are gone.
@@ -65,8 +83,7 @@ pub(crate) enum Target<'t, R> {
 /// What a map is told from outside, and tells.
 #[derive(Default)]
 pub(crate) struct Control<'c> {
-    /// The number of items in a message, if it is fixed.
-    pub(crate) chunk: Option<usize>,
+    pub(crate) options: CallOptions,
     pub(crate) stop: Option<&'c dyn Fn() -> bool>,
     /// Counts items that have ended.
     pub(crate) done: Option<&'c AtomicUsize>,
@@ -90,8 +107,8 @@ pub(crate) fn map<I, R>(
     let entry = image::offset_of(remote.serve).map_err(TaskError::Spawn)?;
     engine.arena().map_err(PoolError::into_task_error)?;
     let mut items = items.fuse();
-    let mut sizes = Sizes::new(engine.workers(), control.chunk, items.size_hint());
-    let mut flights = Flights { engine, remote, entry, queue: VecDeque::new() };
+    let mut sizes = Sizes::new(engine.workers(), control.options.chunk, items.size_hint());
+    let mut flights = Flights { engine, remote, entry, options: control.options, queue: VecDeque::new() };
     let stop_at_failure = matches!(target, Target::Values(_));
     let mut exhausted = false;
     let mut failing = false;
@@ -113,7 +130,7 @@ pub(crate) fn map<I, R>(
             exhausted = batch.len() < count;
             if !batch.is_empty() {
                 sizes.taken(batch.len());
-                flights.send(batch, None, &mut sizes);
+                flights.send(batch, None, &mut sizes, 0);
             }
         }
         if flights.queue.is_empty() {
@@ -134,7 +151,7 @@ pub(crate) fn map<I, R>(
         if stopped {
             return Err(TaskError::Cancelled);
         }
-        if flights.land(&mut sizes, stop_at_failure) && stop_at_failure && !failing {
+        if flights.land(&mut sizes, stop_at_failure, failing) && stop_at_failure && !failing {
             failing = true;
             flights.cancel_waiting();
         }
@@ -146,11 +163,13 @@ struct Flight<I> {
     ticket: Option<Arc<Ticket>>,
     items: Vec<I>,
     outcome: Option<Outcome>,
+    /// How often its first item was tried before.
+    tries: u32,
 }
 
 impl<I> Flight<I> {
     fn failed(items: Vec<I>, error: TaskError) -> Self {
-        Self { ticket: None, items, outcome: Some(Outcome::error(error)) }
+        Self { ticket: None, items, outcome: Some(Outcome::error(error)), tries: 0 }
     }
 }
 
@@ -159,6 +178,7 @@ struct Flights<'e, I, R> {
     engine: &'e Arc<Engine>,
     remote: &'e Remote<I, R>,
     entry: u64,
+    options: CallOptions,
     queue: VecDeque<Flight<I>>,
 }
 
@@ -176,9 +196,9 @@ impl<I, R> Flights<'_, I, R> {
     }
 
     /// Sends items, as the last of the queue or at a position of it.
-    fn send(&mut self, items: Vec<I>, position: Option<usize>, sizes: &mut Sizes) {
+    fn send(&mut self, items: Vec<I>, position: Option<usize>, sizes: &mut Sizes, tries: u32) {
         let flight = match self.try_send(&items, sizes) {
-            Ok(ticket) => Flight { ticket: Some(ticket), items, outcome: None },
+            Ok(ticket) => Flight { ticket: Some(ticket), items, outcome: None, tries },
             Err(Unsent::Alone(error)) => {
                 let at = position.unwrap_or(self.queue.len());
                 let mut error = Some(error);
@@ -192,7 +212,7 @@ impl<I, R> Flights<'_, I, R> {
             Err(Unsent::Together) => {
                 let position = position.unwrap_or(self.queue.len());
                 for (offset, item) in items.into_iter().enumerate() {
-                    self.send(vec![item], Some(position + offset), sizes);
+                    self.send(vec![item], Some(position + offset), sizes, 0);
                 }
                 return;
             }
@@ -216,7 +236,8 @@ impl<I, R> Flights<'_, I, R> {
         });
         let body = body.map_err(|refused| unsent(refused.into_task_error(self.remote.function)))?;
         sizes.saw_arguments(items.len(), bytes);
-        let message = Message { entry: self.entry, items: items.len() as u32, timed: true, body };
+        let limit = self.options.timeout;
+        let message = Message { entry: self.entry, items: items.len() as u32, timed: true, limit, retry: None, body };
         self.engine.submit(message).map_err(Unsent::Alone)
     }
 
@@ -230,8 +251,9 @@ impl<I, R> Flights<'_, I, R> {
     }
 
     /// Takes the outcomes that have arrived, and sends again what their workers had not started. True if an item failed.
-    fn land(&mut self, sizes: &mut Sizes, stop_at_failure: bool) -> bool {
-        let mut failed = false;
+    /// `failing`: one had failed before, and nothing more is to be started.
+    fn land(&mut self, sizes: &mut Sizes, stop_at_failure: bool, failing: bool) -> bool {
+        let mut failed = failing;
         let mut position = 0;
         while position < self.queue.len() {
             let flight = &mut self.queue[position];
@@ -240,10 +262,28 @@ impl<I, R> Flights<'_, I, R> {
             let Some(ticket) = flight.ticket.take_if(|ticket| ticket.is_finished()) else { continue };
             let mut outcome = ticket.take_outcome().unwrap_or_default();
             let done = outcome.done as usize;
+            // A worker may leave items to the next one, but only after it has run some.
             if done == 0 && !outcome.has_error() {
                 outcome.rare().error = Some(Results::<I, R>::missing(self.remote.function));
             }
             sizes.saw_results(done, outcome.results.as_slice().len(), outcome.nanoseconds);
+            let tries = if done == 0 { flight.tries } else { 0 };
+            let again = !(failed && stop_at_failure)
+                && tries < self.options.retries.unwrap_or(0)
+                && done < flight.items.len()
+                && outcome.rare.as_ref().and_then(|rare| rare.error.as_ref()).is_some_and(TaskError::may_be_retried);
+            if again {
+                outcome.take_error();
+                let mut rest = flight.items.split_off(done);
+                let after = rest.split_off(1);
+                flight.outcome = Some(outcome);
+                self.engine.count_retry();
+                self.send(rest, Some(position), sizes, tries + 1);
+                if !after.is_empty() {
+                    self.send(after, Some(position + 1), sizes, 0);
+                }
+                continue;
+            }
             failed |= outcome.failed || outcome.has_error();
             let ended = done + usize::from(outcome.has_error());
             // A pool that is closed, or cannot start workers, answers for all items at once.
@@ -259,7 +299,7 @@ impl<I, R> Flights<'_, I, R> {
                     self.queue.insert(position + offset, Flight::failed(vec![item], TaskError::Cancelled));
                 }
             } else {
-                self.send(rest, Some(position), sizes);
+                self.send(rest, Some(position), sizes, 0);
             }
         }
         failed

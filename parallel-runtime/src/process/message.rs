@@ -2,6 +2,7 @@
 
 use std::mem::MaybeUninit;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::board::slot::{INLINE_ALIGNMENT, INLINE_ARGUMENTS};
 use crate::codec::{CodecError, Writer};
@@ -15,14 +16,69 @@ pub(crate) struct Message<'b> {
     pub(crate) items: u32,
     /// Whether the worker is to say how long it took.
     pub(crate) timed: bool,
+    /// How long an item may take.
+    pub(crate) limit: Option<Duration>,
+    /// What is needed to send it again.
+    pub(crate) retry: Option<Box<Retry>>,
     pub(crate) body: Body<'b>,
+}
+
+/// A message of one item that is sent again if its worker dies, or if it takes too long. The arguments are kept in memory that no worker
+/// can write: so what a task had changed in place before it failed does not reach the next try.
+#[derive(Debug)]
+pub(crate) struct Retry {
+    /// How often it may be sent again.
+    left: u32,
+    entry: u64,
+    limit: Option<Duration>,
+    bytes: Box<[u8]>,
+    /// Of arguments in a block: see [`Arguments::marks`].
+    marks: Option<Vec<u64>>,
+}
+
+impl Retry {
+    pub(crate) fn new(retries: u32, entry: u64, limit: Option<Duration>, body: &Body<'_>) -> Option<Box<Self>> {
+        let (bytes, marks) = match body {
+            _ if retries == 0 => return None,
+            Body::Inline(bytes) => (Box::from(*bytes), None),
+            Body::Kept(bytes) => (bytes.clone(), None),
+            Body::Block(arguments) => (arguments.copy(), Some(arguments.marks.clone())),
+        };
+        Some(Box::new(Self { left: retries, entry, limit, bytes, marks }))
+    }
+
+    /// Whether it may be sent again.
+    pub(crate) fn may_try(&self) -> bool {
+        self.left > 0
+    }
+
+    /// The message for the next try.
+    pub(crate) fn next(mut self: Box<Self>, arena: &Arc<Arena>) -> Result<Message<'static>, TaskError> {
+        self.left -= 1;
+        let body = match &self.marks {
+            None => Body::Kept(self.bytes.clone()),
+            Some(marks) => {
+                let mut block = arena.take(self.bytes.len() as u64)?;
+                // SAFETY: no worker knows of this block: it was just taken.
+                let memory = unsafe { block.bytes_mut(self.bytes.len()) };
+                memory.copy_from_slice(as_uninit(&self.bytes));
+                Body::Block(Arguments { block, len: self.bytes.len(), marks: marks.clone() })
+            }
+        };
+        Ok(Message { entry: self.entry, items: 1, timed: false, limit: self.limit, retry: Some(self), body })
+    }
+}
+
+fn as_uninit(bytes: &[u8]) -> &[MaybeUninit<u8>] {
+    // SAFETY: a `MaybeUninit<u8>` is laid out as a `u8`, and the slice is shared, so nothing uninitialised is written through it.
+    unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast(), bytes.len()) }
 }
 
 impl Message<'_> {
     /// The same, without a borrow: for the queue.
     pub(crate) fn keep(self) -> Message<'static> {
-        let Self { entry, items, timed, body } = self;
-        Message { entry, items, timed, body: body.keep() }
+        let Self { entry, items, timed, limit, retry, body } = self;
+        Message { entry, items, timed, limit, retry, body: body.keep() }
     }
 }
 
@@ -42,6 +98,14 @@ pub(crate) struct Arguments {
     pub(crate) len: usize,
     /// Where the slices lie that the worker may change in place.
     pub(crate) marks: Vec<u64>,
+}
+
+impl Arguments {
+    /// A private copy. To be made before a worker is told of the block.
+    fn copy(&self) -> Box<[u8]> {
+        // SAFETY: the block is mapped, `len` bytes of it were written, and no worker knows of it yet.
+        unsafe { std::slice::from_raw_parts(self.block.start().as_ptr(), self.len) }.into()
+    }
 }
 
 /// Why there is no message.

@@ -21,7 +21,7 @@
 //! | memory | written by | freed by |
 //! | --- | --- | --- |
 //! | a slot's arguments, entry, ring entries, `tail` | the program, before it publishes the slot | the program |
-//! | a slot's word | the program: FREE → READY, READY → FREE, DONE → FREE; the worker that claims it: READY → CLAIMED → DONE | |
+//! | a slot's word | the program: FREE → READY, READY → FREE, DONE → FREE, and any → FREE when its worker is dead; the worker that claims it: READY → CLAIMED → DONE | |
 //! | a slot's result fields | the worker whose number is in the word | |
 //! | `head` | anybody, by compare-and-swap: it is a hint | |
 //! | a message's block | the program; a worker that has claimed the message, in place, where the function takes `&mut [T]` | the program |
@@ -31,7 +31,8 @@
 //! | bits of sleeping workers | the worker sets its own; whoever wakes it clears it | |
 //!
 //! The program believes nothing that a worker writes: offsets, lengths and counts are checked against the program's own books,
-//! and results are copied before they are decoded.
+//! results are copied before they are decoded, and what the program has written itself is kept in private memory too. What that
+//! gives, and what not, is in `docs/safety.md`.
 //!
 //! | module | what |
 //! | --- | --- |
@@ -40,17 +41,27 @@
 //! | [`board`] | slots, ring, records: the layout and the steps on it |
 //! | [`engine`], [`life`], [`harvest`], [`waiting`] | the program's side: submitting, its workers, collecting, waiting |
 //! | [`map`], [`sizes`], [`results`] | many items: messages of an adaptive size, and reading what came back |
-//! | [`supervisor`] | one thread that serves the control sockets and sees deaths |
+//! | [`supervisor`], [`events`] | one thread that starts workers, serves their control sockets and sees their deaths |
+//! | [`limits`] | time limits, and ending a worker for the task that it runs |
+//! | [`death`], [`stderr`] | why a worker died, and its last lines |
+//! | [`audit`] | what is done about a board that a worker has written over |
+//! | [`fork`] | programs that fork, or close all descriptors |
 //! | [`worker`], [`region`] | the worker's side |
 
+mod audit;
 pub(crate) mod board;
+pub(crate) mod clock;
+mod death;
 pub(crate) mod engine;
+mod events;
+pub(crate) mod fork;
 mod futex;
 mod handshake;
 mod harvest;
 pub(crate) mod hook;
 mod image;
 mod life;
+mod limits;
 pub(crate) mod map;
 mod message;
 mod region;
@@ -58,9 +69,11 @@ mod results;
 mod seat;
 mod sizes;
 mod spawn;
+mod stderr;
 mod supervisor;
 pub(crate) mod ticket;
 mod waiting;
 mod worker;
 
 pub(crate) use engine::Engine;
+pub(crate) use worker::wait_while_condemned;

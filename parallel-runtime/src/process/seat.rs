@@ -1,9 +1,15 @@
 //! The place of one worker in a pool, which outlives the processes that fill it.
 
+use std::io;
 use std::process::ExitStatus;
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
+
+use super::limits::Condemned;
 use super::spawn::Started;
+use super::stderr::Stderr;
 use crate::shared::Block;
 
 /// One place.
@@ -33,10 +39,22 @@ pub(super) struct Worker {
     /// Which worker this is, of all that the supervisor ever had.
     pub(super) key: u64,
     pub(super) since: Instant,
-    /// It has said hello.
+    /// It has said that it is a worker.
+    pub(super) greeted: bool,
+    /// It takes tasks.
     pub(super) ready: bool,
     /// It was ended because it did not say hello.
     pub(super) late: bool,
+    /// It was ended because it had closed its control socket.
+    pub(super) mute: bool,
+    /// It has said that it ends between two tasks.
+    pub(super) retired: bool,
+    /// Why it could not start, as it says.
+    pub(super) failure: Option<String>,
+    /// It is being ended for the task that it runs.
+    pub(super) condemned: Option<Condemned>,
+    /// How many completions the place had seen when it started.
+    pub(super) completed_before: u64,
 }
 
 impl Seat {
@@ -71,13 +89,76 @@ impl Seat {
 }
 
 impl Worker {
+    pub(super) fn new(started: Started, key: u64, completed_before: u64) -> Self {
+        Self {
+            started,
+            key,
+            since: Instant::now(),
+            greeted: false,
+            ready: false,
+            late: false,
+            mute: false,
+            retired: false,
+            failure: None,
+            condemned: None,
+            completed_before,
+        }
+    }
+
     pub(super) fn pid(&self) -> u32 {
         self.started.child.id()
     }
 
+    pub(super) fn stderr(&self) -> &Arc<Stderr> {
+        &self.started.stderr
+    }
+
+    /// Sends a signal. Through its descriptor, since its process id may be somebody else's by now: if the program ignores SIGCHLD,
+    /// or waits for all of its children.
+    pub(super) fn signal(&mut self, signal: Signal) {
+        let sent = match &self.started.process {
+            Some(process) => rustix::process::pidfd_send_signal(process, signal).map_err(io::Error::from),
+            None if signal == Signal::KILL => self.started.child.kill(),
+            None => Ok(()),
+        };
+        // A program that has given up its rights may not signal workers that have them; but they end with their control socket.
+        if sent.is_err_and(|error| error.raw_os_error() == Some(libc::EPERM)) {
+            self.hang_up();
+        }
+    }
+
+    /// The end of its control socket is the worker's end, unless it is stopped.
+    pub(super) fn hang_up(&self) {
+        let _ = rustix::net::shutdown(&self.started.socket, rustix::net::Shutdown::Both);
+    }
+
+    /// Waits until it is gone, at most until `deadline`. True if it is.
+    pub(super) fn is_gone_by(&mut self, deadline: Instant) -> bool {
+        let Some(process) = &self.started.process else {
+            let left = || deadline.saturating_duration_since(Instant::now());
+            while matches!(self.started.child.try_wait(), Ok(None)) {
+                if left().is_zero() {
+                    return false;
+                }
+                std::thread::sleep(left().min(Duration::from_millis(1)));
+            }
+            return true;
+        };
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let timeout = rustix::event::Timespec::try_from(left).ok();
+            let mut events = [rustix::event::PollFd::new(process, rustix::event::PollFlags::IN)];
+            match rustix::event::poll(&mut events, timeout.as_ref()) {
+                Ok(0) => return false,
+                Err(rustix::io::Errno::INTR) => {}
+                Ok(_) | Err(_) => return true,
+            }
+        }
+    }
+
     /// Ends it at once and waits until it is gone.
     pub(super) fn kill(&mut self) -> Option<ExitStatus> {
-        let _ = self.started.child.kill();
+        self.signal(Signal::KILL);
         self.started.child.wait().ok()
     }
 }

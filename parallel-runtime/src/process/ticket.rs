@@ -151,6 +151,11 @@ impl Ticket {
         self.enter(BOARDED);
     }
 
+    /// It waits for a slot once more. Called under the engine's lock.
+    pub(crate) fn requeue(&self) {
+        self.enter(QUEUED);
+    }
+
     /// It has ended. Called under the engine's lock, once.
     pub(crate) fn finish(&self, outcome: Outcome) {
         *self.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);

@@ -4,13 +4,14 @@
 //! core. 50 spins, then up to 100 `sched_yield`, then a futex was the best of both when measured.
 
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::board::meeting;
 use super::board::word::State as SlotState;
 use super::engine::Engine;
-use super::futex;
 use super::ticket::{Outcome, Phase, Ticket};
+use super::{fork, futex};
+use crate::error::TaskError;
 
 pub(super) const SPINS: u32 = 50;
 pub(super) const YIELDS: u32 = 100;
@@ -32,6 +33,16 @@ pub(super) fn spin(mut done: impl FnMut() -> bool) -> bool {
     done()
 }
 
+/// How long a thread sleeps at most before it looks for itself: a worker that misbehaves may have completed a task and woken
+/// nobody, or written over the words by which others would.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The deadline of one sleep.
+fn next_look(deadline: Option<Instant>) -> Option<Instant> {
+    let look = Instant::now() + LOOK;
+    Some(deadline.map_or(look, |deadline| deadline.min(look)))
+}
+
 fn passed(deadline: Option<Instant>) -> bool {
     deadline.is_some_and(|deadline| Instant::now() >= deadline)
 }
@@ -40,6 +51,9 @@ impl Engine {
     /// Waits for a task, at most until `deadline`, and takes its outcome.
     pub(crate) fn wait(&self, ticket: &Ticket, deadline: Option<Instant>) -> Option<Outcome> {
         loop {
+            if let Err(error) = fork::check() {
+                return Some(Outcome::error(TaskError::Spawn(error)));
+            }
             match ticket.phase() {
                 Phase::Finished => return ticket.take_outcome(),
                 _ if passed(deadline) => {
@@ -52,7 +66,11 @@ impl Engine {
                     self.harvest(&mut state);
                     self.refill(&mut state);
                     drop(state);
-                    ticket.sleep_while_queued(deadline);
+                    let look = next_look(deadline);
+                    ticket.sleep_while_queued(look);
+                    if passed(look) {
+                        self.look_after();
+                    }
                 }
                 Phase::Boarded { slot, generation } => self.wait_for_slot(ticket, slot, generation, deadline),
             }
@@ -72,10 +90,17 @@ impl Engine {
             && let Some(seen) = meeting::announce(&slot.word, generation, &slot.waiter)
             && !ticket.is_finished()
         {
-            futex::wait(slot.futex(), seen.0 as u32, deadline);
+            let look = next_look(deadline);
+            futex::wait(slot.futex(), seen.0 as u32, look);
+            if passed(look) {
+                self.look_after();
+            }
         }
         let mut state = self.lock();
-        if !ticket.is_finished() && self.harvest_slot(&mut state, index) {
+        if ticket.is_finished() {
+            return;
+        }
+        if self.harvest_slot(&mut state, index) || self.end_if_impossible(&mut state, index, generation) {
             self.refill(&mut state);
         }
     }
@@ -91,13 +116,17 @@ impl Engine {
                 return true;
             }
             let header = self.board().header();
-            header.done_waiters.0.fetch_add(1, Ordering::SeqCst);
+            self.count_waiter(1);
             let seen = header.done_count.0.load(Ordering::SeqCst);
             let over = done();
             if !over {
-                futex::wait(&header.done_count.0, seen, deadline);
+                let look = next_look(deadline);
+                futex::wait(&header.done_count.0, seen, look);
+                if passed(look) {
+                    self.look_after();
+                }
             }
-            header.done_waiters.0.fetch_sub(1, Ordering::SeqCst);
+            self.count_waiter(-1);
             if over || done() {
                 return true;
             }
@@ -107,8 +136,27 @@ impl Engine {
         }
     }
 
+    /// One more thread, or one less, sleeps until some task is done. What workers see is set, not added to: so it is right again
+    /// if one of them has written over it.
+    fn count_waiter(&self, change: i32) {
+        let shared = &self.board().header().done_waiters.0;
+        let mut waiters = self.done_waiters.fetch_add(change.cast_unsigned(), Ordering::SeqCst).wrapping_add_signed(change);
+        loop {
+            shared.store(waiters, Ordering::SeqCst);
+            // Another thread may have counted between the two steps above; the last one to store must store the last number.
+            let now = self.done_waiters.load(Ordering::SeqCst);
+            if now == waiters {
+                return;
+            }
+            waiters = now;
+        }
+    }
+
     /// Collects what is done, for a thread that waits for several tasks.
     pub(crate) fn collect_done(&self) {
+        if fork::check().is_err() {
+            return;
+        }
         let mut state = self.lock();
         if self.harvest(&mut state) > 0 {
             self.refill(&mut state);

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 pub use map::MapTask;
+pub(crate) use map::Shared;
 pub use spawned::Spawned;
 
 use crate::error::TaskError;
@@ -135,6 +136,32 @@ impl<R: Send + 'static> Task<R> {
             State::Ready(_) => false,
             State::Thread(job) => job.cancel(),
             State::Process(task) => task.engine.cancel(&task.ticket),
+        }
+    }
+
+    /// Ends it, whether it has started or not: if it runs in a worker process, that process is ended, and replaced. Its result is
+    /// then [`TaskError::Cancelled`]. False if it has ended already, or if it runs on a thread, which nobody can end.
+    ///
+    /// ```
+    /// use parallel_runtime::{TaskError, parallel};
+    ///
+    /// #[parallel(mode = "process")]
+    /// fn forever() {
+    ///     loop {}
+    /// }
+    ///
+    /// let task = forever::submit();
+    /// while !task.is_running() {
+    ///     std::thread::yield_now();
+    /// }
+    /// assert!(task.kill());
+    /// assert!(matches!(task.join(), Err(TaskError::Cancelled)));
+    /// ```
+    pub fn kill(&self) -> bool {
+        match &self.state {
+            State::Ready(_) => false,
+            State::Thread(job) => job.cancel(),
+            State::Process(task) => task.engine.kill_task(&task.ticket),
         }
     }
 

@@ -26,7 +26,7 @@ use crate::process::Engine;
 #[must_use = "a spawned call runs on when it is dropped, but its result and its errors are lost; call `join()`"]
 pub struct Spawned<R> {
     task: Task<R>,
-    process: Option<(Arc<Engine>, u32)>,
+    process: Option<Arc<Engine>>,
 }
 
 impl<R: Send + 'static> Spawned<R> {
@@ -35,8 +35,8 @@ impl<R: Send + 'static> Spawned<R> {
     }
 
     pub(crate) fn in_process(task: Task<R>, engine: Arc<Engine>) -> Self {
-        let pid = engine.last_pid();
-        Self { task, process: pid.map(|pid| (engine, pid)) }
+        engine.wait_for_start();
+        Self { task, process: Some(engine) }
     }
 
     /// Waits for the call and gives its result.
@@ -58,16 +58,16 @@ impl<R: Send + 'static> Spawned<R> {
         self.task.id()
     }
 
-    /// The process id; `None` if it runs on a thread.
+    /// The process id, that of the last try if there are `retries`; `None` if it runs on a thread, or could not be started.
     pub fn pid(&self) -> Option<u32> {
-        self.process.as_ref().map(|(_, pid)| *pid)
+        self.process.as_ref()?.last_pid()
     }
 
     /// Ends the process at once; `join` then gives [`TaskError::Cancelled`], unless the call had ended. False if it runs on a
     /// thread, which nobody can end.
     pub fn kill(&self) -> bool {
         match &self.process {
-            Some((engine, _)) => {
+            Some(engine) => {
                 engine.kill();
                 true
             }
@@ -80,7 +80,7 @@ impl<R> fmt::Debug for Spawned<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Spawned")
             .field("task", &self.task)
-            .field("pid", &self.process.as_ref().map(|(_, pid)| pid))
+            .field("pid", &self.process.as_ref().map(|engine| engine.last_pid()))
             .finish()
     }
 }

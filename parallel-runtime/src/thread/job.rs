@@ -1,8 +1,8 @@
 //! A task that was submitted to threads.
 
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::{Cancel, Engine, Running, wait_while};
 use crate::error::TaskError;
@@ -17,24 +17,36 @@ const DONE: u8 = 2;
 /// A task: its body until somebody claims it, its result from when it ends.
 ///
 /// `state` goes PENDING → RUNNING → DONE, or PENDING → DONE when it is cancelled; whoever makes the first step owns the body.
+/// A task with a limit goes to DONE when it is over it, by the hand of whoever looks; its body runs on, and its value is dropped.
 pub(crate) struct Job<R> {
     function: &'static str,
     state: AtomicU8,
     body: Mutex<Option<Body<R>>>,
+    /// Under this lock `state` becomes DONE.
     result: Mutex<Option<Result<R, TaskError>>>,
+    /// It has begun, or it is done.
     done: Condvar,
+    limit: Option<Duration>,
+    began: OnceLock<Instant>,
     /// The pool that counts this task; a task on a thread of its own has none.
     engine: Option<Arc<Engine>>,
 }
 
 impl<R: Send + 'static> Job<R> {
-    pub(crate) fn new(function: &'static str, body: Body<R>, engine: Option<Arc<Engine>>) -> Self {
+    pub(crate) fn new(
+        function: &'static str,
+        body: Body<R>,
+        limit: Option<Duration>,
+        engine: Option<Arc<Engine>>,
+    ) -> Self {
         Self {
             function,
             state: AtomicU8::new(PENDING),
             body: Mutex::new(Some(body)),
             result: Mutex::new(None),
             done: Condvar::new(),
+            limit,
+            began: OnceLock::new(),
             engine,
         }
     }
@@ -62,27 +74,77 @@ impl<R: Send + 'static> Job<R> {
             return;
         }
         let body = self.body.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let _running = self.engine.as_deref().map(Running::new);
-        let result = match body {
-            Some(body) => panics::catch(body).map_err(|caught| caught.into_error(self.function)),
-            None => Err(TaskError::Cancelled),
+        let running = self.engine.as_deref().map(Running::new);
+        let prepared = self.engine.as_ref().map_or(Ok(()), |engine| engine.prepare());
+        if self.limit.is_some() {
+            let _ = self.began.set(Instant::now());
+            // Who waits looks when the limit ends.
+            drop(self.result.lock().unwrap_or_else(PoisonError::into_inner));
+            self.done.notify_all();
+        }
+        let result = match (prepared, body) {
+            (Ok(()), Some(body)) => panics::catch(body).map_err(|caught| caught.into_error(self.function)),
+            (Err(error), _) => Err(error),
+            (_, None) => Err(TaskError::Cancelled),
         };
-        drop(_running);
-        self.finish(result);
+        drop(running);
+        if self.expire_if_due() || !self.finish(result) {
+            // Somebody was told that it timed out.
+            if let Some(engine) = &self.engine {
+                engine.abandoned.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
     }
 
-    fn finish(&self, result: Result<R, TaskError>) {
-        *self.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+    /// False if it had ended before.
+    fn finish(&self, result: Result<R, TaskError>) -> bool {
+        let mut slot = self.result.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.state.load(Ordering::Acquire) == DONE {
+            return false;
+        }
+        *slot = Some(result);
         self.state.store(DONE, Ordering::Release);
-        // The lock is taken between the store and the wake-up, so no waiter is between its check and its sleep.
-        drop(self.result.lock().unwrap_or_else(PoisonError::into_inner));
+        drop(slot);
         self.done.notify_all();
         if let Some(engine) = &self.engine {
             engine.dismiss();
         }
+        true
+    }
+
+    /// When it is over its limit; `None` if it has none or has not begun.
+    fn expiry(&self) -> Option<Instant> {
+        self.began.get()?.checked_add(self.limit?)
+    }
+
+    /// Ends it if it is over its limit. True if this call did.
+    fn expire_if_due(&self) -> bool {
+        let Some(after) = self.limit.filter(|_| self.expiry().is_some_and(|expiry| Instant::now() >= expiry)) else {
+            return false;
+        };
+        if self.state.load(Ordering::Acquire) == DONE {
+            return false;
+        }
+        if let Some(engine) = &self.engine {
+            engine.abandoned.fetch_add(1, Ordering::Relaxed);
+        }
+        let expired = self.finish(Err(TaskError::TimedOut { after }));
+        if let Some(engine) = &self.engine {
+            if expired {
+                engine.timed_out.fetch_add(1, Ordering::Relaxed);
+            } else {
+                engine.abandoned.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+        expired
     }
 
     pub(crate) fn is_finished(&self) -> bool {
+        self.expire_if_due();
+        self.is_done()
+    }
+
+    fn is_done(&self) -> bool {
         self.state.load(Ordering::Acquire) == DONE
     }
 
@@ -97,8 +159,7 @@ impl<R: Send + 'static> Job<R> {
         }
         let body = self.body.lock().unwrap_or_else(PoisonError::into_inner).take();
         drop(body);
-        self.finish(Err(TaskError::Cancelled));
-        true
+        self.finish(Err(TaskError::Cancelled))
     }
 
     /// Waits for the end, at most until `deadline`. Takes the result; a second call finds none and gives `Cancelled`.
@@ -107,11 +168,23 @@ impl<R: Send + 'static> Job<R> {
         if self.engine.as_ref().is_some_and(|engine| engine.permits.held()) {
             self.run();
         }
-        let mut result = wait_while(&self.result, &self.done, deadline, |_| !self.is_finished());
-        if !self.is_finished() {
-            return None;
+        loop {
+            let expiry = self.expiry();
+            let until = match (deadline, expiry) {
+                (Some(deadline), Some(expiry)) => Some(deadline.min(expiry)),
+                (deadline, expiry) => deadline.or(expiry),
+            };
+            // It begins while we wait: then there is an expiry to wait for.
+            let begins = || self.limit.is_some() && expiry.is_none() && self.began.get().is_some();
+            let mut result = wait_while(&self.result, &self.done, until, |_| !self.is_done() && !begins());
+            if self.is_done() {
+                return Some(result.take().unwrap_or(Err(TaskError::Cancelled)));
+            }
+            drop(result);
+            if !self.expire_if_due() && deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return None;
+            }
         }
-        Some(result.take().unwrap_or(Err(TaskError::Cancelled)))
     }
 }
 

@@ -11,6 +11,7 @@ use rayon::iter::plumbing::{Producer, ProducerCallback};
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator};
 
 use super::permits::Permits;
+use crate::error::TaskError;
 use crate::panics::{self, Caught};
 
 /// Why there are no results.
@@ -19,11 +20,14 @@ pub(crate) enum Failed {
     Panicked(Caught),
     /// Somebody set the `stop` flag before all items had run.
     Stopped,
+    /// A thread could not be prepared.
+    Unprepared(TaskError),
 }
 
 /// Runs `run` on each item. To be called on a thread of the rayon pool.
 pub(crate) fn map<A: Send, R: Send>(
     permits: &Permits,
+    prepare: &(dyn Fn() -> Result<(), TaskError> + Sync),
     items: Vec<A>,
     smallest_piece: usize,
     stop: &AtomicBool,
@@ -33,6 +37,7 @@ pub(crate) fn map<A: Send, R: Send>(
     let mut results: Vec<R> = Vec::with_capacity(len);
     let job = Job {
         permits,
+        prepare,
         run,
         smallest_piece: smallest_piece.max(1),
         stop,
@@ -57,7 +62,7 @@ pub(crate) fn map<A: Send, R: Send>(
             unsafe { target.assume_init_drop() };
         }
     }
-    Err(failed.map_or(Failed::Stopped, |(_, caught)| Failed::Panicked(caught)))
+    Err(failed.map_or(Failed::Stopped, |(_, failed)| failed))
 }
 
 /// Runs `run` on each item, one after the other, right here.
@@ -81,10 +86,11 @@ pub(crate) fn in_place<A, R>(items: Vec<A>, stop: &AtomicBool, run: &impl Fn(A) 
 
 struct Job<'j, F> {
     permits: &'j Permits,
+    prepare: &'j (dyn Fn() -> Result<(), TaskError> + Sync),
     run: &'j F,
     smallest_piece: usize,
     stop: &'j AtomicBool,
-    failed: Mutex<Option<(usize, Caught)>>,
+    failed: Mutex<Option<(usize, Failed)>>,
     /// Start and length of the pieces that ended well.
     filled: Mutex<Vec<(usize, usize)>>,
 }
@@ -152,6 +158,10 @@ impl<F> Job<'_, F> {
         }
 
         let _permit = self.permits.enter();
+        if let Err(error) = (self.prepare)() {
+            self.fail(start, Failed::Unprepared(error));
+            return;
+        }
         let mut written = Written { target, count: 0 };
         let result = panics::catch(|| {
             for item in producer.into_iter() {
@@ -171,14 +181,16 @@ impl<F> Job<'_, F> {
                 self.filled.lock().unwrap_or_else(PoisonError::into_inner).push((start, count));
             }
             Ok(false) => {}
-            Err(caught) => {
-                self.stop.store(true, Ordering::Relaxed);
-                let index = start + written.count;
-                let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-                if failed.as_ref().is_none_or(|(first, _)| index < *first) {
-                    *failed = Some((index, caught));
-                }
-            }
+            Err(caught) => self.fail(start + written.count, Failed::Panicked(caught)),
+        }
+    }
+
+    /// Notes a failure, and keeps what has not started from starting.
+    fn fail(&self, index: usize, why: Failed) {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        if failed.as_ref().is_none_or(|(first, _)| index < *first) {
+            *failed = Some((index, why));
         }
     }
 }

@@ -5,24 +5,38 @@
 //! size, so that a pool of one serialises a library that is not thread-safe.
 
 mod job;
+mod limited;
 mod map;
 mod permits;
 mod waiting;
 
+use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Duration;
 
 pub(crate) use job::Job;
+pub(crate) use limited::{call_limited, map_limited, submit_all};
 pub(crate) use map::{Failed, in_place};
 use permits::Permits;
 pub(crate) use waiting::wait_while;
 
 use crate::error::{PoolError, TaskError};
+use crate::options::CallOptions;
+use crate::panics;
 use crate::pool::PoolStats;
+use crate::process::fork;
 
 /// A pool of threads: what [`ThreadPool`](crate::ThreadPool) stands for once it has been used.
 pub(crate) struct Engine {
     workers: usize,
+    /// What it is known by on its threads.
+    id: u64,
+    init: Option<fn()>,
+    /// Why `init` failed, if it did.
+    init_failed: OnceLock<String>,
+    /// Of calls that say nothing else.
+    pub(crate) defaults: CallOptions,
     permits: Permits,
     rayon: OnceLock<rayon::ThreadPool>,
     closed: AtomicBool,
@@ -30,6 +44,9 @@ pub(crate) struct Engine {
     submitted: AtomicU64,
     finished: AtomicU64,
     running: AtomicU64,
+    timed_out: AtomicU64,
+    /// Tasks that timed out and still run.
+    abandoned: AtomicU64,
     book: Mutex<Book>,
     none_left: Condvar,
 }
@@ -61,15 +78,22 @@ impl std::fmt::Debug for Engine {
 }
 
 impl Engine {
-    pub(crate) fn new(workers: usize) -> Self {
+    pub(crate) fn new(workers: usize, init: Option<fn()>, defaults: CallOptions) -> Self {
+        static IDS: AtomicU64 = AtomicU64::new(0);
         Self {
             workers,
+            id: IDS.fetch_add(1, Ordering::Relaxed),
+            init,
+            init_failed: OnceLock::new(),
+            defaults,
             permits: Permits::new(workers),
             rayon: OnceLock::new(),
             closed: AtomicBool::new(false),
             submitted: AtomicU64::new(0),
             finished: AtomicU64::new(0),
             running: AtomicU64::new(0),
+            timed_out: AtomicU64::new(0),
+            abandoned: AtomicU64::new(0),
             book: Mutex::new(Book::default()),
             none_left: Condvar::new(),
         }
@@ -88,6 +112,7 @@ impl Engine {
     }
 
     fn rayon(&self) -> Result<&rayon::ThreadPool, std::io::Error> {
+        fork::check()?;
         if let Some(pool) = self.rayon.get() {
             return Ok(pool);
         }
@@ -96,6 +121,7 @@ impl Engine {
             .thread_name(|index| format!("parallel-{index}"))
             .build()
             .map_err(std::io::Error::other)?;
+        fork::watch();
         Ok(self.rayon.get_or_init(|| pool))
     }
 
@@ -121,27 +147,64 @@ impl Engine {
         self.none_left.notify_all();
     }
 
-    /// Runs `task` on this very thread, as one of the pool's tasks.
-    pub(crate) fn call<R>(&self, task: impl FnOnce() -> R) -> Result<R, TaskError> {
+    /// Makes sure that `init` has run on this thread.
+    fn prepare(&self) -> Result<(), TaskError> {
+        thread_local! {
+            static PREPARED: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
+        }
+        let Some(init) = self.init else { return Ok(()) };
+        if PREPARED.with_borrow(|prepared| prepared.contains(&self.id)) {
+            return Ok(());
+        }
+        let failed = |why: &String| Err(TaskError::Spawn(std::io::Error::other(why.clone())));
+        if let Some(why) = self.init_failed.get() {
+            return failed(why);
+        }
+        // Before it runs: it may call a function of this very pool.
+        PREPARED.with_borrow_mut(|prepared| prepared.push(self.id));
+        match panics::catch(init) {
+            Ok(()) => Ok(()),
+            Err(caught) => {
+                PREPARED.with_borrow_mut(|prepared| prepared.retain(|id| *id != self.id));
+                let at = caught.location.map_or_else(String::new, |location| format!(" at {location}"));
+                let why = format!("`init` panicked{at}: {}", panics::message(&*caught.payload));
+                failed(self.init_failed.get_or_init(|| why))
+            }
+        }
+    }
+
+    /// Runs `task` on this very thread, as one of the pool's tasks; on one of the pool's if they have an `init`.
+    pub(crate) fn call<R: Send>(&self, task: impl FnOnce() -> R + Send) -> Result<R, TaskError> {
         // A nested call belongs to a task that was admitted, and must run even while the pool is shutting down.
         if self.permits.held() {
             return Ok(task());
         }
+        let rayon = match self.init {
+            Some(_) => Some(self.rayon().map_err(TaskError::Spawn)?),
+            None => None,
+        };
         drop(self.admit()?);
         let _counted = Counted(self);
-        let _permit = self.permits.enter();
-        let _running = Running::new(self);
-        Ok(task())
+        let run = || {
+            let _permit = self.permits.enter();
+            let _running = Running::new(self);
+            self.prepare().map(|()| task())
+        };
+        match rayon {
+            Some(rayon) => permits::released(|| rayon.install(run)),
+            None => run(),
+        }
     }
 
     /// Runs `task` on a thread of the pool, some time.
     pub(crate) fn submit<R: Send + 'static>(
         self: &Arc<Self>,
         function: &'static str,
+        limit: Option<Duration>,
         task: impl FnOnce() -> R + Send + 'static,
     ) -> Result<Arc<Job<R>>, TaskError> {
         let rayon = self.rayon().map_err(TaskError::Spawn)?;
-        let job = Arc::new(Job::new(function, Box::new(task), Some(Arc::clone(self))));
+        let job = Arc::new(Job::new(function, Box::new(task), limit, Some(Arc::clone(self))));
         let mut book = self.admit()?;
         if book.jobs.len() > 2 * book.outstanding + 64 {
             book.jobs.retain(|job| job.upgrade().is_some_and(|job| !job.is_over()));
@@ -172,7 +235,8 @@ impl Engine {
             // The one permit is ours: nobody else could run the items.
             return Ok(map::in_place(items, stop, run));
         }
-        let job = || map::map(&self.permits, items, smallest_piece, stop, run);
+        let prepare = || self.prepare();
+        let job = || map::map(&self.permits, &prepare, items, smallest_piece, stop, run);
 
         Ok(if rayon.current_thread_index().is_some() {
             job()
@@ -186,18 +250,16 @@ impl Engine {
         let submitted = self.submitted.load(Ordering::Relaxed);
         let finished = self.finished.load(Ordering::Relaxed);
         let running = self.running.load(Ordering::Relaxed);
+        let started = self.rayon.get().is_some() && !self.closed.load(Ordering::Relaxed);
         PoolStats {
-            workers: self.workers,
-            workers_alive: if self.rayon.get().is_some() && !self.closed.load(Ordering::Relaxed) {
-                self.workers
-            } else {
-                0
-            },
+            workers_alive: if started { self.workers } else { 0 },
             submitted,
             finished,
             running,
             queued: submitted.saturating_sub(finished).saturating_sub(running),
-            worker_deaths: 0,
+            timed_out: self.timed_out.load(Ordering::Relaxed),
+            abandoned: self.abandoned.load(Ordering::Relaxed),
+            ..PoolStats::empty(self.workers)
         }
     }
 

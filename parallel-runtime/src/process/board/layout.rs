@@ -46,6 +46,17 @@ pub(crate) struct Record {
     /// The worker's result region. Written by the program before the worker starts.
     pub(crate) region_offset: AtomicU64,
     pub(crate) region_len: AtomicU64,
+    /// 1 when the worker is about to be ended for the task that it runs, and must begin no other; it sleeps on it. Written by
+    /// the program: see [`condemn`](super::condemn).
+    pub(crate) condemned: AtomicU32,
+    /// What signal hit the worker in a way that it could not survive, and where: its last words. Written by the worker's signal
+    /// handler; set back by the program before a worker starts.
+    pub(crate) fault_signal: AtomicU32,
+    pub(crate) fault_address: AtomicU64,
+    /// 1 if that address lies at the end of the stack of the thread that runs tasks.
+    pub(crate) fault_in_stack: AtomicU32,
+    /// `generation | slot` of the task that it claimed last. Written by the worker.
+    pub(crate) running: AtomicU64,
     /// How many completions the worker has noted. Written by the worker.
     pub(crate) completed_tail: Line<AtomicU64>,
     /// `generation | slot` of its completed tasks, oldest overwritten first: a hint that saves the program a search. Written

@@ -7,10 +7,13 @@
 //! | ring | which slots were published, in order: see [`ring`] |
 //! | [`Slot`]s | one for each task in flight: see [`slot`], [`word`], [`meeting`] |
 //!
-//! [`ring`], [`sleep`], [`word`] and [`meeting`] are checked by loom in `tests/crates/model`.
+//! [`condemn`] is how a worker is ended for one task without harm to another.
+//!
+//! [`ring`], [`sleep`], [`word`], [`meeting`] and [`condemn`] are checked by loom in `tests/crates/model`.
 //!
 //! All of it is atomics and byte buffers, valid as zeros, at fixed places from the board's offset in the arena.
 
+pub(crate) mod condemn;
 pub(crate) mod layout;
 pub(crate) mod meeting;
 pub(crate) mod ring;

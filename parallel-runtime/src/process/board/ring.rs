@@ -10,7 +10,7 @@
 //! may claim a task a little before its turn: that is harmless, its own entry will be stepped over.
 //!
 //! Because entries leave in order and are only added for slots, the ring never holds more entries than there are slots, but
-//! for those of cancelled tasks; before it adds one, the program steps over such entries itself ([`skip_stale`]).
+//! for those of cancelled tasks; before it adds one, the program steps over such entries itself ([`Ring::has_room`]).
 //!
 //! # Memory ordering
 //!
@@ -46,11 +46,12 @@ impl<'b> Ring<'b> {
         &self.entries[position as usize & (self.entries.len() - 1)]
     }
 
-    /// Program: adds an entry for a slot whose word was set to `ready(generation)`. Only one thread at a time.
-    pub(crate) fn publish(&self, slot: u32, generation: u64) {
-        let tail = self.tail.load(Ordering::Relaxed);
-        self.entry(tail).store(generation << SLOT_BITS | u64::from(slot), Ordering::Relaxed);
-        self.tail.store(tail.wrapping_add(1), Ordering::Release);
+    /// Program: adds an entry for a slot whose word was set to `ready(generation)`. Only one thread at a time. `place` is the
+    /// program's private note of where the ring ends and begins: what a worker may have written there is not believed.
+    pub(crate) fn publish(&self, place: &mut Place, slot: u32, generation: u64) {
+        self.entry(place.tail).store(generation << SLOT_BITS | u64::from(slot), Ordering::Relaxed);
+        place.tail = place.tail.wrapping_add(1);
+        self.tail.store(place.tail, Ordering::Release);
     }
 
     /// Worker: claims the oldest task.
@@ -81,26 +82,25 @@ impl<'b> Ring<'b> {
         self.head.load(Ordering::Acquire) != self.tail.load(Ordering::Acquire)
     }
 
-    /// Program: whether an entry can be added, after stepping over entries whose slots are not READY any more. `head_seen` is
-    /// the program's private note of a place that `head` has reached: as long as there is room behind it, the shared word, which
-    /// workers keep changing, need not be looked at.
-    pub(crate) fn has_room(&self, head_seen: &mut u64, word_of: impl Fn(u32) -> Option<&'b AtomicU64>) -> bool {
-        let tail = self.tail.load(Ordering::Relaxed);
+    /// Program: whether an entry can be added, after stepping over entries whose slots are not READY any more. As long as there
+    /// is room behind the place that `head` is known to have reached, the shared word, which workers keep changing, need not
+    /// be looked at.
+    pub(crate) fn has_room(&self, place: &mut Place, word_of: impl Fn(u32) -> Option<&'b AtomicU64>) -> bool {
         let capacity = self.entries.len() as u64;
-        if tail.wrapping_sub(*head_seen) < capacity {
+        if place.tail.wrapping_sub(place.head) < capacity {
             return true;
         }
-        loop {
+        // Each round moves `head` on, or somebody else has; a worker that keeps setting it back does not hold us up for ever.
+        for _ in 0..4 * capacity {
             let head = self.head.load(Ordering::Acquire);
-            let used = tail.wrapping_sub(head);
+            let used = place.tail.wrapping_sub(head);
             if used < capacity {
-                *head_seen = head;
+                place.head = head;
                 return true;
             }
             if used > capacity {
-                // Only a worker that misbehaves writes such a `head`: it is put right. Its tasks are sent again by nobody, but
-                // the pool goes on.
-                let _ = self.head.compare_exchange(head, tail, Ordering::AcqRel, Ordering::Relaxed);
+                // Only a worker that misbehaves writes such a `head`. What is lost with it is found by `mend`.
+                let _ = self.head.compare_exchange(head, place.tail, Ordering::AcqRel, Ordering::Relaxed);
                 continue;
             }
             let (slot, generation) = split(self.entry(head).load(Ordering::Relaxed));
@@ -110,7 +110,47 @@ impl<'b> Ring<'b> {
             }
             let _ = self.head.compare_exchange(head, head.wrapping_add(1), Ordering::AcqRel, Ordering::Relaxed);
         }
+        false
     }
+
+    /// Program: makes sure that the ring is as the program left it, but for entries that were taken: a worker may have written
+    /// over it before it died. `missing` is asked for each slot whether it waits to be claimed; such a slot without an entry is
+    /// published again. An entry that is there twice does no harm: its slot is claimed once.
+    pub(crate) fn mend(
+        &self,
+        place: &mut Place,
+        ready: &[(u32, u64)],
+        word_of: impl Fn(u32) -> Option<&'b AtomicU64>,
+    ) -> usize {
+        let capacity = self.entries.len() as u64;
+        let head = self.head.load(Ordering::Acquire);
+        let used = place.tail.wrapping_sub(head);
+        let mut there = std::collections::HashSet::new();
+        if used <= capacity && self.tail.load(Ordering::Acquire) == place.tail {
+            there.extend((0..used).map(|offset| split(self.entry(head.wrapping_add(offset)).load(Ordering::Relaxed))));
+        } else {
+            self.tail.store(place.tail, Ordering::Release);
+            self.head.store(place.tail, Ordering::Release);
+        }
+        let mut published = 0;
+        for &(slot, generation) in ready.iter().filter(|entry| !there.contains(*entry)) {
+            if !self.has_room(place, &word_of) {
+                break;
+            }
+            self.publish(place, slot, generation);
+            published += 1;
+        }
+        published
+    }
+}
+
+/// The program's private note of where the ring is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// Where the next entry goes.
+    pub(crate) tail: u64,
+    /// Where `head` is known to have been.
+    pub(crate) head: u64,
 }
 
 fn split(entry: u64) -> (u32, u64) {

@@ -60,7 +60,8 @@ pub(crate) struct Slot {
     pub(crate) waiter: AtomicU32,
     /// Whether the program wants to know how long it ran.
     pub(crate) timed: AtomicU32,
-    _reserved: AtomicU32,
+    /// Whether its items have a time limit: the worker then says when each began, and looks whether it is condemned.
+    pub(crate) limited: AtomicU32,
     pub(crate) arguments: Bytes<INLINE_ARGUMENTS>,
 
     /// Items that have ended, with their results complete, in the low half; the low bits of the generation in the high half, so
@@ -80,6 +81,9 @@ pub(crate) struct Slot {
     pub(crate) granted_item: AtomicU32,
     /// Nanoseconds from the claim to the completion, if `timed`.
     pub(crate) nanoseconds: AtomicU64,
+    /// When the item that is running began, in nanoseconds of the monotonic clock, if `limited`; 0 before the first. Stored
+    /// before `progress` says that the item before has ended.
+    pub(crate) began: AtomicU64,
     pub(crate) result: Bytes<INLINE_RESULT>,
 }
 
@@ -88,7 +92,7 @@ const _: () = assert!(size_of::<Slot>() == 256);
 impl Slot {
     /// How many items of this generation have ended.
     pub(crate) fn done_items(&self, generation: u64) -> u32 {
-        let progress = self.progress.load(Ordering::Acquire);
+        let progress = self.progress.load(Ordering::SeqCst);
         if progress >> 32 == generation & 0xffff_ffff { progress as u32 } else { 0 }
     }
 
@@ -96,7 +100,10 @@ impl Slot {
     #[inline(always)]
     pub(crate) fn set_done_items(&self, generation: u64, items: u32) {
         let progress = generation << 32 | u64::from(items);
-        self.progress.store(progress, Ordering::Release);
+        // Sequentially consistent, that is an exchange on x86-64, is needed for limited messages alone: see `condemn`.
+        let ordering =
+            if self.limited.load(Ordering::Relaxed) != 0 { Ordering::SeqCst } else { Ordering::Release };
+        self.progress.store(progress, ordering);
     }
 
     pub(crate) fn load(&self) -> Word {

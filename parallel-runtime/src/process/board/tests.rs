@@ -1,8 +1,9 @@
 //! Tests of the board's parts, one step after the other; `tests/crates/model` checks them in parallel.
 
-use super::ring::{Claim, Ring};
+use super::ring::{Claim, Place, Ring};
 use super::word::Word;
 use super::word::{GENERATION, State};
+use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 struct Fixture {
@@ -10,19 +11,37 @@ struct Fixture {
     tail: AtomicU64,
     entries: Vec<AtomicU64>,
     words: Vec<AtomicU64>,
+    place: Cell<Place>,
 }
 
 impl Fixture {
     fn new(slots: usize) -> Self {
         let zeros = |count| (0..count).map(|_| AtomicU64::new(0)).collect();
-        Self { head: AtomicU64::new(0), tail: AtomicU64::new(0), entries: zeros(2 * slots), words: zeros(slots) }
+        Self { head: AtomicU64::new(0), tail: AtomicU64::new(0), entries: zeros(2 * slots), words: zeros(slots), place: Cell::default() }
     }
     fn ring(&self) -> Ring<'_> {
         Ring { head: &self.head, tail: &self.tail, entries: &self.entries }
     }
     fn publish(&self, slot: u32, generation: u64) {
         self.words[slot as usize].store(Word::ready(generation).0, Ordering::Relaxed);
-        self.ring().publish(slot, generation);
+        self.enter(slot, generation);
+    }
+    fn enter(&self, slot: u32, generation: u64) {
+        let mut place = self.place.get();
+        self.ring().publish(&mut place, slot, generation);
+        self.place.set(place);
+    }
+    fn has_room(&self) -> bool {
+        let mut place = self.place.get();
+        let room = self.ring().has_room(&mut place, |slot| self.words.get(slot as usize));
+        self.place.set(place);
+        room
+    }
+    fn mend(&self, ready: &[(u32, u64)]) -> usize {
+        let mut place = self.place.get();
+        let published = self.ring().mend(&mut place, ready, |slot| self.words.get(slot as usize));
+        self.place.set(place);
+        published
     }
     fn claim(&self, worker: u32) -> Claim {
         self.ring().claim(worker, |slot| self.words.get(slot as usize))
@@ -61,9 +80,9 @@ fn a_worker_that_died_before_it_moved_the_head_stops_nobody() {
 
 #[test]
 fn cancelled_entries_do_not_fill_the_ring() {
-    let (board, mut seen) = (Fixture::new(1), 0);
+    let board = Fixture::new(1);
     for generation in 1..100 {
-        assert!(board.ring().has_room(&mut seen, |slot| board.words.get(slot as usize)));
+        assert!(board.has_room());
         board.publish(0, generation);
         board.words[0].store(Word::free(generation).0, Ordering::Relaxed);
     }
@@ -71,19 +90,19 @@ fn cancelled_entries_do_not_fill_the_ring() {
 
 #[test]
 fn a_ring_of_live_entries_is_full() {
-    let (board, mut seen) = (Fixture::new(2), 0);
+    let board = Fixture::new(2);
     for entry in 0..4 {
-        assert!(board.ring().has_room(&mut seen, |slot| board.words.get(slot as usize)));
+        assert!(board.has_room());
         board.publish(0, entry + 1);
         board.words[0].store(Word::ready(1).0, Ordering::Relaxed);
     }
-    assert!(!board.ring().has_room(&mut seen, |slot| board.words.get(slot as usize)));
+    assert!(!board.has_room());
 }
 
 #[test]
 fn an_entry_for_a_slot_that_does_not_exist_is_stepped_over() {
     let board = Fixture::new(2);
-    board.ring().publish(60_000, 1);
+    board.enter(60_000, 1);
     assert_eq!(board.claim(0), Claim::Empty);
 }
 
@@ -92,4 +111,32 @@ fn a_word_holds_state_worker_and_generation() {
     let word = Word::claimed(1023, 0x1234_5678_9abc);
     assert_eq!((word.state(), word.worker(), word.generation()), (State::Claimed, 1023, 0x1234_5678_9abc));
     assert_eq!(Word::ready(GENERATION + 5).generation(), 4);
+}
+
+#[test]
+fn a_ring_that_was_written_over_is_mended() {
+    let board = Fixture::new(4);
+    for slot in 0..4 {
+        board.publish(slot, 1);
+    }
+    assert_eq!(board.claim(0), Claim::Slot(0, 1));
+    assert_eq!(board.mend(&[(1, 1), (2, 1), (3, 1)]), 0, "nothing is missing");
+    board.head.store(u64::MAX / 3, Ordering::Relaxed);
+    board.tail.store(77, Ordering::Relaxed);
+    board.entries.iter().for_each(|entry| entry.store(u64::MAX, Ordering::Relaxed));
+    assert_eq!(board.mend(&[(1, 1), (2, 1), (3, 1)]), 3);
+    for slot in 1..4 {
+        assert_eq!(board.claim(0), Claim::Slot(slot, 1));
+    }
+    assert_eq!(board.claim(0), Claim::Empty);
+}
+
+#[test]
+fn a_head_that_runs_away_does_not_hold_the_program_up() {
+    let board = Fixture::new(2);
+    for step in 0..100 {
+        board.head.store(step * 1_000_003, Ordering::Relaxed);
+        let _ = board.has_room();
+        board.publish(0, step + 1);
+    }
 }

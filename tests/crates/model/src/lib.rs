@@ -13,6 +13,8 @@ mod sync {
     }
 }
 
+#[path = "../../../../parallel-runtime/src/process/board/condemn.rs"]
+mod condemn;
 #[path = "../../../../parallel-runtime/src/process/board/meeting.rs"]
 mod meeting;
 #[path = "../../../../parallel-runtime/src/process/board/ring.rs"]
@@ -25,7 +27,7 @@ mod word;
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use loom::thread;
-use ring::{Claim, Ring};
+use ring::{Claim, Place, Ring};
 use sleep::Sleepers;
 use word::{State, Word};
 
@@ -37,6 +39,20 @@ struct Board {
     sleepers: Vec<AtomicU64>,
     searching: Vec<AtomicU32>,
     wake: Vec<AtomicU32>,
+    place: Private,
+}
+
+/// What only the program's thread touches.
+struct Private(std::cell::Cell<Place>);
+
+// SAFETY: in each test one thread alone publishes.
+unsafe impl Sync for Private {}
+
+impl std::ops::Deref for Private {
+    type Target = std::cell::Cell<Place>;
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
 }
 
 impl Board {
@@ -50,6 +66,7 @@ impl Board {
             sleepers: zeros(1),
             searching: (0..2).map(|_| AtomicU32::new(0)).collect(),
             wake: (0..2).map(|_| AtomicU32::new(0)).collect(),
+            place: Private(std::cell::Cell::default()),
         })
     }
 
@@ -59,7 +76,9 @@ impl Board {
 
     fn publish(&self, slot: u32, generation: u64) {
         self.words[slot as usize].store(Word::ready(generation).0, Ordering::Release);
-        self.ring().publish(slot, generation);
+        let mut place = self.place.get();
+        self.ring().publish(&mut place, slot, generation);
+        self.place.set(place);
     }
 
     fn wake_one(&self) {
@@ -210,5 +229,27 @@ fn whoever_sleeps_until_a_task_is_done_is_woken() {
         } else {
             assert_eq!(Word(word.load(Ordering::SeqCst)).state(), State::Done);
         }
+    });
+}
+
+#[test]
+fn a_worker_that_is_condemned_begins_nothing_after_the_task_that_it_is_condemned_for() {
+    loom::model(|| {
+        let word = Arc::new(AtomicU64::new(Word::claimed(1, 5).0));
+        let condemned = Arc::new(AtomicU32::new(0));
+        let waiter = Arc::new(AtomicU32::new(0));
+        let worker = {
+            let (word, condemned, waiter) = (Arc::clone(&word), Arc::clone(&condemned), Arc::clone(&waiter));
+            thread::spawn(move || {
+                meeting::complete(&word, Word::claimed(1, 5), Word::done(1, 5), &waiter);
+                // True if it would go on to the next task.
+                !condemn::is_condemned(&condemned)
+            })
+        };
+        let still_runs = || Word(word.load(Ordering::SeqCst)) == Word::claimed(1, 5);
+        let ended = condemn::condemn(&condemned, still_runs, || ());
+        let goes_on = worker.join().unwrap();
+        assert!(!(ended && goes_on), "it would be ended in the middle of another task");
+        assert_eq!(condemned.load(Ordering::SeqCst), u32::from(ended), "a worker that is not ended is pardoned");
     });
 }

@@ -3,122 +3,84 @@
 //! The thread of the hook only waits for the end of the control socket, which is the end of the program or of the pool; then it
 //! ends the process, whatever its tasks do. Tasks run on a second thread, which the standard library has set up like any
 //! other. A worker always ends by `_exit`: it must never fall through into the program's `main`.
+//!
+//! | module | what |
+//! | --- | --- |
+//! | [`start`] | from the hook to the first task: signals, memory, limits, `init`, sandbox |
+//! | [`delivery`] | where the results of a message go |
+//! | [`fault`] | a handler that notes why the process is about to die |
+//! | [`usage`] | how much memory the worker has, and its limit |
+//! | [`sandbox`] | what a worker may still ask of the kernel |
+
+mod delivery;
+mod fault;
+#[cfg(feature = "sandbox")]
+mod sandbox;
+#[cfg(not(feature = "sandbox"))]
+#[path = "no_sandbox.rs"]
+mod sandbox;
+mod start;
+mod usage;
 
 use std::io::{self, Write};
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::board::layout::COMPLETED;
 use super::board::ring::Claim;
-use super::board::slot::INLINE_RESULT;
 use super::board::word::Word;
-use super::board::{Board, Layout, Record, Slot, meeting, sleep};
+use super::board::{Board, Record, Slot, condemn, meeting, sleep};
 use super::handshake::{Request, Welcome};
-use super::region::{Part, Region};
+use super::region::Region;
 use super::waiting::spin;
 use super::{futex, image};
-use crate::codec::{CodecError, Reader, Writer};
-use crate::function::{Encode, Outlet, Overflow, Placed, ServeError, code};
+use crate::codec::{Reader, Writer};
+use crate::function::{Outlet, ServeError, code};
 use crate::panics::{self, Caught};
 use crate::shared::segment::Segment;
-
-/// The stack of the thread that runs tasks, in bytes: that of a main thread, unless `RUST_MIN_STACK` says otherwise.
-const STACK: usize = 8 << 20;
-
-/// Results of a batch lie together in a part of the region of this size; when it is full the batch ends early.
-const BATCH_RESULTS: u64 = 64 << 10;
-
-/// The largest result that goes into the region.
-const REGION_RESULT: u64 = 256 << 10;
-
-/// Exit code of a worker that could not start.
-const CANNOT_START: i32 = 70;
-
-/// Everything that a worker process does.
-pub(super) fn main() -> ! {
-    let error = match start() {
-        Ok(socket) => {
-            // Nothing is ever sent here: the call returns at the end of the socket.
-            let mut nothing = [0_u8; 8];
-            loop {
-                match rustix::net::recv(&socket, &mut nothing, rustix::net::RecvFlags::empty()) {
-                    Err(rustix::io::Errno::INTR) => {}
-                    _ => exit(0),
-                }
-            }
-        }
-        Err(error) => error,
-    };
-    let _ = writeln!(io::stderr(), "parallel-runtime: a worker process could not start: {error}");
-    exit(CANNOT_START)
-}
-
-fn exit(code: i32) -> ! {
-    // SAFETY: `_exit` has no preconditions.
-    unsafe { libc::_exit(code) }
-}
-
-/// Sets the process up and starts the thread of the tasks.
-fn start() -> io::Result<OwnedFd> {
-    // A program decides what Ctrl-C means; its workers end when it does. Writing to a closed pipe is an error, not a death.
-    for signal in [libc::SIGINT, libc::SIGPIPE] {
-        // SAFETY: `SIG_IGN` is a valid handler for both signals.
-        unsafe { libc::signal(signal, libc::SIG_IGN) };
-    }
-    let (welcome, arena) = Welcome::receive(rustix::stdio::stdin())?;
-    // The socket moves out of the way of the standard streams; tasks that read their input find nothing there.
-    let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
-    let null = std::fs::File::open("/dev/null")?;
-    rustix::stdio::dup2_stdin(&null)?;
-    let _ = rustix::thread::set_name(c"parallel-worker");
-
-    let segment: &'static Segment = Box::leak(Box::new(Segment::open(arena, welcome.arena_len)?));
-    let layout = Layout { workers: welcome.workers, slots: welcome.slots };
-    // SAFETY: the program made a board of this layout at this offset of this segment, which is never unmapped.
-    let board = unsafe { Board::new(segment.at(welcome.board_offset), layout) };
-    let for_requests = rustix::io::fcntl_dupfd_cloexec(&socket, 3)?;
-
-    let mut thread = std::thread::Builder::new().name("parallel-worker".to_owned());
-    if std::env::var_os("RUST_MIN_STACK").is_none() {
-        thread = thread.stack_size(STACK);
-    }
-    thread.spawn(move || {
-        struct NeverReturn;
-        impl Drop for NeverReturn {
-            fn drop(&mut self) {
-                exit(101);
-            }
-        }
-        let _never_return = NeverReturn;
-        Worker::new(board, segment, welcome, for_requests).run();
-    })?;
-    Ok(socket)
-}
+use delivery::Delivery;
+pub(super) use start::main;
+use start::{Control, exit};
+use usage::Usage;
 
 struct Worker {
     board: Board,
     segment: &'static Segment,
     index: u32,
     one_shot: bool,
-    socket: OwnedFd,
+    control: &'static Control,
     region: Region,
     completed: u64,
+    /// How many tasks it may still run.
+    tasks_left: u64,
+    usage: Option<Usage>,
 }
 
 impl Worker {
-    fn new(board: Board, segment: &'static Segment, welcome: Welcome, socket: OwnedFd) -> Self {
+    fn new(
+        board: Board,
+        segment: &'static Segment,
+        welcome: &Welcome,
+        control: &'static Control,
+        usage: Option<Usage>,
+    ) -> Self {
         let record = board.record(welcome.worker);
         let region_start = segment.at(record.region_offset.load(Ordering::Relaxed));
         // SAFETY: the program gave this region to this worker, and only releases parts of it.
         let region = unsafe { Region::new(region_start, record.region_len.load(Ordering::Relaxed)) };
         let completed = record.completed_tail.0.load(Ordering::Relaxed);
-        Self { board, segment, index: welcome.worker, one_shot: welcome.one_shot != 0, socket, region, completed }
+        let tasks_left = if welcome.max_tasks == 0 { u64::MAX } else { welcome.max_tasks };
+        let one_shot = welcome.one_shot != 0;
+        Self { board, segment, index: welcome.worker, one_shot, control, region, completed, tasks_left, usage }
+    }
+
+    fn record(&self) -> &Record {
+        self.board.record(self.index)
     }
 
     fn run(&mut self) {
-        if Request::Hello.send(self.socket.as_fd()).is_err() {
+        if Request::Ready.send(self.control.socket.as_fd()).is_err() {
             return;
         }
         let board = self.board;
@@ -126,6 +88,7 @@ impl Worker {
         loop {
             match board.ring().claim(self.index, |slot| board.word(slot)) {
                 Claim::Slot(slot, generation) => {
+                    self.record().running.store(entry(slot, generation), Ordering::Relaxed);
                     if std::mem::take(&mut rested) && board.ring().may_have_work() {
                         // Publishers may have relied on us while we were searching.
                         board.wake_one();
@@ -134,6 +97,10 @@ impl Worker {
                     if self.one_shot {
                         let _ = io::stdout().flush();
                         exit(0);
+                    }
+                    wait_while_condemned(self.record());
+                    if self.is_worn_out() {
+                        self.retire();
                     }
                 }
                 Claim::Empty => {
@@ -144,10 +111,26 @@ impl Worker {
         }
     }
 
+    /// Whether a fresh worker is to take this one's place.
+    fn is_worn_out(&mut self) -> bool {
+        self.tasks_left == 0 || self.usage.as_mut().is_some_and(Usage::is_high)
+    }
+
+    /// Ends the process between two tasks, so that a fresh one takes its place.
+    fn retire(&self) -> ! {
+        let _ = io::stdout().flush();
+        let _ = Request::Retire.send(self.control.socket.as_fd());
+        // Somebody else may have relied on this worker to look for work.
+        if self.board.ring().may_have_work() {
+            self.board.wake_one();
+        }
+        exit(0);
+    }
+
     /// Waits until there may be work.
     fn rest(&self) {
         let ring = self.board.ring();
-        let record = self.board.record(self.index);
+        let record = self.record();
         record.searching.store(1, Ordering::Relaxed);
         if spin(|| ring.may_have_work()) {
             record.searching.store(0, Ordering::Relaxed);
@@ -176,6 +159,10 @@ impl Worker {
     fn run_message(&mut self, slot: &Slot, index: u32, generation: u64) {
         let items = slot.items.load(Ordering::Relaxed);
         let begun = (slot.timed.load(Ordering::Relaxed) != 0).then(Instant::now);
+        let board = self.board;
+        let watched = (slot.limited.load(Ordering::Relaxed) != 0).then(|| board.record(self.index));
+        // What is over the number of tasks of this worker is left for the next.
+        let most = u32::try_from(self.tasks_left).unwrap_or(u32::MAX).min(items);
 
         // SAFETY: the program put the entry there with `image::offset_of`, and runs the same executable.
         let serve = unsafe { image::function_at(slot.entry.load(Ordering::Relaxed)) };
@@ -193,8 +180,8 @@ impl Worker {
         // SAFETY: the room is the message's alone: in its slot, or in its part of the region. `delivery` does not touch it until
         // the outlet is gone.
         let memory = unsafe { std::slice::from_raw_parts_mut(memory.0, memory.1) };
-        let mut outlet = Outlet::new(Writer::new(memory), slot, generation, &mut delivery);
-        let result = panics::catch(|| serve(&mut reader, &mut outlet, items));
+        let mut outlet = Outlet::new(Writer::new(memory), slot, generation, &mut delivery, watched);
+        let result = panics::catch(|| serve(&mut reader, &mut outlet, most));
         // Where the next item starts is not known after a failure, so the message ends; the program sends the rest again.
         match result {
             Ok(Ok(())) => {}
@@ -203,9 +190,10 @@ impl Worker {
             Ok(Err(error)) => fail(&mut outlet, slot, &error),
             Err(caught) => fail_by_panic(&mut outlet, slot, &caught),
         }
-        let len = outlet.len();
+        let (len, delivered) = (outlet.len(), outlet.delivered());
         drop(outlet);
         delivery.close(len);
+        self.tasks_left = self.tasks_left.saturating_sub(u64::from(delivered));
         if let Some(begun) = begun {
             slot.nanoseconds.store(begun.elapsed().as_nanos() as u64, Ordering::Relaxed);
         }
@@ -217,8 +205,7 @@ impl Worker {
         let (claimed, done) = (Word::claimed(self.index, generation), Word::done(self.index, generation));
         let wake = meeting::complete(&slot.word, claimed, done, &slot.waiter);
         let record: &Record = self.board.record(self.index);
-        record.completed[self.completed as usize % COMPLETED]
-            .store((generation & 0xffff_ffff_ffff) << 16 | u64::from(index), Ordering::Relaxed);
+        record.completed[self.completed as usize % COMPLETED].store(entry(index, generation), Ordering::Relaxed);
         self.completed = self.completed.wrapping_add(1);
         record.completed_tail.0.store(self.completed, Ordering::SeqCst);
         if wake {
@@ -233,9 +220,9 @@ impl Worker {
 
     /// Asks the program for a block.
     fn grant(&self, len: u64) -> Result<(u64, *mut u8), ServeError> {
-        let record = self.board.record(self.index);
+        let record = self.record();
         let seen = record.grants.load(Ordering::Acquire);
-        if Request::Grant(len).send(self.socket.as_fd()).is_err() {
+        if Request::Grant(len).send(self.control.socket.as_fd()).is_err() {
             exit(0);
         }
         while record.grants.load(Ordering::Acquire) == seen {
@@ -251,92 +238,15 @@ impl Worker {
     }
 }
 
-/// Where the results of one message go.
-///
-/// They lie one after the other in the slot (a single item), or in a part of the region (a batch). A result that does not fit
-/// there goes into a part of its own or, if it is large or one of several, into a block of its own, and ends the message.
-struct Delivery<'w, 's> {
-    worker: &'w mut Worker,
-    slot: &'s Slot,
-    batch: bool,
-    /// Where the results lie, if not in the slot.
-    part: Option<Part>,
+/// How a slot in use is named outside of it.
+fn entry(slot: u32, generation: u64) -> u64 {
+    (generation & 0xffff_ffff_ffff) << 16 | u64::from(slot)
 }
 
-impl<'w, 's> Delivery<'w, 's> {
-    fn new(worker: &'w mut Worker, slot: &'s Slot, items: u32) -> Self {
-        // What an earlier use of the slot left is not valid any more once `done_items` is set for this generation.
-        slot.failed.store(0, Ordering::Relaxed);
-        slot.result_offset.store(0, Ordering::Relaxed);
-        slot.granted_len.store(0, Ordering::Relaxed);
-        slot.nanoseconds.store(0, Ordering::Relaxed);
-        let batch = items > 1;
-        let mut delivery = Self { worker, slot, batch, part: None };
-        if batch {
-            // Without room in the region the first result that does not fit into the slot ends the message.
-            delivery.take_part(BATCH_RESULTS);
-        }
-        delivery
-    }
-
-    fn take_part(&mut self, len: u64) -> bool {
-        let Some(part) = self.worker.region.take(len) else { return false };
-        self.part = Some(part);
-        let region = self.worker.board.record(self.worker.index).region_offset.load(Ordering::Relaxed);
-        self.slot.result_offset.store(region + part.offset, Ordering::Relaxed);
-        true
-    }
-
-    /// The room for results: in the slot, or in the part.
-    fn memory(&self) -> (*mut MaybeUninit<u8>, usize) {
-        match self.part {
-            Some(part) => (self.worker.region.memory(part).as_ptr().cast(), part.len as usize),
-            None => (self.slot.result.0.get().cast(), INLINE_RESULT),
-        }
-    }
-
-    /// Encodes a result that was measured into memory of exactly its size.
-    fn encode_at(start: *mut u8, needed: usize, encode: Encode<'_>) -> Result<(), ServeError> {
-        // SAFETY: whoever calls this has just been given `needed` bytes there: a part of the region, or a granted block.
-        let memory = unsafe { std::slice::from_raw_parts_mut(start.cast::<MaybeUninit<u8>>(), needed) };
-        let mut writer = Writer::new(memory);
-        encode(&mut writer).map_err(ServeError::Encode)?;
-        if writer.len() == needed {
-            return Ok(());
-        }
-        Err(ServeError::Encode(CodecError::new("its `Serialize` wrote different amounts of data for the same value")))
-    }
-
-    /// Gives back the room that was not needed.
-    fn close(&mut self, len: usize) {
-        if self.part.is_some() {
-            self.worker.region.shrink_newest(len as u64);
-            if len == 0 {
-                self.slot.result_offset.store(0, Ordering::Relaxed);
-            }
-        }
-    }
-}
-
-impl Overflow for Delivery<'_, '_> {
-    fn overflow(&mut self, done: u32, needed: usize, encode: Encode<'_>) -> Result<Placed, ServeError> {
-        if !self.batch && needed as u64 <= REGION_RESULT && self.take_part(needed as u64) {
-            let (start, _) = self.memory();
-            if let Err(error) = Self::encode_at(start.cast(), needed, encode) {
-                self.worker.region.shrink_newest(0);
-                self.part = None;
-                self.slot.result_offset.store(0, Ordering::Relaxed);
-                return Err(error);
-            }
-            return Ok(Placed::Moved(needed));
-        }
-        let (offset, start) = self.worker.grant(needed as u64)?;
-        Self::encode_at(start, needed, encode)?;
-        // This becomes valid when the item is published; a death in between costs this item alone.
-        self.slot.granted_item.store(done + 1, Ordering::Relaxed);
-        self.slot.granted_offset.store(offset, Ordering::Relaxed);
-        self.slot.granted_len.store(needed as u64, Ordering::Relaxed);
-        Ok(Placed::Apart)
+/// Begins nothing while the program is deciding whether to end this process: see [`condemn`].
+pub(crate) fn wait_while_condemned(record: &Record) {
+    while condemn::is_condemned(&record.condemned) {
+        futex::wait(&record.condemned, 1, None);
     }
 }
 

@@ -1,0 +1,34 @@
+//! `init` functions: each runs once in each worker process, once on each thread of a thread pool, and once in the program where
+//! calls run in place.
+
+use std::cell::Cell;
+use std::sync::{Mutex, PoisonError};
+
+/// The functions that have run in this process.
+static DONE: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+
+thread_local! {
+    static RUNNING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `init` unless it has run in this process. What else needs it waits meanwhile. If it panics it has not run.
+pub(crate) fn once_in_process(init: fn()) {
+    if RUNNING.get() {
+        // It calls an annotated function itself.
+        return;
+    }
+    let mut done = DONE.lock().unwrap_or_else(PoisonError::into_inner);
+    if done.contains(&(init as usize)) {
+        return;
+    }
+    struct Over;
+    impl Drop for Over {
+        fn drop(&mut self) {
+            RUNNING.set(false);
+        }
+    }
+    RUNNING.set(true);
+    let _over = Over;
+    init();
+    done.push(init as usize);
+}

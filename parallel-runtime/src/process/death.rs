@@ -1,0 +1,112 @@
+//! Why a worker died, in words.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::board::Record;
+use super::seat::Worker;
+use crate::error::TaskError;
+use crate::signals;
+
+/// What is known of a death.
+pub(super) struct Death {
+    pid: u32,
+    signal: Option<i32>,
+    exit_code: Option<i32>,
+    reason: String,
+    stderr: Option<String>,
+}
+
+/// What a program says before it gives up for want of memory: Rust's allocator, C++'s, and the C library's text for ENOMEM.
+const NO_MEMORY: [&str; 4] = ["memory allocation of ", "std::bad_alloc", "Cannot allocate memory", "out of memory"];
+
+impl Death {
+    pub(super) fn new(
+        worker: &Worker,
+        record: &Record,
+        signal: Option<i32>,
+        exit_code: Option<i32>,
+        memory_limit: Option<u64>,
+    ) -> Self {
+        let stderr = worker.stderr().last_lines();
+        let reason = reason(worker, record, signal, exit_code, memory_limit, stderr.as_deref());
+        Self { pid: worker.pid(), signal, exit_code, reason, stderr }
+    }
+
+    /// As the error of the task that it ran.
+    pub(super) fn error(&self) -> TaskError {
+        TaskError::WorkerDied {
+            function: "",
+            pid: self.pid,
+            signal: self.signal,
+            exit_code: self.exit_code,
+            reason: self.reason.clone(),
+            stderr: self.stderr.clone(),
+        }
+    }
+
+    /// For a worker that died without a task.
+    pub(super) fn describe(&self) -> String {
+        let stderr = self.stderr.as_ref().map_or_else(String::new, |lines| format!("; its last lines:\n{lines}"));
+        format!("{}{stderr}", self.reason)
+    }
+}
+
+fn reason(
+    worker: &Worker,
+    record: &Record,
+    signal: Option<i32>,
+    exit_code: Option<i32>,
+    memory_limit: Option<u64>,
+    stderr: Option<&str>,
+) -> String {
+    let how = match (signal, exit_code) {
+        (Some(libc::SIGKILL), _) if worker.mute => {
+            return "it had closed the descriptors by which the program reaches it, so it was ended".to_owned();
+        }
+        (Some(libc::SIGKILL), _) if memory_kills() > 0 => {
+            return "signal 9 (SIGKILL), probably out of memory: the kernel has just ended processes for want of memory"
+                .to_owned();
+        }
+        (Some(signal), _) => signals::describe(signal),
+        (None, Some(code)) => format!("it exited with code {code}"),
+        (None, None) => {
+            "nobody knows how: the program ignores SIGCHLD, or waits for all of its children".to_owned()
+        }
+    };
+    let fault = record.fault_signal.load(Ordering::Acquire);
+    // What the worker wrote is only a hint.
+    if fault != 0 && signal.is_none_or(|signal| signal.cast_unsigned() == fault) {
+        let address = record.fault_address.load(Ordering::Relaxed);
+        let what = if record.fault_in_stack.load(Ordering::Relaxed) != 0 {
+            "probably stack overflow: the address is at the end of its stack (RUST_MIN_STACK sets its size)"
+        } else if address < 4096 {
+            "probably a null pointer"
+        } else {
+            return format!("{how} at address {address:#x}");
+        };
+        return format!("{how} at address {address:#x}, {what}");
+    }
+    let said = stderr.and_then(|text| text.lines().rev().find(|line| NO_MEMORY.iter().any(|said| line.contains(said))));
+    match (said, memory_limit) {
+        (Some(_), Some(limit)) => format!("{how}, probably out of memory: its `memory_limit` is {limit} bytes"),
+        (Some(_), None) => format!("{how}, probably out of memory"),
+        (None, _) => how,
+    }
+}
+
+/// How many processes the kernel has ended for want of memory since the last call: the counter `oom_kill` of the whole machine
+/// and of its containers, as in proc(5).
+fn memory_kills() -> u64 {
+    static SEEN: AtomicU64 = AtomicU64::new(u64::MAX);
+    let text = std::fs::read_to_string("/proc/vmstat").unwrap_or_default();
+    let count = text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok()).unwrap_or(0);
+    match SEEN.swap(count, Ordering::Relaxed) {
+        u64::MAX => 0,
+        seen => count.saturating_sub(seen),
+    }
+}
+
+/// Notes how many processes have been ended for want of memory before the first worker starts.
+pub(super) fn begin_to_count() {
+    let _ = memory_kills();
+}

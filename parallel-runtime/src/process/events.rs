@@ -1,0 +1,201 @@
+//! What the supervisor does when a worker says something, or dies.
+
+use std::os::unix::process::ExitStatusExt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use super::death::Death;
+use super::engine::{Engine, Life, State};
+use super::futex;
+use super::handshake::{Received, Request};
+use super::life::Failure;
+use super::seat::Occupant;
+use super::supervisor::Supervisor;
+use crate::error::TaskError;
+use crate::shared::Arena;
+
+/// How long a process may take from the end of its descriptors to its own.
+const DYING: Duration = Duration::from_millis(20);
+
+/// A worker that has lived so long, and then dies without having run a task, does not die of its start.
+const GROWN_UP: Duration = Duration::from_secs(1);
+
+impl Engine {
+    /// Serves a worker's control socket.
+    pub(super) fn on_socket(self: &Arc<Self>, supervisor: &Supervisor, seat: usize, key: u64) {
+        let mut state = self.lock();
+        let Some(worker) = state.seats[seat].worker_mut().filter(|worker| worker.key == key) else {
+            return;
+        };
+        match Request::receive(&worker.started.socket) {
+            Received::Nothing => {}
+            Received::Request(Request::Grant(len)) => {
+                self.grant(&mut state, seat, len);
+                self.refill(&mut state);
+                drop(state);
+                self.notify_waiters();
+            }
+            Received::Request(request) => {
+                note(&mut state, seat, request);
+                drop(state);
+                self.changed.notify_all();
+            }
+            Received::End => {
+                supervisor.forget_socket(worker);
+                let without_descriptor = worker.started.process.is_none();
+                if without_descriptor || !worker.is_gone_by(Instant::now() + DYING) {
+                    // It has closed what it should have kept, and is of no more use.
+                    worker.mute = true;
+                    worker.signal(Signal::KILL);
+                }
+                drop(state);
+                if without_descriptor {
+                    self.on_death(supervisor, seat, key);
+                }
+            }
+        }
+    }
+
+    /// Gives a worker a block for a large result.
+    fn grant(&self, state: &mut State, seat: usize, len: u64) {
+        // Whoever needs memory for results may need it because nobody collects them.
+        self.harvest(state);
+        // What the worker has not delivered by now it never will: a message ends with its first granted block.
+        state.seats[seat].grants.clear();
+        let record = self.board().record(seat as u32);
+        let granted = Arena::get().map_err(TaskError::Spawn).and_then(|arena| arena.take(len));
+        match granted {
+            Ok(block) => {
+                record.grant_offset.store(block.offset(), Ordering::Relaxed);
+                state.seats[seat].grants.push(block);
+            }
+            Err(error) => {
+                let available = match error {
+                    TaskError::OutOfSharedMemory { available, .. } => available,
+                    _ => 0,
+                };
+                record.grant_offset.store(0, Ordering::Relaxed);
+                record.grant_available.store(available, Ordering::Relaxed);
+            }
+        }
+        record.grants.fetch_add(1, Ordering::Release);
+        futex::wake_all(&record.grants);
+    }
+
+    /// A worker is dead: its task ends or is sent again, and its place is filled.
+    pub(super) fn on_death(self: &Arc<Self>, supervisor: &Supervisor, seat: usize, key: u64) {
+        let mut state = self.lock();
+        if state.seats[seat].worker().is_none_or(|worker| worker.key != key) {
+            return;
+        }
+        // Its last words may still be in the socket.
+        while let Some(worker) = state.seats[seat].worker() {
+            match Request::receive(&worker.started.socket) {
+                Received::Request(Request::Grant(_)) => {}
+                Received::Request(request) => note(&mut state, seat, request),
+                Received::Nothing | Received::End => break,
+            }
+        }
+        let Some(mut worker) = state.seats[seat].take() else { return };
+        supervisor.forget(&worker);
+        // Killing what is dead does nothing; what only closed its socket must be dead before its memory is used again.
+        let status = worker.kill();
+        let (signal, exit_code) = status.map_or((None, None), |status| (status.signal(), status.code()));
+        let board = self.board();
+        let record = board.record(seat as u32);
+        let limit = self.options.memory_limit;
+        let death = Death::new(&worker, record, signal, exit_code, limit);
+
+        // What it had completed is collected, what it had claimed is lost.
+        let lost = self.bury(&mut state, seat as u32, worker.condemned.as_ref(), || death.error());
+        state.seats[seat].grants.clear();
+        let completed = record.completed_tail.0.load(Ordering::Relaxed);
+        state.seats[seat].completed_head = completed;
+        // A wake-up may have gone to it, or may not have been made because it was searching.
+        board.sleepers().withdraw(seat as u32);
+        record.searching.store(0, Ordering::Relaxed);
+        // It may have written over anything before it died.
+        self.audit(&mut state);
+
+        let did_nothing = lost == 0 && completed == worker.completed_before;
+        let mut replace = state.life == Life::Open || state.life == Life::Draining;
+        if worker.retired && lost == 0 {
+            state.replaced += 1;
+        } else if worker.condemned.is_none() {
+            if !self.one_shot || !worker.ready || lost > 0 {
+                state.worker_deaths += 1;
+            }
+            if !did_nothing {
+                state.failed_starts = 0;
+            } else if !worker.ready || worker.since.elapsed() < GROWN_UP {
+                let failure = Failure::Text(match (&worker.failure, worker.late) {
+                    (Some(failure), _) => failure.clone(),
+                    (None, true) => "the process does not become a worker: is the start-up hook of parallel-runtime in this executable, and does it run?".to_owned(),
+                    (None, false) => format!("workers end before they run a task: {}", death.describe()),
+                });
+                let killed = signal == Some(libc::SIGKILL) && !worker.late && !worker.mute;
+                self.fail(&mut state, &failure, Self::points(killed));
+                replace &= killed && state.start_after.is_none();
+            }
+        }
+        if self.one_shot {
+            replace &= state.outstanding() > 0;
+        }
+        self.refill(&mut state);
+        if replace {
+            state.seats[seat].occupant = Occupant::Starting;
+            supervisor.start(self, seat);
+        } else {
+            self.start_wanted(&mut state);
+        }
+        drop(state);
+        // Its bit was cleared, or it had cleared another's and not woken it yet: whoever sleeps looks again.
+        board.wake_all();
+        self.notify_waiters();
+        self.changed.notify_all();
+    }
+
+    /// Ends a pool whose descriptors the program has closed.
+    pub(super) fn break_down(&self) {
+        let mut state = self.lock();
+        if state.life == Life::Broken || state.life == Life::Stopped {
+            return;
+        }
+        state.life = Life::Broken;
+        let mut workers: Vec<_> = state.seats.iter_mut().filter_map(super::seat::Seat::take).collect();
+        for seat in &mut state.seats {
+            seat.occupant = Occupant::Nobody;
+        }
+        for worker in &mut workers {
+            // By its number: the descriptors may be somebody else's by now.
+            let _ = worker.started.child.kill();
+        }
+        for mut worker in workers {
+            let _ = worker.started.child.wait();
+            // Nor may they be closed.
+            std::mem::forget(worker);
+        }
+        self.harvest(&mut state);
+        self.end_all(&mut state, || TaskError::Spawn(super::fork::closed_descriptors()));
+        drop(state);
+        self.changed.notify_all();
+    }
+}
+
+/// Notes what a worker says about itself.
+fn note(state: &mut State, seat: usize, request: Request) {
+    let Some(worker) = state.seats[seat].worker_mut() else { return };
+    match request {
+        Request::Hello => worker.greeted = true,
+        Request::Ready => {
+            worker.greeted = true;
+            worker.ready = true;
+        }
+        Request::Retire => worker.retired = true,
+        Request::Failed(why) => worker.failure = Some(why),
+        Request::Grant(_) => {}
+    }
+}

@@ -1,0 +1,256 @@
+//! Time limits, and ending a worker for the task that it runs.
+//!
+//! A limit counts from when an item begins, as the worker says in the slot; but no earlier than the task was published, and no
+//! later than the program has first seen the item run: so a worker that says nonsense gets twice the time at most. The
+//! supervisor looks when the first limit can have passed, not before, and only while tasks with limits are on the board.
+//!
+//! A worker whose task is over its limit is condemned ([`board::condemn`](super::board::condemn)), gets SIGTERM, which a library
+//! may use to clean up, and after [`GRACE`] SIGKILL, which nothing can block. The task ends when the process is gone: what it
+//! held is then nobody's.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use super::board::condemn;
+use super::board::word::{State as SlotState, Word};
+use super::engine::{Engine, State};
+use super::supervisor::Supervisor;
+use super::ticket::{Phase, Ticket};
+use super::{clock, futex};
+use crate::error::TaskError;
+
+/// How long a worker may take to end after SIGTERM.
+pub(super) const GRACE: Duration = Duration::from_millis(100);
+
+/// If the supervisor comes so much too late, the whole program has been stopped (Ctrl-Z, a suspended machine), and the tasks
+/// with it.
+const PAUSE: u64 = 1_000_000_000;
+
+/// The limit of a task on the board.
+pub(super) struct Limited {
+    pub(super) limit: Duration,
+    /// When it was published, in nanoseconds of the monotonic clock.
+    pub(super) published: u64,
+    /// Which of its items was first seen to run when.
+    pub(super) seen: Option<(u32, u64)>,
+}
+
+/// Why a worker is being ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sentence {
+    TimedOut(Duration),
+    Killed,
+}
+
+/// A worker that is being ended for a task.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Condemned {
+    pub(super) slot: u32,
+    pub(super) generation: u64,
+    /// Which item of the message.
+    pub(super) item: u32,
+    pub(super) sentence: Sentence,
+    /// When SIGTERM becomes SIGKILL; `None` once that is sent.
+    pub(super) deadline: Option<Instant>,
+}
+
+impl Condemned {
+    /// The error of the task.
+    pub(super) fn error(&self) -> TaskError {
+        match self.sentence {
+            Sentence::TimedOut(after) => TaskError::TimedOut { after },
+            Sentence::Killed => TaskError::Cancelled,
+        }
+    }
+}
+
+impl Limited {
+    pub(super) fn new(limit: Duration) -> Box<Self> {
+        Box::new(Self { limit, published: clock::now(), seen: None })
+    }
+
+    /// When the item that runs is over its limit. `began` is what the worker says.
+    fn deadline(&mut self, item: u32, began: u64, now: u64) -> u64 {
+        let seen = match self.seen {
+            Some((same, when)) if same == item => when,
+            _ => {
+                self.seen = Some((item, now));
+                now
+            }
+        };
+        let start = if began == 0 { seen } else { began.clamp(self.published, seen.max(self.published)) };
+        start.saturating_add(nanoseconds(self.limit))
+    }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+impl Engine {
+    /// Makes sure that somebody looks when a task that is published now can be over its limit.
+    pub(super) fn watch_limit(&self, state: &mut State, index: u32, limited: &Limited) {
+        let generation = state.generations[index as usize];
+        if state.limited.len() > 2 * state.in_flight.len() {
+            state.drop_old_limits();
+        }
+        state.limited.push((index, generation));
+        let at = limited.published.saturating_add(nanoseconds(limited.limit));
+        if at < state.next_look {
+            state.next_look = at;
+            if let Some(supervisor) = Supervisor::running() {
+                supervisor.kick();
+            }
+        }
+    }
+
+    /// Ends workers whose tasks are over their limits, and sets when to look again.
+    pub(super) fn look_at_limits(&self, state: &mut State) {
+        let now = clock::now();
+        if now < state.next_look {
+            return;
+        }
+        let paused = state.next_look != 0 && now - state.next_look > PAUSE;
+        state.drop_old_limits();
+        let mut next = u64::MAX;
+        for (index, generation) in state.limited.clone() {
+            let slot = self.board().slot(index);
+            let word = slot.load();
+            let item = slot.done_items(generation);
+            let Some(limited) = state.in_flight[index as usize].as_mut().and_then(|task| task.limited.as_mut()) else {
+                continue;
+            };
+            if paused {
+                limited.published = now;
+                limited.seen = None;
+            }
+            let limit = limited.limit;
+            let deadline = if word.state() == SlotState::Claimed {
+                limited.deadline(item, slot.began.load(Ordering::Acquire), now)
+            } else {
+                // Whatever begins from now on has this long at least.
+                now.saturating_add(nanoseconds(limit))
+            };
+            if word.state() == SlotState::Claimed && word.generation() == generation && deadline <= now {
+                if !self.condemn(state, index, generation, item, Sentence::TimedOut(limit)) {
+                    next = next.min(now + nanoseconds(Duration::from_millis(1)));
+                }
+            } else {
+                next = next.min(deadline);
+            }
+        }
+        state.next_look = next;
+    }
+
+    /// Ends the worker that runs an item, unless the item has ended, or the worker is being ended already. True if the item has
+    /// no more to be looked at.
+    fn condemn(&self, state: &mut State, index: u32, generation: u64, item: u32, sentence: Sentence) -> bool {
+        let board = self.board();
+        let slot = board.slot(index);
+        let word = Word(slot.word.load(Ordering::SeqCst));
+        let seat = word.worker();
+        let Some(worker) = state.seats.get_mut(seat as usize).and_then(|seat| seat.worker_mut()) else {
+            return false;
+        };
+        if let Some(before) = &mut worker.condemned {
+            if sentence == Sentence::Killed && before.deadline.take().is_some() {
+                worker.signal(Signal::KILL);
+            }
+            return true;
+        }
+        let condemned = &board.record(seat).condemned;
+        let still_runs = || {
+            let word = Word(slot.word.load(Ordering::SeqCst));
+            word == Word::claimed(seat, generation)
+                && (slot.done_items(generation) == item || sentence == Sentence::Killed)
+        };
+        if !condemn::condemn(condemned, still_runs, || futex::wake_all(condemned)) {
+            return false;
+        }
+        let deadline = (sentence != Sentence::Killed).then(|| Instant::now() + GRACE);
+        let item = slot.done_items(generation);
+        worker.condemned = Some(Condemned { slot: index, generation, item, sentence, deadline });
+        worker.signal(if sentence == Sentence::Killed { Signal::KILL } else { Signal::TERM });
+        match sentence {
+            Sentence::TimedOut(_) => state.timed_out += 1,
+            Sentence::Killed => {}
+        }
+        true
+    }
+
+    /// Sends SIGKILL to workers that did not end by SIGTERM. Gives when the next one is due.
+    pub(super) fn look_at_condemned(state: &mut State, now: Instant) -> Option<Instant> {
+        let workers = state.seats.iter_mut().filter_map(|seat| seat.worker_mut());
+        let mut next: Option<Instant> = None;
+        for worker in workers {
+            let Some(deadline) = worker.condemned.and_then(|condemned| condemned.deadline) else { continue };
+            if deadline > now {
+                next = Some(next.map_or(deadline, |next| next.min(deadline)));
+            } else {
+                if let Some(condemned) = &mut worker.condemned {
+                    condemned.deadline = None;
+                }
+                worker.signal(Signal::KILL);
+            }
+        }
+        next
+    }
+
+    /// Ends a task: it never runs, or its worker is ended. False if it has ended already.
+    pub(crate) fn kill_task(self: &Arc<Self>, ticket: &Ticket) -> bool {
+        // Between a look at where the task is and the next step a worker may claim it, or the task may be sent again.
+        for _ in 0..100 {
+            if self.cancel(ticket) {
+                return true;
+            }
+            let mut state = self.lock();
+            match ticket.phase() {
+                Phase::Finished => return false,
+                Phase::Queued => {}
+                Phase::Boarded { slot, generation } => {
+                    if self.harvest_slot(&mut state, slot) {
+                        self.refill(&mut state);
+                        drop(state);
+                        self.notify_waiters();
+                        return false;
+                    }
+                    let item = self.board().slot(slot).done_items(generation);
+                    if self.condemn(&mut state, slot, generation, item, Sentence::Killed) {
+                        return true;
+                    }
+                }
+            }
+        }
+        false
+    }
+}
+
+impl State {
+    fn drop_old_limits(&mut self) {
+        let (in_flight, generations) = (&self.in_flight, &self.generations);
+        self.limited.retain(|(index, generation)| {
+            in_flight[*index as usize].is_some() && generations[*index as usize] == *generation
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_counts_from_the_start_whatever_the_worker_says() {
+        let limited = || Limited { limit: Duration::from_nanos(100), published: 1000, seen: None };
+        assert_eq!(limited().deadline(0, 1200, 1250), 1300, "as the worker says");
+        assert_eq!(limited().deadline(0, 0, 1250), 1350, "from when it was first seen");
+        assert_eq!(limited().deadline(0, 7, 1250), 1100, "not before it was published");
+        assert_eq!(limited().deadline(0, 9_999_999, 1250), 1350, "not in the future");
+        let mut one = limited();
+        one.deadline(0, 0, 1250);
+        assert_eq!(one.deadline(0, 9_999_999, 1300), 1350, "it is not seen for the first time again");
+        assert_eq!(one.deadline(1, 9_999_999, 1310), 1410, "the next item has its own time");
+    }
+}

@@ -1,0 +1,211 @@
+//! What workers write to their standard error.
+//!
+//! Each worker's standard error is a pipe to the program, where one thread for all workers passes it on, whole lines at a time, and keeps the last lines
+//! of each: the error of a task whose worker died ends with them. The thread is not the supervisor's, because whoever reads the
+//! program's own standard error may be slow; then the workers that write have to wait, and nobody else.
+
+use std::collections::{HashMap, VecDeque};
+use std::io::{self, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use rustix::event::Timespec;
+use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::pipe::PipeFlags;
+
+/// Bytes that are kept of each worker's last lines.
+const TAIL: usize = 2048;
+
+/// The most lines of an error.
+const LINES: usize = 10;
+
+/// The longest line that is passed on whole, in bytes.
+const LINE: usize = 64 << 10;
+
+/// How long the end of a line is waited for.
+const PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+
+/// One worker's standard error, in the program.
+pub(super) struct Stderr {
+    pipe: OwnedFd,
+    read: Mutex<Read>,
+}
+
+#[derive(Default)]
+struct Read {
+    tail: VecDeque<u8>,
+    /// What has been read and not passed on.
+    pending: Vec<u8>,
+}
+
+/// The thread that passes it on.
+struct Forwarder {
+    epoll: OwnedFd,
+    keys: AtomicU64,
+    open: Mutex<HashMap<u64, Arc<Stderr>>>,
+}
+
+static FORWARDER: OnceLock<Forwarder> = OnceLock::new();
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Stderr {
+    /// A new pipe: the end that is read here, and the end for the worker.
+    pub(super) fn new() -> io::Result<(Arc<Self>, OwnedFd)> {
+        let forwarder = Forwarder::get()?;
+        let (ours, theirs) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+        // Only this end: the two do not share the flag.
+        rustix::io::ioctl_fionbio(&ours, true)?;
+        let stderr = Arc::new(Self { pipe: ours, read: Mutex::default() });
+        let key = forwarder.keys.fetch_add(1, Ordering::Relaxed);
+        lock(&forwarder.open).insert(key, Arc::clone(&stderr));
+        if let Err(error) = epoll::add(&forwarder.epoll, &stderr.pipe, EventData::new_u64(key), EventFlags::IN) {
+            lock(&forwarder.open).remove(&key);
+            return Err(error.into());
+        }
+        Ok((stderr, theirs))
+    }
+
+    /// Reads what there is. True at the end of the pipe.
+    fn take_in(&self, read: &mut Read) -> bool {
+        let mut buffer = [0_u8; 16 << 10];
+        // Not for ever: a worker may write as fast as this reads.
+        for _ in 0..16 {
+            match rustix::io::read(&self.pipe, &mut buffer[..]) {
+                Ok(0) => return true,
+                Ok(len) => {
+                    read.pending.extend_from_slice(&buffer[..len]);
+                    read.tail.extend(&buffer[..len]);
+                    let over = read.tail.len().saturating_sub(TAIL);
+                    read.tail.drain(..over);
+                }
+                Err(rustix::io::Errno::INTR) => {}
+                Err(rustix::io::Errno::AGAIN) => return false,
+                Err(_) => return true,
+            }
+        }
+        false
+    }
+
+    /// Passes on what there is, up to the end of a line, or all of it. True at the end of the pipe.
+    fn pass_on(&self, all: bool) -> bool {
+        let mut read = lock(&self.read);
+        let ended = self.take_in(&mut read);
+        let whole = read.pending.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+        let len = if all || ended || read.pending.len() > LINE { read.pending.len() } else { whole };
+        let lines: Vec<u8> = read.pending.drain(..len).collect();
+        drop(read);
+        // If it cannot be written, nobody wants it.
+        let _ = io::stderr().write_all(&lines);
+        ended
+    }
+
+    /// Passes everything on that is there, now: its worker is gone, or the program is about to be.
+    pub(super) fn drain(&self) {
+        self.pass_on(true);
+    }
+
+    /// The last lines, in printable form. To be called when the worker is gone.
+    pub(super) fn last_lines(&self) -> Option<String> {
+        let mut read = lock(&self.read);
+        self.take_in(&mut read);
+        printable(read.tail.make_contiguous())
+    }
+}
+
+/// The last lines of a text that may hold anything.
+fn printable(bytes: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(bytes);
+    let mut lines: Vec<&str> = text.lines().rev().filter(|line| !line.trim().is_empty()).take(LINES).collect();
+    lines.reverse();
+    let clean = |line: &str| -> String {
+        // A terminal must not obey what an untrusted file made a parser print.
+        line.chars().map(|c| if c.is_control() && c != '\t' { char::REPLACEMENT_CHARACTER } else { c }).collect()
+    };
+    (!lines.is_empty()).then(|| lines.into_iter().map(clean).collect::<Vec<_>>().join("\n"))
+}
+
+impl Forwarder {
+    fn get() -> io::Result<&'static Self> {
+        static STARTING: Mutex<()> = Mutex::new(());
+        if let Some(forwarder) = FORWARDER.get() {
+            return Ok(forwarder);
+        }
+        let _starting = lock(&STARTING);
+        if FORWARDER.get().is_none() {
+            let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+            std::thread::Builder::new().name("parallel-stderr".to_owned()).spawn(|| FORWARDER.wait().run())?;
+            let _ = FORWARDER.set(Self { epoll, keys: AtomicU64::new(0), open: Mutex::default() });
+            // SAFETY: the function is one of this executable's, which is never unloaded. If it cannot be registered, what
+            // workers printed in the program's last moments is lost.
+            unsafe { libc::atexit(pass_on_the_last) };
+        }
+        Ok(FORWARDER.get().expect("it was just set"))
+    }
+
+    fn run(&self) {
+        let mut events = [MaybeUninit::uninit(); 32];
+        let mut half_lines = false;
+        loop {
+            let timeout = half_lines.then_some(&PATIENCE);
+            let ready: Vec<u64> = match epoll::wait(&self.epoll, &mut events, timeout) {
+                Ok((ready, _)) => ready.iter().map(|event| event.data.u64()).collect(),
+                Err(rustix::io::Errno::INTR) => continue,
+                // The program has closed all descriptors.
+                Err(_) => return,
+            };
+            if ready.is_empty() {
+                for stderr in self.all() {
+                    stderr.drain();
+                }
+                half_lines = false;
+            }
+            for key in ready {
+                let Some(stderr) = lock(&self.open).get(&key).cloned() else { continue };
+                if stderr.pass_on(false) {
+                    let _ = epoll::delete(&self.epoll, &stderr.pipe);
+                    lock(&self.open).remove(&key);
+                } else {
+                    half_lines |= !lock(&stderr.read).pending.is_empty();
+                }
+            }
+        }
+    }
+
+    fn all(&self) -> Vec<Arc<Stderr>> {
+        lock(&self.open).values().cloned().collect()
+    }
+}
+
+/// What workers have printed before the program ends comes out, although the thread ends with the program.
+extern "C" fn pass_on_the_last() {
+    if super::fork::check().is_err() {
+        return;
+    }
+    if let Some(forwarder) = FORWARDER.get()
+        && let Ok(open) = forwarder.open.try_lock()
+    {
+        for stderr in open.values() {
+            stderr.drain();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_lines_are_printable_and_few() {
+        let many: String = (0..100).map(|line| format!("line {line}\n")).collect();
+        let last = printable(many.as_bytes()).unwrap();
+        assert_eq!(last.lines().count(), LINES);
+        assert!(last.ends_with("line 99"), "{last}");
+        assert_eq!(printable(b"\x1b[31mred\xff\n\n").unwrap(), "\u{fffd}[31mred\u{fffd}");
+        assert_eq!(printable(b" \n\n"), None);
+    }
+}

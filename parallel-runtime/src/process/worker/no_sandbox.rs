@@ -1,0 +1,20 @@
+//! Without the feature `sandbox` there is no way to ask for one.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+pub(super) use crate::sandbox::Allowed;
+
+const NONE: &str = "this executable was built without the feature `sandbox` of parallel-runtime";
+
+pub(super) fn close_inherited(_keep: BorrowedFd<'_>) -> io::Result<()> {
+    Err(io::Error::other(NONE))
+}
+
+pub(super) fn check_threads() -> Result<(), String> {
+    Err(NONE.to_owned())
+}
+
+pub(super) fn confine_thread(_allowed: &Allowed) -> Result<(), String> {
+    Err(NONE.to_owned())
+}

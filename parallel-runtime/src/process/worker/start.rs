@@ -1,0 +1,173 @@
+//! From the hook to the first task.
+
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::process::{Resource, Rlimit};
+
+use super::usage::Usage;
+use super::{Worker, fault, sandbox};
+use crate::panics;
+use crate::process::board::{Board, Layout};
+use crate::process::handshake::{Request, Welcome};
+use crate::process::image;
+use crate::shared::segment::Segment;
+
+/// The stack of the thread that runs tasks, in bytes: that of a main thread, unless `RUST_MIN_STACK` says otherwise.
+const STACK: usize = 8 << 20;
+
+/// Exit code of a worker that could not start.
+const CANNOT_START: i32 = 70;
+
+/// Exit code of a worker whose thread ended by a panic outside every task.
+const PANICKED: i32 = 101;
+
+/// The connection to the program.
+pub(super) struct Control {
+    pub(super) socket: OwnedFd,
+}
+
+/// Everything that a worker process does.
+pub(crate) fn main() -> ! {
+    let (control, epoll) = match start() {
+        Ok(started) => started,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "parallel-runtime: a worker process could not start: {error}");
+            // Where the control socket is, depends on how far we have come.
+            let _ = Request::Failed(error.to_string()).send(rustix::stdio::stdin());
+            exit(CANNOT_START);
+        }
+    };
+    // Not a blocking read: that would keep the socket open after a task has closed its descriptor, and the program, which has
+    // to replace such a worker, would not notice.
+    let mut events = [std::mem::MaybeUninit::uninit(); 1];
+    loop {
+        match epoll::wait(&epoll, &mut events, None) {
+            Ok(_) if ended(control) => exit(0),
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            // A task has closed what it should have kept. The program ends this process, or the kernel does when the program ends.
+            Err(_) => std::thread::sleep(Duration::from_secs(3600)),
+        }
+    }
+}
+
+/// Whether the program has closed its end.
+fn ended(control: &Control) -> bool {
+    let mut nothing = [0_u8; 8];
+    let flags = rustix::net::RecvFlags::DONTWAIT;
+    !matches!(
+        rustix::net::recv(&control.socket, &mut nothing, flags),
+        Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR)
+    )
+}
+
+pub(super) fn exit(code: i32) -> ! {
+    // SAFETY: `_exit` has no preconditions.
+    unsafe { libc::_exit(code) }
+}
+
+fn cannot_start(control: &Control, why: &str) -> ! {
+    let _ = Request::Failed(why.to_owned()).send(control.socket.as_fd());
+    exit(CANNOT_START)
+}
+
+/// Sets the process up and starts the thread of the tasks.
+fn start() -> io::Result<(&'static Control, OwnedFd)> {
+    // Even a worker that is stopped, or has closed its socket, ends with the program. The signal comes at the end of the *thread*
+    // that started this process: that is the supervisor's, which lives as long as the program. If the program has ended
+    // before this call, the socket says so.
+    let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+    fault::ignore_signals();
+    let (welcome, arena, allowed) = Welcome::receive(rustix::stdio::stdin())?;
+    let segment: &'static Segment = Box::leak(Box::new(Segment::open(arena, welcome.arena_len)?));
+    let layout = Layout { workers: welcome.workers, slots: welcome.slots };
+    // SAFETY: the program made a board of this layout at this offset of this segment, which is never unmapped.
+    let board = unsafe { Board::new(segment.at(welcome.board_offset), layout) };
+    if welcome.sandbox != 0 {
+        sandbox::close_inherited(segment.descriptor())?;
+    }
+    let _ = rustix::thread::set_name(c"parallel-worker");
+    // The socket moves out of the way of the standard streams; tasks that read their input find nothing there.
+    let null = std::fs::File::open("/dev/null")?;
+    let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
+    let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+    epoll::add(&epoll, &socket, EventData::new_u64(0), EventFlags::IN | EventFlags::RDHUP)?;
+    let control: &'static Control = Box::leak(Box::new(Control { socket }));
+    rustix::stdio::dup2_stdin(&null)?;
+    drop(null);
+
+    let mut thread = std::thread::Builder::new().name("parallel-worker".to_owned());
+    if std::env::var_os("RUST_MIN_STACK").is_none() {
+        thread = thread.stack_size(STACK);
+    }
+    let (tell_prepared, prepared) = std::sync::mpsc::channel();
+    let sandboxed = welcome.sandbox != 0;
+    let spawned = thread.spawn(move || {
+        struct NeverReturn;
+        impl Drop for NeverReturn {
+            fn drop(&mut self) {
+                exit(PANICKED);
+            }
+        }
+        let _never_return = NeverReturn;
+        let usage = prepare(&welcome, board, control, &allowed, &tell_prepared)
+            .unwrap_or_else(|error| cannot_start(control, &error));
+        Worker::new(board, segment, &welcome, control, usage).run();
+    });
+    if let Err(error) = spawned {
+        cannot_start(control, &format!("its thread for tasks cannot be started: {error}"));
+    }
+    if sandboxed && let Ok(confined) = prepared.recv() {
+        // This thread could be made to do what the other one may not: so it gives up the same rights.
+        let mine = confined.and_then(|allowed| sandbox::confine_thread(&allowed));
+        if let Err(error) = mine {
+            cannot_start(control, &format!("the sandbox cannot be set up: {error}"));
+        }
+    }
+    Ok((control, epoll))
+}
+
+/// What the tasks' thread does before it takes tasks: limits, `init`, sandbox.
+fn prepare(
+    welcome: &Welcome,
+    board: Board,
+    control: &Control,
+    allowed: &sandbox::Allowed,
+    tell_prepared: &std::sync::mpsc::Sender<Result<sandbox::Allowed, String>>,
+) -> Result<Option<Usage>, String> {
+    // SAFETY: the board lies in the arena, which a worker never unmaps.
+    unsafe { fault::install(board.record(welcome.worker)) };
+    let mut usage = None;
+    if welcome.memory_limit != 0 {
+        let mut made = Usage::new(welcome.memory_limit)
+            .map_err(|error| format!("the memory of this process cannot be read from /proc/self/statm: {error}"))?;
+        let most = Some(made.most());
+        rustix::process::setrlimit(Resource::Data, Rlimit { current: most, maximum: most })
+            .map_err(|error| format!("`memory_limit` cannot be set: {error}"))?;
+        made.init_is_over();
+        usage = Some(made);
+    }
+    if welcome.init != 0 {
+        // It may take its time: the program is told that this is a worker of its own.
+        let _ = Request::Hello.send(control.socket.as_fd());
+        // SAFETY: the program put it there with `image::offset_of`, and runs the same executable.
+        let init = unsafe { image::init_at(welcome.init) };
+        panics::catch(|| crate::init::once_in_process(init)).map_err(|caught| {
+            let at = caught.location.map_or_else(String::new, |location| format!(" at {location}"));
+            format!("`init` panicked{at}: {}", panics::message(&*caught.payload))
+        })?;
+        let _ = io::stdout().flush();
+        if let Some(usage) = &mut usage {
+            usage.init_is_over();
+        }
+    }
+    if welcome.sandbox != 0 {
+        let confined = sandbox::check_threads().and_then(|()| sandbox::confine_thread(allowed));
+        let told = confined.clone().map(|()| allowed.clone());
+        let _ = tell_prepared.send(told);
+        confined.map_err(|error| format!("the sandbox cannot be set up: {error}"))?;
+    }
+    Ok(usage)
+}

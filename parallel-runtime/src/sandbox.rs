@@ -1,0 +1,95 @@
+//! What a sandboxed worker may do.
+
+use crate::codec::{self, Reader, Writer};
+
+/// What the workers of a pool may still ask of the kernel, for tasks that handle untrusted input: see
+/// [`ProcessPool::sandbox`](crate::ProcessPool::sandbox).
+///
+/// `strict` takes everything away that a computation does not need: no network, no new program, no new process, no signal to
+/// another process, and no file or directory but those that `init` has opened before, or that are listed here.
+///
+#[cfg_attr(feature = "sandbox", doc = "```")]
+#[cfg_attr(not(feature = "sandbox"), doc = "```ignore")]
+/// use std::fs;
+/// use parallel_runtime::{ProcessPool, Sandbox, parallel};
+///
+/// static PARSERS: ProcessPool = ProcessPool::new(2).sandbox(Sandbox::strict().read(&["/usr/share"]));
+///
+/// #[parallel(pool = PARSERS, mode = "process")]
+/// fn can_read(path: String) -> bool {
+///     fs::read_dir(path).is_ok()
+/// }
+///
+/// assert!(can_read("/usr/share".to_owned()));
+/// assert!(!can_read("/etc".to_owned()));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[must_use = "a sandbox confines nobody until it is given to a pool"]
+pub struct Sandbox {
+    read: &'static [&'static str],
+    write: &'static [&'static str],
+}
+
+impl Sandbox {
+    /// No network, no new program or process, no file that is not open already.
+    pub const fn strict() -> Self {
+        Self { read: &[], write: &[] }
+    }
+
+    /// Files, and directories with all that is below them, that tasks may open for reading. They must exist when a worker
+    /// starts.
+    pub const fn read(mut self, paths: &'static [&'static str]) -> Self {
+        self.read = paths;
+        self
+    }
+
+    /// Files, and directories with all that is below them, that tasks may open for reading and writing; in the directories
+    /// they may also make and remove files. They must exist when a worker starts.
+    pub const fn write(mut self, paths: &'static [&'static str]) -> Self {
+        self.write = paths;
+        self
+    }
+
+    pub(crate) fn allowed(self) -> Allowed {
+        let owned = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect();
+        Allowed { read: owned(self.read), write: owned(self.write) }
+    }
+}
+
+/// The paths that a sandbox leaves open, on their way to a worker.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Allowed {
+    pub(crate) read: Vec<String>,
+    pub(crate) write: Vec<String>,
+}
+
+impl Allowed {
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let value = (&self.read, &self.write);
+        let mut measure = Writer::new(&mut []);
+        codec::encode(&value, &mut measure).expect("strings can be encoded");
+        let mut bytes = vec![std::mem::MaybeUninit::new(0_u8); measure.len()];
+        codec::encode(&value, &mut Writer::new(&mut bytes)).expect("strings can be encoded");
+        // SAFETY: every byte was initialised when the vector was made.
+        bytes.into_iter().map(|byte| unsafe { byte.assume_init() }).collect()
+    }
+
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Self {
+        // SAFETY: the bytes are a slice that lives as long as the reader, and only copies are made from it.
+        let mut reader = unsafe { Reader::from_raw(bytes.as_ptr(), bytes.len()) };
+        let (read, write) = codec::decode(&mut reader).unwrap_or_default();
+        Self { read, write }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_paths_arrive_as_they_were_listed() {
+        let allowed = Sandbox::strict().read(&["/usr/share", "/ä"]).write(&["/tmp"]).allowed();
+        assert_eq!(Allowed::from_bytes(&allowed.to_bytes()), allowed);
+        assert_eq!(allowed.read, ["/usr/share", "/ä"]);
+    }
+}
