@@ -264,7 +264,7 @@ fn parallel_fn(function: &Function, options: &Options, path: &TokenStream) -> To
             fn detach(
                 item: Self::Item,
             ) -> ::core::result::Result<#runtime::private::Detached<Self::Output>, Self::Item> {
-                ::core::result::Result::Ok(#runtime::private::Detached::of::<Self>(item))
+                ::core::result::Result::Ok(#runtime::private::detached::<Self>(item))
             }
         }
     } else {

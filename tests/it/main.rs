@@ -10,4 +10,5 @@ mod library;
 mod limits;
 mod methods;
 mod processes;
+mod sandbox;
 mod threads;

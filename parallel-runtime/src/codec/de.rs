@@ -101,6 +101,7 @@ impl<'de> de::Deserializer<'de> for Decoder<'_, '_> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, CodecError> {
+        self.reader.check_depth()?;
         match self.reader.take_u8()? {
             0 => visitor.visit_none(),
             1 => visitor.visit_some(self),
@@ -121,10 +122,12 @@ impl<'de> de::Deserializer<'de> for Decoder<'_, '_> {
         _name: &'static str,
         visitor: V,
     ) -> Result<V::Value, CodecError> {
+        self.reader.check_depth()?;
         visitor.visit_newtype_struct(self)
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, CodecError> {
+        self.reader.check_depth()?;
         let mut elements = self.elements()?;
         let value = visitor.visit_seq(&mut elements)?;
         elements.finish()?;
@@ -145,6 +148,7 @@ impl<'de> de::Deserializer<'de> for Decoder<'_, '_> {
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, CodecError> {
+        self.reader.check_depth()?;
         let mut elements = self.elements()?;
         let value = visitor.visit_map(&mut elements)?;
         elements.finish()?;
@@ -166,6 +170,7 @@ impl<'de> de::Deserializer<'de> for Decoder<'_, '_> {
         _variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, CodecError> {
+        self.reader.check_depth()?;
         visitor.visit_enum(self)
     }
 
@@ -215,7 +220,15 @@ impl<'de> de::SeqAccess<'de> for &mut Elements<'_, '_> {
 
     #[inline(always)]
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, CodecError> {
-        if self.more()? { seed.deserialize(Decoder { reader: self.reader }).map(Some) } else { Ok(None) }
+        if !self.more()? {
+            return Ok(None);
+        }
+        let before = self.reader.offset();
+        let value = seed.deserialize(Decoder { reader: self.reader })?;
+        if self.reader.offset() == before {
+            self.reader.count_empty()?;
+        }
+        Ok(Some(value))
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -227,6 +240,10 @@ impl<'de> de::MapAccess<'de> for &mut Elements<'_, '_> {
     type Error = CodecError;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, CodecError> {
+        // An entry without data is one of at most two in any map of keys that differ; what is forged is counted.
+        if self.left.is_some_and(|left| left > self.reader.left()) {
+            self.reader.count_empty()?;
+        }
         if self.more()? { seed.deserialize(Decoder { reader: self.reader }).map(Some) } else { Ok(None) }
     }
 

@@ -5,6 +5,29 @@ use std::ptr;
 
 use super::CodecError;
 
+/// Elements without data (`()`, `[u8; 0]`) that one message of results may hold: they cost nothing to claim.
+const MOST_EMPTY: usize = 1 << 24;
+
+/// Bytes of stack that decoding results may use. A level of a recursive type takes some 100 to 1,000 bytes.
+const MOST_STACK: usize = 512 << 10;
+
+/// About where the stack ends now.
+#[inline(always)]
+fn stack_pointer() -> usize {
+    let here = 0_u8;
+    std::hint::black_box(&raw const here).addr()
+}
+
+#[cold]
+fn too_deep() -> CodecError {
+    CodecError::new("it is nested too deeply: return such a value in a flat form")
+}
+
+#[cold]
+fn too_many_empty() -> CodecError {
+    CodecError::new(format_args!("it holds more than {MOST_EMPTY} elements without data"))
+}
+
 /// A cursor over encoded bytes.
 ///
 /// It copies out of its memory and hands out references into it only through `slice` and
@@ -16,6 +39,10 @@ pub struct Reader<'m> {
     left: usize,
     /// Bytes read so far: slices lie at aligned offsets from the start.
     offset: usize,
+    /// How many elements without data may still come.
+    empty_left: usize,
+    /// How far down the stack may be used.
+    stack_floor: usize,
     _memory: PhantomData<&'m [u8]>,
 }
 
@@ -27,7 +54,33 @@ impl<'m> Reader<'m> {
     /// `len` bytes from `start` are readable for `'m`. If [`slice`](Reader::slice) is called, nobody writes them during
     /// `'m`; if [`slice_mut`](Reader::slice_mut) is called, they are writable and nobody else touches them during `'m`.
     pub(crate) unsafe fn from_raw(start: *const u8, len: usize) -> Self {
-        Self { next: start, left: len, offset: 0, _memory: PhantomData }
+        Self { next: start, left: len, offset: 0, empty_left: usize::MAX, stack_floor: 0, _memory: PhantomData }
+    }
+
+    /// The same, for data that somebody may have forged to keep us busy or to make us recurse without end: what the data claims
+    /// beyond [`MOST_EMPTY`] and [`MOST_STACK`] is an error.
+    pub(crate) fn untrusted(mut self) -> Self {
+        self.empty_left = MOST_EMPTY;
+        self.stack_floor = stack_pointer().saturating_sub(MOST_STACK);
+        self
+    }
+
+    /// An element had no data.
+    #[inline(always)]
+    pub(crate) fn count_empty(&mut self) -> Result<(), CodecError> {
+        match self.empty_left.checked_sub(1) {
+            Some(left) => {
+                self.empty_left = left;
+                Ok(())
+            }
+            None => Err(too_many_empty()),
+        }
+    }
+
+    /// To be called before a value that may hold others of its own kind.
+    #[inline(always)]
+    pub(crate) fn check_depth(&self) -> Result<(), CodecError> {
+        if stack_pointer() < self.stack_floor { Err(too_deep()) } else { Ok(()) }
     }
 
     /// Bytes not read yet.

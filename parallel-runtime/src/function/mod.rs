@@ -71,17 +71,16 @@ pub struct Detached<R> {
     pub(crate) output: Arc<Mutex<Option<R>>>,
 }
 
-impl<R: Send + 'static> Detached<R> {
-    /// Of a call of `F` that holds no borrows.
-    pub fn of<F: ParallelFn<Output = R, Item: 'static>>(item: F::Item) -> Self {
-        let output = Arc::new(Mutex::new(None));
-        let theirs = Arc::clone(&output);
-        let body = move || {
-            let value = F::run(item);
-            *theirs.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
-        };
-        Self { body: Box::new(body), output }
-    }
+/// A call of `F` that holds no borrows.
+#[doc(hidden)]
+pub fn detached<F: ParallelFn<Item: 'static, Output: 'static>>(item: F::Item) -> Detached<F::Output> {
+    let output = Arc::new(Mutex::new(None));
+    let theirs = Arc::clone(&output);
+    let body = move || {
+        let value = F::run(item);
+        *theirs.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
+    };
+    Detached { body: Box::new(body), output }
 }
 
 /// An annotated function whose calls can outlive the expression that makes them: its arguments have an owned form and its

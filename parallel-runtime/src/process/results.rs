@@ -21,7 +21,7 @@ impl<'o, I, R> Results<'o, I, R> {
     pub(super) fn new(remote: &'o Remote<I, R>, outcome: &'o Outcome) -> Self {
         let bytes = outcome.results.as_slice();
         // SAFETY: the bytes are private and live as long as the outcome; only copies are made from this reader.
-        let results = unsafe { Reader::from_raw(bytes.as_ptr(), bytes.len()) };
+        let results = unsafe { Reader::from_raw(bytes.as_ptr(), bytes.len()) }.untrusted();
         let rare = outcome.rare.as_deref();
         let arguments = rare.and_then(|rare| rare.arguments.as_ref()).map_or(Changed::default(), |arguments| Changed {
             memory: Some((arguments.block.start(), arguments.len)),
@@ -76,7 +76,7 @@ impl<'o, I, R> Results<'o, I, R> {
             Some((block, len)) if std::mem::take(&mut self.granted) => {
                 // SAFETY: the block is mapped as long as the outcome lives, `len` was checked against it, and only copies are
                 // made from this reader.
-                self.returned.results = unsafe { Reader::from_raw(block.start().as_ptr(), *len) };
+                self.returned.results = unsafe { Reader::from_raw(block.start().as_ptr(), *len) }.untrusted();
                 true
             }
             _ => false,

@@ -11,7 +11,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 
-use rustix::fs::{FallocateFlags, MemfdFlags};
+use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
 use rustix::mm::{Advice, MapFlags, ProtFlags};
 
 /// The reserve that is asked for first, in bytes. It costs address space only; pages come when they are touched.
@@ -47,7 +47,14 @@ impl Segment {
         loop {
             let attempt = rustix::fs::ftruncate(&descriptor, len).and_then(|()| map(descriptor.as_fd(), len));
             match attempt {
-                Ok(start) => return Ok(Self { start, len, descriptor, scarce }),
+                Ok(start) => {
+                    if !scarce {
+                        // A worker has the descriptor too: if it made the file shorter, the program would die by SIGBUS.
+                        let size = SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
+                        rustix::fs::fcntl_add_seals(&descriptor, size)?;
+                    }
+                    return Ok(Self { start, len, descriptor, scarce });
+                }
                 Err(_) if len > SMALLEST => len /= 2,
                 Err(error) => return Err(error.into()),
             }
@@ -110,17 +117,48 @@ impl Segment {
 }
 
 fn memfd() -> Result<OwnedFd, rustix::io::Errno> {
-    rustix::fs::memfd_create("parallel", MemfdFlags::CLOEXEC)
+    rustix::fs::memfd_create("parallel", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)
 }
 
 /// A shared-memory object whose name is gone.
 fn nameless_shm_object() -> io::Result<OwnedFd> {
-    // The crate makes the object exclusively, under a random name and with mode 0600, and removes the name when `object`
-    // is dropped, a few lines on.
-    let object = shared_memory::ShmemConf::new().size(1).create().map_err(io::Error::other)?;
-    let path = format!("/dev/shm/{}", object.get_os_id().trim_start_matches('/'));
-    let file = OpenOptions::new().read(true).write(true).open(path)?;
+    sweep();
+    // The crate makes the object exclusively, with mode 0600, and removes the name when `object` is dropped, a few lines on. If
+    // the program is killed in between, the next one finds the name, and that its owner is gone.
+    let name = format!("{PREFIX}{}-{}", std::process::id(), start_of(std::process::id()).unwrap_or(0));
+    let _ = std::fs::remove_file(format!("/dev/shm/{name}"));
+    let object = shared_memory::ShmemConf::new().os_id(&name).size(1).create().map_err(io::Error::other)?;
+    let file = OpenOptions::new().read(true).write(true).open(format!("/dev/shm/{name}"))?;
+    drop(object);
     Ok(file.into())
+}
+
+/// How our names begin. A process id and the time of its start follow.
+const PREFIX: &str = "parallel-";
+
+/// Removes what programs have left in `/dev/shm` that were killed.
+fn sweep() {
+    let Ok(directory) = std::fs::read_dir("/dev/shm") else { return };
+    for entry in directory.flatten() {
+        let name = entry.file_name();
+        let Some((pid, start)) =
+            name.to_str().and_then(|name| name.strip_prefix(PREFIX)).and_then(|name| name.split_once('-'))
+        else {
+            continue;
+        };
+        if let (Ok(pid), Ok(start)) = (pid.parse::<u32>(), start.parse::<u64>())
+            && start_of(pid) != Some(start)
+        {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// When a process was started, in clock ticks since the machine was: the 22nd field of its `stat`, as in proc(5). `None` if there is no such
+/// process.
+fn start_of(pid: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
 }
 
 /// `wanted`, or the limit on the size of files if that is less: growing beyond it would raise SIGXFSZ.
@@ -140,4 +178,34 @@ fn map(descriptor: BorrowedFd<'_>, len: u64) -> rustix::io::Result<NonNull<u8>> 
     // SAFETY: the range is the mapping that was just made; `LinuxDontDump` does not change its contents.
     let _ = unsafe { rustix::mm::madvise(start, len, Advice::LinuxDontDump) };
     NonNull::new(start.cast()).ok_or(rustix::io::Errno::NOMEM)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_can_make_the_arena_shorter() {
+        let segment = Segment::create().unwrap();
+        assert!(rustix::fs::ftruncate(segment.descriptor(), 0).is_err());
+        segment.discard(0, 4096);
+    }
+
+    #[test]
+    fn names_of_dead_programs_are_swept_and_those_of_the_living_are_not() {
+        let mut dead = std::process::Command::new("/bin/true").spawn().unwrap();
+        let pid = dead.id();
+        dead.wait().unwrap();
+        let ours = start_of(std::process::id()).unwrap();
+        let path = |pid: u32, start: u64| format!("/dev/shm/{PREFIX}{pid}-{start}");
+        let (stale, reused, alive) =
+            (path(pid, 5), path(std::process::id(), ours + 1), path(std::process::id(), ours));
+        for path in [&stale, &reused, &alive] {
+            std::fs::write(path, "x").unwrap();
+        }
+        sweep();
+        let exists = |path: &String| std::path::Path::new(path).exists();
+        assert!(!exists(&stale) && !exists(&reused) && exists(&alive));
+        std::fs::remove_file(alive).unwrap();
+    }
 }

@@ -1,0 +1,183 @@
+//! Workers that may do nothing but compute.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::{TcpListener, UdpSocket};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use parallel_runtime::{PoolError, ProcessPool, Sandbox, TaskError, parallel};
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+enum Attempt {
+    ReadFile,
+    WriteFile,
+    MakeFile,
+    ListDirectory,
+    ReadProgramMemory,
+    Listen,
+    Send,
+    UnixSocket,
+    Exec,
+    Fork,
+    KillProgram,
+    ChangeMode,
+    Trace,
+    MakeRing,
+    Thread,
+    Print,
+    OwnAbort,
+}
+
+/// Tries it. The error's number, or 0.
+#[parallel(mode = "process", pool = 1, sandbox = "strict")]
+fn attempt(what: Attempt, program: u32) -> i32 {
+    let code = |error: std::io::Error| error.raw_os_error().unwrap_or(-1);
+    // SAFETY: `number` is the result of a system call that has just been made.
+    let called = |result: i64| if result < 0 { code(std::io::Error::last_os_error()) } else { 0 };
+    match what {
+        Attempt::ReadFile => File::open("/etc/passwd").map_or_else(code, |_| 0),
+        Attempt::WriteFile => File::options().write(true).open("/dev/full").map_or_else(code, |_| 0),
+        Attempt::MakeFile => File::create(std::env::temp_dir().join("parallel-escaped")).map_or_else(code, |_| 0),
+        Attempt::ListDirectory => std::fs::read_dir("/").map_or_else(code, |_| 0),
+        Attempt::ReadProgramMemory => File::open(format!("/proc/{program}/mem")).map_or_else(code, |_| 0),
+        Attempt::Listen => TcpListener::bind("127.0.0.1:0").map_or_else(code, |_| 0),
+        Attempt::Send => UdpSocket::bind("127.0.0.1:0").map_or_else(code, |_| 0),
+        Attempt::UnixSocket => std::os::unix::net::UnixDatagram::unbound().map_or_else(code, |_| 0),
+        Attempt::Exec => Command::new("/bin/true").status().map_or_else(code, |_| 0),
+        // SAFETY: should it work, the child ends at once.
+        Attempt::Fork => match unsafe { libc::fork() } {
+            // SAFETY: `_exit` has no preconditions.
+            0 => unsafe { libc::_exit(0) },
+            result => called(result.into()),
+        },
+        // SAFETY: kill has no preconditions; signal 0 does nothing.
+        Attempt::KillProgram => called(unsafe { libc::kill(program.cast_signed(), 0) }.into()),
+        // SAFETY: the path ends in a zero.
+        Attempt::ChangeMode => called(unsafe { libc::chmod(c"/tmp".as_ptr(), 0o1777) }.into()),
+        // SAFETY: attaching to the program would stop it; it must not work.
+        Attempt::Trace => called(unsafe { libc::ptrace(libc::PTRACE_SEIZE, program, 0, 0) }),
+        // SAFETY: the second argument may be null: then the call fails with EFAULT if it is let through.
+        Attempt::MakeRing => called(unsafe { libc::syscall(libc::SYS_io_uring_setup, 1, 0) }),
+        Attempt::Thread => std::thread::spawn(|| i32::from(File::open("/etc/passwd").is_ok())).join().unwrap(),
+        Attempt::Print => std::io::stderr().write_all(b"").map_or_else(code, |()| 0),
+        Attempt::OwnAbort => std::process::abort(),
+    }
+}
+
+#[test]
+fn a_strict_worker_can_compute_and_nothing_else() {
+    use Attempt::*;
+    let program = std::process::id();
+    let refused = [
+        ReadFile, WriteFile, MakeFile, ListDirectory, ReadProgramMemory, Listen, Send, UnixSocket, Exec, Fork, KillProgram,
+        ChangeMode, Trace, MakeRing,
+    ];
+    for what in refused {
+        let code = attempt(what, program);
+        assert!(code == libc::EPERM || code == libc::EACCES, "{what:?}: {code}");
+    }
+    for what in [Thread, Print] {
+        assert_eq!(attempt(what, program), 0, "{what:?}");
+    }
+    assert!(matches!(
+        attempt::submit(OwnAbort, program).join(),
+        Err(TaskError::WorkerDied { signal: Some(libc::SIGABRT), .. })
+    ));
+    assert!(!std::env::temp_dir().join("parallel-escaped").exists());
+}
+
+#[test]
+fn a_strict_worker_can_be_ended_replaced_and_granted_memory() {
+    #[parallel(mode = "process", pool = 2, sandbox = "strict", timeout = "100ms", max_tasks_per_worker = 50)]
+    fn work(x: u64) -> u64 {
+        if x == 77 {
+            loop {
+                std::hint::spin_loop();
+            }
+        }
+        vec![x; 1000].iter().sum()
+    }
+    let results = work::try_map(0..200);
+    for (x, result) in results.iter().enumerate() {
+        match result {
+            Ok(sum) => assert_eq!(*sum, 1000 * x as u64),
+            Err(TaskError::TimedOut { .. }) => assert_eq!(x, 77),
+            Err(other) => panic!("{other}"),
+        }
+    }
+    // Results that need memory from the program still get it.
+    #[parallel(mode = "process", pool = 1, sandbox = "strict")]
+    fn large(count: usize) -> Vec<u8> {
+        vec![1; count]
+    }
+    assert_eq!(large(3 << 20).len(), 3 << 20);
+}
+
+static OPENED: OnceLock<File> = OnceLock::new();
+
+fn open_passwd() {
+    OPENED.set(File::open("/etc/passwd").expect("it can be opened before the sandbox is on")).expect("once");
+}
+
+#[parallel(mode = "process", pool = 1, sandbox = "strict", init = open_passwd)]
+fn read_what_init_opened() -> usize {
+    let mut text = String::new();
+    OPENED.get().expect("`init` has run").read_to_string(&mut text).expect("it is open");
+    assert!(File::open("/etc/passwd").is_err(), "but not again");
+    text.len()
+}
+
+#[test]
+fn what_init_has_opened_stays_open() {
+    assert!(read_what_init_opened() > 0);
+}
+
+static LISTED: ProcessPool =
+    ProcessPool::new(1).sandbox(Sandbox::strict().read(&["/usr/share", "/etc/passwd"]).write(&["/dev/shm"]));
+
+#[parallel(mode = "process", pool = LISTED)]
+fn listed(name: String) -> Vec<bool> {
+    let file = format!("/dev/shm/{name}");
+    let may = vec![
+        std::fs::read_dir("/usr/share").is_ok(),
+        File::open("/etc/passwd").is_ok(),
+        std::fs::write(&file, "x").is_ok(),
+        std::fs::read(&file).is_ok(),
+        std::fs::remove_file(&file).is_ok(),
+        File::open("/etc/group").is_ok(),
+        File::options().write(true).open("/etc/passwd").is_ok(),
+        std::fs::write("/usr/share/parallel-escaped", "x").is_ok(),
+    ];
+    may
+}
+
+#[test]
+fn listed_paths_stay_open_for_what_they_are_listed_for() {
+    let name = format!("parallel-sandbox-test-{}", std::process::id());
+    assert_eq!(listed(name), [true, true, true, true, true, false, false, false]);
+}
+
+#[test]
+fn a_path_that_is_missing_is_named_when_the_pool_starts() {
+    let pool = ProcessPool::new(1).sandbox(Sandbox::strict().read(&["/no/such/path"]));
+    match pool.start() {
+        Err(error @ PoolError::Spawn(_)) => assert!(error.to_string().contains("/no/such/path"), "{error}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn start_a_thread() {
+    std::thread::spawn(|| std::thread::sleep(Duration::from_secs(3600)));
+}
+
+#[test]
+fn threads_of_init_that_would_stay_outside_are_an_error() {
+    let pool = ProcessPool::new(1).init(start_a_thread).sandbox(Sandbox::strict());
+    match pool.start() {
+        Err(error @ PoolError::Spawn(_)) => assert!(error.to_string().contains("1 threads"), "{error}"),
+        other => panic!("{other:?}"),
+    }
+}
