@@ -10,5 +10,7 @@ mod library;
 mod limits;
 mod methods;
 mod processes;
+mod retries;
 mod sandbox;
 mod threads;
+mod timeouts;

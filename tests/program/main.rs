@@ -1,5 +1,9 @@
 //! A program for the tests of what concerns a whole process. The first argument says what it does.
 
+mod habits;
+mod hostile;
+mod storm;
+
 use std::ffi::{c_char, c_int};
 use std::io::Write;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -87,8 +91,18 @@ fn main() {
         "address-space" => address_space(),
         "selftest" => selftest(),
         "plugin" => plugin(argument(2)),
+        "habit" => habits::run(argument(2)),
+        "hostile" => hostile::run(number(argument(2)), number(argument(3))),
+        "storm" => storm::run(number(argument(2))),
+        "recovery" => storm::recovery(number(argument(2)) as usize),
+        "killed" => storm::kill_programs(number(argument(2))),
+        "victim" => storm::victim(),
         other => panic!("`{other}` is nothing this program can do"),
     }
+}
+
+fn number(text: &str) -> u64 {
+    if text.is_empty() { 0 } else { text.parse().expect("a number") }
 }
 
 fn entries(directory: &str) -> Vec<std::path::PathBuf> {

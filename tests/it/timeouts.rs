@@ -1,0 +1,296 @@
+//! Time limits, on threads and in processes, and ending a task by hand.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use parallel_runtime::{ProcessPool, TaskError, ThreadPool, parallel};
+use parallel_workspace::{eventually, is_alive};
+
+const SHORT: Duration = Duration::from_millis(100);
+
+fn timed_out<R: std::fmt::Debug>(result: &Result<R, TaskError>) -> bool {
+    matches!(result, Err(TaskError::TimedOut { after }) if *after == SHORT)
+}
+
+/// What is the same on threads and in processes.
+macro_rules! limits {
+    ($module:ident, $mode:literal) => {
+        mod $module {
+            use super::*;
+
+            #[parallel(mode = $mode, pool = 4, timeout = "100ms")]
+            fn nap(milliseconds: u64) -> u64 {
+                std::thread::sleep(Duration::from_millis(milliseconds));
+                milliseconds
+            }
+
+            #[parallel(mode = $mode, pool = 4)]
+            fn patient(milliseconds: u64) -> u64 {
+                std::thread::sleep(Duration::from_millis(milliseconds));
+                milliseconds
+            }
+
+            #[test]
+            fn what_takes_too_long_ends_as_timed_out_and_the_rest_goes_on() {
+                let begun = Instant::now();
+                let results = nap::try_map([1, 3_000, 2, 3]);
+                assert_eq!(results[0].as_ref().unwrap(), &1);
+                assert!(timed_out(&results[1]), "{:?}", results[1]);
+                assert_eq!((results[2].as_ref().unwrap(), results[3].as_ref().unwrap()), (&2, &3));
+                assert!(timed_out(&nap::submit(3_000).join()));
+                assert!(timed_out(&nap::spawn(3_000).join()));
+                assert!(timed_out(&nap::map_async([1, 3_000]).join().map(|_| ())));
+                assert!(begun.elapsed() < Duration::from_secs(3), "nobody has waited for the end");
+            }
+
+            #[test]
+            fn a_call_and_a_map_panic_with_the_text() {
+                for payload in [
+                    std::panic::catch_unwind(|| nap(3_000)).unwrap_err(),
+                    std::panic::catch_unwind(|| nap::map([1, 3_000])[0]).unwrap_err(),
+                ] {
+                    let text = payload.downcast_ref::<String>().expect("a text");
+                    assert!(text.contains("100ms"), "{text}");
+                }
+            }
+
+            #[test]
+            fn a_limit_for_one_call_counts_before_that_of_the_function() {
+                assert!(timed_out(&patient::options().timeout(SHORT).submit(3_000).join()));
+                let longer = nap::options().timeout(Duration::from_secs(60));
+                assert_eq!(longer.call(200), 200);
+                assert_eq!(longer.map([150, 1]), [150, 1]);
+            }
+
+            #[test]
+            fn an_end_in_time_is_no_timeout_and_waiting_does_not_count() {
+                // Four workers, eight tasks of 60 ms: half of them wait for longer than they may run.
+                let results = nap::try_map([60; 8]);
+                assert!(results.iter().all(Result::is_ok), "{results:?}");
+                let mut task = patient::options().timeout(Duration::from_secs(60)).submit(500);
+                assert!(task.join_timeout(Duration::from_millis(1)).is_none(), "that is only the waiting");
+                assert_eq!(task.join().unwrap(), 500);
+            }
+        }
+    };
+}
+
+limits!(thread, "thread");
+limits!(process, "process");
+
+static LIMITED_THREADS: ThreadPool = ThreadPool::new(2).timeout(SHORT);
+
+static RELEASE: AtomicU64 = AtomicU64::new(0);
+
+#[parallel(pool = LIMITED_THREADS)]
+fn wait_for_release(owned: u64) -> u64 {
+    while RELEASE.load(Ordering::Acquire) == 0 {
+        std::thread::yield_now();
+    }
+    owned
+}
+
+#[test]
+fn a_thread_that_timed_out_is_counted_until_it_ends_and_keeps_its_place() {
+    assert!(timed_out(&wait_for_release::submit(1).join()));
+    let stats = LIMITED_THREADS.stats();
+    assert_eq!((stats.timed_out, stats.abandoned, stats.running), (1, 1, 1), "{stats}");
+    RELEASE.store(1, Ordering::Release);
+    assert!(eventually(|| LIMITED_THREADS.stats().abandoned == 0));
+    assert_eq!(wait_for_release(2), 2);
+}
+
+#[test]
+fn a_borrow_on_a_thread_is_waited_for_and_the_call_then_says_that_it_took_too_long() {
+    #[parallel(timeout = "100ms")]
+    fn slow_sum(numbers: &[u64]) -> u64 {
+        std::thread::sleep(Duration::from_millis(150));
+        numbers.iter().sum()
+    }
+    let numbers = vec![1, 2, 3];
+    let results = slow_sum::try_map([&numbers[..], &numbers[1..]]);
+    assert!(results.iter().all(timed_out), "{results:?}");
+    assert!(std::panic::catch_unwind(|| slow_sum(&numbers)).is_err());
+    // Without the borrow, nobody has to wait.
+    assert!(timed_out(&slow_sum::submit(numbers).join()));
+}
+
+#[derive(Debug, Clone, Copy, serde::Serialize, serde::Deserialize)]
+enum Stubborn {
+    Spin,
+    BlockAllSignals,
+    IgnoreTerm,
+    Stop,
+}
+
+#[parallel(mode = "process", pool = 2, timeout = "100ms")]
+fn resist(how: Stubborn) {
+    match how {
+        Stubborn::Spin => {}
+        Stubborn::BlockAllSignals => {
+            let mut all = std::mem::MaybeUninit::uninit();
+            // SAFETY: `all` is filled by the first call and read by the second.
+            unsafe { libc::sigfillset(all.as_mut_ptr()) };
+            // SAFETY: as above.
+            unsafe { libc::sigprocmask(libc::SIG_BLOCK, all.as_ptr(), std::ptr::null_mut()) };
+        }
+        // SAFETY: `SIG_IGN` is a valid action.
+        Stubborn::IgnoreTerm => unsafe {
+            libc::signal(libc::SIGTERM, libc::SIG_IGN);
+        },
+        // SAFETY: kill has no preconditions.
+        Stubborn::Stop => unsafe {
+            libc::kill(libc::getpid(), libc::SIGSTOP);
+        },
+    }
+    loop {
+        std::hint::spin_loop();
+    }
+}
+
+#[test]
+fn a_worker_that_resists_is_ended_all_the_same() {
+    for how in [Stubborn::Spin, Stubborn::BlockAllSignals, Stubborn::IgnoreTerm, Stubborn::Stop] {
+        let begun = Instant::now();
+        let result = resist::submit(how).join();
+        assert!(timed_out(&result), "{how:?}: {result:?}");
+        assert!(begun.elapsed() < Duration::from_secs(2), "{how:?} took {:?}", begun.elapsed());
+    }
+}
+
+#[test]
+fn a_worker_may_clean_up_when_its_time_is_over() {
+    static POOL: ProcessPool = ProcessPool::new(1).timeout(SHORT);
+    #[parallel(pool = POOL, mode = "process")]
+    fn leave_a_note(path: String) {
+        static PATH: std::sync::OnceLock<std::ffi::CString> = std::sync::OnceLock::new();
+        extern "C" fn note(_: i32) {
+            // SAFETY: `creat` may be called by a signal handler; the path ends in a zero.
+            unsafe { libc::creat(PATH.get().map_or(std::ptr::null(), |path| path.as_ptr()), 0o600) };
+            // SAFETY: `_exit` has no preconditions.
+            unsafe { libc::_exit(0) };
+        }
+        PATH.set(std::ffi::CString::new(path).unwrap()).unwrap();
+        // SAFETY: the handler does only what a handler may.
+        unsafe { libc::signal(libc::SIGTERM, note as *const () as usize) };
+        loop {
+            std::hint::spin_loop();
+        }
+    }
+    let directory = parallel_workspace::scratch("note");
+    let path = directory.join("note");
+    assert!(timed_out(&leave_a_note::submit(path.to_string_lossy().into_owned()).join()));
+    assert!(path.exists());
+    let stats = POOL.stats();
+    assert_eq!((stats.timed_out, stats.worker_deaths), (1, 0), "{stats}");
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
+#[test]
+fn in_a_message_of_many_items_each_has_its_own_time() {
+    #[parallel(mode = "process", pool = 1, timeout = "300ms")]
+    fn item(milliseconds: u64) -> u64 {
+        std::thread::sleep(Duration::from_millis(milliseconds));
+        milliseconds
+    }
+    // Together they take longer than one may.
+    let results = item::options().chunk(10).try_map([60; 10]);
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    let mut times = [20; 10];
+    times[4] = 10_000;
+    let results = item::options().chunk(10).try_map(times);
+    for (index, result) in results.iter().enumerate() {
+        assert_eq!(result.is_ok(), index != 4, "{index}: {result:?}");
+    }
+}
+
+#[test]
+fn many_short_limits_end_no_task_that_is_in_time() {
+    #[parallel(mode = "process", pool = 2, timeout = "200ms")]
+    fn quick(x: u64) -> u64 {
+        x + 1
+    }
+    for _ in 0..5 {
+        let tasks: Vec<_> = (0..3000).map(quick::submit).collect();
+        for (x, task) in tasks.into_iter().enumerate() {
+            assert_eq!(task.join().unwrap(), x as u64 + 1);
+        }
+        assert_eq!(quick::map(0..20_000).len(), 20_000);
+    }
+}
+
+#[parallel(mode = "process", pool = 2)]
+fn spin(_: u64) {
+    loop {
+        std::hint::spin_loop();
+    }
+}
+
+#[parallel(mode = "process", pool = 2)]
+fn pid(_: u64) -> u32 {
+    std::process::id()
+}
+
+#[test]
+fn a_running_task_can_be_killed_and_costs_its_worker_alone() {
+    let pool = ProcessPool::new(2);
+    pool.start().unwrap();
+    let before = pool.worker_pids();
+    let task = spin::on(&pool).submit(1);
+    assert!(eventually(|| task.is_running()));
+    let others: Vec<_> = (0..100).map(|x| pid::on(&pool).submit(x)).collect();
+    assert!(task.kill());
+    assert!(matches!(task.join(), Err(TaskError::Cancelled)));
+    assert!(others.into_iter().all(|task| task.join().is_ok()));
+    assert!(eventually(|| pool.worker_pids().iter().filter(|pid| !before.contains(pid)).count() == 1));
+    assert_eq!(pool.stats().worker_deaths, 0, "the pool has ended it itself");
+}
+
+#[test]
+fn a_task_that_waits_is_killed_without_running_and_one_that_is_done_is_not() {
+    let pool = ProcessPool::new(1);
+    let busy = spin::on(&pool).submit(1);
+    let waiting = pid::on(&pool).submit(2);
+    assert!(waiting.kill());
+    assert!(matches!(waiting.join(), Err(TaskError::Cancelled)));
+    assert!(eventually(|| busy.is_running()) && busy.kill());
+    let done = pid::on(&pool).submit(3);
+    assert!(eventually(|| done.is_finished()));
+    assert!(!done.kill());
+    assert!(done.join().is_ok());
+}
+
+#[test]
+fn killing_tasks_at_random_moments_never_ends_another() {
+    let pool = ProcessPool::new(2);
+    for round in 0..300_u64 {
+        let victim = pid::on(&pool).submit(round);
+        let others: Vec<_> = (0..5).map(|x| pid::on(&pool).submit(x)).collect();
+        for _ in 0..round % 50 {
+            std::hint::spin_loop();
+        }
+        let killed = victim.kill();
+        match victim.join() {
+            Ok(_) => {}
+            Err(TaskError::Cancelled) => assert!(killed),
+            Err(other) => panic!("{other}"),
+        }
+        for task in others {
+            task.join().expect("nobody has killed this one");
+        }
+    }
+    assert_eq!(pool.stats().worker_deaths, 0);
+}
+
+#[test]
+fn a_pool_with_a_stopped_worker_closes_soon() {
+    let pool = ProcessPool::new(2);
+    pool.start().unwrap();
+    let pids = pool.worker_pids();
+    // SAFETY: kill has no preconditions; the process is a worker of ours.
+    unsafe { libc::kill(pids[0].cast_signed(), libc::SIGSTOP) };
+    let begun = Instant::now();
+    drop(pool);
+    assert!(begun.elapsed() < Duration::from_secs(1));
+    assert!(pids.iter().all(|pid| !is_alive(*pid)));
+}

@@ -1,0 +1,303 @@
+//! Things that programs do to themselves, before or after they use a pool.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use parallel_runtime::{PoolError, ProcessPool, TaskError, parallel};
+
+#[parallel(mode = "process", pool = 2)]
+fn add(a: u64, b: u64) -> u64 {
+    a + b
+}
+
+#[parallel(mode = "process", pool = 2)]
+fn directory() -> PathBuf {
+    std::env::current_dir().expect("there is one")
+}
+
+#[parallel(mode = "process", pool = 1)]
+fn die() {
+    std::process::abort();
+}
+
+#[parallel(mode = "process", pool = 1)]
+fn spin() {
+    loop {
+        std::hint::spin_loop();
+    }
+}
+
+fn check(result: i32) {
+    assert!(result >= 0, "{}", io::Error::last_os_error());
+}
+
+/// Runs `child` in a fork of this process, and gives what it exits with.
+fn in_fork(child: impl FnOnce() -> i32) -> i32 {
+    // SAFETY: the child is a copy of this thread alone; what it does takes no lock that another thread may have held.
+    match unsafe { libc::fork() } {
+        0 => {
+            let code = std::panic::catch_unwind(std::panic::AssertUnwindSafe(child)).unwrap_or(99);
+            // SAFETY: `_exit` has no preconditions.
+            unsafe { libc::_exit(code) }
+        }
+        pid => {
+            check(pid);
+            let mut status = 0;
+            // SAFETY: waits for a child of ours; `status` is a variable of ours.
+            check(unsafe { libc::waitpid(pid, &raw mut status, 0) });
+            if libc::WIFEXITED(status) { libc::WEXITSTATUS(status) } else { -1 }
+        }
+    }
+}
+
+pub(crate) fn run(what: &str) {
+    match what {
+        "fork-before" => {
+            let code = in_fork(|| i32::from(add(1, 2) != 3));
+            assert_eq!(code, 0, "a pool works in the child of a program that has not used one");
+            assert_eq!(add(1, 2), 3);
+        }
+        "fork-after" => fork_after(),
+        "change-directory" => {
+            let first = directory();
+            std::env::set_current_dir("/").expect("there is a root");
+            assert_eq!(directory(), first, "a worker stays where it was started");
+            let pool = ProcessPool::new(1);
+            assert_eq!(directory::on(&pool).call(()), PathBuf::from("/"), "and a later one starts where the program is");
+        }
+        "close-before" => {
+            close_all();
+            assert_eq!(add(1, 2), 3);
+        }
+        "close-after" => close_after(),
+        "ignore-children" => ignore_children(),
+        "drop-privileges-before" => {
+            drop_privileges();
+            works_in_full();
+        }
+        "drop-privileges-after" => {
+            assert_eq!(add(1, 2), 3);
+            let task = spin::options().timeout(Duration::from_millis(200)).submit(());
+            while !task.is_running() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            drop_privileges();
+            // The worker has rights that the program has no more: it cannot be signalled, and still ends.
+            assert!(matches!(task.join(), Err(TaskError::TimedOut { .. })));
+            works_in_full();
+        }
+        "umask" => {
+            // SAFETY: umask has no preconditions.
+            unsafe { libc::umask(0) };
+            assert_eq!(add(1, 2), 3);
+            let modes = mapped_modes();
+            assert!(!modes.is_empty() && modes.iter().all(|mode| mode & 0o077 == 0), "{modes:?}");
+        }
+        "limits" => limits(),
+        "interrupt" => interrupt(),
+        "old-kernel" => old_kernel(),
+        other => panic!("`{other}` is no habit"),
+    }
+    println!("ok");
+}
+
+fn works_in_full() {
+    assert_eq!(add::map((0..1000).map(|x| (x, 1))).len(), 1000);
+    assert!(matches!(die::submit().join(), Err(TaskError::WorkerDied { signal: Some(libc::SIGABRT), .. })));
+    let late = spin::options().timeout(Duration::from_millis(50)).submit(());
+    assert!(matches!(late.join(), Err(TaskError::TimedOut { .. })));
+    assert_eq!(add(1, 2), 3);
+}
+
+fn fork_after() {
+    let pool = ProcessPool::new(2);
+    assert_eq!(add::on(&pool).call((1, 2)), 3);
+    let waiting = add::on(&pool).submit((3, 4));
+    let pids = pool.worker_pids();
+    let code = in_fork(|| {
+        let refused = |result: Result<u64, TaskError>| match result {
+            Err(TaskError::Spawn(error)) => error.to_string().contains("forked"),
+            _ => false,
+        };
+        let mut right = refused(add::submit(1, 2).join());
+        right &= refused(add::on(&pool).submit((1, 2)).join());
+        right &= refused(ProcessPool::new(1).start().map(|()| 0).map_err(|error| match error {
+            PoolError::Spawn(error) => TaskError::Spawn(error),
+            _ => TaskError::PoolClosed,
+        }));
+        // Neither of these may reach the parent's workers.
+        pool.kill();
+        pool.shutdown();
+        i32::from(!right)
+    });
+    assert_eq!(code, 0, "the child gets errors");
+    assert_eq!(waiting.join().expect("it is the parent's"), 7);
+    assert_eq!(pool.worker_pids(), pids, "and the parent's workers are as they were");
+    assert_eq!(add::on(&pool).call((1, 2)), 3);
+    // A child that lives on with copies of all descriptors does not keep workers alive.
+    drop(pool);
+}
+
+/// Closes all descriptors but the standard streams, as programs do that become daemons.
+fn close_all() {
+    // SAFETY: the call is safe for memory; whose descriptors are closed is the point.
+    check(unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) } as i32);
+}
+
+fn close_after() {
+    assert_eq!(add(1, 2), 3);
+    let slow = spin::submit();
+    while !slow.is_running() {
+        std::thread::yield_now();
+    }
+    close_all();
+    // What the program opens now gets the numbers that were ours; it must not be written to.
+    let path = std::env::temp_dir().join(format!("parallel-test-close-{}", std::process::id()));
+    let files: Vec<_> = (0..40).map(|_| std::fs::File::create(&path).expect("it can be made")).collect();
+    let begun = Instant::now();
+    let closed = |result: Result<(), TaskError>| match result {
+        Err(TaskError::Spawn(error)) => assert!(error.to_string().contains("closed descriptors"), "{error}"),
+        // It may have been noticed by its worker's end first.
+        Err(TaskError::WorkerDied { .. }) => {}
+        other => panic!("{other:?}"),
+    };
+    closed(slow.join());
+    // Workers may answer once more before they notice; then there are errors, and nothing hangs.
+    while add::submit(1, 2).join().is_ok() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    closed(add::submit(1, 2).join().map(drop));
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    assert_eq!(std::fs::metadata(&path).expect("it is there").len(), 0, "nobody has written into it");
+    assert!(files.iter().all(|file| file.metadata().is_ok()), "nobody has closed them");
+    std::fs::remove_file(path).expect("it is there");
+}
+
+fn ignore_children() {
+    // SAFETY: `SIG_IGN` is a valid action.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+    assert_eq!(add(1, 2), 3);
+    // Nobody knows how it ended, but for what its own handler has noted.
+    match die::submit().join() {
+        Err(TaskError::WorkerDied { signal: None, exit_code: None, reason, .. }) => {
+            assert!(reason.contains("SIGCHLD"), "{reason}");
+        }
+        other => panic!("{other:?}"),
+    }
+    let late = spin::options().timeout(Duration::from_millis(50)).submit(());
+    assert!(matches!(late.join(), Err(TaskError::TimedOut { .. })));
+    assert_eq!(add(1, 2), 3);
+    let pool = ProcessPool::new(2);
+    pool.start().expect("workers start");
+    pool.shutdown();
+}
+
+fn drop_privileges() {
+    // SAFETY: the three calls have no preconditions. All threads get the new identity.
+    unsafe {
+        check(libc::setgroups(0, std::ptr::null()));
+        check(libc::setgid(65534));
+        check(libc::setuid(65534));
+    }
+}
+
+/// The modes of the shared memory objects that this process has open.
+fn mapped_modes() -> Vec<u32> {
+    use std::os::unix::fs::PermissionsExt;
+    let entries = std::fs::read_dir("/proc/self/fd").expect("procfs is mounted").flatten();
+    let shm = entries.filter(|entry| {
+        std::fs::read_link(entry.path()).is_ok_and(|target| target.to_string_lossy().starts_with("/dev/shm/parallel-"))
+    });
+    shm.filter_map(|entry| Some(std::fs::metadata(entry.path()).ok()?.permissions().mode())).collect()
+}
+
+fn limit(resource: u32, most: u64) {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is a variable of ours, which the call writes.
+    check(unsafe { libc::getrlimit(resource, &raw mut limit) });
+    limit.rlim_cur = most.min(limit.rlim_max);
+    // SAFETY: `limit` is a valid `rlimit`, which the call only reads.
+    check(unsafe { libc::setrlimit(resource, &raw const limit) });
+}
+
+/// Limits that change while a pool is there: what cannot be had is an error, and what can be had again works again.
+fn limits() {
+    limit(libc::RLIMIT_NOFILE, 64);
+    assert_eq!(add(1, 2), 3);
+    limit(libc::RLIMIT_NOFILE, 1024);
+    let many = ProcessPool::new(40);
+    many.start().expect("there are descriptors enough now");
+    assert_eq!(add::on(&many).map((0..100).map(|x| (x, x))).len(), 100);
+    drop(many);
+    limit(libc::RLIMIT_NOFILE, 20);
+    let pool = ProcessPool::new(20);
+    match pool.start() {
+        Err(PoolError::Spawn(error)) => assert_eq!(error.raw_os_error(), Some(libc::EMFILE), "{error}"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(add(1, 2), 3, "the workers that there are go on");
+    limit(libc::RLIMIT_NOFILE, 1024);
+    pool.start().expect("and others can be started again");
+    assert_eq!(add::on(&pool).call((1, 2)), 3);
+}
+
+/// Ctrl-C: the whole group gets SIGINT, the program survives it, and no task is lost; a program that a task starts ends.
+fn interrupt() {
+    #[parallel(mode = "process", pool = 2)]
+    fn nap(milliseconds: u64) -> u64 {
+        std::thread::sleep(Duration::from_millis(milliseconds));
+        milliseconds
+    }
+    #[parallel(mode = "process", pool = 2)]
+    fn start_program() -> Option<i32> {
+        use std::os::unix::process::ExitStatusExt;
+        std::process::Command::new("sleep").arg("3600").status().expect("it can be started").signal()
+    }
+    extern "C" fn nothing(_: i32) {}
+    // SAFETY: a handler that does nothing.
+    unsafe { libc::signal(libc::SIGINT, nothing as *const () as usize) };
+    // SAFETY: setpgid has no preconditions: this process becomes a group of its own, with its children to come.
+    check(unsafe { libc::setpgid(0, 0) });
+    let tasks: Vec<_> = (0..2).map(|_| nap::submit(300)).collect();
+    let program = start_program::spawn();
+    while !tasks[0].is_running() || children_named("sleep") == 0 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    // SAFETY: kill has no preconditions; 0 is this process's own group.
+    check(unsafe { libc::kill(0, libc::SIGINT) });
+    for task in tasks {
+        assert_eq!(task.join().expect("workers let the program decide"), 300);
+    }
+    assert_eq!(program.join().expect("its worker lives"), Some(libc::SIGINT));
+}
+
+/// How many processes of this group run a program of this name.
+fn children_named(name: &str) -> usize {
+    let group = std::process::id().to_string();
+    let stats = std::fs::read_dir("/proc").expect("procfs is mounted").flatten();
+    stats
+        .filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok())
+        .filter(|stat| {
+            let (head, rest) = stat.rsplit_once(')').unwrap_or_default();
+            head.ends_with(&format!("({name}")) && rest.split_whitespace().nth(2) == Some(&group)
+        })
+        .count()
+}
+
+/// A kernel without Landlock, as a filter makes it look: the pool says so, and runs nothing.
+fn old_kernel() {
+    use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
+    #[parallel(mode = "process", pool = 1, sandbox = "strict")]
+    fn confined() {}
+    let rules = [(libc::SYS_landlock_create_ruleset, vec![])].into_iter().collect();
+    let missing = SeccompAction::Errno(libc::ENOSYS.cast_unsigned());
+    let architecture = std::env::consts::ARCH.try_into().expect("a known one");
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, missing, architecture).expect("it is valid");
+    seccompiler::apply_filter(&BpfProgram::try_from(filter).expect("it is valid")).expect("there is seccomp");
+    match confined::submit().join() {
+        Err(TaskError::Spawn(error)) => assert!(error.to_string().contains("Landlock"), "{error}"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(add(1, 2), 3, "other pools work");
+}

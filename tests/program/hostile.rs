@@ -1,0 +1,145 @@
+//! Workers that write over all the memory that they share with the program.
+
+use std::time::{Duration, Instant};
+
+use parallel_runtime::{ProcessPool, TaskError, parallel};
+use serde::{Deserialize, Serialize};
+
+/// How much of the shared memory is written over: the boards, the regions and the blocks of this program lie at its start.
+const REACH: usize = 48 << 20;
+
+/// A small generator of random numbers (xorshift64*, Vigna 2016): the runs can be repeated by their seeds.
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
+        self.next() % limit
+    }
+}
+
+/// A value with a bit of everything that a forged result could turn against its reader.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Answer {
+    number: u64,
+    text: String,
+    parts: Vec<(u8, Option<Vec<u16>>)>,
+    nothing: Vec<()>,
+    tree: Tree,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+enum Tree {
+    Leaf,
+    Node(Box<Tree>, Box<Tree>),
+}
+
+fn answer(number: u64) -> Answer {
+    Answer {
+        number,
+        text: "x".repeat(number as usize % 300),
+        parts: vec![(1, None), (2, Some(vec![number as u16; 5]))],
+        nothing: vec![(); 3],
+        tree: Tree::Node(Box::new(Tree::Leaf), Box::new(Tree::Leaf)),
+    }
+}
+
+static POOL: ProcessPool = ProcessPool::new(2).timeout(Duration::from_secs(1));
+
+#[parallel(mode = "process", pool = POOL)]
+fn honest(number: u64) -> Answer {
+    answer(number)
+}
+
+#[parallel(mode = "process", pool = POOL)]
+fn fill(numbers: &mut [u64], value: u64) {
+    numbers.fill(value);
+}
+
+/// Where the arena is mapped.
+fn arena() -> *mut u64 {
+    let maps = std::fs::read_to_string("/proc/self/maps").expect("procfs is mounted");
+    let line = maps.lines().find(|line| line.contains("memfd:parallel")).expect("a worker maps the arena");
+    let start = line.split('-').next().and_then(|start| usize::from_str_radix(start, 16).ok()).expect("an address");
+    std::ptr::with_exposed_provenance_mut(start)
+}
+
+/// Writes over shared memory for a while, and then dies, or claims to be done.
+#[parallel(mode = "process", pool = POOL)]
+fn scribble(seed: u64, milliseconds: u64, dies: bool) -> u64 {
+    let mut random = Random(seed | 1);
+    let start = arena();
+    let end = Instant::now() + Duration::from_millis(milliseconds);
+    let style = random.below(4);
+    while Instant::now() < end {
+        for _ in 0..2000 {
+            // The boards are at the start: they get the most.
+            let reach = [4 << 20, REACH][random.below(2) as usize] / 8;
+            // SAFETY: none: `at` lies in the arena, whose memory others use. This is the fault under test.
+            let at = unsafe { start.add(random.below(reach as u64) as usize) };
+            // SAFETY: as above.
+            let before = unsafe { at.read_volatile() };
+            let value = match style {
+                0 => random.next(),
+                1 => before ^ 1 << random.below(64),
+                2 => [0, 1, u64::MAX, 1 << 48, before.wrapping_add(1), before << 8][random.below(6) as usize],
+                _ => before.wrapping_add(random.below(1 << 20)),
+            };
+            // SAFETY: as above.
+            unsafe { at.write_volatile(value) };
+        }
+    }
+    if dies {
+        std::process::abort();
+    }
+    seed
+}
+
+/// So many rounds: whatever the workers write, each task ends, this program lives, and afterwards a new pool works.
+pub(crate) fn run(rounds: u64, first_seed: u64) {
+    let (mut right, mut wrong, mut errors) = (0_u64, 0_u64, 0_u64);
+    for round in first_seed..first_seed + rounds {
+        let begun = Instant::now();
+        let mut random = Random(round * 0x9e37_79b9 + 1);
+        let scribbler = scribble::submit(round, 1 + random.below(20), random.below(3) > 0);
+        let tasks: Vec<_> = (0..40).map(honest::submit).collect();
+        let mut numbers = vec![0_u64; 3000];
+        let mut count = |error: bool, same: bool| {
+            *match (error, same) {
+                (true, _) => &mut errors,
+                (false, true) => &mut right,
+                (false, false) => &mut wrong,
+            } += 1;
+        };
+        for result in fill::try_map(numbers.chunks_mut(1000).map(|chunk| (chunk, 7))) {
+            count(result.is_err(), true);
+        }
+        for (number, result) in honest::options().chunk(10).try_map(100..200).into_iter().enumerate() {
+            count(result.is_err(), result.is_ok_and(|result| result == answer(100 + number as u64)));
+        }
+        for (number, task) in tasks.into_iter().enumerate() {
+            let result = task.join();
+            count(result.is_err(), result.is_ok_and(|result| result == answer(number as u64)));
+        }
+        match scribbler.join() {
+            Ok(value) => count(false, value == round),
+            Err(TaskError::PoolClosed) => panic!("the pool is open"),
+            Err(_) => count(true, false),
+        }
+        let took = begun.elapsed();
+        assert!(took < Duration::from_secs(30), "round {round} took {took:?}");
+    }
+    POOL.kill();
+    // What was written over belongs to the old workers and to this arena: a pool that starts now is whole.
+    let fresh = ProcessPool::new(2);
+    for number in 0..100 {
+        assert_eq!(honest::on(&fresh).call(number), answer(number));
+    }
+    println!("{rounds} rounds: {right} right results, {wrong} wrong ones, {errors} errors");
+}
