@@ -123,3 +123,48 @@ fn a_library_in_another_program_gets_a_clear_error() {
     let library = target.join("debug").join("libparallel_test_plugin.so");
     assert_eq!(run(&mut program(&["plugin", &library.to_string_lossy()])), "0");
 }
+
+#[test]
+fn what_programs_do_to_themselves_does_no_harm() {
+    let habits = [
+        "fork-before", "fork-after", "change-directory", "close-before", "close-after", "ignore-children",
+        "drop-privileges-before", "drop-privileges-after", "limits", "interrupt", "old-kernel",
+    ];
+    // SAFETY: geteuid has no preconditions.
+    let root = unsafe { libc::geteuid() } == 0;
+    for habit in habits {
+        if habit.starts_with("drop") && !root {
+            eprintln!("skipped: {habit} needs root");
+            continue;
+        }
+        assert_eq!(run(&mut program(&["habit", habit])), "ok", "{habit}");
+    }
+    assert_eq!(run(program(&["habit", "umask"]).env("PARALLEL_ARENA", "shm")), "ok");
+}
+
+#[test]
+fn a_worker_that_writes_over_all_shared_memory_harms_no_program() {
+    // The seeds are fixed, the moments are not. `... hostile 1000 0` is the long version.
+    let said = run(&mut program(&["hostile", "6", "1"]));
+    assert!(said.starts_with("6 rounds"), "{said}");
+}
+
+#[test]
+fn a_storm_of_kills_loses_no_task_that_is_tried_again() {
+    let said = run(&mut program(&["storm", "200"]));
+    assert!(said.contains("none lost, none wrong"), "{said}");
+}
+
+#[test]
+fn programs_killed_at_random_moments_leave_nothing() {
+    let said = run(&mut program(&["killed", "24"]));
+    assert!(said.ends_with("0 processes and 0 segments left"), "{said}");
+}
+
+#[test]
+fn what_a_worker_prints_last_comes_out_although_the_program_ends() {
+    let output = program(&["last-words"]).output().unwrap();
+    assert!(output.status.success());
+    let lines = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(lines.lines().filter(|line| *line == "last words of a task").count(), 100, "{lines}");
+}

@@ -6,6 +6,7 @@
 mod attribute;
 mod conformance;
 mod deaths;
+mod faults;
 mod library;
 mod limits;
 mod methods;
@@ -14,3 +15,4 @@ mod retries;
 mod sandbox;
 mod threads;
 mod timeouts;
+mod worker_options;

@@ -47,6 +47,12 @@ fn zeros(count: usize) -> Vec<u8> {
 }
 
 #[parallel(mode = "process", pool = 2)]
+fn say(_: u32) {
+    // In pieces, as `eprintln!` with arguments writes.
+    eprintln!("last {} of a {}", "words", "task");
+}
+
+#[parallel(mode = "process", pool = 2)]
 fn length(bytes: &[u8]) -> usize {
     bytes.len()
 }
@@ -91,6 +97,9 @@ fn main() {
         "address-space" => address_space(),
         "selftest" => selftest(),
         "plugin" => plugin(argument(2)),
+        "last-words" => {
+            say::map(0..100);
+        }
         "habit" => habits::run(argument(2)),
         "hostile" => hostile::run(number(argument(2)), number(argument(3))),
         "storm" => storm::run(number(argument(2))),

@@ -27,8 +27,8 @@ impl Death {
         exit_code: Option<i32>,
         memory_limit: Option<u64>,
     ) -> Self {
-        let stderr = worker.stderr().last_lines();
-        let reason = reason(worker, record, signal, exit_code, memory_limit, stderr.as_deref());
+        let (stderr, no_memory) = worker.stderr().last_lines(|line| NO_MEMORY.iter().any(|said| line.contains(said)));
+        let reason = reason(worker, record, signal, exit_code, memory_limit, no_memory);
         Self { pid: worker.pid(), signal, exit_code, reason, stderr }
     }
 
@@ -57,7 +57,7 @@ fn reason(
     signal: Option<i32>,
     exit_code: Option<i32>,
     memory_limit: Option<u64>,
-    stderr: Option<&str>,
+    no_memory: bool,
 ) -> String {
     let how = match (signal, exit_code) {
         (Some(libc::SIGKILL), _) if worker.mute => {
@@ -86,11 +86,10 @@ fn reason(
         };
         return format!("{how} at address {address:#x}, {what}");
     }
-    let said = stderr.and_then(|text| text.lines().rev().find(|line| NO_MEMORY.iter().any(|said| line.contains(said))));
-    match (said, memory_limit) {
-        (Some(_), Some(limit)) => format!("{how}, probably out of memory: its `memory_limit` is {limit} bytes"),
-        (Some(_), None) => format!("{how}, probably out of memory"),
-        (None, _) => how,
+    match memory_limit.filter(|_| no_memory) {
+        Some(limit) => format!("{how}, probably out of memory: its `memory_limit` is {limit} bytes"),
+        None if no_memory => format!("{how}, probably out of memory"),
+        None => how,
     }
 }
 

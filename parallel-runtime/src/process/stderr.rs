@@ -16,7 +16,7 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::pipe::PipeFlags;
 
 /// Bytes that are kept of each worker's last lines.
-const TAIL: usize = 2048;
+const TAIL: usize = 16 << 10;
 
 /// The most lines of an error.
 const LINES: usize = 10;
@@ -109,24 +109,42 @@ impl Stderr {
         self.pass_on(true);
     }
 
-    /// The last lines, in printable form. To be called when the worker is gone.
-    pub(super) fn last_lines(&self) -> Option<String> {
+    /// The last lines, in printable form, and the last one that `wanted` wants. To be called when the worker is gone.
+    pub(super) fn last_lines(&self, wanted: impl Fn(&str) -> bool) -> (Option<String>, bool) {
         let mut read = lock(&self.read);
         self.take_in(&mut read);
-        printable(read.tail.make_contiguous())
+        let text = read.tail.make_contiguous();
+        (printable(text), String::from_utf8_lossy(text).lines().any(wanted))
     }
 }
 
-/// The last lines of a text that may hold anything.
+/// The last lines of a text that may hold anything, without backtraces: those are long, and hide the line above them that says what
+/// happened.
 fn printable(bytes: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(bytes);
-    let mut lines: Vec<&str> = text.lines().rev().filter(|line| !line.trim().is_empty()).take(LINES).collect();
-    lines.reverse();
+    let mut lines: VecDeque<&str> = VecDeque::new();
+    let mut in_backtrace = false;
+    for line in text.lines().filter(|line| !line.trim().is_empty()) {
+        in_backtrace = line == "stack backtrace:" || (in_backtrace && is_of_backtrace(line));
+        if !in_backtrace {
+            lines.push_back(line);
+        }
+        if lines.len() > LINES {
+            lines.pop_front();
+        }
+    }
+    // A terminal must not obey what an untrusted file made a parser print.
     let clean = |line: &str| -> String {
-        // A terminal must not obey what an untrusted file made a parser print.
         line.chars().map(|c| if c.is_control() && c != '\t' { char::REPLACEMENT_CHARACTER } else { c }).collect()
     };
     (!lines.is_empty()).then(|| lines.into_iter().map(clean).collect::<Vec<_>>().join("\n"))
+}
+
+/// Whether a line may be one of a backtrace as the standard library prints it: `   5: name`, `      at file:line`, or its last.
+fn is_of_backtrace(line: &str) -> bool {
+    let start = line.trim_start();
+    let numbered = start.split_once(": ").is_some_and(|(number, _)| number.parse::<u32>().is_ok());
+    line.starts_with(' ') && (numbered || start.starts_with("at ")) || line.starts_with("note: Some details are omitted")
 }
 
 impl Forwarder {
@@ -207,5 +225,7 @@ mod tests {
         assert!(last.ends_with("line 99"), "{last}");
         assert_eq!(printable(b"\x1b[31mred\xff\n\n").unwrap(), "\u{fffd}[31mred\u{fffd}");
         assert_eq!(printable(b" \n\n"), None);
+        let with_backtrace = b"it failed\nstack backtrace:\n   0: main\n             at ./x.rs:1:2\nnote: Some details are omitted\nend\n";
+        assert_eq!(printable(with_backtrace).unwrap(), "it failed\nend");
     }
 }
