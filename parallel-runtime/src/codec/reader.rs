@@ -6,7 +6,7 @@ use std::ptr;
 use super::CodecError;
 
 /// Elements without data (`()`, `[u8; 0]`) that one message of results may hold: they cost nothing to claim.
-const MOST_EMPTY: usize = 1 << 24;
+const MOST_EMPTY: usize = 1 << 20;
 
 /// Bytes of stack that decoding results may use. A level of a recursive type takes some 100 to 1,000 bytes.
 const MOST_STACK: usize = 512 << 10;

@@ -1,1 +1,143 @@
+//! What goes in comes out; and what somebody has forged costs an error, not more.
 
+use std::collections::{BTreeMap, HashMap};
+use std::mem::MaybeUninit;
+use std::time::{Duration, Instant};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::*;
+
+fn to_bytes<T: Serialize>(value: &T) -> Vec<u8> {
+    let mut measure = Writer::new(&mut []);
+    encode(value, &mut measure).unwrap();
+    let mut bytes = vec![MaybeUninit::new(0); measure.len()];
+    encode(value, &mut Writer::new(&mut bytes)).unwrap();
+    // SAFETY: every byte was initialised when the vector was made.
+    bytes.into_iter().map(|byte| unsafe { byte.assume_init() }).collect()
+}
+
+/// Decodes as the program decodes results.
+fn from_bytes<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+    // SAFETY: the bytes are a slice that outlives the reader; only copies are made.
+    decode(&mut unsafe { Reader::from_raw(bytes.as_ptr(), bytes.len()) }.untrusted())
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+enum Tree {
+    Leaf,
+    Node(Box<Tree>, Vec<Tree>),
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Chain(Option<Box<Chain>>);
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Everything {
+    numbers: (u8, i16, u32, i64, u128, f32, f64),
+    text: String,
+    letter: char,
+    flag: bool,
+    list: Vec<Option<u16>>,
+    map: BTreeMap<String, Vec<()>>,
+    tree: Tree,
+    nothing: (),
+}
+
+fn everything() -> Everything {
+    Everything {
+        numbers: (1, -2, 3, -4, 5, 6.5, -7.5),
+        text: "ünï".to_owned(),
+        letter: 'ß',
+        flag: true,
+        list: vec![None, Some(1), Some(u16::MAX)],
+        map: BTreeMap::from([("a".to_owned(), vec![(); 3]), (String::new(), vec![])]),
+        tree: Tree::Node(Box::new(Tree::Leaf), vec![Tree::Leaf, Tree::Node(Box::new(Tree::Leaf), vec![])]),
+        nothing: (),
+    }
+}
+
+#[test]
+fn what_goes_in_comes_out() {
+    assert_eq!(from_bytes::<Everything>(&to_bytes(&everything())).unwrap(), everything());
+    let empties = vec![(); 100_000];
+    assert_eq!(from_bytes::<Vec<()>>(&to_bytes(&empties)).unwrap().len(), empties.len());
+}
+
+#[test]
+fn data_that_ends_early_is_an_error_wherever_it_ends() {
+    let bytes = to_bytes(&everything());
+    for len in 0..bytes.len() {
+        assert!(from_bytes::<Everything>(&bytes[..len]).is_err(), "{len} of {} bytes", bytes.len());
+    }
+}
+
+#[test]
+fn random_changes_give_a_value_or_an_error_and_soon() {
+    let bytes = to_bytes(&everything());
+    let mut state = 88_172_645_463_325_252_u64;
+    let mut random = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    let begun = Instant::now();
+    for round in 0..1_000 {
+        let mut forged = bytes.clone();
+        for _ in 0..1 + random() % 8 {
+            let at = random() as usize % forged.len();
+            forged[at] = [random() as u8, 0, 255, 1][random() as usize % 4];
+        }
+        let _ = from_bytes::<Everything>(&forged);
+        // Each of these may take as long as a million elements do.
+        if round % 100 == 0 {
+            let _ = from_bytes::<HashMap<(), Tree>>(&forged);
+            let _ = from_bytes::<Vec<Vec<()>>>(&forged);
+        }
+    }
+    assert!(begun.elapsed() < Duration::from_secs(60));
+}
+
+#[test]
+fn elements_without_data_cannot_be_claimed_without_end() {
+    let endless = (u64::MAX - 1).to_ne_bytes();
+    assert!(from_bytes::<Vec<()>>(&endless).is_err());
+    assert!(from_bytes::<HashMap<(), ()>>(&endless).is_err());
+    assert!(from_bytes::<BTreeMap<(), [u8; 0]>>(&endless).is_err());
+    // Many claims of what is just allowed are too much together.
+    let mut many = 10_000_u64.to_ne_bytes().to_vec();
+    for _ in 0..10_000 {
+        many.extend((1_u64 << 19).to_ne_bytes());
+    }
+    assert!(from_bytes::<Vec<Vec<()>>>(&many).is_err());
+}
+
+#[test]
+fn a_length_beyond_the_data_allocates_nothing() {
+    let long = (1_u64 << 62).to_ne_bytes();
+    assert!(from_bytes::<String>(&long).is_err());
+    assert!(from_bytes::<Vec<u64>>(&long).is_err());
+    assert!(from_bytes::<Vec<[u64; 32]>>(&long).is_err());
+}
+
+#[test]
+fn nesting_without_end_is_an_error_and_no_overflow() {
+    // A `Chain` is a byte that says whether there is another one.
+    let forged = vec![1_u8; 10 << 20];
+    let error = from_bytes::<Chain>(&forged).unwrap_err();
+    assert!(error.to_string().contains("nested"), "{error}");
+    let mut deep = Chain(None);
+    for _ in 0..200 {
+        deep = Chain(Some(Box::new(deep)));
+    }
+    assert_eq!(from_bytes::<Chain>(&to_bytes(&deep)).unwrap(), deep);
+    // On the small stack of a thread too.
+    std::thread::Builder::new()
+        .stack_size(1 << 20)
+        .spawn(move || assert!(from_bytes::<Chain>(&forged).is_err()))
+        .unwrap()
+        .join()
+        .unwrap();
+}
