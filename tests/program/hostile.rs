@@ -104,6 +104,7 @@ fn scribble(seed: u64, milliseconds: u64, dies: bool) -> u64 {
 /// So many rounds: whatever the workers write, each task ends, this program lives, and afterwards a new pool works.
 pub(crate) fn run(rounds: u64, first_seed: u64) {
     let (mut right, mut wrong, mut errors) = (0_u64, 0_u64, 0_u64);
+    let mut longest = Duration::ZERO;
     for round in first_seed..first_seed + rounds {
         let begun = Instant::now();
         let mut random = Random(round * 0x9e37_79b9 + 1);
@@ -133,6 +134,7 @@ pub(crate) fn run(rounds: u64, first_seed: u64) {
             Err(_) => count(true, false),
         }
         let took = begun.elapsed();
+        longest = longest.max(took);
         assert!(took < Duration::from_secs(30), "round {round} took {took:?}");
     }
     POOL.kill();
@@ -141,5 +143,5 @@ pub(crate) fn run(rounds: u64, first_seed: u64) {
     for number in 0..100 {
         assert_eq!(honest::on(&fresh).call(number), answer(number));
     }
-    println!("{rounds} rounds: {right} right results, {wrong} wrong ones, {errors} errors");
+    println!("{rounds} rounds: {right} right results, {wrong} wrong ones, {errors} errors; the longest round took {longest:.1?}");
 }

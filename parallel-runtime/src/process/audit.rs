@@ -4,62 +4,98 @@
 //! untrusted input has taken the process over. The program keeps its own books of what is on the board, and compares:
 //! after each death, and whenever a thread has waited for a second.
 //!
-//! * A slot whose word is none that the protocol allows ends its task as damaged.
-//! * A slot that says it is claimed by a worker which does not exist, or (twice in a row) by one that says it runs something
-//!   else, ends its task as damaged.
-//! * The ring is mended, and all workers are woken, so that a task which waits to be claimed is claimed.
+//! * A slot whose word is none that the protocol allows ends its task as damaged. Some worker may be running that task all the same,
+//!   and write its results there: so the slot, and the memory of the arguments, are put into *quarantine* until all workers of
+//!   that moment are gone.
+//! * A slot that says it is claimed by a worker which says, for a second or longer, that it runs something else, or that it
+//!   sleeps: that worker is ended, and with it the task. If it was innocent, it was idle.
+//! * A slot that says it is done is collected, whatever the list of completed slots says.
+//! * What the program alone writes is set right: the ring, who is condemned.
+//! * All workers are woken, so that a task which waits to be claimed is claimed.
 //!
 //! So a dead worker holds nothing up. One that lives and writes on can still delay tasks, or change their arguments and results:
 //! see `docs/safety.md`.
 
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
 
 use super::board::word::{State as SlotState, Word};
 use super::engine::{Engine, State};
+use super::futex;
 use super::harvest::damaged;
+use super::message::Arguments;
 use super::seat::Occupant;
 use super::supervisor::Supervisor;
+
+/// How long a claim may look false: between its claim and what it says about it a worker may be held up.
+const DOUBT: Duration = Duration::from_secs(1);
+
+/// A slot whose claim looks false, and since when.
+pub(super) type Suspect = (u32, Word, Instant);
+
+/// A slot that is not used as long as one of these workers lives.
+pub(super) struct Quarantine {
+    slot: u32,
+    workers: Vec<u64>,
+    /// Never read again, but kept.
+    _arguments: Option<Arguments>,
+}
 
 impl Engine {
     /// Compares the board with the program's books.
     pub(super) fn audit(&self, state: &mut State) {
         let board = self.board();
+        self.release_from_quarantine(state);
+        for (index, seat) in state.seats.iter().enumerate() {
+            let condemned = &board.record(index as u32).condemned;
+            if seat.worker().is_some_and(|worker| worker.condemned.is_none()) && condemned.swap(0, Ordering::SeqCst) != 0 {
+                futex::wake_all(condemned);
+            }
+            seat.answer.publish(board.record(index as u32));
+        }
         let before = std::mem::take(&mut state.suspects);
+        let now = Instant::now();
         let mut ready = Vec::new();
         for index in 0..state.in_flight.len() as u32 {
-            let position = index as usize;
-            if state.in_flight[position].is_none() {
-                continue;
-            }
-            let generation = state.generations[position];
-            if self.end_if_impossible(state, index, generation) {
-                continue;
-            }
-            let word = board.slot(index).load();
+            let generation = state.generations[index as usize];
+            // Looked at once: a worker may change it at any moment.
+            let Some(word) = self.possible_word(state, index, generation) else { continue };
             match word.state() {
                 SlotState::Ready => ready.push((index, generation)),
                 SlotState::Claimed => {
-                    let runs = board.record(word.worker()).running.load(Ordering::Relaxed);
+                    let worker = word.worker();
+                    let runs = board.record(worker).running.load(Ordering::Relaxed);
                     let says = (generation & 0xffff_ffff_ffff) << 16 | u64::from(index);
-                    // Between its claim and what it says about it a worker may be held up.
-                    if runs == says {
-                    } else if before.contains(&(index, word)) {
-                        self.finish_with(state, index, |_, _| damaged());
-                    } else {
-                        state.suspects.push((index, word));
+                    if runs == says && !board.sleepers().is_asleep(worker) {
+                        continue;
+                    }
+                    let known = before.iter().find(|(slot, same, _)| (*slot, *same) == (index, word));
+                    let since = known.map_or(now, |(_, _, since)| *since);
+                    if now - since < DOUBT {
+                        state.suspects.push((index, word, since));
+                    } else if let Some(worker) = state.seats[worker as usize].worker_mut() {
+                        worker.accused = true;
+                        worker.signal(Signal::KILL);
                     }
                 }
-                SlotState::Done | SlotState::Free => {}
+                // Its note of it may have been written over.
+                SlotState::Done => {
+                    self.harvest_slot(state, index);
+                }
+                SlotState::Free => {}
             }
         }
         board.ring().mend(&mut state.place, &ready, |slot| board.word(slot));
     }
 
-    /// Ends a task whose slot says what it cannot say. True if it did.
-    pub(super) fn end_if_impossible(&self, state: &mut State, index: u32, generation: u64) -> bool {
+    /// The word of a task's slot. If it is none that the protocol allows, the task ends, and there is none; nor if there is no
+    /// such task.
+    fn possible_word(&self, state: &mut State, index: u32, generation: u64) -> Option<Word> {
         let position = index as usize;
         if state.in_flight[position].is_none() || state.generations[position] != generation {
-            return false;
+            return None;
         }
         let word = self.board().slot(index).load();
         let possible = word.generation() == Word::ready(generation).generation()
@@ -71,18 +107,42 @@ impl Engine {
                     .get(word.worker() as usize)
                     .is_some_and(|seat| word.state() == SlotState::Done || !matches!(seat.occupant, Occupant::Nobody)),
             };
-        if !possible {
-            self.finish_with(state, index, |_, _| damaged());
+        if possible {
+            return Some(word);
         }
-        !possible
+        let task = state.in_flight[position].take()?;
+        let workers = state.seats.iter().filter_map(|seat| seat.worker().map(|worker| worker.key)).collect();
+        state.quarantine.push(Quarantine { slot: index, workers, _arguments: task.arguments });
+        state.finished += 1;
+        self.board().slot(index).word.store(Word::free(generation).0, Ordering::SeqCst);
+        task.ticket.finish(damaged());
+        self.wake_waiter(index);
+        None
+    }
+
+    /// Ends a task whose slot says what it cannot say. True if it did.
+    pub(super) fn end_if_impossible(&self, state: &mut State, index: u32, generation: u64) -> bool {
+        let there = |state: &State| state.in_flight[index as usize].is_some();
+        let before = there(state);
+        self.possible_word(state, index, generation).is_none() && before && !there(state)
+    }
+
+    /// Slots whose possible users are gone are free.
+    fn release_from_quarantine(&self, state: &mut State) {
+        let alive: Vec<u64> = state.seats.iter().filter_map(|seat| seat.worker().map(|worker| worker.key)).collect();
+        let free = &mut state.free;
+        state.quarantine.retain(|quarantine| {
+            let held = quarantine.workers.iter().any(|worker| alive.contains(worker));
+            if !held {
+                free.push(quarantine.slot);
+            }
+            held
+        });
     }
 
     /// What a thread does that has waited for long: something may have gone wrong that nobody else notices.
     pub(super) fn look_after(&self) {
-        if let Some(supervisor) = Supervisor::running()
-            && !supervisor.is_sound()
-        {
-            supervisor.give_everything_up();
+        if !self.is_sound() {
             return;
         }
         let mut state = self.lock();
@@ -92,5 +152,19 @@ impl Engine {
         drop(state);
         self.board().wake_all();
         self.notify_waiters();
+    }
+
+    /// Whether the runtime's descriptors are still its own. If not, all pools have been given up when this returns.
+    pub(super) fn is_sound(&self) -> bool {
+        let Some(supervisor) = Supervisor::running() else { return true };
+        let whole = || {
+            let state = self.lock();
+            state.seats.iter().filter_map(|seat| seat.worker()).all(|worker| supervisor.still_watches(worker))
+        };
+        if supervisor.is_sound() && whole() {
+            return true;
+        }
+        supervisor.give_everything_up();
+        false
     }
 }

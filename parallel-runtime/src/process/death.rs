@@ -63,6 +63,9 @@ fn reason(
         (Some(libc::SIGKILL), _) if worker.mute => {
             return "it had closed the descriptors by which the program reaches it, so it was ended".to_owned();
         }
+        (Some(libc::SIGKILL), _) if worker.accused => {
+            return "a worker had written over the memory that it shares with the program, and this one seemed to hold a task that it did not run, so it was ended".to_owned();
+        }
         (Some(libc::SIGKILL), _) if memory_kills() > 0 => {
             return "signal 9 (SIGKILL), probably out of memory: the kernel has just ended processes for want of memory"
                 .to_owned();

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
+use super::audit::{Quarantine, Suspect};
 use super::board::ring::Place;
 use super::board::slot::INLINE_ARGUMENTS;
 use super::board::word::{State as SlotState, Word};
@@ -93,8 +94,9 @@ pub(super) struct State {
     pub(super) limited: Vec<(u32, u64)>,
     /// When the first of them may be over it, in nanoseconds of the monotonic clock.
     pub(super) next_look: u64,
-    /// Slots whose words an earlier audit has found to be odd, but possible.
-    pub(super) suspects: Vec<(u32, Word)>,
+    /// Slots whose claims an earlier audit has found to look false.
+    pub(super) suspects: Vec<Suspect>,
+    pub(super) quarantine: Vec<Quarantine>,
     pub(super) submitted: u64,
     pub(super) finished: u64,
     pub(super) worker_deaths: u64,
@@ -161,6 +163,7 @@ impl Engine {
                 limited: Vec::new(),
                 next_look: u64::MAX,
                 suspects: Vec::new(),
+                quarantine: Vec::new(),
                 submitted: 0,
                 finished: 0,
                 worker_deaths: 0,
@@ -357,7 +360,7 @@ impl Engine {
         state.free.push(index);
     }
 
-    fn wake_waiter(&self, index: u32) {
+    pub(super) fn wake_waiter(&self, index: u32) {
         let slot = self.board().slot(index);
         if slot.waiter.load(Ordering::SeqCst) != 0 {
             futex::wake_all(slot.futex());

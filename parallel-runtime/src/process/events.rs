@@ -9,13 +9,15 @@ use rustix::process::Signal;
 
 use super::death::Death;
 use super::engine::{Engine, Life, State};
-use super::futex;
 use super::handshake::{Received, Request};
 use super::life::Failure;
 use super::seat::Occupant;
 use super::supervisor::Supervisor;
 use crate::error::TaskError;
 use crate::shared::Arena;
+
+/// The most requests that a dead worker may have left in its socket. Children of a task may hold it, and send for ever.
+const MOST_WORDS: usize = 64;
 
 /// How long a process may take from the end of its descriptors to its own.
 const DYING: Duration = Duration::from_millis(20);
@@ -45,6 +47,7 @@ impl Engine {
             }
             Received::End => {
                 supervisor.forget_socket(worker);
+                worker.started.unwatched = true;
                 let without_descriptor = worker.started.process.is_none();
                 if without_descriptor || !worker.is_gone_by(Instant::now() + DYING) {
                     // It has closed what it should have kept, and is of no more use.
@@ -65,24 +68,16 @@ impl Engine {
         self.harvest(state);
         // What the worker has not delivered by now it never will: a message ends with its first granted block.
         state.seats[seat].grants.clear();
-        let record = self.board().record(seat as u32);
         let granted = Arena::get().map_err(TaskError::Spawn).and_then(|arena| arena.take(len));
-        match granted {
-            Ok(block) => {
-                record.grant_offset.store(block.offset(), Ordering::Relaxed);
-                state.seats[seat].grants.push(block);
-            }
-            Err(error) => {
-                let available = match error {
-                    TaskError::OutOfSharedMemory { available, .. } => available,
-                    _ => 0,
-                };
-                record.grant_offset.store(0, Ordering::Relaxed);
-                record.grant_available.store(available, Ordering::Relaxed);
-            }
-        }
-        record.grants.fetch_add(1, Ordering::Release);
-        futex::wake_all(&record.grants);
+        let (offset, available) = match &granted {
+            Ok(block) => (block.offset(), 0),
+            Err(TaskError::OutOfSharedMemory { available, .. }) => (0, *available),
+            Err(_) => (0, 0),
+        };
+        let place = &mut state.seats[seat];
+        place.grants.extend(granted);
+        place.answer = place.answer.next(offset, available);
+        place.answer.publish(self.board().record(seat as u32));
     }
 
     /// A worker is dead: its task ends or is sent again, and its place is filled.
@@ -92,7 +87,8 @@ impl Engine {
             return;
         }
         // Its last words may still be in the socket.
-        while let Some(worker) = state.seats[seat].worker() {
+        for _ in 0..MOST_WORDS {
+            let Some(worker) = state.seats[seat].worker() else { break };
             match Request::receive(&worker.started.socket) {
                 Received::Request(Request::Grant(_)) => {}
                 Received::Request(request) => note(&mut state, seat, request),
@@ -167,7 +163,9 @@ impl Engine {
         state.life = Life::Broken;
         let mut workers: Vec<_> = state.seats.iter_mut().filter_map(super::seat::Seat::take).collect();
         for seat in &mut state.seats {
-            seat.occupant = Occupant::Nobody;
+            if matches!(seat.occupant, Occupant::Starting) {
+                seat.occupant = Occupant::Nobody;
+            }
         }
         for worker in &mut workers {
             // By its number: the descriptors may be somebody else's by now.

@@ -95,8 +95,12 @@ impl Engine {
                         (condemned.slot, condemned.generation) == (index, state.generations[index as usize])
                     });
                     let killed = condemned.is_some_and(|condemned| condemned.sentence == Sentence::Killed);
-                    let done = slot.done_items(state.generations[index as usize]).min(task.items);
-                    if done < task.items && !killed && task.retry.as_ref().is_some_and(|retry| retry.may_try()) {
+                    let unfinished = slot.done_items(state.generations[index as usize]) < task.items;
+                    let may_try = task.retry.as_ref().is_some_and(|retry| retry.may_try());
+                    if unfinished && condemned.is_some_and(Condemned::is_for_time) {
+                        state.timed_out += 1;
+                    }
+                    if unfinished && !killed && may_try {
                         self.run_again(state, index);
                         continue;
                     }

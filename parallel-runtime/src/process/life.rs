@@ -9,7 +9,7 @@
 
 use std::io;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::engine::{Engine, Life, State};
@@ -44,6 +44,9 @@ const FORGET: Duration = Duration::from_secs(10);
 
 /// How long a new process may take until it says that it is a worker.
 const START_LIMIT: Duration = Duration::from_secs(20);
+
+/// How long a thread waits at most for the supervisor before it looks whether there is one.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// How long the workers of a pool that is shut down may take to end by themselves.
 const END_LIMIT: Duration = Duration::from_millis(50);
@@ -126,6 +129,10 @@ impl Engine {
             record.fault_signal.store(0, Ordering::Relaxed);
             record.completed_tail.0.load(Ordering::Relaxed)
         };
+        if self.options.sandbox.is_some() && memory.arena.segment().is_scarce() {
+            // A worker could make the file shorter, which would end the program: only a memfd can be sealed.
+            return Err(io::Error::other("a sandbox needs shared memory that can be sealed (memfd), and here it is in /dev/shm"));
+        }
         let init = self.options.init.map(image::offset_of_init).transpose()?;
         let welcome = Welcome {
             magic: 0,
@@ -252,13 +259,12 @@ impl Engine {
         }
         self.arena()?;
         let mut state = self.lock();
-        if state.life != Life::Open {
-            return Err(PoolError::Closed);
-        }
         let failures = state.failures;
         loop {
-            if state.life != Life::Open {
-                return Err(PoolError::Closed);
+            match state.life {
+                Life::Open => {}
+                Life::Broken => return Err(PoolError::Spawn(fork::closed_descriptors())),
+                Life::Draining | Life::Stopped => return Err(PoolError::Closed),
             }
             if state.failures != failures {
                 let failure = state.last_failure.as_ref().map_or_else(|| io::Error::other("unknown"), Failure::to_error);
@@ -271,15 +277,26 @@ impl Engine {
             if state.seats.iter().all(|seat| seat.worker().is_some_and(|worker| worker.ready)) {
                 return Ok(());
             }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self.wait_for_change(state);
         }
+    }
+
+    /// Waits until something has changed, or a while has passed; then it makes sure that somebody is there who changes it.
+    fn wait_for_change<'e>(&'e self, state: MutexGuard<'e, State>) -> MutexGuard<'e, State> {
+        let waited = self.changed.wait_timeout(state, LOOK).unwrap_or_else(PoisonError::into_inner);
+        if !waited.1.timed_out() {
+            return waited.0;
+        }
+        drop(waited);
+        let _ = self.is_sound();
+        self.lock()
     }
 
     /// Waits until the process of a single task is started, or cannot be.
     pub(crate) fn wait_for_start(&self) {
         let mut state = self.lock();
         while state.last_pid.is_none() && state.seats.iter().any(|seat| matches!(seat.occupant, Occupant::Starting)) {
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self.wait_for_change(state);
         }
     }
 
@@ -294,6 +311,7 @@ impl Engine {
                 state.life = Life::Draining;
             }
         }
+        let _ = self.is_sound();
         if self.has_board() {
             self.wait_until(|| {
                 let mut state = self.lock();
@@ -315,7 +333,7 @@ impl Engine {
             let _ = worker.started.child.wait();
             worker.stderr().drain();
         }
-        self.release_memory();
+        self.release_memory(!workers.is_empty());
     }
 
     /// Takes no more tasks, and ends workers and tasks at once.
@@ -337,21 +355,28 @@ impl Engine {
             self.harvest(&mut state);
             self.end_all(&mut state, || TaskError::Cancelled);
         }
-        drop(workers);
-        self.release_memory();
+        self.release_memory(!workers.is_empty());
     }
 
     /// Marks the pool as stopped and empties its places.
     #[expect(clippy::vec_box, reason = "they come out of their places as they are")]
     fn stop(&self) -> Vec<Box<Worker>> {
+        let _ = self.is_sound();
         let mut state = self.lock();
-        state.life = Life::Stopped;
+        if state.life != Life::Broken {
+            state.life = Life::Stopped;
+        }
         self.changed.notify_all();
-        // The supervisor will find the pool stopped.
-        while state.seats.iter().any(|seat| matches!(seat.occupant, Occupant::Starting)) {
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        // The supervisor will find the pool stopped; and another thread may be stopping it too.
+        let in_between = |seat: &Seat| matches!(seat.occupant, Occupant::Starting | Occupant::Ending);
+        while state.seats.iter().any(in_between) {
+            state = self.wait_for_change(state);
         }
         let workers: Vec<_> = state.seats.iter_mut().filter_map(Seat::take).collect();
+        if !workers.is_empty() {
+            // Until they are gone their memory is theirs.
+            state.seats.iter_mut().for_each(|seat| seat.occupant = Occupant::Ending);
+        }
         drop(state);
         if let Some(supervisor) = Supervisor::running() {
             for worker in &workers {
@@ -362,11 +387,18 @@ impl Engine {
         workers
     }
 
-    /// Gives back the result regions. No worker is left to write them.
-    fn release_memory(&self) {
-        for seat in &mut self.lock().seats {
+    /// Gives back the result regions. No worker is left to write them. `ended`: this thread has ended the workers.
+    fn release_memory(&self, ended: bool) {
+        let mut state = self.lock();
+        for seat in &mut state.seats {
+            if ended {
+                seat.occupant = Occupant::Nobody;
+            }
             seat.region = None;
             seat.grants.clear();
         }
+        state.quarantine.clear();
+        drop(state);
+        self.changed.notify_all();
     }
 }

@@ -19,11 +19,14 @@ use super::board::word::{State as SlotState, Word};
 use super::engine::{Engine, State};
 use super::supervisor::Supervisor;
 use super::ticket::{Phase, Ticket};
-use super::{clock, futex};
+use super::{clock, fork, futex};
 use crate::error::TaskError;
 
 /// How long a worker may take to end after SIGTERM.
 pub(super) const GRACE: Duration = Duration::from_millis(100);
+
+/// How often limits are looked at, at most.
+const SHORTEST_LOOK: Duration = Duration::from_millis(1);
 
 /// If the supervisor comes so much too late, the whole program has been stopped (Ctrl-Z, a suspended machine), and the tasks
 /// with it.
@@ -58,6 +61,10 @@ pub(super) struct Condemned {
 }
 
 impl Condemned {
+    pub(super) fn is_for_time(&self) -> bool {
+        matches!(self.sentence, Sentence::TimedOut(_))
+    }
+
     /// The error of the task.
     pub(super) fn error(&self) -> TaskError {
         match self.sentence {
@@ -75,7 +82,8 @@ impl Limited {
     /// When the item that runs is over its limit. `began` is what the worker says.
     fn deadline(&mut self, item: u32, began: u64, now: u64) -> u64 {
         let seen = match self.seen {
-            Some((same, when)) if same == item => when,
+            // An item that was seen before does not begin again, whatever the worker says.
+            Some((last, when)) if item <= last => when,
             _ => {
                 self.seen = Some((item, now));
                 now
@@ -119,30 +127,31 @@ impl Engine {
         for (index, generation) in state.limited.clone() {
             let slot = self.board().slot(index);
             let word = slot.load();
-            let item = slot.done_items(generation);
-            let Some(limited) = state.in_flight[index as usize].as_mut().and_then(|task| task.limited.as_mut()) else {
-                continue;
-            };
+            let Some(task) = state.in_flight[index as usize].as_mut() else { continue };
+            let item = slot.done_items(generation).min(task.items.saturating_sub(1));
+            let Some(limited) = task.limited.as_mut() else { continue };
             if paused {
                 limited.published = now;
                 limited.seen = None;
             }
             let limit = limited.limit;
-            let deadline = if word.state() == SlotState::Claimed {
-                limited.deadline(item, slot.began.load(Ordering::Acquire), now)
-            } else {
+            let deadline = match word.state() {
+                SlotState::Claimed => limited.deadline(item, slot.began.load(Ordering::Acquire), now),
                 // Whatever begins from now on has this long at least.
-                now.saturating_add(nanoseconds(limit))
+                SlotState::Ready => now.saturating_add(nanoseconds(limit)),
+                // It is over, and waits to be collected.
+                SlotState::Done | SlotState::Free => continue,
             };
             if word.state() == SlotState::Claimed && word.generation() == generation && deadline <= now {
                 if !self.condemn(state, index, generation, item, Sentence::TimedOut(limit)) {
-                    next = next.min(now + nanoseconds(Duration::from_millis(1)));
+                    next = now;
                 }
             } else {
                 next = next.min(deadline);
             }
         }
-        state.next_look = next;
+        // Not more often than this, however short the limits are.
+        state.next_look = next.max(now.saturating_add(nanoseconds(SHORTEST_LOOK)));
     }
 
     /// Ends the worker that runs an item, unless the item has ended, or the worker is being ended already. True if the item has
@@ -152,32 +161,35 @@ impl Engine {
         let slot = board.slot(index);
         let word = Word(slot.word.load(Ordering::SeqCst));
         let seat = word.worker();
+        if word != Word::claimed(seat, generation) {
+            return false;
+        }
         let Some(worker) = state.seats.get_mut(seat as usize).and_then(|seat| seat.worker_mut()) else {
             return false;
         };
         if let Some(before) = &mut worker.condemned {
-            if sentence == Sentence::Killed && before.deadline.take().is_some() {
+            let same = (before.slot, before.generation) == (index, generation);
+            if same && sentence == Sentence::Killed {
+                before.sentence = sentence;
+                before.deadline = None;
                 worker.signal(Signal::KILL);
             }
-            return true;
+            return same;
         }
         let condemned = &board.record(seat).condemned;
+        let last = state.in_flight[index as usize].as_ref().map_or(0, |task| task.items.saturating_sub(1));
+        let now_at = || slot.done_items(generation).min(last);
         let still_runs = || {
             let word = Word(slot.word.load(Ordering::SeqCst));
-            word == Word::claimed(seat, generation)
-                && (slot.done_items(generation) == item || sentence == Sentence::Killed)
+            word == Word::claimed(seat, generation) && (now_at() <= item || sentence == Sentence::Killed)
         };
         if !condemn::condemn(condemned, still_runs, || futex::wake_all(condemned)) {
             return false;
         }
         let deadline = (sentence != Sentence::Killed).then(|| Instant::now() + GRACE);
-        let item = slot.done_items(generation);
+        let item = now_at();
         worker.condemned = Some(Condemned { slot: index, generation, item, sentence, deadline });
         worker.signal(if sentence == Sentence::Killed { Signal::KILL } else { Signal::TERM });
-        match sentence {
-            Sentence::TimedOut(_) => state.timed_out += 1,
-            Sentence::Killed => {}
-        }
         true
     }
 
@@ -201,6 +213,9 @@ impl Engine {
 
     /// Ends a task: it never runs, or its worker is ended. False if it has ended already.
     pub(crate) fn kill_task(self: &Arc<Self>, ticket: &Ticket) -> bool {
+        if fork::check().is_err() {
+            return false;
+        }
         // Between a look at where the task is and the next step a worker may claim it, or the task may be sent again.
         for _ in 0..100 {
             if self.cancel(ticket) {
@@ -217,7 +232,7 @@ impl Engine {
                         self.notify_waiters();
                         return false;
                     }
-                    let item = self.board().slot(slot).done_items(generation);
+                    let item = 0;
                     if self.condemn(&mut state, slot, generation, item, Sentence::Killed) {
                         return true;
                     }

@@ -3,10 +3,13 @@
 use std::io;
 use std::process::ExitStatus;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
+use super::board::Record;
+use super::futex;
 use super::limits::Condemned;
 use super::spawn::Started;
 use super::stderr::Stderr;
@@ -20,8 +23,37 @@ pub(super) struct Seat {
     pub(super) region: Option<Block>,
     /// Blocks that were granted to its worker, for results that have not been collected yet.
     pub(super) grants: Vec<Block>,
+    /// The last answer to a request for a block, as it stands in shared memory.
+    pub(super) answer: Answer,
     /// How far the program has read its list of completed tasks.
     pub(super) completed_head: u64,
+}
+
+/// The program's answer to a request for a block.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Answer {
+    /// How many there have been.
+    count: u32,
+    offset: u64,
+    available: u64,
+}
+
+impl Answer {
+    /// The next answer: the offset of a block, or 0 and how much is available.
+    pub(super) fn next(self, offset: u64, available: u64) -> Self {
+        Self { count: self.count.wrapping_add(1), offset, available }
+    }
+
+    /// Makes sure that it stands in a worker's record.
+    pub(super) fn publish(self, record: &Record) {
+        if record.grants.load(Ordering::Relaxed) == self.count {
+            return;
+        }
+        record.grant_offset.store(self.offset, Ordering::Relaxed);
+        record.grant_available.store(self.available, Ordering::Relaxed);
+        record.grants.store(self.count, Ordering::Release);
+        futex::wake_all(&record.grants);
+    }
 }
 
 #[derive(Default)]
@@ -31,6 +63,8 @@ pub(super) enum Occupant {
     /// Somebody is just starting a process for this place.
     Starting,
     Worker(Box<Worker>),
+    /// Its worker is being ended, with the pool.
+    Ending,
 }
 
 /// A worker process.
@@ -47,6 +81,8 @@ pub(super) struct Worker {
     pub(super) late: bool,
     /// It was ended because it had closed its control socket.
     pub(super) mute: bool,
+    /// It was ended because it seemed to hold a task that it does not run: somebody had written over shared memory.
+    pub(super) accused: bool,
     /// It has said that it ends between two tasks.
     pub(super) retired: bool,
     /// Why it could not start, as it says.
@@ -98,6 +134,7 @@ impl Worker {
             ready: false,
             late: false,
             mute: false,
+            accused: false,
             retired: false,
             failure: None,
             condemned: None,

@@ -21,6 +21,8 @@ pub(super) struct Started {
     /// Tells of its death. `None` where the kernel has no such descriptors (before Linux 5.3): the end of the socket tells then.
     pub(super) process: Option<OwnedFd>,
     pub(super) stderr: Arc<Stderr>,
+    /// Its socket has ended, and is watched no more.
+    pub(super) unwatched: bool,
 }
 
 /// Runs this executable again, as a worker. Does not wait for it.
@@ -44,5 +46,5 @@ pub(super) fn spawn(arena: &Arena, welcome: &Welcome, allowed: &Allowed) -> io::
         .spawn()?;
     let process = Pid::from_raw(child.id().cast_signed())
         .and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok());
-    Ok(Started { child, socket: ours, process, stderr })
+    Ok(Started { child, socket: ours, process, stderr, unwatched: false })
 }

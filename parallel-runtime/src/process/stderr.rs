@@ -5,15 +5,17 @@
 //! program's own standard error may be slow; then the workers that write have to wait, and nobody else.
 
 use std::collections::{HashMap, VecDeque};
-use std::io::{self, Write};
+use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::pipe::PipeFlags;
+
+use super::supervisor::Supervisor;
 
 /// Bytes that are kept of each worker's last lines.
 const TAIL: usize = 16 << 10;
@@ -47,6 +49,36 @@ struct Forwarder {
     open: Mutex<HashMap<u64, Arc<Stderr>>>,
 }
 
+/// The program has closed our descriptors, and may have something else under their numbers.
+static BROKEN: AtomicBool = AtomicBool::new(false);
+
+/// Touches no descriptor any more.
+pub(super) fn give_up() {
+    BROKEN.store(true, Ordering::Relaxed);
+    if let Some(forwarder) = FORWARDER.get() {
+        // Not even to close it.
+        std::mem::forget(std::mem::take(&mut *lock(&forwarder.open)));
+    }
+}
+
+/// Writes to the program's standard error: not through the standard library's handle, whose lock may be held by the very thread that
+/// waits for a worker which waits until this is read.
+fn write_all(mut bytes: &[u8]) {
+    while !bytes.is_empty() {
+        match rustix::io::write(rustix::stdio::stderr(), bytes) {
+            Ok(len) => bytes = &bytes[len.min(bytes.len())..],
+            Err(rustix::io::Errno::INTR) => {}
+            Err(rustix::io::Errno::AGAIN) => {
+                let stderr = rustix::stdio::stderr();
+                let mut events = [rustix::event::PollFd::new(&stderr, rustix::event::PollFlags::OUT)];
+                let _ = rustix::event::poll(&mut events, None);
+            }
+            // If it cannot be written, nobody wants it.
+            Err(_) => return,
+        }
+    }
+}
+
 static FORWARDER: OnceLock<Forwarder> = OnceLock::new();
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -72,6 +104,9 @@ impl Stderr {
 
     /// Reads what there is. True at the end of the pipe.
     fn take_in(&self, read: &mut Read) -> bool {
+        if BROKEN.load(Ordering::Relaxed) {
+            return true;
+        }
         let mut buffer = [0_u8; 16 << 10];
         // Not for ever: a worker may write as fast as this reads.
         for _ in 0..16 {
@@ -99,8 +134,7 @@ impl Stderr {
         let len = if all || ended || read.pending.len() > LINE { read.pending.len() } else { whole };
         let lines: Vec<u8> = read.pending.drain(..len).collect();
         drop(read);
-        // If it cannot be written, nobody wants it.
-        let _ = io::stderr().write_all(&lines);
+        write_all(&lines);
         ended
     }
 
@@ -169,6 +203,9 @@ impl Forwarder {
         let mut events = [MaybeUninit::uninit(); 32];
         let mut half_lines = false;
         loop {
+            if Supervisor::running().is_some_and(|supervisor| !supervisor.is_sound()) {
+                return;
+            }
             let timeout = half_lines.then_some(&PATIENCE);
             let ready: Vec<u64> = match epoll::wait(&self.epoll, &mut events, timeout) {
                 Ok((ready, _)) => ready.iter().map(|event| event.data.u64()).collect(),
@@ -201,7 +238,7 @@ impl Forwarder {
 
 /// What workers have printed before the program ends comes out, although the thread ends with the program.
 extern "C" fn pass_on_the_last() {
-    if super::fork::check().is_err() {
+    if super::fork::check().is_err() || Supervisor::running().is_some_and(|supervisor| !supervisor.is_sound()) {
         return;
     }
     if let Some(forwarder) = FORWARDER.get()

@@ -112,12 +112,23 @@ impl Supervisor {
         sound
     }
 
+    /// Whether a worker's descriptors are still those that we watch.
+    pub(super) fn still_watches(&self, worker: &Worker) -> bool {
+        let is = |descriptor: &OwnedFd, process| {
+            let flags = EventFlags::IN;
+            epoll::modify(&self.epoll, descriptor, data(worker.key, process), flags).is_ok()
+        };
+        (worker.started.unwatched || is(&worker.started.socket, false))
+            && worker.started.process.as_ref().is_none_or(|process| is(process, true))
+    }
+
     /// Ends all pools of a program that has closed our descriptors.
     pub(super) fn give_everything_up(&self) {
         for engine in lock(&self.engines).iter().filter_map(Weak::upgrade) {
             engine.break_down();
         }
         lock(&self.starts).clear();
+        super::stderr::give_up();
     }
 
     /// Watches over a pool from now on.
@@ -167,6 +178,11 @@ impl Supervisor {
     }
 
     fn run(&self) {
+        // The end of this thread would be the end of all workers. Nothing here should panic; if something does, the rest goes on.
+        while std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.watch_over())).is_err() {}
+    }
+
+    fn watch_over(&self) {
         let mut last_trim = Instant::now();
         let mut events = [MaybeUninit::uninit(); 32];
         loop {
@@ -189,32 +205,38 @@ impl Supervisor {
             }
             let left = next.map(|next| next.saturating_duration_since(Instant::now()));
             let timeout = left.and_then(|left| rustix::event::Timespec::try_from(left).ok());
-            let ready: Vec<u64> = match epoll::wait(&self.epoll, &mut events, timeout.as_ref()) {
+            // Only if it is still ours: somebody else's would give us somebody else's events.
+            let ready = if self.is_sound() { epoll::wait(&self.epoll, &mut events, timeout.as_ref()) } else { Err(rustix::io::Errno::BADF) };
+            let ready: Vec<u64> = match ready {
                 Ok((ready, _)) => ready.iter().map(|event| event.data.u64()).collect(),
                 Err(rustix::io::Errno::INTR) => Vec::new(),
                 Err(_) => {
                     self.broken.store(true, Ordering::Relaxed);
                     self.give_everything_up();
-                    // Not its end: that would be the end of what workers there are, and of the program's children among them.
+                    // Not its end: the kernel would end what was started on this thread.
                     loop {
                         std::thread::park();
                     }
                 }
             };
             for event in ready {
-                if event == KICK {
-                    let _ = rustix::io::read(&self.kick, &mut [0_u8; 8]);
-                    continue;
-                }
-                let key = event / 2;
-                let found = lock(&self.watched).get(&key).cloned();
-                let Some((engine, seat)) = found else { continue };
-                if event % 2 == 1 {
-                    engine.on_death(self, seat, key);
-                } else {
-                    engine.on_socket(self, seat, key);
-                }
+                self.serve(event);
             }
+        }
+    }
+
+    fn serve(&self, event: u64) {
+        if event == KICK {
+            let _ = rustix::io::read(&self.kick, &mut [0_u8; 8]);
+            return;
+        }
+        let key = event / 2;
+        let found = lock(&self.watched).get(&key).cloned();
+        let Some((engine, seat)) = found else { return };
+        if event % 2 == 1 {
+            engine.on_death(self, seat, key);
+        } else {
+            engine.on_socket(self, seat, key);
         }
     }
 

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use super::allocator::{Allocator, PAGE, Range};
 use super::segment::Segment;
 use crate::error::TaskError;
+use crate::process::fork;
 
 /// Freed memory that may stay warm, in bytes; what is freed beyond goes back to the system at once.
 const MOST_WARM: u64 = 1 << 30;
@@ -126,6 +127,10 @@ impl Block {
 
 impl Drop for Block {
     fn drop(&mut self) {
+        if fork::check().is_err() {
+            // It is the parent's.
+            return;
+        }
         let mut allocator = self.arena.allocator();
         let warm = allocator.warm() + self.range.len <= MOST_WARM;
         if !warm {

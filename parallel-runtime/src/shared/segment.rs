@@ -75,6 +75,11 @@ impl Segment {
         self.descriptor.as_fd()
     }
 
+    /// Whether its memory is limited and has a file that can be made shorter.
+    pub(crate) fn is_scarce(&self) -> bool {
+        self.scarce
+    }
+
     /// The address of an offset.
     ///
     /// # Panics

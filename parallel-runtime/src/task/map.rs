@@ -51,7 +51,7 @@ impl<R: Send + 'static> MapTask<R> {
         function: &'static str,
         total: usize,
         target: &Target,
-        map: impl FnOnce(&Shared<R>) -> Result<Vec<R>, TaskError> + Send + 'static,
+        map: impl FnOnce(&Arc<Shared<R>>) -> Result<Vec<R>, TaskError> + Send + 'static,
     ) -> Self {
         let shared = Arc::new(Shared {
             stop: AtomicBool::new(false),

@@ -140,7 +140,7 @@ impl<R: Send + 'static> Task<R> {
     }
 
     /// Ends it, whether it has started or not: if it runs in a worker process, that process is ended, and replaced. Its result is
-    /// then [`TaskError::Cancelled`]. False if it has ended already, or if it runs on a thread, which nobody can end.
+    /// then [`TaskError::Cancelled`], unless it completes at this very moment. False if it has ended already, or if it runs on a thread, which nobody can end.
     ///
     /// ```
     /// use parallel_runtime::{TaskError, parallel};

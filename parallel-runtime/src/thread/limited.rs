@@ -88,9 +88,13 @@ pub(crate) fn submit_all<A: Send + 'static, R: Send + 'static>(
     items: Vec<A>,
     limit: Duration,
     run: fn(A) -> R,
-    shared: &Shared<R>,
+    shared: &Arc<Shared<R>>,
 ) -> Result<Vec<R>, TaskError> {
-    let submit = |item| engine.submit(name, Some(limit), move || run(item));
+    let submit = |item| {
+        let theirs = Arc::clone(shared);
+        let run = move || (!theirs.stop.load(Ordering::Relaxed)).then(|| run(item));
+        engine.submit(name, Some(limit), run)
+    };
     let jobs: Vec<_> = items.into_iter().map(submit).collect::<Result<_, _>>()?;
     let mut values = Vec::with_capacity(jobs.len());
     let mut failure = None;
@@ -100,7 +104,8 @@ pub(crate) fn submit_all<A: Send + 'static, R: Send + 'static>(
             continue;
         }
         match job.wait(None).unwrap_or(Err(TaskError::Cancelled)) {
-            Ok(value) => values.push(value),
+            Ok(Some(value)) => values.push(value),
+            Ok(None) => failure = failure.or(Some(TaskError::Cancelled)),
             Err(error) => failure = failure.or(Some(error)),
         }
         shared.done.fetch_add(1, Ordering::Relaxed);

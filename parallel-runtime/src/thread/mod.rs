@@ -206,12 +206,20 @@ impl Engine {
         let rayon = self.rayon().map_err(TaskError::Spawn)?;
         let job = Arc::new(Job::new(function, Box::new(task), limit, Some(Arc::clone(self))));
         let mut book = self.admit()?;
+        let mut over = Vec::new();
         if book.jobs.len() > 2 * book.outstanding + 64 {
-            book.jobs.retain(|job| job.upgrade().is_some_and(|job| !job.is_over()));
+            book.jobs.retain(|job| {
+                let Some(job) = job.upgrade() else { return false };
+                let keep = !job.is_over();
+                // Its result may be the user's, and is not dropped under the lock.
+                over.push(job);
+                keep
+            });
         }
         let weak: Weak<dyn Cancel> = Arc::downgrade(&(Arc::clone(&job) as Arc<dyn Cancel>));
         book.jobs.push(weak);
         drop(book);
+        drop(over);
         let on_pool = Arc::clone(&job);
         rayon.spawn_fifo(move || on_pool.run_on_pool());
         Ok(job)
@@ -265,6 +273,9 @@ impl Engine {
 
     /// Takes no more tasks, and waits until all are done.
     pub(crate) fn shutdown(&self) {
+        if fork::check().is_err() {
+            return;
+        }
         let book = self.book();
         self.closed.store(true, Ordering::Release);
         drop(book);

@@ -184,9 +184,7 @@ impl Board {
     pub(crate) fn wake_one(&self) {
         let workers = self.layout.workers;
         let awake = || (0..workers).any(|worker| self.record(worker).searching.load(Ordering::Relaxed) != 0);
-        if let Some(worker) = self.sleepers().pick(workers as usize, awake)
-            && worker < workers
-        {
+        if let Some(worker) = self.sleepers().pick(workers as usize, awake) {
             let word = &self.record(worker).wake;
             word.store(1, Ordering::Release);
             futex::wake(word, 1);

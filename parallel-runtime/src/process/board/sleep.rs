@@ -38,6 +38,12 @@ impl Sleepers<'_> {
         self.0[index].fetch_and(!bit, Ordering::SeqCst) & bit != 0
     }
 
+    /// Whether a worker has said that it sleeps, and nobody has woken it.
+    pub(crate) fn is_asleep(&self, worker: u32) -> bool {
+        let (index, bit) = place(worker);
+        self.0[index].load(Ordering::SeqCst) & bit != 0
+    }
+
     /// Takes the bit of a sleeping worker, which must then be woken; none if somebody is `awake`.
     pub(crate) fn pick(&self, workers: usize, awake: impl FnOnce() -> bool) -> Option<u32> {
         settle();
@@ -50,8 +56,10 @@ impl Sleepers<'_> {
             while bits != 0 {
                 let bit = bits & bits.wrapping_neg();
                 let before = word.fetch_and(!bit, Ordering::SeqCst);
-                if before & bit != 0 {
-                    return Some(index as u32 * 64 + bit.trailing_zeros());
+                let worker = index as u32 * 64 + bit.trailing_zeros();
+                // A bit of no worker is somebody's scribble.
+                if before & bit != 0 && (worker as usize) < workers {
+                    return Some(worker);
                 }
                 bits = before & !bit;
             }

@@ -138,19 +138,20 @@ fn rules() -> Result<BTreeMap<i64, Vec<SeccompRule>>, seccompiler::Error> {
     let names: Result<Vec<_>, seccompiler::Error> =
         names.into_iter().map(|what| Ok(vec![word(0, Eq, what.cast_unsigned().into())?])).collect();
     conditional(libc::SYS_prctl, names?)?;
-    // No typing into the terminal of the program.
-    conditional(
-        libc::SYS_ioctl,
-        vec![vec![word(1, Ne, libc::TIOCSTI)?, word(1, Ne, libc::TIOCLINUX)?, word(1, Ne, libc::TIOCSCTTY)?]],
-    )?;
+    // What asks, and what concerns a descriptor alone: others type into the program's terminal, or send signals.
+    let harmless = [libc::FIONREAD, libc::FIOCLEX, libc::FIONCLEX, libc::TCGETS, libc::TIOCGWINSZ];
+    let harmless: Result<Vec<_>, seccompiler::Error> =
+        harmless.into_iter().map(|what| Ok(vec![word(1, Eq, what)?])).collect();
+    conditional(libc::SYS_ioctl, harmless?)?;
     // No signals to others for what happens on a descriptor.
     const F_SETSIG: u64 = 10;
     const F_SETOWN_EX: u64 = 15;
     let setown = libc::F_SETOWN.cast_unsigned().into();
-    conditional(
-        libc::SYS_fcntl,
-        vec![vec![word(1, Ne, setown)?, word(1, Ne, F_SETSIG)?, word(1, Ne, F_SETOWN_EX)?]],
-    )?;
+    let setfl = libc::F_SETFL.cast_unsigned().into();
+    let asynchronous = libc::O_ASYNC.cast_unsigned().into();
+    let others = vec![word(1, Ne, setown)?, word(1, Ne, F_SETSIG)?, word(1, Ne, F_SETOWN_EX)?, word(1, Ne, setfl)?];
+    let flags = vec![word(1, Eq, setfl)?, word(2, MaskedEq(asynchronous), 0)?];
+    conditional(libc::SYS_fcntl, vec![others, flags])?;
     Ok(rules)
 }
 

@@ -1,7 +1,8 @@
 //! From the hook to the first task.
 
 use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use rustix::event::epoll::{self, EventData, EventFlags};
@@ -73,6 +74,18 @@ fn cannot_start(control: &Control, why: &str) -> ! {
     exit(CANNOT_START)
 }
 
+/// If the program has closed a standard stream, what this process opens next would take its number, and be what tasks print to.
+fn open_standard_streams() -> io::Result<()> {
+    loop {
+        let null = std::fs::File::options().read(true).write(true).open("/dev/null")?;
+        if null.as_raw_fd() > 2 {
+            return Ok(());
+        }
+        // It takes the place of the stream that is missing, for good.
+        let _ = null.into_raw_fd();
+    }
+}
+
 /// Sets the process up and starts the thread of the tasks.
 fn start() -> io::Result<(&'static Control, OwnedFd)> {
     // Even a worker that is stopped, or has closed its socket, ends with the program. The signal comes at the end of the *thread*
@@ -80,6 +93,7 @@ fn start() -> io::Result<(&'static Control, OwnedFd)> {
     // before this call, the socket says so.
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
     fault::ignore_signals();
+    open_standard_streams()?;
     let (welcome, arena, allowed) = Welcome::receive(rustix::stdio::stdin())?;
     let segment: &'static Segment = Box::leak(Box::new(Segment::open(arena, welcome.arena_len)?));
     let layout = Layout { workers: welcome.workers, slots: welcome.slots };
@@ -102,7 +116,8 @@ fn start() -> io::Result<(&'static Control, OwnedFd)> {
     if std::env::var_os("RUST_MIN_STACK").is_none() {
         thread = thread.stack_size(STACK);
     }
-    let (tell_prepared, prepared) = std::sync::mpsc::channel();
+    let (tell_prepared, prepared) = channel();
+    let (tell_confined, confined) = channel();
     let sandboxed = welcome.sandbox != 0;
     let spawned = thread.spawn(move || {
         struct NeverReturn;
@@ -112,19 +127,19 @@ fn start() -> io::Result<(&'static Control, OwnedFd)> {
             }
         }
         let _never_return = NeverReturn;
-        let usage = prepare(&welcome, board, control, &allowed, &tell_prepared)
+        let usage = prepare(&welcome, board, control, &allowed, &(tell_prepared, confined))
             .unwrap_or_else(|error| cannot_start(control, &error));
         Worker::new(board, segment, &welcome, control, usage).run();
     });
     if let Err(error) = spawned {
         cannot_start(control, &format!("its thread for tasks cannot be started: {error}"));
     }
-    if sandboxed && let Ok(confined) = prepared.recv() {
-        // This thread could be made to do what the other one may not: so it gives up the same rights.
-        let mine = confined.and_then(|allowed| sandbox::confine_thread(&allowed));
-        if let Err(error) = mine {
+    if sandboxed && let Ok(allowed) = prepared.recv() {
+        // This thread could be made to do what the other one may not: so it gives up the same rights, before the first task.
+        if let Err(error) = sandbox::confine_thread(&allowed) {
             cannot_start(control, &format!("the sandbox cannot be set up: {error}"));
         }
+        let _ = tell_confined.send(());
     }
     Ok((control, epoll))
 }
@@ -135,7 +150,7 @@ fn prepare(
     board: Board,
     control: &Control,
     allowed: &sandbox::Allowed,
-    tell_prepared: &std::sync::mpsc::Sender<Result<sandbox::Allowed, String>>,
+    other_thread: &(Sender<sandbox::Allowed>, Receiver<()>),
 ) -> Result<Option<Usage>, String> {
     // SAFETY: the board lies in the arena, which a worker never unmaps.
     unsafe { fault::install(board.record(welcome.worker)) };
@@ -164,10 +179,12 @@ fn prepare(
         }
     }
     if welcome.sandbox != 0 {
-        let confined = sandbox::check_threads().and_then(|()| sandbox::confine_thread(allowed));
-        let told = confined.clone().map(|()| allowed.clone());
-        let _ = tell_prepared.send(told);
-        confined.map_err(|error| format!("the sandbox cannot be set up: {error}"))?;
+        sandbox::check_threads()
+            .and_then(|()| sandbox::confine_thread(allowed))
+            .map_err(|error| format!("the sandbox cannot be set up: {error}"))?;
+        let _ = other_thread.0.send(allowed.clone());
+        // If that fails the process ends.
+        let _ = other_thread.1.recv();
     }
     Ok(usage)
 }
