@@ -127,7 +127,8 @@ fn a_library_in_another_program_gets_a_clear_error() {
 #[test]
 fn what_programs_do_to_themselves_does_no_harm() {
     let habits = [
-        "fork-before", "fork-after", "change-directory", "close-before", "close-after", "ignore-children",
+        "fork-before", "fork-after", "change-directory", "close-before", "close-after", "close-and-start",
+        "ignore-children", "fork-with-threads", "stderr-locked",
         "drop-privileges-before", "drop-privileges-after", "limits", "interrupt", "old-kernel",
     ];
     // SAFETY: geteuid has no preconditions.
@@ -139,6 +140,8 @@ fn what_programs_do_to_themselves_does_no_harm() {
         }
         assert_eq!(run(&mut program(&["habit", habit])), "ok", "{habit}");
     }
+    let output = program(&["habit", "close-stdout"]).output().unwrap();
+    assert!(output.status.success() && text(&output).ends_with("ok\n"), "{}", text(&output));
     assert_eq!(run(program(&["habit", "umask"]).env("PARALLEL_ARENA", "shm")), "ok");
 }
 

@@ -26,6 +26,8 @@ enum Attempt {
     ChangeMode,
     Trace,
     MakeRing,
+    OwnDescriptor,
+    TypeIntoTerminal,
     Thread,
     Print,
     OwnAbort,
@@ -61,6 +63,15 @@ fn attempt(what: Attempt, program: u32) -> i32 {
         Attempt::Trace => called(unsafe { libc::ptrace(libc::PTRACE_SEIZE, program, 0, 0) }),
         // SAFETY: the second argument may be null: then the call fails with EFAULT if it is let through.
         Attempt::MakeRing => called(unsafe { libc::syscall(libc::SYS_io_uring_setup, 1, 0) }),
+        Attempt::OwnDescriptor => {
+            let (mut pipe, owner) = ([0; 2], program);
+            // SAFETY: `pipe` has room for two descriptors.
+            assert_eq!(unsafe { libc::pipe(pipe.as_mut_ptr()) }, 0);
+            // SAFETY: FIOSETOWN reads a process id: that process would get signals.
+            called(unsafe { libc::ioctl(pipe[0], 0x8901, &raw const owner) }.into())
+        }
+        // SAFETY: TIOCSTI reads a character.
+        Attempt::TypeIntoTerminal => called(unsafe { libc::ioctl(1, libc::TIOCSTI, c"x".as_ptr()) }.into()),
         Attempt::Thread => std::thread::spawn(|| i32::from(File::open("/etc/passwd").is_ok())).join().unwrap(),
         Attempt::Print => std::io::stderr().write_all(b"").map_or_else(code, |()| 0),
         Attempt::OwnAbort => std::process::abort(),
@@ -73,7 +84,7 @@ fn a_strict_worker_can_compute_and_nothing_else() {
     let program = std::process::id();
     let refused = [
         ReadFile, WriteFile, MakeFile, ListDirectory, ReadProgramMemory, Listen, Send, UnixSocket, Exec, Fork, KillProgram,
-        ChangeMode, Trace, MakeRing,
+        ChangeMode, Trace, MakeRing, OwnDescriptor, TypeIntoTerminal,
     ];
     for what in refused {
         let code = attempt(what, program);
@@ -114,6 +125,27 @@ fn a_strict_worker_can_be_ended_replaced_and_granted_memory() {
         vec![1; count]
     }
     assert_eq!(large(3 << 20).len(), 3 << 20);
+}
+
+#[test]
+fn all_threads_are_confined_before_the_first_task() {
+    fn read_threads_later() {
+        OPENED_STATUS.set(File::open("/proc/self/task").expect("it is there")).expect("once");
+    }
+    static OPENED_STATUS: OnceLock<File> = OnceLock::new();
+    static POOL: ProcessPool = ProcessPool::new(1)
+        .init(read_threads_later)
+        .max_tasks_per_worker(1)
+        .sandbox(Sandbox::strict().read(&["/proc"]));
+    #[parallel(mode = "process", pool = POOL)]
+    fn free_threads() -> usize {
+        let threads = std::fs::read_dir("/proc/self/task").expect("it is listed").flatten();
+        let status = threads.map(|thread| std::fs::read_to_string(thread.path().join("status")).unwrap_or_default());
+        status.filter(|status| !status.contains("Seccomp:\t2")).count()
+    }
+    for _ in 0..20 {
+        assert_eq!(free_threads(), 0);
+    }
 }
 
 static OPENED: OnceLock<File> = OnceLock::new();

@@ -294,3 +294,60 @@ fn a_pool_with_a_stopped_worker_closes_soon() {
     assert!(begun.elapsed() < Duration::from_secs(1));
     assert!(pids.iter().all(|pid| !is_alive(*pid)));
 }
+
+#[test]
+fn a_kill_counts_more_than_a_timeout_that_is_being_carried_out() {
+    // It ignores SIGTERM, so there is time between the two.
+    let task = resist::options().retries(3).submit(Stubborn::IgnoreTerm);
+    assert!(eventually(|| task.is_running()));
+    std::thread::sleep(SHORT + SHORT / 4);
+    task.kill();
+    let result = task.join();
+    assert!(matches!(result, Err(TaskError::Cancelled)), "{result:?}");
+}
+
+#[test]
+fn tasks_that_timed_out_unseen_do_not_hold_up_a_thread_pool() {
+    let pool = ThreadPool::new(2);
+    #[parallel]
+    fn nap(milliseconds: u64) {
+        std::thread::sleep(Duration::from_millis(milliseconds));
+    }
+    let late: Vec<_> =
+        (0..4).map(|_| nap::on(&pool).timeout(Duration::from_millis(5)).submit(50)).collect();
+    std::thread::sleep(Duration::from_millis(20));
+    for _ in 0..300 {
+        nap::on(&pool).submit(0).join().unwrap();
+    }
+    assert!(late.into_iter().all(|task| matches!(task.join(), Err(TaskError::TimedOut { .. }))));
+}
+
+#[test]
+fn a_limit_that_never_ends_is_none() {
+    #[parallel(pool = 2)]
+    fn on_thread(x: u64) -> u64 {
+        std::thread::sleep(Duration::from_millis(20));
+        x
+    }
+    #[parallel(mode = "process", pool = 2)]
+    fn in_process(x: u64) -> u64 {
+        x
+    }
+    assert_eq!(on_thread::options().timeout(Duration::MAX).call(3), 3);
+    assert_eq!(in_process::options().timeout(Duration::MAX).map([3, 4]), [3, 4]);
+}
+
+#[test]
+fn a_limited_map_on_threads_can_be_cancelled() {
+    static STARTED: AtomicU64 = AtomicU64::new(0);
+    #[parallel(pool = 2, timeout = "60s")]
+    fn nap(_: u64) {
+        STARTED.fetch_add(1, Ordering::SeqCst);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let map = nap::map_async(0..1000);
+    assert!(eventually(|| STARTED.load(Ordering::SeqCst) > 0));
+    map.cancel();
+    assert!(matches!(map.join(), Err(TaskError::Cancelled)));
+    assert!(STARTED.load(Ordering::SeqCst) < 50);
+}

@@ -59,6 +59,33 @@ pub(crate) fn run(what: &str) {
             assert_eq!(add(1, 2), 3);
         }
         "fork-after" => fork_after(),
+        "fork-with-threads" => fork_with_threads(),
+        "close-stdout" => {
+            // SAFETY: closing a descriptor is safe for memory.
+            unsafe { libc::close(1) };
+            #[parallel(mode = "process", pool = 1)]
+            fn print(x: u64) -> u64 {
+                println!("{}", "into nothing ".repeat(1000));
+                x
+            }
+            for x in 0..50 {
+                assert_eq!(print(x), x);
+            }
+            // What tells the test.
+            std::fs::write("/proc/self/fd/2", "ok\n").expect("stderr is open");
+            return;
+        }
+        "close-and-start" => close_and_start(),
+        "stderr-locked" => {
+            #[parallel(mode = "process", pool = 1)]
+            fn complain() {
+                for _ in 0..20_000 {
+                    eprintln!("a line of some length, so that together they are more than a pipe holds");
+                }
+            }
+            let _locked = std::io::stderr().lock();
+            complain();
+        }
         "change-directory" => {
             let first = directory();
             std::env::set_current_dir("/").expect("there is a root");
@@ -110,10 +137,35 @@ fn works_in_full() {
     assert_eq!(add(1, 2), 3);
 }
 
+#[parallel(mode = "process", pool = 2)]
+fn nap(milliseconds: u64) -> u64 {
+    std::thread::sleep(Duration::from_millis(milliseconds));
+    milliseconds
+}
+
+#[parallel(pool = 2)]
+fn nap_on_thread(milliseconds: u64) -> u64 {
+    std::thread::sleep(Duration::from_millis(milliseconds));
+    milliseconds
+}
+
+/// The threads of a pool are not in the child: nothing there waits for them.
+fn fork_with_threads() {
+    let pool = parallel_runtime::ThreadPool::new(2);
+    let waiting = nap_on_thread::on(&pool).submit(300);
+    let code = in_fork(|| {
+        let refused = matches!(nap_on_thread::on(&pool).submit(1).join(), Err(TaskError::Spawn(_)));
+        pool.shutdown();
+        i32::from(!refused)
+    });
+    assert_eq!(code, 0);
+    assert_eq!(waiting.join().expect("it is the parent's"), 300);
+}
+
 fn fork_after() {
     let pool = ProcessPool::new(2);
     assert_eq!(add::on(&pool).call((1, 2)), 3);
-    let waiting = add::on(&pool).submit((3, 4));
+    let waiting = nap::on(&pool).submit(200);
     let pids = pool.worker_pids();
     let code = in_fork(|| {
         let refused = |result: Result<u64, TaskError>| match result {
@@ -126,13 +178,14 @@ fn fork_after() {
             PoolError::Spawn(error) => TaskError::Spawn(error),
             _ => TaskError::PoolClosed,
         }));
+        right &= !waiting.kill() && !waiting.cancel();
         // Neither of these may reach the parent's workers.
         pool.kill();
         pool.shutdown();
         i32::from(!right)
     });
     assert_eq!(code, 0, "the child gets errors");
-    assert_eq!(waiting.join().expect("it is the parent's"), 7);
+    assert_eq!(waiting.join().expect("it is the parent's"), 200);
     assert_eq!(pool.worker_pids(), pids, "and the parent's workers are as they were");
     assert_eq!(add::on(&pool).call((1, 2)), 3);
     // A child that lives on with copies of all descriptors does not keep workers alive.
@@ -172,6 +225,25 @@ fn close_after() {
     assert_eq!(std::fs::metadata(&path).expect("it is there").len(), 0, "nobody has written into it");
     assert!(files.iter().all(|file| file.metadata().is_ok()), "nobody has closed them");
     std::fs::remove_file(path).expect("it is there");
+}
+
+/// After the descriptors are gone, nothing hangs: neither starting, nor spawning, nor closing.
+fn close_and_start() {
+    let (first, second, third) = (ProcessPool::new(2), ProcessPool::new(1), ProcessPool::new(1));
+    assert_eq!(add::on(&first).call((1, 2)), 3);
+    assert_eq!(add::on(&third).call((1, 2)), 3);
+    close_all();
+    let sockets: Vec<_> = (0..20).map(|_| std::os::unix::net::UnixStream::pair().expect("it can be made")).collect();
+    assert!(second.start().is_err());
+    assert!(add::spawn(1, 2).join().is_err());
+    first.shutdown();
+    third.kill();
+    // Nobody has hung up what is under our old numbers.
+    use std::io::{Read, Write};
+    for (mut ours, mut theirs) in sockets {
+        ours.write_all(b"x").expect("it is open");
+        theirs.read_exact(&mut [0]).expect("it is open");
+    }
 }
 
 fn ignore_children() {
@@ -244,11 +316,6 @@ fn limits() {
 
 /// Ctrl-C: the whole group gets SIGINT, the program survives it, and no task is lost; a program that a task starts ends.
 fn interrupt() {
-    #[parallel(mode = "process", pool = 2)]
-    fn nap(milliseconds: u64) -> u64 {
-        std::thread::sleep(Duration::from_millis(milliseconds));
-        milliseconds
-    }
     #[parallel(mode = "process", pool = 2)]
     fn start_program() -> Option<i32> {
         use std::os::unix::process::ExitStatusExt;

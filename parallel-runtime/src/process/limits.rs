@@ -267,5 +267,6 @@ mod tests {
         one.deadline(0, 0, 1250);
         assert_eq!(one.deadline(0, 9_999_999, 1300), 1350, "it is not seen for the first time again");
         assert_eq!(one.deadline(1, 9_999_999, 1310), 1410, "the next item has its own time");
+        assert_eq!(one.deadline(0, 9_999_999, 1390), 1410, "and an earlier one does not begin again");
     }
 }
