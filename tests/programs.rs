@@ -127,9 +127,20 @@ fn a_library_in_another_program_gets_a_clear_error() {
 #[test]
 fn what_programs_do_to_themselves_does_no_harm() {
     let habits = [
-        "fork-before", "fork-after", "change-directory", "close-before", "close-after", "close-and-start",
-        "ignore-children", "fork-with-threads", "stderr-locked",
-        "drop-privileges-before", "drop-privileges-after", "limits", "interrupt", "old-kernel",
+        "fork-before",
+        "fork-after",
+        "change-directory",
+        "close-before",
+        "close-after",
+        "close-and-start",
+        "ignore-children",
+        "fork-with-threads",
+        "stderr-locked",
+        "drop-privileges-before",
+        "drop-privileges-after",
+        "limits",
+        "interrupt",
+        "old-kernel",
     ];
     // SAFETY: geteuid has no preconditions.
     let root = unsafe { libc::geteuid() } == 0;

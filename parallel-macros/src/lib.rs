@@ -39,13 +39,15 @@ use quote::quote;
 /// | `pool` | a number, or the path of a `static` pool | one worker for each CPU that this process may use | how many workers, or which pool; 0 is the default |
 /// | `chunk` | a number | adaptive | items in a message, in the verbs over many items |
 /// | `crate` | a path in quotes | `"::parallel_runtime"` | where the expansion finds the runtime |
-/// | `timeout` | `"250ms"`, `"5s"`, `"2m"` | none | *checked, without effect yet* |
-/// | `retries` | a number | 0 | *checked, without effect yet* |
-/// | `max_tasks_per_worker` | a number | none | *checked, without effect yet* |
-/// | `memory_limit` | `"512MiB"` | none | *checked, without effect yet* |
-/// | `init` | the path of a `fn()` | none | *checked, without effect yet* |
+/// | `timeout` | `"250ms"`, `"5s"`, `"2m"` | none | how long a task may take, from the moment it starts to run; in a process it is then ended, on a thread it runs on |
+/// | `retries` | a number | 0 | tries after the first, if the worker process died or the task timed out; never after a panic or an `Err` |
+/// | `max_tasks_per_worker` | a number | none | after so many tasks a worker process is replaced |
+/// | `memory_limit` | `"512MiB"` | none | private memory of a worker process beyond what a fresh one has |
+/// | `init` | the path of a `fn()` | none | runs once in each worker before its first task |
+/// | `sandbox` | `"strict"` | none | worker processes without network, new files or new programs; needs the feature `sandbox` |
 ///
-/// Functions with the same mode, size and worker options share one pool, which is started at first use.
+/// Functions with the same mode, size and worker options share one pool, which is started at first use. The last four are
+/// options of workers: with the path of a pool they are set where the pool is declared.
 ///
 /// # Verbs
 ///
@@ -68,7 +70,7 @@ use quote::quote;
 /// References (`&T`, `&str`, `&[T]`, `&mut [T]`, ...) are passed as they are to the verbs that wait: a plain call, `map`,
 /// `try_map`, `starmap`. The other verbs take the owned form, `String` for `&str`, `Vec<T>` for `&[T]`. With
 /// `mode = "process"` a slice is copied to the worker, and a `&mut` slice back; if the task fails, the caller's slice stays as
-/// it was. A function that returns a borrow of its arguments has the waiting verbs only, and no `mode = "process"`.
+/// it was, and each of its `retries` starts from there. A function that returns a borrow of its arguments has the waiting verbs only, and no `mode = "process"`.
 ///
 /// # Methods
 ///

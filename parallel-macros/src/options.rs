@@ -100,8 +100,12 @@ impl Options {
         let parser = Punctuated::<Pair, Token![,]>::parse_terminated;
         let pairs = errors.take(syn::parse::Parser::parse2(parser, arguments)).unwrap_or_default();
 
-        let mut options =
-            Self { mode: Mode::Thread, runtime: syn::parse_quote!(::parallel_runtime), settings: TokenStream::new(), pool: None };
+        let mut options = Self {
+            mode: Mode::Thread,
+            runtime: syn::parse_quote!(::parallel_runtime),
+            settings: TokenStream::new(),
+            pool: None,
+        };
         if let Some(pair) = pairs.iter().find(|pair| pair.key == "mode") {
             options.mode = errors.take(mode(&pair.value)).unwrap_or(Mode::Thread);
         }

@@ -368,11 +368,7 @@ fn here<F: OwnedFn>(item: F::Owned) -> Result<F::Output, TaskError> {
     panics::catch(|| F::run_owned(item)).map_err(|caught| caught.into_error(F::spec().name))
 }
 
-fn submit_owned<F: OwnedFn>(
-    engine: &Arc<process::Engine>,
-    item: F::Owned,
-    options: CallOptions,
-) -> Task<F::Output> {
+fn submit_owned<F: OwnedFn>(engine: &Arc<process::Engine>, item: F::Owned, options: CallOptions) -> Task<F::Output> {
     let remote = remote_owned::<F>();
     let items = [item];
     match submit(engine, &remote, &items, options) {

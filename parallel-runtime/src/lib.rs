@@ -33,6 +33,17 @@
 //! a library that allows one call at a time runs once in each, and arguments and results are copied, which takes about a
 //! microsecond for small ones. The function is the same, so try both.
 //!
+//! # Faults
+//!
+//! A task in a worker process may crash, hang or leak: it costs that task, and the pool goes on. `timeout`, `retries`,
+//! `memory_limit`, `max_tasks_per_worker` and `sandbox` are keys of the attribute and options of [`ProcessPool`]; [`TaskError`]
+//! says what happened. What holds when, also against workers that untrusted input has taken over, is in `docs/safety.md` of the
+//! repository.
+//!
+//! | feature | gives |
+//! | --- | --- |
+//! | `sandbox` | `sandbox = "strict"`, [`Sandbox`](https://docs.rs/parallel-runtime/latest/parallel_runtime/struct.Sandbox.html): worker processes that may only compute |
+//!
 //! # How processes work
 //!
 //! A worker is this executable, run again; a hook that runs before `main` turns it into a worker, so no call in `main` is needed.

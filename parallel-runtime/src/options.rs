@@ -34,8 +34,7 @@ pub(crate) struct WorkerOptions {
 pub(crate) type WorkerKey = (Option<u64>, Option<u64>, usize, Option<Sandbox>);
 
 impl WorkerOptions {
-    pub(crate) const NONE: Self =
-        Self { max_tasks_per_worker: None, memory_limit: None, init: None, sandbox: None };
+    pub(crate) const NONE: Self = Self { max_tasks_per_worker: None, memory_limit: None, init: None, sandbox: None };
 
     /// What two functions must agree in to share a pool.
     pub(crate) fn key(self) -> WorkerKey {

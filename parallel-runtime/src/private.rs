@@ -6,7 +6,8 @@ use serde::de::DeserializeOwned;
 pub use crate::codec::strategy::{Probe, Returned, ViaBytes, ViaReferent, ViaReferentMut, ViaSerde};
 pub use crate::codec::{CodecError, Reader, Writer};
 pub use crate::function::{
-    ByMut, ByRef, ByValue, Detached, IntoOwned, Lend, LendMut, One, Outlet, ProcessOwnedFn, Remote, ServeError, detached,
+    ByMut, ByRef, ByValue, Detached, IntoOwned, Lend, LendMut, One, Outlet, ProcessOwnedFn, Remote, ServeError,
+    detached,
 };
 pub use crate::options::{Mode, Spec};
 

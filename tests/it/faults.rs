@@ -152,7 +152,9 @@ fn every_fault_costs_one_task_of_twelve() {
             let took = begun.elapsed();
             for (x, result) in results.iter().enumerate() {
                 match result {
-                    Ok(value) => assert!(x != 5 && *value == Value(x as u64), "{fault:?} by {verb}: {x} gave {value:?}"),
+                    Ok(value) => {
+                        assert!(x != 5 && *value == Value(x as u64), "{fault:?} by {verb}: {x} gave {value:?}")
+                    }
                     Err(error) => {
                         assert_eq!(x, 5, "{fault:?} by {verb} has cost another task: {error}");
                         let text = error.to_string();

@@ -83,8 +83,22 @@ fn a_strict_worker_can_compute_and_nothing_else() {
     use Attempt::*;
     let program = std::process::id();
     let refused = [
-        ReadFile, WriteFile, MakeFile, ListDirectory, ReadProgramMemory, Listen, Send, UnixSocket, Exec, Fork, KillProgram,
-        ChangeMode, Trace, MakeRing, OwnDescriptor, TypeIntoTerminal,
+        ReadFile,
+        WriteFile,
+        MakeFile,
+        ListDirectory,
+        ReadProgramMemory,
+        Listen,
+        Send,
+        UnixSocket,
+        Exec,
+        Fork,
+        KillProgram,
+        ChangeMode,
+        Trace,
+        MakeRing,
+        OwnDescriptor,
+        TypeIntoTerminal,
     ];
     for what in refused {
         let code = attempt(what, program);

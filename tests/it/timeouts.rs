@@ -313,8 +313,7 @@ fn tasks_that_timed_out_unseen_do_not_hold_up_a_thread_pool() {
     fn nap(milliseconds: u64) {
         std::thread::sleep(Duration::from_millis(milliseconds));
     }
-    let late: Vec<_> =
-        (0..4).map(|_| nap::on(&pool).timeout(Duration::from_millis(5)).submit(50)).collect();
+    let late: Vec<_> = (0..4).map(|_| nap::on(&pool).timeout(Duration::from_millis(5)).submit(50)).collect();
     std::thread::sleep(Duration::from_millis(20));
     for _ in 0..300 {
         nap::on(&pool).submit(0).join().unwrap();

@@ -91,7 +91,11 @@ pub(crate) fn run(what: &str) {
             std::env::set_current_dir("/").expect("there is a root");
             assert_eq!(directory(), first, "a worker stays where it was started");
             let pool = ProcessPool::new(1);
-            assert_eq!(directory::on(&pool).call(()), PathBuf::from("/"), "and a later one starts where the program is");
+            assert_eq!(
+                directory::on(&pool).call(()),
+                PathBuf::from("/"),
+                "and a later one starts where the program is"
+            );
         }
         "close-before" => {
             close_all();

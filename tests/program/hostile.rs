@@ -143,5 +143,7 @@ pub(crate) fn run(rounds: u64, first_seed: u64) {
     for number in 0..100 {
         assert_eq!(honest::on(&fresh).call(number), answer(number));
     }
-    println!("{rounds} rounds: {right} right results, {wrong} wrong ones, {errors} errors; the longest round took {longest:.1?}");
+    println!(
+        "{rounds} rounds: {right} right results, {wrong} wrong ones, {errors} errors; the longest round took {longest:.1?}"
+    );
 }

@@ -49,7 +49,8 @@ fn zeros(count: usize) -> Vec<u8> {
 #[parallel(mode = "process", pool = 2)]
 fn say(_: u32) {
     // In pieces, as `eprintln!` with arguments writes.
-    eprintln!("last {} of a {}", "words", "task");
+    let (words, task) = ("words", "task");
+    eprintln!("last {words} of a {task}");
 }
 
 #[parallel(mode = "process", pool = 2)]

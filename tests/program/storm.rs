@@ -126,7 +126,12 @@ pub(crate) fn kill_programs(count: u64) {
     for round in 0..count {
         let mark = format!("{}-{round}", std::process::id());
         let mut command = Command::new("/proc/self/exe");
-        command.arg0("parallel-test-victim").arg("victim").env(MARK, &mark).stdout(Stdio::piped()).stderr(Stdio::null());
+        command
+            .arg0("parallel-test-victim")
+            .arg("victim")
+            .env(MARK, &mark)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
         if round % 2 == 1 {
             command.env("PARALLEL_ARENA", "shm");
         }

@@ -50,7 +50,9 @@ impl Engine {
         self.release_from_quarantine(state);
         for (index, seat) in state.seats.iter().enumerate() {
             let condemned = &board.record(index as u32).condemned;
-            if seat.worker().is_some_and(|worker| worker.condemned.is_none()) && condemned.swap(0, Ordering::SeqCst) != 0 {
+            if seat.worker().is_some_and(|worker| worker.condemned.is_none())
+                && condemned.swap(0, Ordering::SeqCst) != 0
+            {
                 futex::wake_all(condemned);
             }
             seat.answer.publish(board.record(index as u32));

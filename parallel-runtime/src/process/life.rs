@@ -131,7 +131,9 @@ impl Engine {
         };
         if self.options.sandbox.is_some() && memory.arena.segment().is_scarce() {
             // A worker could make the file shorter, which would end the program: only a memfd can be sealed.
-            return Err(io::Error::other("a sandbox needs shared memory that can be sealed (memfd), and here it is in /dev/shm"));
+            return Err(io::Error::other(
+                "a sandbox needs shared memory that can be sealed (memfd), and here it is in /dev/shm",
+            ));
         }
         let init = self.options.init.map(image::offset_of_init).transpose()?;
         let welcome = Welcome {
@@ -267,7 +269,8 @@ impl Engine {
                 Life::Draining | Life::Stopped => return Err(PoolError::Closed),
             }
             if state.failures != failures {
-                let failure = state.last_failure.as_ref().map_or_else(|| io::Error::other("unknown"), Failure::to_error);
+                let failure =
+                    state.last_failure.as_ref().map_or_else(|| io::Error::other("unknown"), Failure::to_error);
                 return Err(PoolError::Spawn(failure));
             }
             // All are started before any is waited for.

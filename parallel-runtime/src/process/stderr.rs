@@ -178,7 +178,8 @@ fn printable(bytes: &[u8]) -> Option<String> {
 fn is_of_backtrace(line: &str) -> bool {
     let start = line.trim_start();
     let numbered = start.split_once(": ").is_some_and(|(number, _)| number.parse::<u32>().is_ok());
-    line.starts_with(' ') && (numbered || start.starts_with("at ")) || line.starts_with("note: Some details are omitted")
+    line.starts_with(' ') && (numbered || start.starts_with("at "))
+        || line.starts_with("note: Some details are omitted")
 }
 
 impl Forwarder {

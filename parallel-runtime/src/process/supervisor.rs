@@ -15,8 +15,8 @@ use rustix::event::EventfdFlags;
 use rustix::event::epoll::{self, EventData, EventFlags};
 
 use super::engine::Engine;
-use super::{death, fork};
 use super::seat::Worker;
+use super::{death, fork};
 use crate::shared::Arena;
 
 /// After such a time without use freed memory gives its pages back.
@@ -206,7 +206,11 @@ impl Supervisor {
             let left = next.map(|next| next.saturating_duration_since(Instant::now()));
             let timeout = left.and_then(|left| rustix::event::Timespec::try_from(left).ok());
             // Only if it is still ours: somebody else's would give us somebody else's events.
-            let ready = if self.is_sound() { epoll::wait(&self.epoll, &mut events, timeout.as_ref()) } else { Err(rustix::io::Errno::BADF) };
+            let ready = if self.is_sound() {
+                epoll::wait(&self.epoll, &mut events, timeout.as_ref())
+            } else {
+                Err(rustix::io::Errno::BADF)
+            };
             let ready: Vec<u64> = match ready {
                 Ok((ready, _)) => ready.iter().map(|event| event.data.u64()).collect(),
                 Err(rustix::io::Errno::INTR) => Vec::new(),

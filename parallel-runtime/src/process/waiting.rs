@@ -140,7 +140,8 @@ impl Engine {
     /// if one of them has written over it.
     fn count_waiter(&self, change: i32) {
         let shared = &self.board().header().done_waiters.0;
-        let mut waiters = self.done_waiters.fetch_add(change.cast_unsigned(), Ordering::SeqCst).wrapping_add_signed(change);
+        let mut waiters =
+            self.done_waiters.fetch_add(change.cast_unsigned(), Ordering::SeqCst).wrapping_add_signed(change);
         loop {
             shared.store(waiters, Ordering::SeqCst);
             // Another thread may have counted between the two steps above; the last one to store must store the last number.

@@ -203,8 +203,7 @@ mod tests {
         dead.wait().unwrap();
         let ours = start_of(std::process::id()).unwrap();
         let path = |pid: u32, start: u64| format!("/dev/shm/{PREFIX}{pid}-{start}");
-        let (stale, reused, alive) =
-            (path(pid, 5), path(std::process::id(), ours + 1), path(std::process::id(), ours));
+        let (stale, reused, alive) = (path(pid, 5), path(std::process::id(), ours + 1), path(std::process::id(), ours));
         for path in [&stale, &reused, &alive] {
             std::fs::write(path, "x").unwrap();
         }

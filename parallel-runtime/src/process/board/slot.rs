@@ -101,8 +101,7 @@ impl Slot {
     pub(crate) fn set_done_items(&self, generation: u64, items: u32) {
         let progress = generation << 32 | u64::from(items);
         // Sequentially consistent, that is an exchange on x86-64, is needed for limited messages alone: see `condemn`.
-        let ordering =
-            if self.limited.load(Ordering::Relaxed) != 0 { Ordering::SeqCst } else { Ordering::Release };
+        let ordering = if self.limited.load(Ordering::Relaxed) != 0 { Ordering::SeqCst } else { Ordering::Release };
         self.progress.store(progress, ordering);
     }
 

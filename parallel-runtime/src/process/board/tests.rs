@@ -17,7 +17,13 @@ struct Fixture {
 impl Fixture {
     fn new(slots: usize) -> Self {
         let zeros = |count| (0..count).map(|_| AtomicU64::new(0)).collect();
-        Self { head: AtomicU64::new(0), tail: AtomicU64::new(0), entries: zeros(2 * slots), words: zeros(slots), place: Cell::default() }
+        Self {
+            head: AtomicU64::new(0),
+            tail: AtomicU64::new(0),
+            entries: zeros(2 * slots),
+            words: zeros(slots),
+            place: Cell::default(),
+        }
     }
     fn ring(&self) -> Ring<'_> {
         Ring { head: &self.head, tail: &self.tail, entries: &self.entries }

@@ -19,6 +19,9 @@ const SIGNAL_STACK: usize = 64 << 10;
 /// How far below its stack a function with large local variables may reach in one step.
 const STEP: usize = 1 << 20;
 
+/// How far above the end of the stack its guard pages may reach.
+const GUARD: usize = 64 << 10;
+
 /// Where the handler writes.
 static RECORD: AtomicPtr<Record> = AtomicPtr::new(ptr::null_mut());
 
@@ -77,8 +80,10 @@ fn set_action(signal: i32, handler: usize, flags: i32) {
 /// The lowest address of this thread's stack; 0 if it cannot be had.
 fn end_of_stack() -> usize {
     let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
+    // SAFETY: `pthread_self` has no preconditions.
+    let this = unsafe { libc::pthread_self() };
     // SAFETY: asks for the attributes of this thread; `attributes` is written if the result is 0.
-    if unsafe { libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()) } != 0 {
+    if unsafe { libc::pthread_getattr_np(this, attributes.as_mut_ptr()) } != 0 {
         return 0;
     }
     let (mut start, mut size) = (ptr::null_mut(), 0);
@@ -91,26 +96,24 @@ fn end_of_stack() -> usize {
 
 /// The handler: atomics and `sigaction` only, both of which a handler may use.
 extern "C" fn note(signal: i32, info: *mut libc::siginfo_t, _context: *mut libc::c_void) {
+    // SAFETY: the kernel passes a valid `siginfo_t` to a handler with `SA_SIGINFO`.
+    let info = unsafe { &*info };
+    // Somebody may have sent the signal (`kill`, `raise`): then there is no address.
+    let is_fault = info.si_code > 0;
     // SAFETY: null, or the record, which is never unmapped.
-    if let Some(record) = unsafe { RECORD.load(Ordering::Relaxed).as_ref() } {
-        // SAFETY: the kernel passes a valid `siginfo_t` to a handler with `SA_SIGINFO`.
-        let code = unsafe { (*info).si_code };
-        // Somebody may have sent the signal (`kill`, `raise`): then there is no address.
-        if code > 0 {
-            // SAFETY: as above; the signals of `FAULTS` come with an address where the code is positive.
-            let address = unsafe { (*info).si_addr() }.addr();
-            let end = STACK_END.load(Ordering::Relaxed);
-            let page = 64 << 10;
-            let in_stack = end != 0 && address >= end.saturating_sub(STEP) && address < end + page;
-            record.fault_address.store(address as u64, Ordering::Relaxed);
-            record.fault_in_stack.store(in_stack.into(), Ordering::Relaxed);
-            record.fault_signal.store(signal.cast_unsigned(), Ordering::Release);
-        }
+    let record = unsafe { RECORD.load(Ordering::Relaxed).as_ref() };
+    if let (true, Some(record)) = (is_fault, record) {
+        // SAFETY: the signals of `FAULTS` come with an address where the code is positive.
+        let address = unsafe { info.si_addr() }.addr();
+        let end = STACK_END.load(Ordering::Relaxed);
+        let in_stack = end != 0 && address >= end.saturating_sub(STEP) && address < end + GUARD;
+        record.fault_address.store(address as u64, Ordering::Relaxed);
+        record.fault_in_stack.store(in_stack.into(), Ordering::Relaxed);
+        record.fault_signal.store(signal.cast_unsigned(), Ordering::Release);
     }
     // The instruction runs again after this, and faults again; a signal that was sent is sent again.
     set_action(signal, libc::SIG_DFL, 0);
-    // SAFETY: as above.
-    if unsafe { (*info).si_code } <= 0 {
+    if !is_fault {
         // SAFETY: `raise` may be called in a handler.
         unsafe { libc::raise(signal) };
     }

@@ -114,9 +114,7 @@ fn confine_calls() -> Result<(), String> {
 fn rules() -> Result<BTreeMap<i64, Vec<SeccompRule>>, seccompiler::Error> {
     use SeccompCmpOp::{Eq, MaskedEq, Ne};
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = FREE.iter().map(|call| (*call, vec![])).collect();
-    let word = |argument, operator, value| {
-        SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value)
-    };
+    let word = |argument, operator, value| SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value);
     let pid = u64::from(std::process::id());
     let thread = libc::CLONE_THREAD.cast_unsigned().into();
     let mut conditional = |call: i64, alternatives: Vec<Vec<SeccompCondition>>| -> Result<(), seccompiler::Error> {

@@ -58,9 +58,8 @@ fn data(statm: &File) -> io::Result<u64> {
     let mut text = [0_u8; 256];
     let len = statm.read_at(&mut text, 0)?;
     let field = text[..len].split(|byte| *byte == b' ').nth(5).and_then(|field| std::str::from_utf8(field).ok());
-    let pages: u64 = field
-        .and_then(|field| field.trim().parse().ok())
-        .ok_or_else(|| io::Error::other("it has an unknown form"))?;
+    let pages: u64 =
+        field.and_then(|field| field.trim().parse().ok()).ok_or_else(|| io::Error::other("it has an unknown form"))?;
     Ok(pages * rustix::param::page_size() as u64)
 }
 
