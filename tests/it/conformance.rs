@@ -596,9 +596,9 @@ macro_rules! conformance {
                 if $mode == "serial" {
                     return;
                 }
-                let mut task = pause::submit(200);
+                let mut task = pause::submit(2_000);
                 assert!(task.join_timeout(Duration::from_millis(1)).is_none());
-                assert_eq!(task.join().unwrap(), 200);
+                assert_eq!(task.join().unwrap(), 2_000);
             }
         }
     };

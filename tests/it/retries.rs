@@ -25,7 +25,7 @@ enum Trouble {
 }
 
 /// Has trouble in its first so many tries.
-#[parallel(mode = "process", pool = 2, retries = 2, timeout = "5s")]
+#[parallel(mode = "process", pool = 2, retries = 2, timeout = "60s")]
 fn work(path: String, trouble: Trouble, times: usize) -> Result<usize, String> {
     let now = count(&path);
     if now > times {
@@ -47,7 +47,8 @@ fn a_death_or_a_timeout_is_tried_again_by_every_verb() {
     for trouble in [Trouble::Dies, Trouble::Hangs] {
         let path = |name: &str| directory.join(format!("{name}-{trouble:?}"));
         let item = |name: &str, times| (path(name).to_string_lossy().into_owned(), trouble, times);
-        let on = || work::options().timeout(Duration::from_millis(if trouble == Trouble::Hangs { 100 } else { 5_000 }));
+        let on =
+            || work::options().timeout(Duration::from_millis(if trouble == Trouble::Hangs { 500 } else { 60_000 }));
         assert_eq!(on().call(item("call", 2)), Ok(3));
         assert_eq!(on().submit(item("submit", 2)).join().unwrap(), Ok(3));
         assert_eq!(on().map([item("map", 0), item("map-2", 1)]), [Ok(1), Ok(2)]);

@@ -116,7 +116,7 @@ fn a_strict_worker_can_compute_and_nothing_else() {
 
 #[test]
 fn a_strict_worker_can_be_ended_replaced_and_granted_memory() {
-    #[parallel(mode = "process", pool = 2, sandbox = "strict", timeout = "100ms", max_tasks_per_worker = 50)]
+    #[parallel(mode = "process", pool = 2, sandbox = "strict", timeout = "1s", max_tasks_per_worker = 50)]
     fn work(x: u64) -> u64 {
         if x == 77 {
             loop {
