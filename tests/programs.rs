@@ -46,14 +46,19 @@ fn a_program_that_calls_nothing_starts_nothing() {
 
 #[test]
 fn workers_end_with_the_program_however_it_ends() {
-    for how in ["return", "exit", "abort", "panic", "wait"] {
-        let mut child = program(&["leave", how]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    for how in ["return", "exit", "abort", "panic", "SIGKILL", "SIGTERM", "SIGINT"] {
+        let signal = [("SIGKILL", libc::SIGKILL), ("SIGTERM", libc::SIGTERM), ("SIGINT", libc::SIGINT)]
+            .into_iter()
+            .find_map(|(name, number)| (name == how).then_some(number));
+        let way = if signal.is_some() { "wait" } else { how };
+        let mut child = program(&["leave", way]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let pids: Vec<u32> = line.split_whitespace().map(|pid| pid.parse().unwrap()).collect();
         assert_eq!(pids.len(), 3);
-        if how == "wait" {
-            child.kill().unwrap();
+        if let Some(signal) = signal {
+            // SAFETY: kill has no preconditions; the process is our child.
+            unsafe { libc::kill(child.id().cast_signed(), signal) };
         }
         child.wait().unwrap();
         assert!(eventually(|| pids.iter().all(|pid| !is_alive(*pid))), "after {how}: {pids:?}");

@@ -28,6 +28,9 @@ pub(super) const GRACE: Duration = Duration::from_millis(100);
 /// How often limits are looked at, at most.
 const SHORTEST_LOOK: Duration = Duration::from_millis(1);
 
+/// How long a task is looked for that is to be killed, and is always just somewhere else.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// If the supervisor comes so much too late, the whole program has been stopped (Ctrl-Z, a suspended machine), and the tasks
 /// with it.
 const PAUSE: u64 = 1_000_000_000;
@@ -216,11 +219,14 @@ impl Engine {
         if fork::check().is_err() {
             return false;
         }
-        // Between a look at where the task is and the next step a worker may claim it, or the task may be sent again.
-        for _ in 0..100 {
+        // Between a look at where the task is and the next step a worker may claim it, or the task may be sent again; and a worker
+        // may claim it before the supervisor, which has just started that worker, has noted it.
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
             if self.cancel(ticket) {
                 return true;
             }
+            std::thread::yield_now();
             let mut state = self.lock();
             match ticket.phase() {
                 Phase::Finished => return false,

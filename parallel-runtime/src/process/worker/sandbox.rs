@@ -182,9 +182,9 @@ const FREE: &[i64] = &[
     libc::SYS_epoll_create1, libc::SYS_epoll_ctl, libc::SYS_epoll_pwait, libc::SYS_epoll_pwait2, libc::SYS_ppoll,
     libc::SYS_pselect6, libc::SYS_sendto, libc::SYS_recvfrom, libc::SYS_copy_file_range, libc::SYS_sendfile,
     libc::SYS_splice, libc::SYS_tee, libc::SYS_vmsplice, libc::SYS_fsync, libc::SYS_fdatasync, libc::SYS_ftruncate,
-    libc::SYS_fallocate, libc::SYS_flock, libc::SYS_fadvise64, libc::SYS_readahead, libc::SYS_sync_file_range,
+    libc::SYS_fallocate, libc::SYS_flock, libc::SYS_fadvise64, libc::SYS_readahead, SYNC_FILE_RANGE,
     // Files, as far as Landlock allows.
-    libc::SYS_openat, libc::SYS_openat2, libc::SYS_mkdirat, libc::SYS_unlinkat, libc::SYS_renameat, libc::SYS_renameat2, libc::SYS_linkat,
+    libc::SYS_openat, libc::SYS_openat2, libc::SYS_mkdirat, libc::SYS_unlinkat, RENAMEAT, libc::SYS_renameat2, libc::SYS_linkat,
     libc::SYS_symlinkat, libc::SYS_readlinkat, libc::SYS_truncate, libc::SYS_newfstatat, libc::SYS_fstat,
     libc::SYS_statx, libc::SYS_statfs, libc::SYS_fstatfs, libc::SYS_faccessat, libc::SYS_faccessat2,
     libc::SYS_getdents64, libc::SYS_getcwd, libc::SYS_chdir, libc::SYS_fchdir, libc::SYS_umask,
@@ -219,6 +219,10 @@ const FREE: &[i64] = &[
     #[cfg(target_arch = "x86_64")] libc::SYS_getpgrp,
     #[cfg(target_arch = "x86_64")] libc::SYS_getrlimit,
 ];
+
+/// The crate `libc` has no names for these on 64-bit ARM, whose numbers are those of the kernel's `asm-generic/unistd.h`.
+const RENAMEAT: i64 = if cfg!(target_arch = "x86_64") { 264 } else { 38 };
+const SYNC_FILE_RANGE: i64 = if cfg!(target_arch = "x86_64") { 277 } else { 84 };
 
 /// `futex_waitv`, which the crate `libc` does not name on every architecture; the number is the same on all.
 const FUTEX_WAITV: i64 = 449;
