@@ -186,4 +186,22 @@ fn what_a_worker_prints_last_comes_out_although_the_program_ends() {
     assert!(output.status.success());
     let lines = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(lines.lines().filter(|line| *line == "last words of a task").count(), 100, "{lines}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "half a line;half a line;");
+}
+
+#[test]
+fn a_failed_call_panics_where_it_was_made_and_names_its_function() {
+    let output = program(&["blame"]).output().unwrap();
+    let said = text(&output);
+    assert!(
+        said.contains("panicked at tests/program/main.rs") && said.contains("::sleep`: the task ran longer"),
+        "{said}"
+    );
+}
+
+#[test]
+fn no_variable_takes_a_sandbox_away() {
+    for mode in ["serial", "thread", "process"] {
+        assert_eq!(run(program(&["confined"]).env("PARALLEL_MODE", mode)), "worker, confined", "{mode}");
+    }
 }

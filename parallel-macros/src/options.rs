@@ -190,7 +190,7 @@ impl Options {
                     return Err(Error::new(span, format!("`sandbox` is {what}")));
                 }
                 let runtime = &self.runtime;
-                quote_spanned!(span=> .sandbox(#runtime::private::STRICT))
+                quote_spanned!(span=> .sandbox(#runtime::private::strict()))
             }
             _ => {
                 let message = match units::most_like(&name, &KEYS) {

@@ -14,7 +14,7 @@ use crate::process::map::{Control, Target as Into, call, map, submit};
 use crate::process::ticket::Outcome;
 use crate::task::{InProcess, MapTask, Spawned, Task};
 use crate::thread::Failed;
-use crate::{init, process, thread};
+use crate::{init, process, sandbox, thread};
 
 /// The verbs of the annotated function `F`, on a pool of your choice and with options: from `f::on(&pool)` or `f::options()`.
 ///
@@ -56,6 +56,9 @@ impl<F: ParallelFn> Call<'static, F> {
 
 impl<'p, F: ParallelFn> Call<'p, F> {
     /// A pool of your own, as `f::on(&pool)`.
+    ///
+    /// What the attribute says about workers (`init`, `memory_limit`, `max_tasks_per_worker`) belongs to the function's own pool;
+    /// here the options of `pool` count. A function with a `sandbox` runs on a pool that has one, or not at all.
     pub fn on<P: Pool<F>>(pool: &'p P) -> Self {
         Self { target: Some(pool.target()), options: F::spec().call, _function: PhantomData }
     }
@@ -136,17 +139,29 @@ impl<'p, F: ParallelFn> Call<'p, F> {
         self.target.unwrap_or_else(|| F::spec().target())
     }
 
-    fn route(&self) -> Route<'p> {
-        match self.target() {
+    /// Where the call goes; an error if it may not go there, or if what has to run first fails.
+    fn route(&self) -> Result<Route<'p>, TaskError> {
+        let target = self.target();
+        if let Some(sandbox) = F::spec().asks_for_sandbox() {
+            let confined = match target {
+                Target::Here => sandbox::confines_us(sandbox),
+                Target::Thread(_) => false,
+                Target::Process(engine) => engine.has_sandbox(),
+            };
+            if !confined {
+                return Err(unconfined(F::spec().name, target));
+            }
+        }
+        Ok(match target {
             Target::Here => {
                 if let Some(init) = F::spec().worker_options().init {
-                    init::once_in_process(init);
+                    panics::catch(|| init::once_in_process(init)).map_err(panics::Caught::into_init_error)?;
                 }
                 Route::Here
             }
             Target::Thread(engine) => Route::Thread(engine),
             Target::Process(engine) => Route::Process(engine),
-        }
+        })
     }
 
     /// Runs one item and waits for its result, like a plain call.
@@ -158,14 +173,19 @@ impl<'p, F: ParallelFn> Call<'p, F> {
     #[track_caller]
     pub fn call(&self, item: F::Item) -> F::Output {
         let result = match self.route() {
-            Route::Here => return F::run(item),
-            Route::Thread(engine) => match self.options(engine.defaults).timeout {
+            Err(error) => Err(error),
+            Ok(Route::Here) => return F::run(item),
+            Ok(Route::Thread(engine)) => match self.options(engine.defaults).timeout {
                 None => engine.call(|| F::run(item)),
                 Some(limit) => thread::call_limited::<F>(engine, item, limit),
             },
-            Route::Process(engine) => call(engine, &remote::<F>(), item, self.options(engine.defaults)),
+            Ok(Route::Process(engine)) => call(engine, &remote::<F>(), item, self.options(engine.defaults)),
         };
-        result.unwrap_or_else(|error| panics::resume(error))
+        // Not in a closure, whose place would be told instead of the caller's.
+        match result {
+            Ok(value) => value,
+            Err(error) => panics::resume(error, F::spec().name),
+        }
     }
 
     /// Runs all items and gives their results, in the order of the items.
@@ -178,15 +198,16 @@ impl<'p, F: ParallelFn> Call<'p, F> {
     pub fn map<I: IntoIterator<Item = F::Item>>(&self, items: I) -> Vec<F::Output> {
         let never = AtomicBool::new(false);
         let result = match self.route() {
-            Route::Here => return items.into_iter().map(F::run).collect(),
-            Route::Thread(engine) => {
+            Err(error) => Err(error),
+            Ok(Route::Here) => return items.into_iter().map(F::run).collect(),
+            Ok(Route::Thread(engine)) => {
                 let options = self.options(engine.defaults);
                 let items: Vec<F::Item> = items.into_iter().collect();
                 let chunk = options.chunk.unwrap_or(1);
                 match options.timeout {
                     Some(limit) => thread::map_limited::<F>(engine, items, limit, chunk, true)
                         .and_then(|results| results.into_iter().collect()),
-                    None => match engine.map(items, chunk, &never, &F::run) {
+                    None => match engine.map(items, chunk, &never, true, &F::run) {
                         Ok(Ok(results)) => Ok(results),
                         Ok(Err(Failed::Panicked(caught))) => std::panic::resume_unwind(caught.payload),
                         Ok(Err(Failed::Stopped)) => Err(TaskError::Cancelled),
@@ -194,14 +215,17 @@ impl<'p, F: ParallelFn> Call<'p, F> {
                     },
                 }
             }
-            Route::Process(engine) => {
+            Ok(Route::Process(engine)) => {
                 let items = items.into_iter();
                 let mut results = Vec::with_capacity(items.size_hint().0);
                 let control = Control { options: self.options(engine.defaults), ..Control::default() };
                 map(engine, &remote::<F>(), items, &control, Into::Values(&mut results)).map(|()| results)
             }
         };
-        result.unwrap_or_else(|error| panics::resume(error))
+        match result {
+            Ok(values) => values,
+            Err(error) => panics::resume(error, F::spec().name),
+        }
     }
 
     /// Runs all items and gives each one's result or error, in the order of the items, whatever failed.
@@ -210,8 +234,9 @@ impl<'p, F: ParallelFn> Call<'p, F> {
         let caught = |item| panics::catch(|| F::run(item)).map_err(|caught| caught.into_error(name));
         let never = AtomicBool::new(false);
         match self.route() {
-            Route::Here => items.into_iter().map(caught).collect(),
-            Route::Thread(engine) => {
+            Err(error) => for_each(error, items.into_iter().count()),
+            Ok(Route::Here) => items.into_iter().map(caught).collect(),
+            Ok(Route::Thread(engine)) => {
                 let options = self.options(engine.defaults);
                 let items: Vec<F::Item> = items.into_iter().collect();
                 let (count, chunk) = (items.len(), options.chunk.unwrap_or(1));
@@ -219,13 +244,15 @@ impl<'p, F: ParallelFn> Call<'p, F> {
                     return thread::map_limited::<F>(engine, items, limit, chunk, false)
                         .unwrap_or_else(|error| for_each(error, count));
                 }
-                match engine.map(items, chunk, &never, &caught) {
+                // A pool that is killed keeps the results that there are.
+                let caught = |item| if engine.is_killed() { Err(TaskError::Cancelled) } else { caught(item) };
+                match engine.map(items, chunk, &never, false, &caught) {
                     Ok(Ok(results)) => results,
                     Ok(Err(Failed::Unprepared(error))) | Err(error) => for_each(error, count),
                     Ok(Err(_)) => (0..count).map(|_| Err(TaskError::Cancelled)).collect(),
                 }
             }
-            Route::Process(engine) => {
+            Ok(Route::Process(engine)) => {
                 let mut items = items.into_iter();
                 let mut results = Vec::with_capacity(items.size_hint().0);
                 let control = Control { options: self.options(engine.defaults), ..Control::default() };
@@ -259,15 +286,16 @@ impl<F: OwnedFn> Call<'_, F> {
     pub fn submit_owned(&self, item: F::Owned) -> Task<F::Output> {
         let name = F::spec().name;
         match self.route() {
-            Route::Here => Task::ready(here::<F>(item)),
-            Route::Thread(engine) => {
+            Err(error) => Task::ready(Err(error)),
+            Ok(Route::Here) => Task::ready(here::<F>(item)),
+            Ok(Route::Thread(engine)) => {
                 let limit = self.options(engine.defaults).timeout;
                 match engine.submit(name, limit, move || F::run_owned(item)) {
                     Ok(job) => Task::on_thread(job),
                     Err(error) => Task::ready(Err(error)),
                 }
             }
-            Route::Process(engine) => submit_owned::<F>(engine, item, self.options(engine.defaults)),
+            Ok(Route::Process(engine)) => submit_owned::<F>(engine, item, self.options(engine.defaults)),
         }
     }
 
@@ -279,9 +307,13 @@ impl<F: OwnedFn> Call<'_, F> {
     {
         let items: Vec<F::Owned> = items.into_iter().map(IntoOwned::into_owned).collect();
         let (total, own, target) = (items.len(), self.options, self.target().clone());
-        // Where it runs in place, its `init` has to run first.
-        self.route();
+        // A pool that is shut down from here on still runs all of them.
+        let admitted = self.route().and_then(|route| match route {
+            Route::Process(engine) => engine.admit(false).map(Some),
+            _ => Ok(None),
+        });
         MapTask::start(F::spec().name, total, &target.clone(), move |shared| {
+            let _admitted = admitted?;
             let run = |item| {
                 let output = F::run_owned(item);
                 shared.done.fetch_add(1, Ordering::Relaxed);
@@ -294,13 +326,13 @@ impl<F: OwnedFn> Call<'_, F> {
                     if let Some(limit) = options.timeout {
                         return thread::submit_all(engine, F::spec().name, items, limit, F::run_owned, shared);
                     }
-                    engine.map(items, options.chunk.unwrap_or(1), &shared.stop, &run)
+                    engine.map(items, options.chunk.unwrap_or(1), &shared.stop, true, &run)
                 }
                 Target::Process(engine) => {
                     let mut results = Vec::with_capacity(total);
                     let stop = || shared.stop.load(Ordering::Relaxed);
                     let options = own.or(engine.defaults);
-                    let control = Control { options, stop: Some(&stop), done: Some(&shared.done) };
+                    let control = Control { options, stop: Some(&stop), done: Some(&shared.done), admitted: true };
                     let target = Into::Values(&mut results);
                     return map(engine, &remote_owned::<F>(), items.into_iter(), &control, target).map(|()| results);
                 }
@@ -334,27 +366,26 @@ impl<F: OwnedFn> Call<'_, F> {
     pub fn spawn_owned(&self, item: F::Owned) -> Spawned<F::Output> {
         let name = F::spec().name;
         match self.route() {
-            Route::Here => Spawned::on_thread(Task::ready(here::<F>(item))),
-            Route::Thread(engine) => {
+            Err(error) => Spawned::on_thread(Task::ready(Err(error))),
+            Ok(Route::Here) => Spawned::on_thread(Task::ready(here::<F>(item))),
+            Ok(Route::Thread(engine)) => {
                 let limit = self.options(engine.defaults).timeout;
                 let init = F::spec().worker_options().init;
-                let body = move || {
-                    if let Some(init) = init {
-                        init();
-                    }
-                    F::run_owned(item)
-                };
-                let job = Arc::new(thread::Job::new(name, Box::new(body), limit, None));
+                let job = Arc::new(thread::Job::new(name, Box::new(move || F::run_owned(item)), limit, None));
                 let theirs = Arc::clone(&job);
                 let short_name = name.rsplit("::").next().unwrap_or(name);
-                let thread =
-                    std::thread::Builder::new().name(short_name.to_owned()).spawn(move || theirs.run_on_pool());
+                let thread = std::thread::Builder::new().name(short_name.to_owned()).spawn(move || {
+                    match init.map_or(Ok(()), panics::catch) {
+                        Ok(()) => theirs.run_on_pool(),
+                        Err(caught) => theirs.fail(caught.into_init_error()),
+                    }
+                });
                 Spawned::on_thread(match thread {
                     Ok(_) => Task::on_thread(job),
                     Err(error) => Task::ready(Err(TaskError::Spawn(error))),
                 })
             }
-            Route::Process(pool) => {
+            Ok(Route::Process(pool)) => {
                 let engine = process::Engine::one_shot(F::spec().worker_options());
                 let task = submit_owned::<F>(&engine, item, self.options(pool.defaults));
                 Spawned::in_process(task, engine)
@@ -392,7 +423,27 @@ fn remote_owned<F: OwnedFn>() -> Remote<F::Owned, F::Output> {
     F::remote_owned().expect(NOT_REMOTE)
 }
 
-/// One error for every item: the first as it is, the others as cancelled.
+/// One error for every item: if it cannot be had twice, the others are cancelled.
 fn for_each<R>(error: TaskError, count: usize) -> Vec<Result<R, TaskError>> {
-    std::iter::once(error).chain(std::iter::repeat_with(|| TaskError::Cancelled)).take(count).map(Err).collect()
+    let again = match &error {
+        TaskError::Spawn(error) => Some(error.to_string()),
+        _ => None,
+    };
+    let others = std::iter::repeat_with(move || match &again {
+        Some(text) => TaskError::Spawn(std::io::Error::other(text.clone())),
+        None => TaskError::Cancelled,
+    });
+    std::iter::once(error).chain(others).take(count).map(Err).collect()
+}
+
+/// A function that asks for a sandbox was to run without it.
+fn unconfined(name: &str, target: &Target) -> TaskError {
+    let how = match target {
+        Target::Here => {
+            "and this process has not that one: do not call it inside a worker of another kind, nor in place"
+        }
+        Target::Thread(_) => "and a thread has none: use a pool of processes",
+        Target::Process(_) => "and this pool has none: give it one (`ProcessPool::sandbox`)",
+    };
+    TaskError::Spawn(std::io::Error::other(format!("`{name}` asks for a sandbox, {how}")))
 }

@@ -166,6 +166,8 @@ impl Spec {
     /// The mode after `PARALLEL_MODE`, for functions without a pool of their own.
     fn effective_mode(&self) -> Mode {
         match environment::mode() {
+            // Nor is a sandbox given up for a variable of the environment.
+            _ if self.workers.sandbox.is_some() => self.mode,
             // A function that was not written for processes cannot be forced into one.
             Some(Mode::Process) if self.mode != Mode::Process => self.mode,
             Some(mode) => mode,
@@ -180,6 +182,11 @@ impl Spec {
             Source::Process(pool) => pool.target().clone(),
             Source::Default(workers) => default::pool(self.effective_mode(), workers, self.workers),
         })
+    }
+
+    /// The sandbox that the function asks for.
+    pub(crate) fn asks_for_sandbox(&self) -> Option<Sandbox> {
+        self.worker_options().sandbox
     }
 
     /// The options of workers: for a process or thread outside every pool.

@@ -72,6 +72,17 @@ pub(crate) fn message(payload: &(dyn Any + Send)) -> String {
 }
 
 impl Caught {
+    /// The error of a task whose `init` panicked.
+    pub(crate) fn into_init_error(self) -> TaskError {
+        TaskError::Spawn(std::io::Error::other(self.init_failed()))
+    }
+
+    /// The same, as a text.
+    pub(crate) fn init_failed(&self) -> String {
+        let at = self.location.as_ref().map_or_else(String::new, |location| format!(" at {location}"));
+        format!("`init` panicked{at}: {}", message(&*self.payload))
+    }
+
     pub(crate) fn into_error(self, function: &'static str) -> TaskError {
         TaskError::Panicked {
             function,
@@ -84,10 +95,14 @@ impl Caught {
 
 /// Ends a blocking verb with the error of its task: a panic goes on as a panic with the same text, anything else becomes one.
 #[track_caller]
-pub(crate) fn resume(error: TaskError) -> ! {
+pub(crate) fn resume(error: TaskError, function: &str) -> ! {
     match error {
         // The hook has run where it happened; running it again would print a second message for one panic.
         TaskError::Panicked { message, .. } => panic::resume_unwind(Box::new(message)),
-        other => panic!("{other}"),
+        // These say it themselves.
+        named @ (TaskError::WorkerDied { .. } | TaskError::Encode { .. } | TaskError::Decode { .. }) => {
+            panic!("{named}")
+        }
+        other => panic!("`{function}`: {other}"),
     }
 }

@@ -12,8 +12,13 @@ pub use crate::function::{
 pub use crate::options::{Mode, Spec};
 
 /// What `sandbox = "strict"` stands for.
-#[cfg(feature = "sandbox")]
-pub const STRICT: crate::Sandbox = crate::Sandbox::strict();
+pub const fn strict() -> crate::sandbox::Sandbox {
+    assert!(
+        cfg!(feature = "sandbox"),
+        "`sandbox` needs the feature of that name: `parallel-runtime = {{ version = \"...\", features = [\"sandbox\"] }}`"
+    );
+    crate::sandbox::Sandbox::strict()
+}
 
 /// A value that can cross a process border.
 #[diagnostic::on_unimplemented(

@@ -1,5 +1,7 @@
 //! What a sandboxed worker may do.
 
+use std::sync::OnceLock;
+
 use crate::codec::{self, Reader, Writer};
 
 /// What the workers of a pool may still ask of the kernel, for tasks that handle untrusted input: see
@@ -54,6 +56,19 @@ impl Sandbox {
         let owned = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect();
         Allowed { read: owned(self.read), write: owned(self.write) }
     }
+}
+
+/// The sandbox of this process, if it is a worker that is confined.
+static OURS: OnceLock<Allowed> = OnceLock::new();
+
+/// This process is confined from now on.
+pub(crate) fn is_on(allowed: &Allowed) {
+    let _ = OURS.set(allowed.clone());
+}
+
+/// Whether this process is confined as `sandbox` says.
+pub(crate) fn confines_us(sandbox: Sandbox) -> bool {
+    OURS.get() == Some(&sandbox.allowed())
 }
 
 /// The paths that a sandbox leaves open, on their way to a worker.

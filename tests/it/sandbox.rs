@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use parallel_runtime::{PoolError, ProcessPool, Sandbox, TaskError, parallel};
+use parallel_runtime::{PoolError, ProcessPool, Sandbox, TaskError, ThreadPool, parallel};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -226,4 +226,34 @@ fn threads_of_init_that_would_stay_outside_are_an_error() {
         Err(error @ PoolError::Spawn(_)) => assert!(error.to_string().contains("1 threads"), "{error}"),
         other => panic!("{other:?}"),
     }
+}
+
+fn refused<R: std::fmt::Debug>(result: Result<R, TaskError>) -> bool {
+    matches!(result, Err(TaskError::Spawn(error)) if error.to_string().contains("asks for a sandbox"))
+}
+
+#[test]
+fn a_sandbox_is_never_lost_on_the_way() {
+    #[parallel(mode = "process", pool = 1, sandbox = "strict")]
+    fn confined() -> bool {
+        File::open("/etc/passwd").is_err()
+    }
+    #[parallel(mode = "process", pool = 1)]
+    fn from_a_plain_worker() -> (bool, bool) {
+        (refused(confined::submit().join()), confined::try_map([()]).into_iter().all(refused))
+    }
+    #[parallel(mode = "process", pool = 2, sandbox = "strict")]
+    fn from_a_confined_worker() -> bool {
+        confined()
+    }
+    assert!(confined());
+    assert_eq!(from_a_plain_worker(), (true, true));
+    assert!(from_a_confined_worker());
+    assert!(refused(confined::on(&ProcessPool::new(1)).submit(()).join()));
+    assert!(refused(confined::on(&ThreadPool::new(1)).submit(()).join()));
+    assert!(refused(confined::on(&ThreadPool::new(1)).spawn(()).join()));
+    assert!(std::panic::catch_unwind(|| confined::on(&ThreadPool::new(1)).call(())).is_err());
+    assert!(refused(confined::on(&ThreadPool::new(1)).map_async([()]).join()));
+    assert!(confined::on(&ProcessPool::new(1).sandbox(Sandbox::strict())).call(()));
+    assert!(confined::spawn().join().unwrap());
 }

@@ -354,3 +354,57 @@ fn a_limited_map_on_threads_can_be_cancelled() {
     assert!(matches!(map.join(), Err(TaskError::Cancelled)));
     assert!(STARTED.load(Ordering::SeqCst) < 50);
 }
+
+#[test]
+fn a_worker_that_is_stopped_while_it_is_idle_holds_nothing_up() {
+    let pool = ProcessPool::new(1);
+    pool.start().unwrap();
+    let stopped = pool.worker_pids()[0];
+    // SAFETY: kill has no preconditions; the process is a worker of ours.
+    unsafe { libc::kill(stopped.cast_signed(), libc::SIGSTOP) };
+    let stat = || std::fs::read_to_string(format!("/proc/{stopped}/stat")).unwrap();
+    assert!(eventually(|| stat().contains(") T ")));
+    assert_ne!(pid::on(&pool).call(1), stopped);
+    assert!(!is_alive(stopped));
+}
+
+#[test]
+fn a_pool_that_is_shut_down_finishes_the_maps_that_it_has_accepted() {
+    #[parallel(mode = "process")]
+    fn nap(milliseconds: u64) -> u64 {
+        std::thread::sleep(Duration::from_millis(milliseconds));
+        milliseconds
+    }
+    let (processes, threads) = (ProcessPool::new(2), ThreadPool::new(2));
+    let maps = [nap::on(&processes).map_async([5; 60]), nap::on(&threads).map_async([5; 60])];
+    drop((processes, threads));
+    for map in maps {
+        assert_eq!(map.join().unwrap(), [5; 60]);
+    }
+    let pool = ProcessPool::new(2);
+    std::thread::scope(|scope| {
+        let results = scope.spawn(|| nap::on(&pool).chunk(1).map([5; 60]));
+        assert!(eventually(|| pool.stats().submitted > 5));
+        pool.shutdown();
+        assert_eq!(results.join().unwrap(), [5; 60]);
+    });
+}
+
+#[test]
+fn a_thread_pool_that_is_killed_cancels_what_has_not_started() {
+    #[parallel]
+    fn nap(milliseconds: u64) -> u64 {
+        std::thread::sleep(Duration::from_millis(milliseconds));
+        milliseconds
+    }
+    let pool = ThreadPool::new(2);
+    std::thread::scope(|scope| {
+        let results = scope.spawn(|| nap::on(&pool).try_map([20; 200]));
+        assert!(eventually(|| pool.stats().submitted > 0));
+        std::thread::sleep(Duration::from_millis(60));
+        pool.kill();
+        let results = results.join().unwrap();
+        assert!(results.iter().any(Result::is_ok));
+        assert!(results.iter().any(|result| matches!(result, Err(TaskError::Cancelled))));
+    });
+}

@@ -189,7 +189,7 @@ fn an_allocation_beyond_the_limit_costs_its_task_and_says_so() {
     assert_eq!(eat(Eat::Free(150 * MIB)).1, 150 * MIB);
     let error = eat::submit(Eat::Free(300 * MIB)).join().unwrap_err();
     assert!(matches!(error, TaskError::WorkerDied { signal: Some(libc::SIGABRT), .. }), "{error}");
-    assert!(error.to_string().contains("probably out of memory: its `memory_limit` is 209715200 bytes"), "{error}");
+    assert!(error.to_string().contains("probably out of memory: its `memory_limit` is 200 MiB"), "{error}");
     assert_eq!(eat(Eat::LibC(300 * MIB)).1, 0, "C code is told that there is no more");
     assert_eq!(eat(Eat::Free(150 * MIB)).1, 150 * MIB);
 }
@@ -217,4 +217,41 @@ fn threads_take_the_options_of_calls() {
     }
     assert_eq!(double::map(0..100), (0..100).map(|x| 2 * x).collect::<Vec<_>>());
     assert_eq!(double(4), 8);
+}
+
+#[test]
+fn a_fast_leak_is_seen_before_the_next_task() {
+    static POOL: ProcessPool = ProcessPool::new(1).memory_limit(64 << 20);
+    #[parallel(mode = "process", pool = POOL)]
+    fn take(mebibytes: usize, keep: bool) -> usize {
+        // Not touched: that takes microseconds.
+        let memory: Vec<u8> = Vec::with_capacity(mebibytes * MIB);
+        let capacity = memory.capacity();
+        if keep {
+            std::mem::forget(memory);
+        }
+        capacity
+    }
+    for _ in 0..20 {
+        assert!(take(40, true) > 0);
+        assert!(take(30, false) > 0);
+    }
+    let items: Vec<_> = (0..60).flat_map(|_| [(40, true), (30, false)]).collect();
+    assert!(take::options().chunk(10).try_map(items).iter().all(Result::is_ok));
+}
+
+#[test]
+fn where_calls_run_in_place_a_failing_init_is_an_error_too() {
+    #[parallel(mode = "process", pool = 1, init = refuse)]
+    fn refused(x: u32) -> u32 {
+        x
+    }
+    #[parallel(mode = "process", pool = 1)]
+    fn in_a_worker() -> Vec<bool> {
+        let spawn = |result: Result<u32, TaskError>| matches!(result, Err(TaskError::Spawn(_)));
+        let mut results = vec![spawn(refused::submit(1).join()), spawn(refused::spawn(1).join())];
+        results.extend(refused::try_map([1, 2]).into_iter().map(spawn));
+        results
+    }
+    assert_eq!(in_a_worker(), [true; 4]);
 }

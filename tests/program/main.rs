@@ -53,6 +53,18 @@ fn say(_: u32) {
     eprintln!("last {words} of a {task}");
 }
 
+#[parallel(mode = "process", pool = 1, sandbox = "strict")]
+fn confined(program: u32) -> String {
+    let process = if std::process::id() == program { "program" } else { "worker" };
+    let confined = if std::fs::File::open("/etc/passwd").is_err() { "confined" } else { "free" };
+    format!("{process}, {confined}")
+}
+
+#[parallel(mode = "process", pool = 2)]
+fn say_half(_: u32) {
+    print!("half a line;");
+}
+
 #[parallel(mode = "process", pool = 2)]
 fn length(bytes: &[u8]) -> usize {
     bytes.len()
@@ -100,6 +112,11 @@ fn main() {
         "plugin" => plugin(argument(2)),
         "last-words" => {
             say::map(0..100);
+            say_half::map(0..2);
+        }
+        "confined" => println!("{}", confined(std::process::id())),
+        "blame" => {
+            sleep::options().timeout(Duration::from_millis(100)).call(3600);
         }
         "habit" => habits::run(argument(2)),
         "hostile" => hostile::run(number(argument(2)), number(argument(3))),

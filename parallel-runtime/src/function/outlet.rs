@@ -51,6 +51,8 @@ pub struct Outlet<'w> {
     overflow: &'w mut dyn Overflow,
     /// This worker's record, if the items have a time limit.
     watched: Option<&'w Record>,
+    /// Whether the message is to end before its last item.
+    enough: Option<&'w dyn Fn() -> bool>,
     full: bool,
     /// Where the last complete result ends.
     committed: usize,
@@ -67,7 +69,23 @@ impl<'w> Outlet<'w> {
         overflow: &'w mut dyn Overflow,
         watched: Option<&'w Record>,
     ) -> Self {
-        Self { writer, slot, generation, overflow, watched, full: false, committed: 0, begun: 0, delivered: 0 }
+        Self {
+            writer,
+            slot,
+            generation,
+            overflow,
+            watched,
+            enough: None,
+            full: false,
+            committed: 0,
+            begun: 0,
+            delivered: 0,
+        }
+    }
+
+    /// Ends the message before its last item when `enough`, which is asked after each item.
+    pub(crate) fn end_when(&mut self, enough: &'w dyn Fn() -> bool) {
+        self.enough = Some(enough);
     }
 
     /// Items whose results are delivered.
@@ -92,6 +110,7 @@ impl<'w> Outlet<'w> {
             self.slot.began.store(clock::now(), Ordering::Relaxed);
         }
         self.slot.set_done_items(self.generation, self.delivered);
+        self.full |= self.enough.is_some_and(|enough| enough());
     }
 
     /// Whether a result found no room: the message then ends with it.

@@ -43,6 +43,12 @@ pub(super) struct Quarantine {
     _arguments: Option<Arguments>,
 }
 
+/// Whether a process is stopped by a signal, and not by a debugger: the third field of its `stat`, as in proc(5).
+fn is_stopped(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('T'))
+}
+
 impl Engine {
     /// Compares the board with the program's books.
     pub(super) fn audit(&self, state: &mut State) {
@@ -129,6 +135,25 @@ impl Engine {
         self.possible_word(state, index, generation).is_none() && before && !there(state)
     }
 
+    /// Ends workers that are stopped (SIGSTOP) and idle while tasks wait: nobody loses by it, and others take their places. One that
+    /// is stopped in a task is like one that never ends: that is what a time limit is for.
+    fn end_stopped(&self, state: &mut State) {
+        let board = self.board();
+        let words = (0..state.in_flight.len()).filter(|index| state.in_flight[*index].is_some());
+        let words: Vec<Word> = words.map(|index| board.slot(index as u32).load()).collect();
+        if state.queue.is_empty() && !words.iter().any(|word| word.state() == SlotState::Ready) {
+            return;
+        }
+        let busy =
+            |seat: usize| words.iter().any(|word| word.state() == SlotState::Claimed && word.worker() as usize == seat);
+        for (_, place) in state.seats.iter_mut().enumerate().filter(|(seat, _)| !busy(*seat)) {
+            if let Some(worker) = place.worker_mut().filter(|worker| worker.ready && is_stopped(worker.pid())) {
+                worker.stopped = true;
+                worker.signal(Signal::KILL);
+            }
+        }
+    }
+
     /// Slots whose possible users are gone are free.
     fn release_from_quarantine(&self, state: &mut State) {
         let alive: Vec<u64> = state.seats.iter().filter_map(|seat| seat.worker().map(|worker| worker.key)).collect();
@@ -149,7 +174,12 @@ impl Engine {
         }
         let mut state = self.lock();
         self.harvest(&mut state);
-        self.audit(&mut state);
+        // Threads that poll, or wait in short steps, come here often.
+        if state.looked.is_none_or(|looked| looked.elapsed() >= DOUBT / 2) {
+            state.looked = Some(Instant::now());
+            self.audit(&mut state);
+            self.end_stopped(&mut state);
+        }
         self.refill(&mut state);
         drop(state);
         self.board().wake_all();

@@ -63,6 +63,9 @@ fn reason(
         (Some(libc::SIGKILL), _) if worker.mute => {
             return "it had closed the descriptors by which the program reaches it, so it was ended".to_owned();
         }
+        (Some(libc::SIGKILL), _) if worker.stopped => {
+            return "it was stopped (SIGSTOP) while tasks waited, so it was ended".to_owned();
+        }
         (Some(libc::SIGKILL), _) if worker.accused => {
             return "a worker had written over the memory that it shares with the program, and this one seemed to hold a task that it did not run, so it was ended".to_owned();
         }
@@ -88,10 +91,17 @@ fn reason(
         return format!("{how} at address {address:#x}, {what}");
     }
     match memory_limit.filter(|_| no_memory) {
-        Some(limit) => format!("{how}, probably out of memory: its `memory_limit` is {limit} bytes"),
+        Some(limit) => format!("{how}, probably out of memory: its `memory_limit` is {}", size(limit)),
         None if no_memory => format!("{how}, probably out of memory"),
         None => how,
     }
+}
+
+/// A size as people write it.
+fn size(bytes: u64) -> String {
+    const UNITS: [(u64, &str); 4] = [(1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    let whole = UNITS.iter().find(|(unit, _)| bytes >= *unit && bytes.is_multiple_of(*unit));
+    whole.map_or_else(|| format!("{bytes} bytes"), |(unit, name)| format!("{} {name}", bytes / unit))
 }
 
 /// How many processes the kernel has ended for want of memory since the last call: the counter `oom_kill` of the whole machine

@@ -97,6 +97,10 @@ pub(super) struct State {
     /// Slots whose claims an earlier audit has found to look false.
     pub(super) suspects: Vec<Suspect>,
     pub(super) quarantine: Vec<Quarantine>,
+    /// When a thread that waited has last looked for what may be wrong.
+    pub(super) looked: Option<Instant>,
+    /// How many of these have not ended: see [`Admission`].
+    pub(super) admitted: usize,
     pub(super) submitted: u64,
     pub(super) finished: u64,
     pub(super) worker_deaths: u64,
@@ -121,7 +125,27 @@ impl std::fmt::Debug for Engine {
     }
 }
 
+/// Something of several messages that the pool has accepted: it is not shut down before this has ended.
+pub(crate) struct Admission(Arc<Engine>);
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        self.0.lock().admitted -= 1;
+        if self.0.has_board() && fork::check().is_ok() {
+            self.0.notify_waiters();
+        }
+    }
+}
+
 impl State {
+    fn check_open(&self) -> Result<(), TaskError> {
+        match self.life {
+            Life::Open => Ok(()),
+            Life::Broken => Err(TaskError::Spawn(fork::closed_descriptors())),
+            Life::Draining | Life::Stopped => Err(TaskError::PoolClosed),
+        }
+    }
+
     pub(super) fn outstanding(&self) -> usize {
         (self.submitted - self.finished) as usize
     }
@@ -164,6 +188,8 @@ impl Engine {
                 next_look: u64::MAX,
                 suspects: Vec::new(),
                 quarantine: Vec::new(),
+                looked: None,
+                admitted: 0,
                 submitted: 0,
                 finished: 0,
                 worker_deaths: 0,
@@ -174,6 +200,10 @@ impl Engine {
             }),
             changed: Condvar::new(),
         })
+    }
+
+    pub(crate) fn has_sandbox(&self) -> bool {
+        self.options.sandbox.is_some()
     }
 
     pub(crate) fn workers(&self) -> usize {
@@ -227,14 +257,18 @@ impl Engine {
     }
 
     /// Hands a message to the workers.
-    pub(crate) fn submit(self: &Arc<Self>, message: Message<'_>) -> Result<Arc<Ticket>, TaskError> {
+    /// `admitted`: it is part of something that was accepted before, and a pool that is shutting down still runs it.
+    pub(crate) fn submit(
+        self: &Arc<Self>,
+        message: Message<'_>,
+        admitted: Option<&Admission>,
+    ) -> Result<Arc<Ticket>, TaskError> {
         self.arena().map_err(PoolError::into_task_error)?;
         let ticket = Arc::new(Ticket::new());
         let mut state = self.lock();
         match state.life {
-            Life::Open => {}
-            Life::Broken => return Err(TaskError::Spawn(fork::closed_descriptors())),
-            Life::Draining | Life::Stopped => return Err(TaskError::PoolClosed),
+            Life::Draining if admitted.is_some() => {}
+            _ => state.check_open()?,
         }
         state.submitted += 1;
         let boarded = if state.queue.is_empty() { self.place(&mut state) } else { None };
@@ -252,6 +286,17 @@ impl Engine {
             self.board().wake_one();
         }
         Ok(ticket)
+    }
+
+    /// Accepts something of several messages. `again`: it is part of something that was accepted before.
+    pub(crate) fn admit(self: &Arc<Self>, again: bool) -> Result<Admission, TaskError> {
+        self.arena().map_err(PoolError::into_task_error)?;
+        let mut state = self.lock();
+        if !(again && state.life == Life::Draining) {
+            state.check_open()?;
+        }
+        state.admitted += 1;
+        Ok(Admission(Arc::clone(self)))
     }
 
     /// A slot for one more task, if there is one.

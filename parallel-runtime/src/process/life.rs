@@ -12,6 +12,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::board::word::State as SlotState;
 use super::engine::{Engine, Life, State};
 use super::handshake::Welcome;
 use super::seat::{Occupant, Seat, Worker};
@@ -320,7 +321,7 @@ impl Engine {
                 let mut state = self.lock();
                 self.harvest(&mut state);
                 self.refill(&mut state);
-                state.outstanding() == 0
+                state.outstanding() == 0 && state.admitted == 0
             });
         }
         let mut workers = self.stop();
@@ -359,6 +360,21 @@ impl Engine {
             self.end_all(&mut state, || TaskError::Cancelled);
         }
         self.release_memory(!workers.is_empty());
+    }
+
+    /// At the exit of the program: tells workers to end that run no task. They are out of their places, and nobody replaces them.
+    #[expect(clippy::vec_box, reason = "they come out of their places as they are")]
+    pub(super) fn hang_up_idle(&self, state: &mut State) -> Vec<Box<Worker>> {
+        state.life = Life::Stopped;
+        let Some(memory) = self.memory.get() else { return Vec::new() };
+        let words = (0..state.in_flight.len()).filter(|index| state.in_flight[*index].is_some());
+        let words: Vec<_> = words.map(|index| memory.board.slot(index as u32).load()).collect();
+        let busy =
+            |seat: usize| words.iter().any(|word| word.state() == SlotState::Claimed && word.worker() as usize == seat);
+        let idle = state.seats.iter_mut().enumerate().filter(|(seat, _)| !busy(*seat));
+        let idle: Vec<_> = idle.filter_map(|(_, seat)| seat.take()).collect();
+        idle.iter().for_each(|worker| worker.hang_up());
+        idle
     }
 
     /// Marks the pool as stopped and empties its places.

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::engine::Engine;
+use super::engine::{Admission, Engine};
 use super::image;
 use super::message::{Body, Message, Retry, Scratch};
 use super::results::Results;
@@ -27,9 +27,11 @@ pub(crate) fn call<I, R>(
 ) -> Result<R, TaskError> {
     let mut items = [item];
     let mut left = options.retries.unwrap_or(0);
+    let admitted = if left > 0 { Some(engine.admit(false)?) } else { None };
     loop {
         // The item is here, and encoded anew for each try: nothing need be kept.
-        let ticket = submit(engine, remote, &items, CallOptions { retries: None, ..options })?;
+        let options = CallOptions { retries: None, ..options };
+        let ticket = submit_part(engine, remote, &items, options, admitted.as_ref())?;
         let mut outcome = engine.wait(&ticket, None).unwrap_or_default();
         let mut value = Vec::new();
         let error = Results::new(remote, &outcome).read(&mut items, &mut value);
@@ -53,6 +55,16 @@ pub(crate) fn submit<I, R>(
     items: &[I; 1],
     options: CallOptions,
 ) -> Result<Arc<Ticket>, TaskError> {
+    submit_part(engine, remote, items, options, None)
+}
+
+fn submit_part<I, R>(
+    engine: &Arc<Engine>,
+    remote: &Remote<I, R>,
+    items: &[I; 1],
+    options: CallOptions,
+    admitted: Option<&Admission>,
+) -> Result<Arc<Ticket>, TaskError> {
     let entry = image::offset_of(remote.serve).map_err(TaskError::Spawn)?;
     let arena = engine.arena().map_err(PoolError::into_task_error)?;
     let mut scratch = Scratch::new();
@@ -60,7 +72,7 @@ pub(crate) fn submit<I, R>(
         .map_err(|refused| refused.into_task_error(remote.function))?;
     let limit = options.timeout;
     let retry = options.retries.and_then(|retries| Retry::new(retries, entry, limit, &body));
-    engine.submit(Message { entry, items: 1, timed: false, limit, retry, body })
+    engine.submit(Message { entry, items: 1, timed: false, limit, retry, body }, admitted)
 }
 
 /// Reads the result of a message of one item whose arguments are gone.
@@ -85,6 +97,8 @@ pub(crate) enum Target<'t, R> {
 pub(crate) struct Control<'c> {
     pub(crate) options: CallOptions,
     pub(crate) stop: Option<&'c dyn Fn() -> bool>,
+    /// The pool has accepted it before.
+    pub(crate) admitted: bool,
     /// Counts items that have ended.
     pub(crate) done: Option<&'c AtomicUsize>,
 }
@@ -106,9 +120,11 @@ pub(crate) fn map<I, R>(
 ) -> Result<(), TaskError> {
     let entry = image::offset_of(remote.serve).map_err(TaskError::Spawn)?;
     engine.arena().map_err(PoolError::into_task_error)?;
+    let admitted = engine.admit(control.admitted)?;
     let mut items = items.fuse();
     let mut sizes = Sizes::new(engine.workers(), control.options.chunk, items.size_hint());
-    let mut flights = Flights { engine, remote, entry, options: control.options, queue: VecDeque::new() };
+    let mut flights =
+        Flights { engine, remote, entry, options: control.options, admitted: &admitted, queue: VecDeque::new() };
     let stop_at_failure = matches!(target, Target::Values(_));
     let mut exhausted = false;
     let mut failing = false;
@@ -179,6 +195,7 @@ struct Flights<'e, I, R> {
     remote: &'e Remote<I, R>,
     entry: u64,
     options: CallOptions,
+    admitted: &'e Admission,
     queue: VecDeque<Flight<I>>,
 }
 
@@ -238,7 +255,7 @@ impl<I, R> Flights<'_, I, R> {
         sizes.saw_arguments(items.len(), bytes);
         let limit = self.options.timeout;
         let message = Message { entry: self.entry, items: items.len() as u32, timed: true, limit, retry: None, body };
-        self.engine.submit(message).map_err(Unsent::Alone)
+        self.engine.submit(message, Some(self.admitted)).map_err(Unsent::Alone)
     }
 
     fn any_arrived(&self) -> bool {

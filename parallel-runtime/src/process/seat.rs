@@ -83,6 +83,8 @@ pub(super) struct Worker {
     pub(super) mute: bool,
     /// It was ended because it seemed to hold a task that it does not run: somebody had written over shared memory.
     pub(super) accused: bool,
+    /// It was ended because it was stopped while tasks waited.
+    pub(super) stopped: bool,
     /// It has said that it ends between two tasks.
     pub(super) retired: bool,
     /// Why it could not start, as it says.
@@ -135,6 +137,7 @@ impl Worker {
             late: false,
             mute: false,
             accused: false,
+            stopped: false,
             retired: false,
             failure: None,
             condemned: None,

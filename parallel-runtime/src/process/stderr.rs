@@ -10,6 +10,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, EventData, EventFlags};
@@ -51,6 +52,12 @@ struct Forwarder {
 
 /// The program has closed our descriptors, and may have something else under their numbers.
 static BROKEN: AtomicBool = AtomicBool::new(false);
+
+/// Held by the thread that passes something on.
+static WRITING: Mutex<()> = Mutex::new(());
+
+/// How long the end of the program is put off for what workers have still to print, if nobody reads it.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// Touches no descriptor any more.
 pub(super) fn give_up() {
@@ -128,6 +135,8 @@ impl Stderr {
 
     /// Passes on what there is, up to the end of a line, or all of it. True at the end of the pipe.
     fn pass_on(&self, all: bool) -> bool {
+        // Whoever holds this writes what it has taken: so lines stay in order, and the exit can wait for them.
+        let _writing = lock(&WRITING);
         let mut read = lock(&self.read);
         let ended = self.take_in(&mut read);
         let whole = read.pending.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
@@ -241,6 +250,17 @@ impl Forwarder {
 extern "C" fn pass_on_the_last() {
     if super::fork::check().is_err() || Supervisor::running().is_some_and(|supervisor| !supervisor.is_sound()) {
         return;
+    }
+    if let Some(supervisor) = Supervisor::running() {
+        supervisor.let_idle_workers_end();
+    }
+    // The other thread may be in the middle of a line.
+    let deadline = Instant::now() + LAST_WORDS;
+    while WRITING.try_lock().is_err() {
+        if Instant::now() > deadline {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(1));
     }
     if let Some(forwarder) = FORWARDER.get()
         && let Ok(open) = forwarder.open.try_lock()

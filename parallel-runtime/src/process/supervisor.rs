@@ -22,6 +22,9 @@ use crate::shared::Arena;
 /// After such a time without use freed memory gives its pages back.
 const TRIM: Duration = Duration::from_secs(1);
 
+/// How long the end of the program is put off for idle workers.
+const LAST_WORDS: Duration = Duration::from_millis(50);
+
 pub(super) struct Supervisor {
     epoll: OwnedFd,
     /// Written to make the thread look at what there is to do.
@@ -129,6 +132,24 @@ impl Supervisor {
         }
         lock(&self.starts).clear();
         super::stderr::give_up();
+    }
+
+    /// The program ends: workers that do nothing end first, so that what their tasks have printed comes out. To be called when the
+    /// program exits, where other threads may hold any lock for ever.
+    pub(super) fn let_idle_workers_end(&self) {
+        let Ok(engines) = self.engines.try_lock() else { return };
+        let mut ending = Vec::new();
+        for engine in engines.iter().filter_map(Weak::upgrade) {
+            if let Ok(mut state) = engine.state.try_lock() {
+                ending.append(&mut engine.hang_up_idle(&mut state));
+            }
+        }
+        let deadline = Instant::now() + LAST_WORDS;
+        for worker in &mut ending {
+            worker.is_gone_by(deadline);
+        }
+        // What is left the end of the program ends.
+        std::mem::forget(ending);
     }
 
     /// Watches over a pool from now on.

@@ -97,6 +97,13 @@ impl<R: Send + 'static> Job<R> {
         }
     }
 
+    /// Ends it without running it.
+    pub(crate) fn fail(&self, error: TaskError) {
+        if self.claim(RUNNING) {
+            self.finish(Err(error));
+        }
+    }
+
     /// False if it had ended before.
     fn finish(&self, result: Result<R, TaskError>) -> bool {
         let mut slot = self.result.lock().unwrap_or_else(PoisonError::into_inner);

@@ -74,7 +74,7 @@ pub(crate) fn map_limited<F: ParallelFn>(
         result.and_then(|result| result.map_err(|caught| caught.into_error(name)))
     };
     let count = bound.len();
-    match engine.map(bound, chunk, &AtomicBool::new(false), &run)? {
+    match engine.map(bound, chunk, &AtomicBool::new(false), true, &run)? {
         Ok(results) => Ok(results),
         Err(Failed::Unprepared(error)) => Err(error),
         Err(_) => Ok((0..count).map(|_| Err(TaskError::Cancelled)).collect()),

@@ -31,6 +31,7 @@ pub(crate) fn map<A: Send, R: Send>(
     items: Vec<A>,
     smallest_piece: usize,
     stop: &AtomicBool,
+    killed: Option<&AtomicBool>,
     run: &(impl Fn(A) -> R + Sync),
 ) -> Result<Vec<R>, Failed> {
     let len = items.len();
@@ -41,6 +42,7 @@ pub(crate) fn map<A: Send, R: Send>(
         run,
         smallest_piece: smallest_piece.max(1),
         stop,
+        killed,
         failed: Mutex::new(None),
         filled: Mutex::new(Vec::new()),
     };
@@ -90,6 +92,7 @@ struct Job<'j, F> {
     run: &'j F,
     smallest_piece: usize,
     stop: &'j AtomicBool,
+    killed: Option<&'j AtomicBool>,
     failed: Mutex<Option<(usize, Failed)>>,
     /// Start and length of the pieces that ended well.
     filled: Mutex<Vec<(usize, usize)>>,
@@ -165,7 +168,8 @@ impl<F> Job<'_, F> {
         let mut written = Written { target, count: 0 };
         let result = panics::catch(|| {
             for item in producer.into_iter() {
-                if self.stop.load(Ordering::Relaxed) {
+                if self.stop.load(Ordering::Relaxed) || self.killed.is_some_and(|killed| killed.load(Ordering::Relaxed))
+                {
                     return false;
                 }
                 let value = (self.run)(item);

@@ -40,6 +40,7 @@ pub(crate) struct Engine {
     permits: Permits,
     rayon: OnceLock<rayon::ThreadPool>,
     closed: AtomicBool,
+    killed: AtomicBool,
     /// Tasks submitted, and tasks that have ended.
     submitted: AtomicU64,
     finished: AtomicU64,
@@ -89,6 +90,7 @@ impl Engine {
             permits: Permits::new(workers),
             rayon: OnceLock::new(),
             closed: AtomicBool::new(false),
+            killed: AtomicBool::new(false),
             submitted: AtomicU64::new(0),
             finished: AtomicU64::new(0),
             running: AtomicU64::new(0),
@@ -166,9 +168,7 @@ impl Engine {
             Ok(()) => Ok(()),
             Err(caught) => {
                 PREPARED.with_borrow_mut(|prepared| prepared.retain(|id| *id != self.id));
-                let at = caught.location.map_or_else(String::new, |location| format!(" at {location}"));
-                let why = format!("`init` panicked{at}: {}", panics::message(&*caught.payload));
-                failed(self.init_failed.get_or_init(|| why))
+                failed(self.init_failed.get_or_init(|| caught.init_failed()))
             }
         }
     }
@@ -225,12 +225,17 @@ impl Engine {
         Ok(job)
     }
 
-    /// Runs `run` on each item and gives the results in order.
+    pub(crate) fn is_killed(&self) -> bool {
+        self.killed.load(Ordering::Relaxed)
+    }
+
+    /// Runs `run` on each item and gives the results in order. `kill`: not on those that have not started when the pool is killed.
     pub(crate) fn map<A: Send, R: Send>(
         &self,
         items: Vec<A>,
         smallest_piece: usize,
         stop: &AtomicBool,
+        kill: bool,
         run: &(impl Fn(A) -> R + Sync),
     ) -> Result<Result<Vec<R>, Failed>, TaskError> {
         let rayon = self.rayon().map_err(TaskError::Spawn)?;
@@ -244,7 +249,7 @@ impl Engine {
             return Ok(map::in_place(items, stop, run));
         }
         let prepare = || self.prepare();
-        let job = || map::map(&self.permits, &prepare, items, smallest_piece, stop, run);
+        let job = || map::map(&self.permits, &prepare, items, smallest_piece, stop, kill.then_some(&self.killed), run);
 
         Ok(if rayon.current_thread_index().is_some() {
             job()
@@ -286,6 +291,7 @@ impl Engine {
 
     /// Takes no more tasks, and cancels those that have not started.
     pub(crate) fn kill(&self) {
+        self.killed.store(true, Ordering::Relaxed);
         let mut book = self.book();
         self.closed.store(true, Ordering::Release);
         let jobs = std::mem::take(&mut book.jobs);

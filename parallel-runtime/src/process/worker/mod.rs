@@ -54,7 +54,7 @@ struct Worker {
     completed: u64,
     /// How many tasks it may still run.
     tasks_left: u64,
-    usage: Option<Usage>,
+    usage: Option<&'static Usage>,
 }
 
 impl Worker {
@@ -63,7 +63,7 @@ impl Worker {
         segment: &'static Segment,
         welcome: &Welcome,
         control: &'static Control,
-        usage: Option<Usage>,
+        usage: Option<&'static Usage>,
     ) -> Self {
         let record = board.record(welcome.worker);
         let region_start = segment.at(record.region_offset.load(Ordering::Relaxed));
@@ -112,8 +112,8 @@ impl Worker {
     }
 
     /// Whether a fresh worker is to take this one's place.
-    fn is_worn_out(&mut self) -> bool {
-        self.tasks_left == 0 || self.usage.as_mut().is_some_and(Usage::is_high)
+    fn is_worn_out(&self) -> bool {
+        self.tasks_left == 0 || self.usage.is_some_and(Usage::is_high)
     }
 
     /// Ends the process between two tasks, so that a fresh one takes its place.
@@ -175,12 +175,17 @@ impl Worker {
         // until it is completed, so nobody else touches them, and we may change them in place.
         let mut reader = unsafe { Reader::from_raw(start, len) };
 
+        let usage = self.usage;
+        let worn_out = || usage.is_some_and(Usage::is_high);
         let mut delivery = Delivery::new(self, slot, items);
         let memory = delivery.memory();
         // SAFETY: the room is the message's alone: in its slot, or in its part of the region. `delivery` does not touch it until
         // the outlet is gone.
         let memory = unsafe { std::slice::from_raw_parts_mut(memory.0, memory.1) };
         let mut outlet = Outlet::new(Writer::new(memory), slot, generation, &mut delivery, watched);
+        if usage.is_some() {
+            outlet.end_when(&worn_out);
+        }
         let result = panics::catch(|| serve(&mut reader, &mut outlet, most));
         // Where the next item starts is not known after a failure, so the message ends; the program sends the rest again.
         match result {

@@ -25,6 +25,9 @@ const CANNOT_START: i32 = 70;
 /// Exit code of a worker whose thread ended by a panic outside every task.
 const PANICKED: i32 = 101;
 
+/// How long the end of a worker is put off for what it has still to print.
+const LAST_WORDS: Duration = Duration::from_millis(10);
+
 /// The connection to the program.
 pub(super) struct Control {
     pub(super) socket: OwnedFd,
@@ -46,11 +49,26 @@ pub(crate) fn main() -> ! {
     let mut events = [std::mem::MaybeUninit::uninit(); 1];
     loop {
         match epoll::wait(&epoll, &mut events, None) {
-            Ok(_) if ended(control) => exit(0),
+            Ok(_) if ended(control) => {
+                flush();
+                exit(0)
+            }
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             // A task has closed what it should have kept. The program ends this process, or the kernel does when the program ends.
             Err(_) => std::thread::sleep(Duration::from_secs(3600)),
         }
+    }
+}
+
+/// Writes out what tasks have printed without the end of a line; but does not wait for a task that is printing just now.
+fn flush() {
+    let (tell, told) = channel();
+    let flusher = std::thread::Builder::new().spawn(move || {
+        let _ = io::stdout().flush();
+        let _ = tell.send(());
+    });
+    if flusher.is_ok() {
+        let _ = told.recv_timeout(LAST_WORDS);
     }
 }
 
@@ -129,6 +147,7 @@ fn start() -> io::Result<(&'static Control, OwnedFd)> {
         let _never_return = NeverReturn;
         let usage = prepare(&welcome, board, control, &allowed, &(tell_prepared, confined))
             .unwrap_or_else(|error| cannot_start(control, &error));
+        let usage = usage.map(|usage| &*Box::leak(Box::new(usage)));
         Worker::new(board, segment, &welcome, control, usage).run();
     });
     if let Err(error) = spawned {
@@ -169,10 +188,7 @@ fn prepare(
         let _ = Request::Hello.send(control.socket.as_fd());
         // SAFETY: the program put it there with `image::offset_of`, and runs the same executable.
         let init = unsafe { image::init_at(welcome.init) };
-        panics::catch(|| crate::init::once_in_process(init)).map_err(|caught| {
-            let at = caught.location.map_or_else(String::new, |location| format!(" at {location}"));
-            format!("`init` panicked{at}: {}", panics::message(&*caught.payload))
-        })?;
+        panics::catch(|| crate::init::once_in_process(init)).map_err(|caught| caught.init_failed())?;
         let _ = io::stdout().flush();
         if let Some(usage) = &mut usage {
             usage.init_is_over();
@@ -185,6 +201,7 @@ fn prepare(
         let _ = other_thread.0.send(allowed.clone());
         // If that fails the process ends.
         let _ = other_thread.1.recv();
+        crate::sandbox::is_on(allowed);
     }
     Ok(usage)
 }
