@@ -41,6 +41,8 @@ pub(crate) struct Options {
     pub(crate) settings: TokenStream,
     /// The path of the pool, if it has one.
     pool: Option<String>,
+    /// Whether it says where the function runs.
+    mode_given: bool,
 }
 
 /// `key = value`.
@@ -105,9 +107,11 @@ impl Options {
             runtime: syn::parse_quote!(::parallel_runtime),
             settings: TokenStream::new(),
             pool: None,
+            mode_given: false,
         };
         if let Some(pair) = pairs.iter().find(|pair| pair.key == "mode") {
             options.mode = errors.take(mode(&pair.value)).unwrap_or(Mode::Thread);
+            options.mode_given = true;
         }
         if let Some(Pair { value: Expr::Path(path), .. }) = pairs.iter().find(|pair| pair.key == "pool") {
             options.pool = Some(path.to_token_stream().to_string().replace(' ', ""));
@@ -234,8 +238,12 @@ impl Options {
             return Ok(());
         }
         let names: Vec<String> = modes.iter().map(|mode| format!("`mode = \"{}\"`", mode.name())).collect();
-        let message =
-            format!("`{key}` has no meaning with `mode = \"{}\"`, only with {}", self.mode.name(), names.join(" or "));
+        let default = if self.mode_given { "" } else { " (the default)" };
+        let message = format!(
+            "`{key}` has no meaning with `mode = \"{}\"`{default}, only with {}",
+            self.mode.name(),
+            names.join(" or ")
+        );
         Err(Error::new(key.span(), message))
     }
 

@@ -12,12 +12,17 @@ pub use crate::function::{
 pub use crate::options::{Mode, Spec};
 
 /// What `sandbox = "strict"` stands for.
+#[cfg(feature = "sandbox")]
 pub const fn strict() -> crate::sandbox::Sandbox {
-    assert!(
-        cfg!(feature = "sandbox"),
-        "`sandbox` needs the feature of that name: `parallel-runtime = {{ version = \"...\", features = [\"sandbox\"] }}`"
-    );
     crate::sandbox::Sandbox::strict()
+}
+
+/// Without the feature, the evaluation of the function's `Spec` fails with this text.
+#[cfg(not(feature = "sandbox"))]
+pub const fn strict() -> crate::sandbox::Sandbox {
+    panic!(
+        "`sandbox` needs the feature of that name: `parallel-runtime = {{ version = \"...\", features = [\"sandbox\"] }}`"
+    )
 }
 
 /// A value that can cross a process border.
