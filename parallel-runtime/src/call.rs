@@ -207,7 +207,7 @@ impl<'p, F: ParallelFn> Call<'p, F> {
                 match options.timeout {
                     Some(limit) => thread::map_limited::<F>(engine, items, limit, chunk, true)
                         .and_then(|results| results.into_iter().collect()),
-                    None => match engine.map(items, chunk, &never, true, &F::run) {
+                    None => match engine.map(items, chunk, &never, (true, false), &F::run) {
                         Ok(Ok(results)) => Ok(results),
                         Ok(Err(Failed::Panicked(caught))) => std::panic::resume_unwind(caught.payload),
                         Ok(Err(Failed::Stopped)) => Err(TaskError::Cancelled),
@@ -246,7 +246,7 @@ impl<'p, F: ParallelFn> Call<'p, F> {
                 }
                 // A pool that is killed keeps the results that there are.
                 let caught = |item| if engine.is_killed() { Err(TaskError::Cancelled) } else { caught(item) };
-                match engine.map(items, chunk, &never, false, &caught) {
+                match engine.map(items, chunk, &never, (false, false), &caught) {
                     Ok(Ok(results)) => results,
                     Ok(Err(Failed::Unprepared(error))) | Err(error) => for_each(error, count),
                     Ok(Err(_)) => (0..count).map(|_| Err(TaskError::Cancelled)).collect(),
@@ -290,7 +290,7 @@ impl<F: OwnedFn> Call<'_, F> {
             Ok(Route::Here) => Task::ready(here::<F>(item)),
             Ok(Route::Thread(engine)) => {
                 let limit = self.options(engine.defaults).timeout;
-                match engine.submit(name, limit, move || F::run_owned(item)) {
+                match engine.submit(name, limit, false, move || F::run_owned(item)) {
                     Ok(job) => Task::on_thread(job),
                     Err(error) => Task::ready(Err(error)),
                 }
@@ -309,8 +309,9 @@ impl<F: OwnedFn> Call<'_, F> {
         let (total, own, target) = (items.len(), self.options, self.target().clone());
         // A pool that is shut down from here on still runs all of them.
         let admitted = self.route().and_then(|route| match route {
-            Route::Process(engine) => engine.admit(false).map(Some),
-            _ => Ok(None),
+            Route::Process(engine) => engine.admit(false).map(|admission| (Some(admission), None)),
+            Route::Thread(engine) => engine.accept().map(|accepted| (None, Some(accepted))),
+            Route::Here => Ok((None, None)),
         });
         MapTask::start(F::spec().name, total, &target.clone(), move |shared| {
             let _admitted = admitted?;
@@ -326,7 +327,7 @@ impl<F: OwnedFn> Call<'_, F> {
                     if let Some(limit) = options.timeout {
                         return thread::submit_all(engine, F::spec().name, items, limit, F::run_owned, shared);
                     }
-                    engine.map(items, options.chunk.unwrap_or(1), &shared.stop, true, &run)
+                    engine.map(items, options.chunk.unwrap_or(1), &shared.stop, (true, true), &run)
                 }
                 Target::Process(engine) => {
                     let mut results = Vec::with_capacity(total);
@@ -386,7 +387,7 @@ impl<F: OwnedFn> Call<'_, F> {
                 })
             }
             Ok(Route::Process(pool)) => {
-                let engine = process::Engine::one_shot(F::spec().worker_options());
+                let engine = process::Engine::one_shot(pool.worker_options());
                 let task = submit_owned::<F>(&engine, item, self.options(pool.defaults));
                 Spawned::in_process(task, engine)
             }

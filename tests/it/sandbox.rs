@@ -256,4 +256,11 @@ fn a_sandbox_is_never_lost_on_the_way() {
     assert!(refused(confined::on(&ThreadPool::new(1)).map_async([()]).join()));
     assert!(confined::on(&ProcessPool::new(1).sandbox(Sandbox::strict())).call(()));
     assert!(confined::spawn().join().unwrap());
+    // And a function that asks for none is confined on a pool that has one, by every verb.
+    #[parallel(mode = "process", pool = 1)]
+    fn can_read() -> bool {
+        File::open("/etc/passwd").is_ok()
+    }
+    let pool = ProcessPool::new(1).sandbox(Sandbox::strict());
+    assert!(!can_read::on(&pool).call(()) && !can_read::on(&pool).spawn(()).join().unwrap());
 }

@@ -381,6 +381,14 @@ fn a_pool_that_is_shut_down_finishes_the_maps_that_it_has_accepted() {
     for map in maps {
         assert_eq!(map.join().unwrap(), [5; 60]);
     }
+    // One whose items shut the pool down is not waited for.
+    let pool = ProcessPool::new(1);
+    let results = nap::on(&pool).try_map((0..3).inspect(|item| {
+        if *item == 2 {
+            pool.shutdown();
+        }
+    }));
+    assert_eq!(results.len(), 3);
     let pool = ProcessPool::new(2);
     std::thread::scope(|scope| {
         let results = scope.spawn(|| nap::on(&pool).chunk(1).map([5; 60]));

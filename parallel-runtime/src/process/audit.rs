@@ -28,6 +28,7 @@ use super::harvest::damaged;
 use super::message::Arguments;
 use super::seat::Occupant;
 use super::supervisor::Supervisor;
+use super::ticket::Outcome;
 
 /// How long a claim may look false: between its claim and what it says about it a worker may be held up.
 const DOUBT: Duration = Duration::from_secs(1);
@@ -95,6 +96,7 @@ impl Engine {
                 SlotState::Free => {}
             }
         }
+        self.renew_workers_in_doubt(state);
         board.ring().mend(&mut state.place, &ready, |slot| board.word(slot));
     }
 
@@ -118,14 +120,47 @@ impl Engine {
         if possible {
             return Some(word);
         }
-        let task = state.in_flight[position].take()?;
+        self.end_in_quarantine(state, index, damaged());
+        None
+    }
+
+    /// Ends a task that a worker may still run, without anybody knowing which: its slot and its arguments are not used again before all
+    /// workers of now are gone.
+    pub(super) fn end_in_quarantine(&self, state: &mut State, index: u32, outcome: Outcome) {
+        let Some(task) = state.in_flight[index as usize].take() else { return };
         let workers = state.seats.iter().filter_map(|seat| seat.worker().map(|worker| worker.key)).collect();
         state.quarantine.push(Quarantine { slot: index, workers, _arguments: task.arguments });
         state.finished += 1;
+        let generation = state.generations[index as usize];
         self.board().slot(index).word.store(Word::free(generation).0, Ordering::SeqCst);
-        task.ticket.finish(damaged());
+        task.ticket.finish(outcome);
         self.wake_waiter(index);
-        None
+    }
+
+    /// Workers for which slots are in quarantine are replaced as soon as they are idle, which costs no task.
+    fn renew_workers_in_doubt(&self, state: &mut State) {
+        if state.quarantine.is_empty() {
+            return;
+        }
+        let busy = self.busy_seats(state);
+        let State { seats, quarantine, .. } = state;
+        let idle = seats.iter_mut().enumerate().filter(|(seat, _)| !busy.contains(seat));
+        for place in idle.map(|(_, place)| place) {
+            if let Some(worker) = place.worker_mut()
+                && quarantine.iter().any(|quarantine| quarantine.workers.contains(&worker.key))
+            {
+                worker.accused = true;
+                worker.signal(Signal::KILL);
+            }
+        }
+    }
+
+    /// The places whose workers hold a task.
+    pub(super) fn busy_seats(&self, state: &State) -> Vec<usize> {
+        let board = self.board();
+        let boarded = (0..state.in_flight.len()).filter(|index| state.in_flight[*index].is_some());
+        let words = boarded.map(|index| board.slot(index as u32).load());
+        words.filter(|word| word.state() == SlotState::Claimed).map(|word| word.worker() as usize).collect()
     }
 
     /// Ends a task whose slot says what it cannot say. True if it did.
@@ -138,24 +173,33 @@ impl Engine {
     /// Ends workers that are stopped (SIGSTOP) and idle while tasks wait: nobody loses by it, and others take their places. One that
     /// is stopped in a task is like one that never ends: that is what a time limit is for.
     fn end_stopped(&self, state: &mut State) {
-        let board = self.board();
-        let words = (0..state.in_flight.len()).filter(|index| state.in_flight[*index].is_some());
-        let words: Vec<Word> = words.map(|index| board.slot(index as u32).load()).collect();
-        if state.queue.is_empty() && !words.iter().any(|word| word.state() == SlotState::Ready) {
+        if !self.has_waiting(state) {
             return;
         }
-        let busy =
-            |seat: usize| words.iter().any(|word| word.state() == SlotState::Claimed && word.worker() as usize == seat);
-        for (_, place) in state.seats.iter_mut().enumerate().filter(|(seat, _)| !busy(*seat)) {
-            if let Some(worker) = place.worker_mut().filter(|worker| worker.ready && is_stopped(worker.pid())) {
-                worker.stopped = true;
+        let busy = self.busy_seats(state);
+        for (seat, place) in state.seats.iter_mut().enumerate() {
+            let Some(worker) = place.worker_mut().filter(|worker| worker.ready) else { continue };
+            if busy.contains(&seat) || !is_stopped(worker.pid()) {
+                worker.stopped = None;
+            } else if worker.stopped.get_or_insert_with(Instant::now).elapsed() >= DOUBT {
                 worker.signal(Signal::KILL);
             }
         }
     }
 
+    /// Whether tasks wait for a worker.
+    pub(super) fn has_waiting(&self, state: &State) -> bool {
+        let is_ready = |index: usize| self.board().slot(index as u32).load().state() == SlotState::Ready;
+        !state.queue.is_empty()
+            || (0..state.in_flight.len()).any(|index| state.in_flight[index].is_some() && is_ready(index))
+    }
+
     /// Slots whose possible users are gone are free.
     fn release_from_quarantine(&self, state: &mut State) {
+        // One that is just starting may have claimed a task already, and has no key yet.
+        if state.seats.iter().any(|seat| matches!(seat.occupant, Occupant::Starting)) {
+            return;
+        }
         let alive: Vec<u64> = state.seats.iter().filter_map(|seat| seat.worker().map(|worker| worker.key)).collect();
         let free = &mut state.free;
         state.quarantine.retain(|quarantine| {

@@ -63,7 +63,7 @@ fn reason(
         (Some(libc::SIGKILL), _) if worker.mute => {
             return "it had closed the descriptors by which the program reaches it, so it was ended".to_owned();
         }
-        (Some(libc::SIGKILL), _) if worker.stopped => {
+        (Some(libc::SIGKILL), _) if worker.stopped.is_some() => {
             return "it was stopped (SIGSTOP) while tasks waited, so it was ended".to_owned();
         }
         (Some(libc::SIGKILL), _) if worker.accused => {

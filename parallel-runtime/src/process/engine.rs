@@ -1,6 +1,7 @@
 //! A pool of worker processes, from the program's side: its state, and how a message gets onto the board. See [`life`](super::life)
 //! for its workers.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -101,6 +102,8 @@ pub(super) struct State {
     pub(super) looked: Option<Instant>,
     /// How many of these have not ended: see [`Admission`].
     pub(super) admitted: usize,
+    /// The program is exiting: workers that end need no successors.
+    pub(super) exiting: bool,
     pub(super) submitted: u64,
     pub(super) finished: u64,
     pub(super) worker_deaths: u64,
@@ -128,10 +131,45 @@ impl std::fmt::Debug for Engine {
 /// Something of several messages that the pool has accepted: it is not shut down before this has ended.
 pub(crate) struct Admission(Arc<Engine>);
 
+thread_local! {
+    /// The pools whose maps this thread is in.
+    static INSIDE: RefCell<Vec<*const Engine>> = const { RefCell::new(Vec::new()) };
+}
+
+/// This thread is in a map.
+pub(super) struct Inside(*const Engine);
+
+impl Inside {
+    pub(super) fn new(engine: &Engine) -> Self {
+        INSIDE.with_borrow_mut(|inside| inside.push(engine));
+        Self(engine)
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        INSIDE.with_borrow_mut(|inside| {
+            if let Some(position) = inside.iter().rposition(|engine| std::ptr::eq(*engine, self.0)) {
+                inside.remove(position);
+            }
+        });
+    }
+}
+
+impl Admission {
+    /// How many of an engine's are held by maps that this thread is in.
+    pub(super) fn of_this_thread(engine: &Engine) -> usize {
+        INSIDE.with_borrow(|inside| inside.iter().filter(|other| std::ptr::eq(**other, engine)).count())
+    }
+}
+
 impl Drop for Admission {
     fn drop(&mut self) {
+        if fork::check().is_err() {
+            return;
+        }
         self.0.lock().admitted -= 1;
-        if self.0.has_board() && fork::check().is_ok() {
+        if self.0.has_board() {
             self.0.notify_waiters();
         }
     }
@@ -190,6 +228,7 @@ impl Engine {
                 quarantine: Vec::new(),
                 looked: None,
                 admitted: 0,
+                exiting: false,
                 submitted: 0,
                 finished: 0,
                 worker_deaths: 0,
@@ -200,6 +239,10 @@ impl Engine {
             }),
             changed: Condvar::new(),
         })
+    }
+
+    pub(crate) fn worker_options(&self) -> WorkerOptions {
+        self.options
     }
 
     pub(crate) fn has_sandbox(&self) -> bool {

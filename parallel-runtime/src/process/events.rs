@@ -106,7 +106,7 @@ impl Engine {
         let death = Death::new(&worker, record, signal, exit_code, limit);
 
         // What it had completed is collected, what it had claimed is lost.
-        let lost = self.bury(&mut state, seat as u32, worker.condemned.as_ref(), || death.error());
+        let lost = self.bury(&mut state, seat as u32, worker.condemned.as_ref(), worker.accused, || death.error());
         state.seats[seat].grants.clear();
         let completed = record.completed_tail.0.load(Ordering::Relaxed);
         state.seats[seat].completed_head = completed;
@@ -126,7 +126,7 @@ impl Engine {
             }
             if !did_nothing {
                 state.failed_starts = 0;
-            } else if !worker.ready || worker.since.elapsed() < GROWN_UP {
+            } else if !state.exiting && (!worker.ready || worker.since.elapsed() < GROWN_UP) {
                 let failure = Failure::Text(match (&worker.failure, worker.late) {
                     (Some(failure), _) => failure.clone(),
                     (None, true) => "the process does not become a worker: is the start-up hook of parallel-runtime in this executable, and does it run?".to_owned(),
@@ -137,7 +137,7 @@ impl Engine {
                 replace &= killed && state.start_after.is_none();
             }
         }
-        if self.one_shot {
+        if self.one_shot || state.exiting {
             replace &= state.outstanding() > 0;
         }
         self.refill(&mut state);

@@ -75,6 +75,7 @@ impl Engine {
         state: &mut State,
         worker: u32,
         condemned: Option<&Condemned>,
+        accused: bool,
         death: impl Fn() -> TaskError,
     ) -> usize {
         let mut lost = 0;
@@ -91,6 +92,11 @@ impl Engine {
                 }
                 SlotState::Claimed => {
                     lost += 1;
+                    if accused {
+                        // Another worker may be the one that runs it.
+                        self.end_in_quarantine(state, index, Outcome::error(death()));
+                        continue;
+                    }
                     let condemned = condemned.filter(|condemned| {
                         (condemned.slot, condemned.generation) == (index, state.generations[index as usize])
                     });

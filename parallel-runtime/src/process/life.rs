@@ -12,8 +12,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::board::word::State as SlotState;
-use super::engine::{Engine, Life, State};
+use super::engine::{Admission, Engine, Life, State};
 use super::handshake::Welcome;
 use super::seat::{Occupant, Seat, Worker};
 use super::supervisor::Supervisor;
@@ -94,12 +93,24 @@ impl Engine {
         Some(free)
     }
 
+    /// Supervisor: a start has panicked.
+    pub(super) fn give_start_up(&self, seat: usize) {
+        let mut state = self.lock();
+        if matches!(state.seats[seat].occupant, Occupant::Starting) {
+            state.seats[seat].occupant = Occupant::Nobody;
+            let failure = Failure::Text("the start of a worker has panicked".to_owned());
+            self.fail(&mut state, &failure, MOST_FAILED_STARTS);
+        }
+        drop(state);
+        self.changed.notify_all();
+    }
+
     /// Supervisor: starts a worker for a place that was reserved.
     pub(super) fn fill(self: &Arc<Self>, supervisor: &Supervisor, seat: usize) {
         if let Err(error) = self.try_fill(supervisor, seat) {
             let mut state = self.lock();
             state.seats[seat].occupant = Occupant::Nobody;
-            if state.life == Life::Stopped {
+            if matches!(state.life, Life::Stopped | Life::Broken) {
                 drop(state);
                 self.changed.notify_all();
                 return;
@@ -114,7 +125,7 @@ impl Engine {
         let memory = self.memory.get().expect("there is a board before there are workers");
         let completed_before = {
             let mut state = self.lock();
-            if state.life == Life::Stopped {
+            if matches!(state.life, Life::Stopped | Life::Broken) {
                 return Err(io::Error::other("the pool was stopped"));
             }
             if state.seats[seat].region.is_none() {
@@ -154,7 +165,7 @@ impl Engine {
         let started = spawn::spawn(&memory.arena, &welcome, &allowed)?;
         let mut worker = Box::new(Worker::new(started, supervisor.new_key(), completed_before));
         let mut state = self.lock();
-        if state.life == Life::Stopped {
+        if matches!(state.life, Life::Stopped | Life::Broken) {
             drop(state);
             worker.kill();
             return Err(io::Error::other("the pool was stopped"));
@@ -163,7 +174,7 @@ impl Engine {
             // Nobody would see its death, so it must not live; it may have claimed a task already.
             let pid = worker.pid();
             worker.kill();
-            self.bury(&mut state, seat as u32, None, || TaskError::WorkerDied {
+            self.bury(&mut state, seat as u32, None, false, || TaskError::WorkerDied {
                 function: "",
                 pid,
                 signal: Some(libc::SIGKILL),
@@ -316,12 +327,14 @@ impl Engine {
             }
         }
         let _ = self.is_sound();
+        // A map whose items shut the pool down cannot be waited for.
+        let own = Admission::of_this_thread(self);
         if self.has_board() {
             self.wait_until(|| {
                 let mut state = self.lock();
                 self.harvest(&mut state);
                 self.refill(&mut state);
-                state.outstanding() == 0 && state.admitted == 0
+                state.outstanding() == 0 && state.admitted <= own
             });
         }
         let mut workers = self.stop();
@@ -362,19 +375,20 @@ impl Engine {
         self.release_memory(!workers.is_empty());
     }
 
-    /// At the exit of the program: tells workers to end that run no task. They are out of their places, and nobody replaces them.
-    #[expect(clippy::vec_box, reason = "they come out of their places as they are")]
-    pub(super) fn hang_up_idle(&self, state: &mut State) -> Vec<Box<Worker>> {
-        state.life = Life::Stopped;
-        let Some(memory) = self.memory.get() else { return Vec::new() };
-        let words = (0..state.in_flight.len()).filter(|index| state.in_flight[*index].is_some());
-        let words: Vec<_> = words.map(|index| memory.board.slot(index as u32).load()).collect();
-        let busy =
-            |seat: usize| words.iter().any(|word| word.state() == SlotState::Claimed && word.worker() as usize == seat);
-        let idle = state.seats.iter_mut().enumerate().filter(|(seat, _)| !busy(*seat));
-        let idle: Vec<_> = idle.filter_map(|(_, seat)| seat.take()).collect();
+    /// At the exit of the program: ends workers that run no task, if none waits for them.
+    pub(super) fn end_idle(&self, state: &mut State, deadline: Instant) {
+        if self.memory.get().is_none() || self.has_waiting(state) {
+            return;
+        }
+        // Their deaths are seen as any others; but nobody takes their places.
+        state.exiting = true;
+        let busy = self.busy_seats(state);
+        let idle = state.seats.iter_mut().enumerate().filter(|(seat, _)| !busy.contains(seat));
+        let mut idle: Vec<_> = idle.filter_map(|(_, seat)| seat.worker_mut()).collect();
         idle.iter().for_each(|worker| worker.hang_up());
-        idle
+        for worker in &mut idle {
+            worker.is_gone_by(deadline);
+        }
     }
 
     /// Marks the pool as stopped and empties its places.

@@ -140,10 +140,10 @@ impl Engine {
             let limit = limited.limit;
             let deadline = match word.state() {
                 SlotState::Claimed => limited.deadline(item, slot.began.load(Ordering::Acquire), now),
-                // Whatever begins from now on has this long at least.
-                SlotState::Ready => now.saturating_add(nanoseconds(limit)),
                 // It is over, and waits to be collected.
-                SlotState::Done | SlotState::Free => continue,
+                SlotState::Done if word.generation() == Word::ready(generation).generation() => continue,
+                // Whatever begins from now on has this long at least.
+                _ => now.saturating_add(nanoseconds(limit)),
             };
             if word.state() == SlotState::Claimed && word.generation() == generation && deadline <= now {
                 if !self.condemn(state, index, generation, item, Sentence::TimedOut(limit)) {

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::engine::{Admission, Engine};
+use super::engine::{Admission, Engine, Inside};
 use super::image;
 use super::message::{Body, Message, Retry, Scratch};
 use super::results::Results;
@@ -121,6 +121,7 @@ pub(crate) fn map<I, R>(
     let entry = image::offset_of(remote.serve).map_err(TaskError::Spawn)?;
     engine.arena().map_err(PoolError::into_task_error)?;
     let admitted = engine.admit(control.admitted)?;
+    let _inside = Inside::new(engine);
     let mut items = items.fuse();
     let mut sizes = Sizes::new(engine.workers(), control.options.chunk, items.size_hint());
     let mut flights =

@@ -83,8 +83,8 @@ pub(super) struct Worker {
     pub(super) mute: bool,
     /// It was ended because it seemed to hold a task that it does not run: somebody had written over shared memory.
     pub(super) accused: bool,
-    /// It was ended because it was stopped while tasks waited.
-    pub(super) stopped: bool,
+    /// Since when it was seen to be stopped, and idle, while tasks waited.
+    pub(super) stopped: Option<Instant>,
     /// It has said that it ends between two tasks.
     pub(super) retired: bool,
     /// Why it could not start, as it says.
@@ -137,7 +137,7 @@ impl Worker {
             late: false,
             mute: false,
             accused: false,
-            stopped: false,
+            stopped: None,
             retired: false,
             failure: None,
             condemned: None,

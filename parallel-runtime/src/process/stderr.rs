@@ -86,6 +86,21 @@ fn write_all(mut bytes: &[u8]) {
     }
 }
 
+/// The same, but gives up at `deadline`: a pipe that has room for so much takes it without waiting.
+fn write_until(bytes: &[u8], deadline: Instant) {
+    const STEP: usize = 4096;
+    let stderr = rustix::stdio::stderr();
+    for piece in bytes.chunks(STEP) {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let mut events = [rustix::event::PollFd::new(&stderr, rustix::event::PollFlags::OUT)];
+        let timeout = Timespec::try_from(left).ok();
+        if !matches!(rustix::event::poll(&mut events, timeout.as_ref()), Ok(1..)) {
+            return;
+        }
+        write_all(piece);
+    }
+}
+
 static FORWARDER: OnceLock<Forwarder> = OnceLock::new();
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -148,8 +163,22 @@ impl Stderr {
     }
 
     /// Passes everything on that is there, now: its worker is gone, or the program is about to be.
+    ///
+    /// Waits for a short time at most: if nobody reads the program's standard error, the rest is lost.
     pub(super) fn drain(&self) {
-        self.pass_on(true);
+        let deadline = Instant::now() + LAST_WORDS;
+        let _writing = loop {
+            match WRITING.try_lock() {
+                Ok(writing) => break writing,
+                Err(_) if Instant::now() >= deadline => return,
+                Err(_) => std::thread::sleep(Duration::from_millis(1)),
+            }
+        };
+        let mut read = lock(&self.read);
+        self.take_in(&mut read);
+        let lines = std::mem::take(&mut read.pending);
+        drop(read);
+        write_until(&lines, deadline);
     }
 
     /// The last lines, in printable form, and the last one that `wanted` wants. To be called when the worker is gone.
@@ -254,14 +283,7 @@ extern "C" fn pass_on_the_last() {
     if let Some(supervisor) = Supervisor::running() {
         supervisor.let_idle_workers_end();
     }
-    // The other thread may be in the middle of a line.
-    let deadline = Instant::now() + LAST_WORDS;
-    while WRITING.try_lock().is_err() {
-        if Instant::now() > deadline {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    // This waits for the other thread, which may be in the middle of a line.
     if let Some(forwarder) = FORWARDER.get()
         && let Ok(open) = forwarder.open.try_lock()
     {

@@ -7,6 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -127,6 +128,7 @@ impl Supervisor {
 
     /// Ends all pools of a program that has closed our descriptors.
     pub(super) fn give_everything_up(&self) {
+        self.broken.store(true, Ordering::Relaxed);
         for engine in lock(&self.engines).iter().filter_map(Weak::upgrade) {
             engine.break_down();
         }
@@ -138,18 +140,12 @@ impl Supervisor {
     /// program exits, where other threads may hold any lock for ever.
     pub(super) fn let_idle_workers_end(&self) {
         let Ok(engines) = self.engines.try_lock() else { return };
-        let mut ending = Vec::new();
+        let deadline = Instant::now() + LAST_WORDS;
         for engine in engines.iter().filter_map(Weak::upgrade) {
             if let Ok(mut state) = engine.state.try_lock() {
-                ending.append(&mut engine.hang_up_idle(&mut state));
+                engine.end_idle(&mut state, deadline);
             }
         }
-        let deadline = Instant::now() + LAST_WORDS;
-        for worker in &mut ending {
-            worker.is_gone_by(deadline);
-        }
-        // What is left the end of the program ends.
-        std::mem::forget(ending);
     }
 
     /// Watches over a pool from now on.
@@ -200,7 +196,9 @@ impl Supervisor {
 
     fn run(&self) {
         // The end of this thread would be the end of all workers. Nothing here should panic; if something does, the rest goes on.
-        while std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.watch_over())).is_err() {}
+        while std::panic::catch_unwind(AssertUnwindSafe(|| self.watch_over())).is_err() {
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
 
     fn watch_over(&self) {
@@ -208,7 +206,9 @@ impl Supervisor {
         let mut events = [MaybeUninit::uninit(); 32];
         loop {
             while let Some((engine, seat)) = self.next_start() {
-                engine.fill(self, seat);
+                if std::panic::catch_unwind(AssertUnwindSafe(|| engine.fill(self, seat))).is_err() {
+                    engine.give_start_up(seat);
+                }
             }
             let mut next = self.do_what_is_due();
             if let Ok(arena) = Arena::get() {

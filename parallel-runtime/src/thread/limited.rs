@@ -70,11 +70,14 @@ pub(crate) fn map_limited<F: ParallelFn>(
         return Ok(results);
     }
     let run = |item| {
+        if engine.is_killed() {
+            return Err(TaskError::Cancelled);
+        }
         let result = timed(limit, || panics::catch(|| F::run(item)));
         result.and_then(|result| result.map_err(|caught| caught.into_error(name)))
     };
     let count = bound.len();
-    match engine.map(bound, chunk, &AtomicBool::new(false), true, &run)? {
+    match engine.map(bound, chunk, &AtomicBool::new(false), (stop_at_failure, false), &run)? {
         Ok(results) => Ok(results),
         Err(Failed::Unprepared(error)) => Err(error),
         Err(_) => Ok((0..count).map(|_| Err(TaskError::Cancelled)).collect()),
@@ -93,7 +96,7 @@ pub(crate) fn submit_all<A: Send + 'static, R: Send + 'static>(
     let submit = |item| {
         let theirs = Arc::clone(shared);
         let run = move || (!theirs.stop.load(Ordering::Relaxed)).then(|| run(item));
-        engine.submit(name, Some(limit), run)
+        engine.submit(name, Some(limit), true, run)
     };
     let jobs: Vec<_> = items.into_iter().map(submit).collect::<Result<_, _>>()?;
     let mut values = Vec::with_capacity(jobs.len());
@@ -126,7 +129,7 @@ impl<R> Flying<R> {
         detached: Detached<R>,
         limit: Duration,
     ) -> Result<Self, TaskError> {
-        let job = engine.submit(name, Some(limit), detached.body)?;
+        let job = engine.submit(name, Some(limit), false, detached.body)?;
         Ok(Self { job, output: detached.output })
     }
 

@@ -69,6 +69,17 @@ trait Cancel: Send + Sync {
 /// Counts a task from its submission to its end.
 struct Counted<'e>(&'e Engine);
 
+/// Something of several tasks that the pool has accepted.
+pub(crate) struct Accepted(Arc<Engine>);
+
+impl Drop for Accepted {
+    fn drop(&mut self) {
+        let mut book = self.0.book();
+        book.outstanding -= 1;
+        self.0.none_left.notify_all();
+    }
+}
+
 /// Counts a task while it runs.
 struct Running<'e>(&'e Engine);
 
@@ -132,14 +143,26 @@ impl Engine {
     }
 
     /// Counts a task in, unless the pool is closed.
-    fn admit(&self) -> Result<MutexGuard<'_, Book>, TaskError> {
+    ///
+    /// `accepted`: it is part of something that the pool accepted before it was closed.
+    fn admit(&self, accepted: bool) -> Result<MutexGuard<'_, Book>, TaskError> {
         let mut book = self.book();
-        if self.closed.load(Ordering::Acquire) {
+        if self.closed.load(Ordering::Acquire) && (!accepted || self.is_killed()) {
             return Err(TaskError::PoolClosed);
         }
         book.outstanding += 1;
         self.submitted.fetch_add(1, Ordering::Relaxed);
         Ok(book)
+    }
+
+    /// Accepts a map, whose items will be submitted later: the pool is not shut down before it has ended.
+    pub(crate) fn accept(self: &Arc<Self>) -> Result<Accepted, TaskError> {
+        let mut book = self.book();
+        if self.closed.load(Ordering::Acquire) {
+            return Err(TaskError::PoolClosed);
+        }
+        book.outstanding += 1;
+        Ok(Accepted(Arc::clone(self)))
     }
 
     fn dismiss(&self) {
@@ -183,7 +206,7 @@ impl Engine {
             Some(_) => Some(self.rayon().map_err(TaskError::Spawn)?),
             None => None,
         };
-        drop(self.admit()?);
+        drop(self.admit(false)?);
         let _counted = Counted(self);
         let run = || {
             let _permit = self.permits.enter();
@@ -201,11 +224,12 @@ impl Engine {
         self: &Arc<Self>,
         function: &'static str,
         limit: Option<Duration>,
+        accepted: bool,
         task: impl FnOnce() -> R + Send + 'static,
     ) -> Result<Arc<Job<R>>, TaskError> {
         let rayon = self.rayon().map_err(TaskError::Spawn)?;
         let job = Arc::new(Job::new(function, Box::new(task), limit, Some(Arc::clone(self))));
-        let mut book = self.admit()?;
+        let mut book = self.admit(accepted)?;
         let mut over = Vec::new();
         if book.jobs.len() > 2 * book.outstanding + 64 {
             book.jobs.retain(|job| {
@@ -229,19 +253,20 @@ impl Engine {
         self.killed.load(Ordering::Relaxed)
     }
 
-    /// Runs `run` on each item and gives the results in order. `kill`: not on those that have not started when the pool is killed.
+    /// Runs `run` on each item and gives the results in order. `kill`: not on those that have not started when the pool is killed;
+    /// `accepted`: see `admit`.
     pub(crate) fn map<A: Send, R: Send>(
         &self,
         items: Vec<A>,
         smallest_piece: usize,
         stop: &AtomicBool,
-        kill: bool,
+        (kill, accepted): (bool, bool),
         run: &(impl Fn(A) -> R + Sync),
     ) -> Result<Result<Vec<R>, Failed>, TaskError> {
         let rayon = self.rayon().map_err(TaskError::Spawn)?;
         let nested = self.permits.held();
         if !nested {
-            drop(self.admit()?);
+            drop(self.admit(accepted)?);
         }
         let _counted = (!nested).then(|| Counted(self));
         if nested && self.workers == 1 {

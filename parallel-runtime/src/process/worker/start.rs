@@ -99,7 +99,8 @@ fn open_standard_streams() -> io::Result<()> {
         if null.as_raw_fd() > 2 {
             return Ok(());
         }
-        // It takes the place of the stream that is missing, for good.
+        // It takes the place of the stream that is missing, for good, and for programs that tasks start.
+        rustix::io::fcntl_setfd(&null, rustix::io::FdFlags::empty())?;
         let _ = null.into_raw_fd();
     }
 }
