@@ -181,7 +181,8 @@ impl ProcessPool {
         }
     }
 
-    /// Takes no more tasks, waits until all have ended, and ends the workers. Later submissions give
+    /// Takes no more tasks, waits until all have ended, and ends the workers. A map that has begun is one of them, with all the items that
+    /// its iterator gives. Later submissions give
     /// [`TaskError::PoolClosed`](crate::TaskError::PoolClosed).
     pub fn shutdown(&self) {
         if let Some(engine) = self.engine() {
