@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
+use super::board::ring::entry;
 use super::board::word::{State as SlotState, Word};
 use super::engine::{Engine, State};
 use super::futex;
@@ -76,7 +77,7 @@ impl Engine {
                 SlotState::Claimed => {
                     let worker = word.worker();
                     let runs = board.record(worker).running.load(Ordering::Relaxed);
-                    let says = (generation & 0xffff_ffff_ffff) << 16 | u64::from(index);
+                    let says = entry(index, generation);
                     if runs == says && !board.sleepers().is_asleep(worker) {
                         continue;
                     }

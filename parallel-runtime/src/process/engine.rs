@@ -1,24 +1,20 @@
 //! A pool of worker processes, from the program's side: its state, and how a message gets onto the board. See [`life`](super::life)
 //! for its workers.
 
-use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Instant;
 
-use super::audit::{Quarantine, Suspect};
-use super::board::ring::Place;
+use super::admission::Admission;
 use super::board::slot::INLINE_ARGUMENTS;
 use super::board::word::{State as SlotState, Word};
 use super::board::{Board, Layout, MOST_WORKERS, Slot};
 use super::fork;
 use super::futex;
-use super::life::Failure;
 use super::limits::Limited;
-use super::message::{Arguments, Body, Message, Retry};
+use super::message::{Body, Message};
 use super::seat::{Seat, Worker};
+pub(super) use super::state::{InFlight, Life, State};
 use super::supervisor::Supervisor;
 use super::ticket::{Outcome, Phase, Ticket};
 use crate::error::{PoolError, TaskError};
@@ -56,136 +52,9 @@ pub(super) struct Memory {
     pub(super) block: Block,
 }
 
-/// How far the pool's life has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Life {
-    Open,
-    /// Takes no more tasks, and runs those it has.
-    Draining,
-    Stopped,
-    /// The program has closed what the runtime needs: nothing can run any more.
-    Broken,
-}
-
-/// What the program alone knows.
-pub(super) struct State {
-    pub(super) life: Life,
-    /// Slots that hold no task.
-    pub(super) free: Vec<u32>,
-    /// Where the ring is.
-    pub(super) place: Place,
-    /// By slot: its current generation.
-    pub(super) generations: Vec<u64>,
-    /// By slot: the task in it.
-    pub(super) in_flight: Vec<Option<InFlight>>,
-    /// What found no slot.
-    pub(super) queue: VecDeque<(Arc<Ticket>, Message<'static>)>,
-    pub(super) seats: Vec<Seat>,
-    /// Points for workers in a row that died before they did anything: see [`life`](super::life).
-    pub(super) failed_starts: u32,
-    /// When the last of them died.
-    pub(super) failed_at: Option<Instant>,
-    /// No worker is started before then.
-    pub(super) start_after: Option<Instant>,
-    /// Workers that could not start by their own fault.
-    pub(super) failures: u64,
-    pub(super) last_failure: Option<Failure>,
-    pub(super) feeder: bool,
-    /// Slots whose tasks have a time limit, and some that had one.
-    pub(super) limited: Vec<(u32, u64)>,
-    /// When the first of them may be over it, in nanoseconds of the monotonic clock.
-    pub(super) next_look: u64,
-    /// Slots whose claims an earlier audit has found to look false.
-    pub(super) suspects: Vec<Suspect>,
-    pub(super) quarantine: Vec<Quarantine>,
-    /// When a thread that waited has last looked for what may be wrong.
-    pub(super) looked: Option<Instant>,
-    /// How many of these have not ended: see [`Admission`].
-    pub(super) admitted: usize,
-    /// The program is exiting: workers that end need no successors.
-    pub(super) exiting: bool,
-    pub(super) submitted: u64,
-    pub(super) finished: u64,
-    pub(super) worker_deaths: u64,
-    pub(super) timed_out: u64,
-    pub(super) retried: u64,
-    pub(super) replaced: u64,
-    pub(super) last_pid: Option<u32>,
-}
-
-/// A task in a slot.
-pub(super) struct InFlight {
-    pub(super) ticket: Arc<Ticket>,
-    pub(super) items: u32,
-    pub(super) arguments: Option<Arguments>,
-    pub(super) limited: Option<Box<Limited>>,
-    pub(super) retry: Option<Box<Retry>>,
-}
-
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Engine").field("workers", &self.workers).finish_non_exhaustive()
-    }
-}
-
-/// Something of several messages that the pool has accepted: it is not shut down before this has ended.
-pub(crate) struct Admission(Arc<Engine>);
-
-thread_local! {
-    /// The pools whose maps this thread is in.
-    static INSIDE: RefCell<Vec<*const Engine>> = const { RefCell::new(Vec::new()) };
-}
-
-/// This thread is in a map.
-pub(super) struct Inside(*const Engine);
-
-impl Inside {
-    pub(super) fn new(engine: &Engine) -> Self {
-        INSIDE.with_borrow_mut(|inside| inside.push(engine));
-        Self(engine)
-    }
-}
-
-impl Drop for Inside {
-    fn drop(&mut self) {
-        INSIDE.with_borrow_mut(|inside| {
-            if let Some(position) = inside.iter().rposition(|engine| std::ptr::eq(*engine, self.0)) {
-                inside.remove(position);
-            }
-        });
-    }
-}
-
-impl Admission {
-    /// How many of an engine's are held by maps that this thread is in.
-    pub(super) fn of_this_thread(engine: &Engine) -> usize {
-        INSIDE.with_borrow(|inside| inside.iter().filter(|other| std::ptr::eq(**other, engine)).count())
-    }
-}
-
-impl Drop for Admission {
-    fn drop(&mut self) {
-        if fork::check().is_err() {
-            return;
-        }
-        self.0.lock().admitted -= 1;
-        if self.0.has_board() {
-            self.0.notify_waiters();
-        }
-    }
-}
-
-impl State {
-    fn check_open(&self) -> Result<(), TaskError> {
-        match self.life {
-            Life::Open => Ok(()),
-            Life::Broken => Err(TaskError::Spawn(fork::closed_descriptors())),
-            Life::Draining | Life::Stopped => Err(TaskError::PoolClosed),
-        }
-    }
-
-    pub(super) fn outstanding(&self) -> usize {
-        (self.submitted - self.finished) as usize
     }
 }
 
@@ -208,35 +77,7 @@ impl Engine {
             defaults,
             done_waiters: AtomicU32::new(0),
             memory: OnceLock::new(),
-            state: Mutex::new(State {
-                life: Life::Open,
-                free: Vec::new(),
-                place: Place::default(),
-                generations: Vec::new(),
-                in_flight: Vec::new(),
-                queue: VecDeque::new(),
-                seats: Vec::new(),
-                failed_starts: 0,
-                failed_at: None,
-                start_after: None,
-                failures: 0,
-                last_failure: None,
-                feeder: false,
-                limited: Vec::new(),
-                next_look: u64::MAX,
-                suspects: Vec::new(),
-                quarantine: Vec::new(),
-                looked: None,
-                admitted: 0,
-                exiting: false,
-                submitted: 0,
-                finished: 0,
-                worker_deaths: 0,
-                timed_out: 0,
-                retried: 0,
-                replaced: 0,
-                last_pid: None,
-            }),
+            state: Mutex::new(State::new()),
             changed: Condvar::new(),
         })
     }
@@ -329,17 +170,6 @@ impl Engine {
             self.board().wake_one();
         }
         Ok(ticket)
-    }
-
-    /// Accepts something of several messages. `again`: it is part of something that was accepted before.
-    pub(crate) fn admit(self: &Arc<Self>, again: bool) -> Result<Admission, TaskError> {
-        self.arena().map_err(PoolError::into_task_error)?;
-        let mut state = self.lock();
-        if !(again && state.life == Life::Draining) {
-            state.check_open()?;
-        }
-        state.admitted += 1;
-        Ok(Admission(Arc::clone(self)))
     }
 
     /// A slot for one more task, if there is one.

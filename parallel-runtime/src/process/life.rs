@@ -12,7 +12,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::engine::{Admission, Engine, Life, State};
+use super::admission::Admission;
+use super::engine::{Engine, Life, State};
 use super::handshake::Welcome;
 use super::seat::{Occupant, Seat, Worker};
 use super::supervisor::Supervisor;

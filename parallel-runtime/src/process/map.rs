@@ -8,7 +8,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::engine::{Admission, Engine, Inside};
+use super::admission::{Admission, Inside};
+use super::engine::Engine;
 use super::image;
 use super::message::{Body, Message, Retry, Scratch};
 use super::results::Results;

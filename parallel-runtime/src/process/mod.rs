@@ -39,6 +39,7 @@
 //! | [`hook`], [`image`] | the same executable, run again, becomes a worker before `main` and finds its functions |
 //! | [`spawn`], [`handshake`] | starting a worker, and what it is told |
 //! | [`board`] | slots, ring, records: the layout and the steps on it |
+//! | [`state`], [`admission`] | the program's private books of a pool; maps that outlast a shutdown |
 //! | [`engine`], [`life`], [`harvest`], [`waiting`] | the program's side: submitting, its workers, collecting, waiting |
 //! | [`map`], [`sizes`], [`results`] | many items: messages of an adaptive size, and reading what came back |
 //! | [`supervisor`], [`events`] | one thread that starts workers, serves their control sockets and sees their deaths |
@@ -48,6 +49,7 @@
 //! | [`fork`] | programs that fork, or close all descriptors |
 //! | [`worker`], [`region`] | the worker's side |
 
+mod admission;
 mod audit;
 pub(crate) mod board;
 pub(crate) mod clock;
@@ -69,6 +71,7 @@ mod results;
 mod seat;
 mod sizes;
 mod spawn;
+mod state;
 mod stderr;
 mod supervisor;
 pub(crate) mod ticket;

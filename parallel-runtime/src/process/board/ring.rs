@@ -49,7 +49,7 @@ impl<'b> Ring<'b> {
     /// Program: adds an entry for a slot whose word was set to `ready(generation)`. Only one thread at a time. `place` is the
     /// program's private note of where the ring ends and begins: what a worker may have written there is not believed.
     pub(crate) fn publish(&self, place: &mut Place, slot: u32, generation: u64) {
-        self.entry(place.tail).store(generation << SLOT_BITS | u64::from(slot), Ordering::Relaxed);
+        self.entry(place.tail).store(entry(slot, generation), Ordering::Relaxed);
         place.tail = place.tail.wrapping_add(1);
         self.tail.store(place.tail, Ordering::Release);
     }
@@ -151,6 +151,11 @@ pub(crate) struct Place {
     pub(crate) tail: u64,
     /// Where `head` is known to have been.
     pub(crate) head: u64,
+}
+
+/// How a slot in use is named outside of it: `generation | slot`.
+pub(crate) fn entry(slot: u32, generation: u64) -> u64 {
+    generation << SLOT_BITS | u64::from(slot)
 }
 
 fn split(entry: u64) -> (u32, u64) {

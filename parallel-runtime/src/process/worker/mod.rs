@@ -28,7 +28,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::board::layout::COMPLETED;
-use super::board::ring::Claim;
+use super::board::ring::{Claim, entry};
 use super::board::word::Word;
 use super::board::{Board, Record, Slot, condemn, meeting, sleep};
 use super::handshake::{Request, Welcome};
@@ -241,11 +241,6 @@ impl Worker {
             offset => Ok((offset, self.segment.at(offset).as_ptr())),
         }
     }
-}
-
-/// How a slot in use is named outside of it.
-fn entry(slot: u32, generation: u64) -> u64 {
-    (generation & 0xffff_ffff_ffff) << 16 | u64::from(slot)
 }
 
 /// Begins nothing while the program is deciding whether to end this process: see [`condemn`].

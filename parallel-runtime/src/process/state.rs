@@ -1,0 +1,128 @@
+//! What the program alone knows of a pool: its books, which no worker can write.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::audit::{Quarantine, Suspect};
+use super::board::ring::Place;
+use super::fork;
+use super::life::Failure;
+use super::limits::Limited;
+use super::message::{Arguments, Message, Retry};
+use super::seat::Seat;
+use super::ticket::Ticket;
+use crate::error::TaskError;
+
+/// How far the pool's life has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Life {
+    Open,
+    /// Takes no more tasks, and runs those it has.
+    Draining,
+    Stopped,
+    /// The program has closed what the runtime needs: nothing can run any more.
+    Broken,
+}
+
+/// What the program alone knows.
+pub(super) struct State {
+    pub(super) life: Life,
+    /// Slots that hold no task.
+    pub(super) free: Vec<u32>,
+    /// Where the ring is.
+    pub(super) place: Place,
+    /// By slot: its current generation.
+    pub(super) generations: Vec<u64>,
+    /// By slot: the task in it.
+    pub(super) in_flight: Vec<Option<InFlight>>,
+    /// What found no slot.
+    pub(super) queue: VecDeque<(Arc<Ticket>, Message<'static>)>,
+    pub(super) seats: Vec<Seat>,
+    /// Points for workers in a row that died before they did anything: see [`life`](super::life).
+    pub(super) failed_starts: u32,
+    /// When the last of them died.
+    pub(super) failed_at: Option<Instant>,
+    /// No worker is started before then.
+    pub(super) start_after: Option<Instant>,
+    /// Workers that could not start by their own fault.
+    pub(super) failures: u64,
+    pub(super) last_failure: Option<Failure>,
+    pub(super) feeder: bool,
+    /// Slots whose tasks have a time limit, and some that had one.
+    pub(super) limited: Vec<(u32, u64)>,
+    /// When the first of them may be over it, in nanoseconds of the monotonic clock.
+    pub(super) next_look: u64,
+    /// Slots whose claims an earlier audit has found to look false.
+    pub(super) suspects: Vec<Suspect>,
+    pub(super) quarantine: Vec<Quarantine>,
+    /// When a thread that waited has last looked for what may be wrong.
+    pub(super) looked: Option<Instant>,
+    /// How many of these have not ended: see [`Admission`].
+    pub(super) admitted: usize,
+    /// The program is exiting: workers that end need no successors.
+    pub(super) exiting: bool,
+    pub(super) submitted: u64,
+    pub(super) finished: u64,
+    pub(super) worker_deaths: u64,
+    pub(super) timed_out: u64,
+    pub(super) retried: u64,
+    pub(super) replaced: u64,
+    pub(super) last_pid: Option<u32>,
+}
+
+/// A task in a slot.
+pub(super) struct InFlight {
+    pub(super) ticket: Arc<Ticket>,
+    pub(super) items: u32,
+    pub(super) arguments: Option<Arguments>,
+    pub(super) limited: Option<Box<Limited>>,
+    pub(super) retry: Option<Box<Retry>>,
+}
+
+impl State {
+    pub(super) fn new() -> Self {
+        Self {
+            life: Life::Open,
+            free: Vec::new(),
+            place: Place::default(),
+            generations: Vec::new(),
+            in_flight: Vec::new(),
+            queue: VecDeque::new(),
+            seats: Vec::new(),
+            failed_starts: 0,
+            failed_at: None,
+            start_after: None,
+            failures: 0,
+            last_failure: None,
+            feeder: false,
+            limited: Vec::new(),
+            next_look: u64::MAX,
+            suspects: Vec::new(),
+            quarantine: Vec::new(),
+            looked: None,
+            admitted: 0,
+            exiting: false,
+            submitted: 0,
+            finished: 0,
+            worker_deaths: 0,
+            timed_out: 0,
+            retried: 0,
+            replaced: 0,
+            last_pid: None,
+        }
+    }
+
+    /// Whether new tasks are taken.
+    pub(super) fn check_open(&self) -> Result<(), TaskError> {
+        match self.life {
+            Life::Open => Ok(()),
+            Life::Broken => Err(TaskError::Spawn(fork::closed_descriptors())),
+            Life::Draining | Life::Stopped => Err(TaskError::PoolClosed),
+        }
+    }
+
+    pub(super) fn outstanding(&self) -> usize {
+        (self.submitted - self.finished) as usize
+    }
+}
