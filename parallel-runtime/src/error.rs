@@ -92,6 +92,16 @@ pub enum TaskError {
         available: u64,
     },
 
+    /// A named segment of shared memory could not be made or opened.
+    #[error("the named segment `{name}` cannot be made or opened: {source}")]
+    #[non_exhaustive]
+    Named {
+        /// Its name.
+        name: String,
+        /// What the system said.
+        source: io::Error,
+    },
+
     /// No worker could be started.
     #[error("no worker could be started: {0}")]
     Spawn(#[source] io::Error),

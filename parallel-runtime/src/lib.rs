@@ -87,9 +87,10 @@ mod thread;
 pub use call::Call;
 pub use cpu::cpu_count;
 pub use error::{PoolError, TaskError};
-pub use function::{OwnedFn, ParallelFn, ProcessFn};
+pub use function::{OwnedFn, OwnedSlice, ParallelFn, ProcessFn};
 pub use parallel_macros::parallel;
 pub use pool::{Pool, PoolStats, ProcessPool, ThreadPool};
 #[cfg(feature = "sandbox")]
 pub use sandbox::Sandbox;
+pub use shared::vec::{SharedSlice, SharedVec};
 pub use task::{MapTask, Spawned, Task};

@@ -9,6 +9,7 @@
 //! straight into shared memory), the reader must never form a reference into memory that a worker can still write, and
 //! values that a positional format cannot hold must be refused by name instead of decoded wrongly.
 
+pub(crate) mod cargo;
 mod de;
 mod reader;
 mod ser;

@@ -108,6 +108,13 @@ impl<'m> Reader<'m> {
         Ok(unsafe { ptr::read(start.cast::<[u8; N]>()) })
     }
 
+    /// The next number, which is not taken.
+    #[inline(always)]
+    pub(crate) fn peek_u64(&self) -> Option<u64> {
+        // SAFETY: eight bytes are left, so they are readable; `[u8; 8]` has alignment 1 and any bytes are valid.
+        (self.left >= 8).then(|| u64::from_ne_bytes(unsafe { ptr::read(self.next.cast::<[u8; 8]>()) }))
+    }
+
     #[inline(always)]
     pub(crate) fn take_u8(&mut self) -> Result<u8, CodecError> {
         Ok(u8::from_ne_bytes(self.take()?))

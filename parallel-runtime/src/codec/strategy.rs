@@ -20,8 +20,9 @@ use std::marker::PhantomData;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use super::{CodecError, Reader, Writer};
+use super::{CodecError, Reader, Writer, cargo};
 use crate::function::{ByMut, ByRef, ByValue};
+use crate::shared::lending;
 use crate::private::{ProcessReferent, ProcessReferentMut, ProcessValue};
 use bytemuck::Pod;
 
@@ -144,12 +145,20 @@ pub struct PlainSlice<E>(PhantomData<fn(E)>);
 
 impl<E: Pod> PlainSlice<E> {
     pub fn send(&self, value: &[E], writer: &mut Writer<'_>) -> Result<(), CodecError> {
+        if lending::send(value, writer)?.is_some() {
+            return Ok(());
+        }
         writer.put((value.len() as u64).to_ne_bytes());
         writer.align(align_of::<E>());
         writer.put_slice(bytemuck::cast_slice(value));
         Ok(())
     }
     pub fn receive<'m>(&self, reader: &mut Reader<'m>) -> Result<&'m [E], CodecError> {
+        if let Some(lent) = lending::receive(reader)? {
+            // SAFETY: the program has lent this memory to the message, whose arguments are read as long as `'m`; its owner does not
+            // change it meanwhile.
+            return Ok(unsafe { lent.slice() });
+        }
         let len = reader.take_len(size_of::<E>())?;
         reader.align(align_of::<E>())?;
         reader.slice(len)
@@ -164,6 +173,10 @@ pub struct PlainSliceMut<E>(PhantomData<fn(E)>);
 
 impl<E: Pod> PlainSliceMut<E> {
     pub fn send(&self, value: &[E], writer: &mut Writer<'_>) -> Result<(), CodecError> {
+        if let Some(offset) = lending::send(value, writer)? {
+            writer.lend(offset, size_of_val(value) as u64);
+            return Ok(());
+        }
         writer.put((value.len() as u64).to_ne_bytes());
         writer.align(align_of::<E>());
         writer.mark();
@@ -171,6 +184,11 @@ impl<E: Pod> PlainSliceMut<E> {
         Ok(())
     }
     pub fn receive<'m>(&self, reader: &mut Reader<'m>) -> Result<&'m mut [E], CodecError> {
+        if let Some(lent) = lending::receive(reader)? {
+            // SAFETY: the program has lent this memory to the message, whose arguments are read as long as `'m`; it was borrowed
+            // exclusively there, so nobody else uses it meanwhile.
+            return Ok(unsafe { lent.slice_mut() });
+        }
         let len = reader.take_len(size_of::<E>())?;
         reader.align(align_of::<E>())?;
         reader.slice_mut(len)
@@ -182,6 +200,10 @@ impl<E: Pod> PlainSliceMut<E> {
         Ok(())
     }
     pub fn take_back(&self, target: &mut [E], returned: &mut Returned<'_>) -> Result<(), CodecError> {
+        if lending::is_lent(target) {
+            // It was changed where it lies.
+            return Ok(());
+        }
         returned.next_changed()?.copy_to(target)
     }
 }
@@ -239,7 +261,7 @@ impl<T: ?Sized, H> ReferentMut<T, H> {
 impl<T: ProcessValue> ProcessReferent for T {
     type Held = T;
     fn send(&self, writer: &mut Writer<'_>) -> Result<(), CodecError> {
-        super::encode(self, writer)
+        cargo::lending(|| super::encode(self, writer))
     }
     fn receive(reader: &mut Reader<'_>) -> Result<T, CodecError> {
         super::decode(reader)
@@ -262,7 +284,7 @@ impl<T: ProcessValue> ProcessReferentMut for T {
 impl<E: ProcessValue> ProcessReferent for [E] {
     type Held = Vec<E>;
     fn send(&self, writer: &mut Writer<'_>) -> Result<(), CodecError> {
-        super::encode(self, writer)
+        cargo::lending(|| super::encode(self, writer))
     }
     fn receive(reader: &mut Reader<'_>) -> Result<Vec<E>, CodecError> {
         super::decode(reader)

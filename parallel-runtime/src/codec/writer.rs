@@ -18,6 +18,8 @@ pub struct Writer<'a> {
     alignment: usize,
     /// Where the slices lie that the callee may change in place.
     marks: Vec<u64>,
+    /// Parts of shared memory that are lent to the callee, who may change them: offset and length.
+    lent: Vec<(u64, u64)>,
     _buffer: PhantomData<&'a mut [MaybeUninit<u8>]>,
 }
 
@@ -32,6 +34,7 @@ impl<'a> Writer<'a> {
             len: 0,
             alignment: 1,
             marks: Vec::new(),
+            lent: Vec::new(),
             _buffer: PhantomData,
         }
     }
@@ -78,6 +81,16 @@ impl<'a> Writer<'a> {
     /// Takes the offsets of the slices that the callee may change in place.
     pub(crate) fn take_marks(&mut self) -> Vec<u64> {
         std::mem::take(&mut self.marks)
+    }
+
+    /// Remembers that shared memory is lent to the callee, who may change it.
+    pub(crate) fn lend(&mut self, offset: u64, len: u64) {
+        self.lent.push((offset, len));
+    }
+
+    /// Takes what was lent.
+    pub(crate) fn take_lent(&mut self) -> Vec<(u64, u64)> {
+        std::mem::take(&mut self.lent)
     }
 
     #[inline(always)]

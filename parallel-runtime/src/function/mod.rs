@@ -6,7 +6,7 @@ mod remote;
 
 pub(crate) use outlet::{Encode, Overflow, Placed};
 pub use outlet::{Outlet, ServeError};
-pub use parameter::{ByMut, ByRef, ByValue, IntoOwned, Lend, LendMut, One};
+pub use parameter::{ByMut, ByRef, ByValue, IntoOwned, Lend, LendMut, One, OwnedSlice};
 pub use remote::Remote;
 pub(crate) use remote::{Received, Serve, code, header};
 
@@ -94,7 +94,7 @@ pub trait OwnedFn: ParallelFn<Output: 'static> {
     #[doc(hidden)]
     type Parameters;
 
-    /// The arguments in their owned form: `String` for `&str`, `Vec<T>` for `&[T]`.
+    /// The arguments in their owned form: `String` for `&str`, what a `Vec<T>` or a `SharedVec<T>` is turned into for `&[T]`.
     type Owned: Send + 'static;
 
     /// Calls the function right here with owned arguments.

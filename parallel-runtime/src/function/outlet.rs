@@ -3,9 +3,12 @@
 use std::sync::atomic::Ordering;
 
 use super::remote::code;
+use crate::codec::cargo::{self, Cargo};
 use crate::codec::{CodecError, Writer};
 use crate::process::board::{Record, Slot};
-use crate::process::{clock, wait_while_condemned};
+use crate::process::handshake::Request;
+use crate::process::{clock, link, wait_while_condemned};
+use crate::shared::held::Reference;
 
 /// Why a worker has no result for an item, a panic apart.
 #[derive(Debug)]
@@ -38,6 +41,23 @@ pub(crate) enum Placed {
 pub(crate) trait Overflow {
     /// Encodes a result of `needed` bytes, that of the item after `done` others.
     fn overflow(&mut self, done: u32, needed: usize, encode: Encode<'_>) -> Result<Placed, ServeError>;
+}
+
+/// Makes sure that the objects whose handles are in a result exist until the program has read it.
+#[inline(always)]
+fn keep(cargo: &Cargo) -> Result<(), ServeError> {
+    if cargo.is_empty() { Ok(()) } else { keep_some(cargo) }
+}
+
+#[cold]
+fn keep_some(cargo: &Cargo) -> Result<(), ServeError> {
+    for held in &cargo.handles {
+        let Reference { id, nonce, .. } = held.reference();
+        if !cargo::is_kept_by_message(id) && link::ask(&Request::Keep { id: id.into(), nonce })[0] == 0 {
+            return Err(ServeError::Encode(CodecError::new("the shared memory behind a handle in it is gone")));
+        }
+    }
+    Ok(())
 }
 
 /// Where a worker delivers the results of a message: one after the other into the room that there is.
@@ -160,8 +180,13 @@ impl<'w> Outlet<'w> {
         let before = self.committed;
         self.writer.rewind(before);
         self.writer.put([0; code::HEADER]);
-        encode(&mut self.writer).map_err(ServeError::Encode)?;
+        cargo::begin();
+        if let Err(error) = encode(&mut self.writer) {
+            cargo::abort();
+            return Err(ServeError::Encode(error));
+        }
         if !self.writer.overflowed() {
+            keep(&cargo::finish())?;
             // How long it is, so that the next one is found even if this one does not decode.
             let len = (self.writer.len() - before - code::HEADER) as u32;
             let [a, b, c, d] = len.to_ne_bytes();
@@ -182,7 +207,15 @@ impl<'w> Outlet<'w> {
         let placed = self.overflow.overflow(self.delivered, needed, &mut |writer| {
             writer.put([code, 0, 0, 0, 0]);
             encode(writer)
-        })?;
+        });
+        let placed = match placed {
+            Ok(placed) => placed,
+            Err(error) => {
+                cargo::abort();
+                return Err(error);
+            }
+        };
+        keep(&cargo::finish())?;
         self.publish(match placed {
             Placed::Moved(len) => len,
             Placed::Apart => before,

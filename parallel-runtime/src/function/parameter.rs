@@ -4,6 +4,8 @@ use std::ffi::{CStr, CString, OsStr, OsString};
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
+use crate::shared::vec::{SharedSlice, SharedVec};
+
 /// A parameter `T`.
 pub struct ByValue<T>(PhantomData<fn(T)>);
 
@@ -53,16 +55,34 @@ impl<T> LendMut for T {
 }
 
 impl<T> Lend for [T] {
-    type Owned = Vec<T>;
-    fn lend(owned: &Vec<T>) -> &[T] {
-        owned
+    type Owned = OwnedSlice<T>;
+    fn lend(owned: &OwnedSlice<T>) -> &[T] {
+        match &owned.0 {
+            Elements::Private(elements) => elements,
+            Elements::Exclusive(elements) => elements,
+            Elements::Shared(elements) => elements,
+        }
     }
 }
 
 impl<T> LendMut for [T] {
-    fn lend_mut(owned: &mut Vec<T>) -> &mut [T] {
-        owned
+    fn lend_mut(owned: &mut OwnedSlice<T>) -> &mut [T] {
+        match &mut owned.0 {
+            Elements::Private(elements) => elements,
+            Elements::Exclusive(elements) => elements,
+            Elements::Shared(_) => unreachable!("a `SharedSlice` is no owned form of a `&mut` argument"),
+        }
     }
+}
+
+/// What owns the elements of a `&[T]` or `&mut [T]` argument that outlives its caller: made from a `Vec<T>`, a
+/// [`SharedVec`] or, for `&[T]`, a [`SharedSlice`].
+pub struct OwnedSlice<T>(Elements<T>);
+
+enum Elements<T> {
+    Private(Vec<T>),
+    Exclusive(SharedVec<T>),
+    Shared(SharedSlice<T>),
 }
 
 macro_rules! lend {
@@ -82,7 +102,7 @@ lend!(str: String, Path: PathBuf, OsStr: OsString, CStr: CString);
 /// The kind is in the trait's parameter, not in its `Self`, so that a literal argument gets its type from the function.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not the owned form of this argument",
-    label = "a verb that does not block takes `String` for `&str`, `Vec<T>` for `&[T]`, `PathBuf` for `&Path`, `T` for `&T`"
+    label = "a verb that does not block takes `String` for `&str`, `Vec<T>` or a `SharedVec<T>` for `&[T]`, `PathBuf` for `&Path`, `T` for `&T`"
 )]
 pub trait IntoOwned<P> {
     /// The owned form.
@@ -113,8 +133,8 @@ impl<T> IntoOwned<ByMut<T>> for T {
 }
 
 macro_rules! into_owned {
-    ($(<$($generic:ident),*> $kind:ident<$borrowed:ty>: $owned:ty),* $(,)?) => {$(
-        impl<$($generic),*> IntoOwned<$kind<$borrowed>> for $owned {
+    ($($borrowed:ty: $owned:ty),* $(,)?) => {$(
+        impl IntoOwned<ByRef<$borrowed>> for $owned {
             type Owned = $owned;
             fn into_owned(self) -> $owned {
                 self
@@ -122,13 +142,24 @@ macro_rules! into_owned {
         }
     )*};
 }
-into_owned!(
-    <> ByRef<str>: String,
-    <> ByRef<Path>: PathBuf,
-    <> ByRef<OsStr>: OsString,
-    <> ByRef<CStr>: CString,
-    <T> ByRef<[T]>: Vec<T>,
-    <T> ByMut<[T]>: Vec<T>,
+into_owned!(str: String, Path: PathBuf, OsStr: OsString, CStr: CString);
+
+macro_rules! into_owned_slice {
+    ($($kind:ident: $owned:ident as $variant:ident),* $(,)?) => {$(
+        impl<T> IntoOwned<$kind<[T]>> for $owned<T> {
+            type Owned = OwnedSlice<T>;
+            fn into_owned(self) -> OwnedSlice<T> {
+                OwnedSlice(Elements::$variant(self))
+            }
+        }
+    )*};
+}
+into_owned_slice!(
+    ByRef: Vec as Private,
+    ByRef: SharedVec as Exclusive,
+    ByRef: SharedSlice as Shared,
+    ByMut: Vec as Private,
+    ByMut: SharedVec as Exclusive,
 );
 
 impl<P, A: IntoOwned<P>> IntoOwned<One<P>> for A {

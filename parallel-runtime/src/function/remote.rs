@@ -5,7 +5,7 @@
 
 use super::{Outlet, ProcessFn, ProcessOwnedFn, ServeError};
 use crate::codec::strategy::Returned;
-use crate::codec::{CodecError, Reader, Writer};
+use crate::codec::{CodecError, Reader, Writer, cargo};
 
 /// Codes before each result. The code is followed by the length of the result in four bytes; 0 where nothing follows it anyway.
 pub(crate) mod code {
@@ -85,7 +85,8 @@ fn send<F: ProcessFn>(items: &[F::Item], writer: &mut Writer<'_>) -> Result<(), 
 }
 
 fn send_owned<F: ProcessOwnedFn>(items: &[F::Owned], writer: &mut Writer<'_>) -> Result<(), CodecError> {
-    items.iter().try_for_each(|item| F::send_owned(item, writer))
+    // Whoever sends them lets go of them afterwards.
+    cargo::retaining(|| items.iter().try_for_each(|item| F::send_owned(item, writer)))
 }
 
 fn receive<F: ProcessFn>(returned: &mut Returned<'_>, items: &mut [F::Item], values: &mut Vec<F::Output>) -> Received {

@@ -16,6 +16,7 @@
 //! So a dead worker holds nothing up. One that lives and writes on can still delay tasks, or change their arguments and results:
 //! see `docs/safety.md`.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -27,9 +28,9 @@ use super::engine::{Engine, State};
 use super::futex;
 use super::harvest::damaged;
 use super::message::Arguments;
-use super::seat::Occupant;
+use super::seat::{Occupant, Seat};
 use super::supervisor::Supervisor;
-use super::ticket::Outcome;
+use super::ticket::{Outcome, Ticket};
 
 /// How long a claim may look false: between its claim and what it says about it a worker may be held up.
 const DOUBT: Duration = Duration::from_secs(1);
@@ -43,6 +44,8 @@ pub(super) struct Quarantine {
     workers: Vec<u64>,
     /// Never read again, but kept.
     _arguments: Option<Arguments>,
+    /// The end of its task, if the task may still change memory that its caller has: then the caller waits.
+    ending: Option<(Arc<Ticket>, Outcome)>,
 }
 
 /// Whether a process is stopped by a signal, and not by a debugger: the third field of its `stat`, as in proc(5).
@@ -129,13 +132,27 @@ impl Engine {
     /// workers of now are gone.
     pub(super) fn end_in_quarantine(&self, state: &mut State, index: u32, outcome: Outcome) {
         let Some(task) = state.in_flight[index as usize].take() else { return };
-        let workers = state.seats.iter().filter_map(|seat| seat.worker().map(|worker| worker.key)).collect();
-        state.quarantine.push(Quarantine { slot: index, workers, _arguments: task.arguments });
-        state.finished += 1;
+        let workers: Vec<u64> = state.seats.iter().filter_map(|seat| seat.worker().map(|worker| worker.key)).collect();
         let generation = state.generations[index as usize];
         self.board().slot(index).word.store(Word::free(generation).0, Ordering::SeqCst);
-        task.ticket.finish(outcome);
-        self.wake_waiter(index);
+        let mut ending = Some((task.ticket, outcome));
+        if task.loan.is_some_and(|loan| loan.is_exclusive()) && !workers.is_empty() {
+            // No process may write when the caller goes on: so all that may have the task end.
+            for worker in state.seats.iter_mut().filter_map(Seat::worker_mut) {
+                worker.accused = true;
+                worker.signal(Signal::KILL);
+            }
+        } else if let Some((ticket, outcome)) = ending.take() {
+            state.finished += 1;
+            ticket.finish(outcome);
+            self.wake_waiter(index);
+        }
+        if let Some((ticket, _)) = &ending {
+            // It is in no slot any more.
+            ticket.requeue();
+            self.wake_waiter(index);
+        }
+        state.quarantine.push(Quarantine { slot: index, workers, _arguments: task.arguments, ending });
     }
 
     /// Workers for which slots are in quarantine are replaced as soon as they are idle, which costs no task.
@@ -202,14 +219,33 @@ impl Engine {
             return;
         }
         let alive: Vec<u64> = state.seats.iter().filter_map(|seat| seat.worker().map(|worker| worker.key)).collect();
-        let free = &mut state.free;
-        state.quarantine.retain(|quarantine| {
+        let State { quarantine, free, finished, .. } = state;
+        let mut freed = Vec::new();
+        quarantine.retain_mut(|quarantine| {
             let held = quarantine.workers.iter().any(|worker| alive.contains(worker));
             if !held {
                 free.push(quarantine.slot);
+                freed.push(quarantine.slot);
+                if let Some((ticket, outcome)) = quarantine.ending.take() {
+                    *finished += 1;
+                    ticket.finish(outcome);
+                }
             }
             held
         });
+        for slot in freed {
+            self.wake_waiter(slot);
+        }
+    }
+
+    /// No worker is left that could hold a slot.
+    pub(super) fn end_quarantine(&self, state: &mut State) {
+        for quarantine in std::mem::take(&mut state.quarantine) {
+            if let Some((ticket, outcome)) = quarantine.ending {
+                state.finished += 1;
+                ticket.finish(outcome);
+            }
+        }
     }
 
     /// What a thread does that has waited for long: something may have gone wrong that nobody else notices.

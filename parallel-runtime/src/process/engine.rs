@@ -219,8 +219,8 @@ impl Engine {
             limited
         });
         ticket.board(index, generation);
-        let retry = message.retry;
-        state.in_flight[position] = Some(InFlight { ticket, items: message.items, arguments, limited, retry });
+        let (items, retry, loan) = (message.items, message.retry, message.loan);
+        state.in_flight[position] = Some(InFlight { ticket, items, arguments, limited, retry, loan });
         slot.word.store(Word::ready(generation).0, Ordering::Release);
         board.ring().publish(&mut state.place, index, generation);
     }
@@ -248,16 +248,22 @@ impl Engine {
         if let Some(arguments) = task.arguments.filter(|arguments| !arguments.marks.is_empty()) {
             outcome.rare().arguments = Some(arguments);
         }
+        if let Some(loan) = task.loan {
+            outcome.rare().loan = Some(loan);
+        }
         task.ticket.finish(outcome);
         self.wake_waiter(index);
     }
 
     /// Takes a task whose worker is gone off the board, to be sent once more.
     pub(super) fn run_again(&self, state: &mut State, index: u32) {
-        let Some(InFlight { ticket, retry: Some(retry), .. }) = state.in_flight[index as usize].take() else { return };
+        let Some(InFlight { ticket, retry: Some(retry), loan, .. }) = state.in_flight[index as usize].take() else {
+            return;
+        };
         self.free(state, index);
         let arena = &self.memory.get().expect("a task was on the board").arena;
-        match retry.next(arena) {
+        // SAFETY: whoever calls this has seen the worker's end.
+        match unsafe { retry.next(arena, loan) } {
             Ok(message) => {
                 state.retried += 1;
                 ticket.requeue();

@@ -11,10 +11,10 @@ use super::death::Death;
 use super::engine::{Engine, Life, State};
 use super::handshake::{Received, Request};
 use super::life::Failure;
-use super::seat::Occupant;
+use super::seat::{Occupant, Worker};
 use super::supervisor::Supervisor;
 use crate::error::TaskError;
-use crate::shared::Arena;
+use crate::shared::objects;
 
 /// The most requests that a dead worker may have left in its socket. Children of a task may hold it, and send for ever.
 const MOST_WORDS: usize = 64;
@@ -34,16 +34,20 @@ impl Engine {
         };
         match Request::receive(&worker.started.socket) {
             Received::Nothing => {}
-            Received::Request(Request::Grant(len)) => {
-                self.grant(&mut state, seat, len);
-                self.refill(&mut state);
-                drop(state);
-                self.notify_waiters();
-            }
-            Received::Request(request) => {
+            Received::Request(
+                request @ (Request::Hello | Request::Ready | Request::Retire | Request::Failed(_)),
+            ) => {
                 note(&mut state, seat, request);
                 drop(state);
                 self.changed.notify_all();
+            }
+            Received::Request(request) => {
+                self.serve(&mut state, seat, &request);
+                if matches!(request, Request::Grant(_)) {
+                    self.refill(&mut state);
+                    drop(state);
+                    self.notify_waiters();
+                }
             }
             Received::End => {
                 supervisor.forget_socket(worker);
@@ -62,24 +66,6 @@ impl Engine {
         }
     }
 
-    /// Gives a worker a block for a large result.
-    fn grant(&self, state: &mut State, seat: usize, len: u64) {
-        // Whoever needs memory for results may need it because nobody collects them.
-        self.harvest(state);
-        // What the worker has not delivered by now it never will: a message ends with its first granted block.
-        state.seats[seat].grants.clear();
-        let granted = Arena::get().map_err(TaskError::Spawn).and_then(|arena| arena.take(len));
-        let (offset, available) = match &granted {
-            Ok(block) => (block.offset(), 0),
-            Err(TaskError::OutOfSharedMemory { available, .. }) => (0, *available),
-            Err(_) => (0, 0),
-        };
-        let place = &mut state.seats[seat];
-        place.grants.extend(granted);
-        place.answer = place.answer.next(offset, available);
-        place.answer.publish(self.board().record(seat as u32));
-    }
-
     /// A worker is dead: its task ends or is sent again, and its place is filled.
     pub(super) fn on_death(self: &Arc<Self>, supervisor: &Supervisor, seat: usize, key: u64) {
         let mut state = self.lock();
@@ -90,7 +76,7 @@ impl Engine {
         for _ in 0..MOST_WORDS {
             let Some(worker) = state.seats[seat].worker() else { break };
             match Request::receive(&worker.started.socket) {
-                Received::Request(Request::Grant(_)) => {}
+                Received::Request(Request::Unstore { container, object }) => objects::unstore(container, object),
                 Received::Request(request) => note(&mut state, seat, request),
                 Received::Nothing | Received::End => break,
             }
@@ -108,6 +94,7 @@ impl Engine {
         // What it had completed is collected, what it had claimed is lost.
         let lost = self.bury(&mut state, seat as u32, worker.condemned.as_ref(), worker.accused, || death.error());
         state.seats[seat].grants.clear();
+        state.seats[seat].kept.clear();
         let completed = record.completed_tail.0.load(Ordering::Relaxed);
         state.seats[seat].completed_head = completed;
         // A wake-up may have gone to it, or may not have been made because it was searching.
@@ -173,10 +160,13 @@ impl Engine {
         }
         for mut worker in workers {
             let _ = worker.started.child.wait();
+            let Worker { started, process, .. } = *worker;
+            drop(process);
             // Nor may they be closed.
-            std::mem::forget(worker);
+            std::mem::forget(started);
         }
         self.harvest(&mut state);
+        self.end_quarantine(&mut state);
         self.end_all(&mut state, || TaskError::Spawn(super::fork::closed_descriptors()));
         drop(state);
         self.changed.notify_all();
@@ -194,6 +184,6 @@ fn note(state: &mut State, seat: usize, request: Request) {
         }
         Request::Retire => worker.retired = true,
         Request::Failed(why) => worker.failure = Some(why),
-        Request::Grant(_) => {}
+        _ => {}
     }
 }

@@ -23,12 +23,20 @@ const MOST_PATHS: usize = 64 << 10;
 /// The longest text of a worker that could not start, in bytes; what is longer is cut.
 const MOST_TEXT: usize = 4096;
 
+/// Words of a request: what it is, and up to four numbers.
+const WORDS: usize = 5;
+
+/// Words of an answer.
+pub(crate) const ANSWER: usize = 5;
+
 /// The first and only message from the program. After it come the paths that the sandbox allows.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub(super) struct Welcome {
     pub(super) magic: u64,
     pub(super) arena_len: u64,
+    /// 1 if its memory is limited.
+    pub(super) arena_scarce: u64,
     pub(super) board_offset: u64,
     pub(super) workers: u32,
     pub(super) slots: u32,
@@ -44,6 +52,8 @@ pub(super) struct Welcome {
     pub(super) init: u64,
     /// 1 if it confines itself before the first task.
     pub(super) sandbox: u64,
+    /// Its [`Token`](crate::shared::Token).
+    pub(super) token: u64,
 }
 
 impl Welcome {
@@ -88,13 +98,28 @@ impl Welcome {
 
 /// What a worker says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Request {
+pub(crate) enum Request {
     /// It is a worker, and runs `init`.
     Hello,
     /// It is ready for work.
     Ready,
-    /// It needs a block of so many bytes for a result.
+    /// It needs a block of so many bytes for a result. Answer: its offset; or 0, and how much is available.
     Grant(u64),
+    /// It needs a shared object. Answer: its offset, or 0; how much is available; its number and nonce; 1 if it is zeroed.
+    New { len: u64, alignment: u64 },
+    /// A shared object needs more memory. Answer: as for a block.
+    More { id: u64, nonce: u64, len: u64 },
+    /// The next result holds a handle of this object. Answer: 1, or 0 if there is no such object.
+    Keep { id: u64, nonce: u64 },
+    /// A handle of an object is about to be put into a container. Answer: 1, or 0 if one of them is gone.
+    Store { container: (u64, u64), object: (u64, u64) },
+    /// A handle of an object has been taken out of a container. No answer.
+    Unstore { container: u64, object: u64 },
+    /// It has let go of an object that only workers had. No answer.
+    Released(u64),
+    /// What is behind the static at this offset of the executable; the object, if there is nothing yet. Answer: offset, length, number
+    /// and nonce of the object, or zeros.
+    Static { at: u64, id: u64, nonce: u64 },
     /// It ends by itself, between two tasks, so that a fresh worker takes its place.
     Retire,
     /// It cannot start, and why.
@@ -113,12 +138,20 @@ pub(super) enum Received {
 
 impl Request {
     pub(super) fn send(&self, socket: BorrowedFd<'_>) -> io::Result<()> {
-        let (words, text): ([u64; 2], &str) = match self {
-            Self::Hello => ([1, 0], ""),
-            Self::Grant(len) => ([2, *len], ""),
-            Self::Ready => ([3, 0], ""),
-            Self::Retire => ([4, 0], ""),
-            Self::Failed(text) => ([5, 0], text),
+        let text = if let Self::Failed(text) = self { text.as_str() } else { "" };
+        let words: [u64; WORDS] = match *self {
+            Self::Hello => [1, 0, 0, 0, 0],
+            Self::Grant(len) => [2, len, 0, 0, 0],
+            Self::Ready => [3, 0, 0, 0, 0],
+            Self::Retire => [4, 0, 0, 0, 0],
+            Self::Failed(_) => [5, 0, 0, 0, 0],
+            Self::New { len, alignment } => [6, len, alignment, 0, 0],
+            Self::More { id, nonce, len } => [7, id, nonce, len, 0],
+            Self::Keep { id, nonce } => [8, id, nonce, 0, 0],
+            Self::Store { container, object } => [9, container.0, container.1, object.0, object.1],
+            Self::Unstore { container, object } => [10, container, object, 0, 0],
+            Self::Released(id) => [11, id, 0, 0, 0],
+            Self::Static { at, id, nonce } => [12, at, id, nonce, 0],
         };
         let mut bytes = bytemuck::bytes_of(&words).to_vec();
         bytes.extend_from_slice(&text.as_bytes()[..text.len().min(MOST_TEXT)]);
@@ -128,20 +161,27 @@ impl Request {
 
     /// Takes the next request, without waiting.
     pub(super) fn receive(socket: &impl AsFd) -> Received {
-        let mut bytes = [0_u8; 16 + MOST_TEXT];
+        let mut bytes = [0_u8; 8 * WORDS + MOST_TEXT];
         let len = match rustix::net::recv(socket, &mut bytes[..], RecvFlags::DONTWAIT) {
             Ok((len, _)) => len,
             Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return Received::Nothing,
             Err(_) => return Received::End,
         };
-        let Some((words, text)) = bytes[..len].split_at_checked(16) else { return Received::End };
-        let Ok(words) = bytemuck::try_pod_read_unaligned::<[u64; 2]>(words) else { return Received::End };
+        let Some((words, text)) = bytes[..len].split_at_checked(8 * WORDS) else { return Received::End };
+        let Ok(words) = bytemuck::try_pod_read_unaligned::<[u64; WORDS]>(words) else { return Received::End };
         Received::Request(match words {
-            [1, _] => Self::Hello,
-            [2, len] => Self::Grant(len),
-            [3, _] => Self::Ready,
-            [4, _] => Self::Retire,
-            [5, _] => Self::Failed(String::from_utf8_lossy(text).into_owned()),
+            [1, ..] => Self::Hello,
+            [2, len, ..] => Self::Grant(len),
+            [3, ..] => Self::Ready,
+            [4, ..] => Self::Retire,
+            [5, ..] => Self::Failed(String::from_utf8_lossy(text).into_owned()),
+            [6, len, alignment, ..] => Self::New { len, alignment },
+            [7, id, nonce, len, _] => Self::More { id, nonce, len },
+            [8, id, nonce, ..] => Self::Keep { id, nonce },
+            [9, id, nonce, object, other] => Self::Store { container: (id, nonce), object: (object, other) },
+            [10, container, object, ..] => Self::Unstore { container, object },
+            [11, id, ..] => Self::Released(id),
+            [12, at, id, nonce, _] => Self::Static { at, id, nonce },
             _ => return Received::End,
         })
     }

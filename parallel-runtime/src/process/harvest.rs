@@ -197,6 +197,9 @@ fn collect(state: &mut State, slot: &Slot, word: Word, task: &InFlight) -> Outco
             outcome.results = bytes;
         }
     }
+    if !seat.kept.is_empty() {
+        outcome.rare().kept = std::mem::take(&mut seat.kept);
+    }
     let granted_len = slot.granted_len.load(Ordering::Relaxed);
     if granted_len != 0 && slot.granted_item.load(Ordering::Relaxed) == outcome.done {
         let offset = slot.granted_offset.load(Ordering::Relaxed);

@@ -21,6 +21,7 @@ use super::ticket::Outcome;
 use super::{fork, hook, image, spawn};
 use crate::error::{PoolError, TaskError};
 use crate::sandbox::{Allowed, Sandbox};
+use crate::shared::objects::Process;
 
 /// Bytes of a worker's result region. Its pages come when they are touched.
 const REGION: u64 = 4 << 20;
@@ -149,9 +150,11 @@ impl Engine {
             ));
         }
         let init = self.options.init.map(image::offset_of_init).transpose()?;
+        let process = Process::new().map_err(io::Error::other)?;
         let welcome = Welcome {
             magic: 0,
             arena_len: memory.arena.segment().len(),
+            arena_scarce: memory.arena.segment().is_scarce().into(),
             board_offset: memory.block.offset(),
             workers: memory.board.layout().workers,
             slots: memory.board.layout().slots,
@@ -161,10 +164,11 @@ impl Engine {
             memory_limit: self.options.memory_limit.unwrap_or(0),
             init: init.unwrap_or(0),
             sandbox: self.options.sandbox.is_some().into(),
+            token: process.token().bits(),
         };
         let allowed = self.options.sandbox.map_or_else(Allowed::default, Sandbox::allowed);
         let started = spawn::spawn(&memory.arena, &welcome, &allowed)?;
-        let mut worker = Box::new(Worker::new(started, supervisor.new_key(), completed_before));
+        let mut worker = Box::new(Worker::new(started, process, supervisor.new_key(), completed_before));
         let mut state = self.lock();
         if matches!(state.life, Life::Stopped | Life::Broken) {
             drop(state);
@@ -430,8 +434,9 @@ impl Engine {
             }
             seat.region = None;
             seat.grants.clear();
+            seat.kept.clear();
         }
-        state.quarantine.clear();
+        self.end_quarantine(&mut state);
         drop(state);
         self.changed.notify_all();
     }

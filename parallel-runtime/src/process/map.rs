@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::admission::{Admission, Inside};
 use super::engine::Engine;
 use super::image;
-use super::message::{Body, Message, Retry, Scratch};
+use super::message::{Body, Loan, Message, Retry, Scratch, Snapshot};
 use super::results::Results;
 use super::sizes::Sizes;
 use super::ticket::{Outcome, Ticket};
@@ -29,10 +29,14 @@ pub(crate) fn call<I, R>(
     let mut items = [item];
     let mut left = options.retries.unwrap_or(0);
     let admitted = if left > 0 { Some(engine.admit(false)?) } else { None };
+    let mut before: Option<Snapshot> = None;
     loop {
-        // The item is here, and encoded anew for each try: nothing need be kept.
+        // The item is here, and encoded anew for each try: nothing need be kept, but what lies in shared memory.
         let options = CallOptions { retries: None, ..options };
-        let ticket = submit_part(engine, remote, &items, options, admitted.as_ref())?;
+        let mut snapshot = None;
+        let wanted = (left > 0 && before.is_none()).then_some(&mut snapshot);
+        let ticket = submit_part(engine, remote, &items, options, admitted.as_ref(), wanted)?;
+        before = before.or(snapshot);
         let mut outcome = engine.wait(&ticket, None).unwrap_or_default();
         let mut value = Vec::new();
         let error = Results::new(remote, &outcome).read(&mut items, &mut value);
@@ -41,9 +45,11 @@ pub(crate) fn call<I, R>(
             (_, Some(error)) => error,
             (None, None) => Results::<I, R>::missing(remote.function),
         };
-        if left == 0 || !error.may_be_retried() {
+        let Some(before) = before.as_ref().filter(|_| left > 0 && error.may_be_retried()) else {
             return Err(error.of(remote.function));
-        }
+        };
+        // SAFETY: the caller's borrows are ours, and the task has ended, by which no worker uses its memory.
+        unsafe { before.restore() };
         left -= 1;
         engine.count_retry();
     }
@@ -56,8 +62,10 @@ pub(crate) fn submit<I, R>(
     items: &[I; 1],
     options: CallOptions,
 ) -> Result<Arc<Ticket>, TaskError> {
-    submit_part(engine, remote, items, options, None)
+    submit_part(engine, remote, items, options, None, None)
 }
+
+/// `snapshot`: set to what the task may change in shared memory, if it can be tried again.
 
 fn submit_part<I, R>(
     engine: &Arc<Engine>,
@@ -65,15 +73,19 @@ fn submit_part<I, R>(
     items: &[I; 1],
     options: CallOptions,
     admitted: Option<&Admission>,
+    snapshot: Option<&mut Option<Snapshot>>,
 ) -> Result<Arc<Ticket>, TaskError> {
     let entry = image::offset_of(remote.serve).map_err(TaskError::Spawn)?;
     let arena = engine.arena().map_err(PoolError::into_task_error)?;
     let mut scratch = Scratch::new();
-    let body = Body::encode(arena, &mut scratch, 0, &mut |writer| (remote.send)(items, writer))
+    let (body, loan) = Body::encode(arena, &mut scratch, 0, &mut |writer| (remote.send)(items, writer))
         .map_err(|refused| refused.into_task_error(remote.function))?;
+    if let Some(snapshot) = snapshot {
+        *snapshot = loan.as_ref().map_or_else(|| Some(Snapshot::default()), |loan| loan.snapshot());
+    }
     let limit = options.timeout;
-    let retry = options.retries.and_then(|retries| Retry::new(retries, entry, limit, &body));
-    engine.submit(Message { entry, items: 1, timed: false, limit, retry, body }, admitted)
+    let retry = options.retries.and_then(|retries| Retry::new(retries, entry, limit, &body, loan.as_deref()));
+    engine.submit(Message { entry, items: 1, timed: false, limit, retry, body, loan }, admitted)
 }
 
 /// Reads the result of a message of one item whose arguments are gone.
@@ -183,11 +195,13 @@ struct Flight<I> {
     outcome: Option<Outcome>,
     /// How often its first item was tried before.
     tries: u32,
+    /// What it may change in shared memory, if it can be tried again.
+    before: Option<Snapshot>,
 }
 
 impl<I> Flight<I> {
     fn failed(items: Vec<I>, error: TaskError) -> Self {
-        Self { ticket: None, items, outcome: Some(Outcome::error(error)), tries: 0 }
+        Self { ticket: None, items, outcome: Some(Outcome::error(error)), tries: 0, before: None }
     }
 }
 
@@ -217,7 +231,7 @@ impl<I, R> Flights<'_, I, R> {
     /// Sends items, as the last of the queue or at a position of it.
     fn send(&mut self, items: Vec<I>, position: Option<usize>, sizes: &mut Sizes, tries: u32) {
         let flight = match self.try_send(&items, sizes) {
-            Ok(ticket) => Flight { ticket: Some(ticket), items, outcome: None, tries },
+            Ok((ticket, before)) => Flight { ticket: Some(ticket), items, outcome: None, tries, before },
             Err(Unsent::Alone(error)) => {
                 let at = position.unwrap_or(self.queue.len());
                 let mut error = Some(error);
@@ -227,7 +241,8 @@ impl<I, R> Flights<'_, I, R> {
                 }
                 return;
             }
-            // One of several cannot be encoded, or they do not fit together: one by one it shows which.
+            // One of several cannot be encoded, or they do not fit together: one by one it shows which. Or they must not travel
+            // together.
             Err(Unsent::Together) => {
                 let position = position.unwrap_or(self.queue.len());
                 for (offset, item) in items.into_iter().enumerate() {
@@ -242,7 +257,7 @@ impl<I, R> Flights<'_, I, R> {
         }
     }
 
-    fn try_send(&self, items: &[I], sizes: &mut Sizes) -> Result<Arc<Ticket>, Unsent> {
+    fn try_send(&self, items: &[I], sizes: &mut Sizes) -> Result<(Arc<Ticket>, Option<Snapshot>), Unsent> {
         let unsent = |error| if items.len() > 1 { Unsent::Together } else { Unsent::Alone(error) };
         let arena = self.engine.arena().map_err(|error| unsent(error.into_task_error()))?;
         let guess = if items.len() > 1 { sizes.arguments(items.len()) } else { 0 };
@@ -253,11 +268,27 @@ impl<I, R> Flights<'_, I, R> {
             bytes = writer.len();
             Ok(())
         });
-        let body = body.map_err(|refused| unsent(refused.into_task_error(self.remote.function)))?;
+        let (body, mut loan) = body.map_err(|refused| unsent(refused.into_task_error(self.remote.function)))?;
+        let may_retry = self.options.retries.is_some_and(|retries| retries > 0);
+        // Which owner belongs to which item, and which part to which, would have to be known when some of them are sent again.
+        let alone = |loan: &mut Box<Loan>| loan.has_owners() || (may_retry && loan.is_exclusive());
+        if items.len() > 1
+            && let Some(loan) = loan.take_if(alone)
+        {
+            loan.unload();
+            sizes.send_alone();
+            return Err(Unsent::Together);
+        }
+        let before = match &loan {
+            _ if !may_retry => None,
+            None => Some(Snapshot::default()),
+            Some(loan) => loan.snapshot(),
+        };
         sizes.saw_arguments(items.len(), bytes);
         let limit = self.options.timeout;
-        let message = Message { entry: self.entry, items: items.len() as u32, timed: true, limit, retry: None, body };
-        self.engine.submit(message, Some(self.admitted)).map_err(Unsent::Alone)
+        let items = items.len() as u32;
+        let message = Message { entry: self.entry, items, timed: true, limit, retry: None, body, loan };
+        self.engine.submit(message, Some(self.admitted)).map(|ticket| (ticket, before)).map_err(Unsent::Alone)
     }
 
     fn any_arrived(&self) -> bool {
@@ -290,9 +321,14 @@ impl<I, R> Flights<'_, I, R> {
             let again = !(failed && stop_at_failure)
                 && tries < self.options.retries.unwrap_or(0)
                 && done < flight.items.len()
+                && flight.before.is_some()
                 && outcome.rare.as_ref().and_then(|rare| rare.error.as_ref()).is_some_and(TaskError::may_be_retried);
             if again {
                 outcome.take_error();
+                if let Some(before) = flight.before.take().filter(|_| done == 0) {
+                    // SAFETY: the items' borrows are ours, and the message has ended, by which no worker uses their memory.
+                    unsafe { before.restore() };
+                }
                 let mut rest = flight.items.split_off(done);
                 let after = rest.split_off(1);
                 flight.outcome = Some(outcome);

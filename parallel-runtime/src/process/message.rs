@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::board::slot::{INLINE_ALIGNMENT, INLINE_ARGUMENTS};
+use crate::codec::cargo::{self, Cargo};
 use crate::codec::{CodecError, Writer};
 use crate::error::TaskError;
-use crate::shared::{Arena, Block};
+use crate::shared::{Arena, Block, Space};
 
 /// One or several items for one function.
 pub(crate) struct Message<'b> {
@@ -21,6 +22,77 @@ pub(crate) struct Message<'b> {
     /// What is needed to send it again.
     pub(crate) retry: Option<Box<Retry>>,
     pub(crate) body: Body<'b>,
+    /// Shared memory that goes with it.
+    pub(crate) loan: Option<Box<Loan>>,
+}
+
+/// Shared memory that a message refers to.
+#[derive(Debug, Default)]
+pub(crate) struct Loan {
+    /// The objects whose handles are in it. They exist as long as this does.
+    cargo: Cargo,
+    /// Parts of shared memory that the task may change: offset (0 for a part of a named segment) and length.
+    lent: Vec<(u64, u64)>,
+}
+
+impl Loan {
+    fn of(cargo: Cargo, lent: Vec<(u64, u64)>) -> Option<Box<Self>> {
+        if cargo.is_empty() && lent.is_empty() {
+            return None;
+        }
+        Some(Box::new(Self { cargo, lent }))
+    }
+
+    /// Whether a task that is still running could change what its caller has.
+    pub(crate) fn is_exclusive(&self) -> bool {
+        self.cargo.has_owners() || !self.lent.is_empty()
+    }
+
+    /// Whether exclusive owners move away with it.
+    pub(crate) fn has_owners(&self) -> bool {
+        self.cargo.has_owners()
+    }
+
+    /// It is not sent after all.
+    pub(crate) fn unload(self) {
+        self.cargo.unload();
+    }
+
+    /// A private copy of what the task may change. `None` if it cannot be made.
+    pub(crate) fn snapshot(&self) -> Option<Snapshot> {
+        let space = Space::existing()?;
+        if self.has_owners() {
+            // Nobody knows where they are by now.
+            return None;
+        }
+        let copy = |&(offset, len): &(u64, u64)| {
+            let start = space.at(offset, len)?;
+            // SAFETY: the range lies in the arena; it is borrowed exclusively by the call that this message is part of, and no
+            // worker has been told of it yet.
+            Some((offset, unsafe { std::slice::from_raw_parts(start.as_ptr(), len as usize) }.into()))
+        };
+        self.lent.iter().map(copy).collect::<Option<Vec<_>>>().map(Snapshot)
+    }
+}
+
+/// What lay in shared memory before a task could change it.
+#[derive(Debug, Default)]
+pub(crate) struct Snapshot(Vec<(u64, Box<[u8]>)>);
+
+impl Snapshot {
+    /// Puts it back.
+    ///
+    /// # Safety
+    ///
+    /// The call that has borrowed the memory goes on, and no worker uses the memory.
+    pub(crate) unsafe fn restore(&self) {
+        for (offset, bytes) in &self.0 {
+            let start = Space::existing().and_then(|space| space.at(*offset, bytes.len() as u64));
+            let start = start.expect("it was there when the snapshot was made");
+            // SAFETY: the range lies in the arena; nobody else uses it, as the caller promises.
+            unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), start.as_ptr(), bytes.len()) };
+        }
+    }
 }
 
 /// A message of one item that is sent again if its worker dies, or if it takes too long. The arguments are kept in memory that no worker
@@ -34,17 +106,29 @@ pub(crate) struct Retry {
     bytes: Box<[u8]>,
     /// Of arguments in a block: see [`Arguments::marks`].
     marks: Option<Vec<u64>>,
+    /// Of what it may change in shared memory.
+    snapshot: Snapshot,
 }
 
 impl Retry {
-    pub(crate) fn new(retries: u32, entry: u64, limit: Option<Duration>, body: &Body<'_>) -> Option<Box<Self>> {
+    /// `None` if it is not to be sent again, or cannot be.
+    pub(crate) fn new(
+        retries: u32,
+        entry: u64,
+        limit: Option<Duration>,
+        body: &Body<'_>,
+        loan: Option<&Loan>,
+    ) -> Option<Box<Self>> {
+        if retries == 0 {
+            return None;
+        }
+        let snapshot = loan.map_or(Some(Snapshot::default()), Loan::snapshot)?;
         let (bytes, marks) = match body {
-            _ if retries == 0 => return None,
             Body::Inline(bytes) => (Box::from(*bytes), None),
             Body::Kept(bytes) => (bytes.clone(), None),
             Body::Block(arguments) => (arguments.copy(), Some(arguments.marks.clone())),
         };
-        Some(Box::new(Self { left: retries, entry, limit, bytes, marks }))
+        Some(Box::new(Self { left: retries, entry, limit, bytes, marks, snapshot }))
     }
 
     /// Whether it may be sent again.
@@ -53,8 +137,18 @@ impl Retry {
     }
 
     /// The message for the next try.
-    pub(crate) fn next(mut self: Box<Self>, arena: &Arc<Arena>) -> Result<Message<'static>, TaskError> {
+    ///
+    /// # Safety
+    ///
+    /// The worker that had the message before is gone.
+    pub(crate) unsafe fn next(
+        mut self: Box<Self>,
+        arena: &Arc<Arena>,
+        loan: Option<Box<Loan>>,
+    ) -> Result<Message<'static>, TaskError> {
         self.left -= 1;
+        // SAFETY: the task has not ended, so whoever lent the memory waits, or has given it to the message; its worker is gone.
+        unsafe { self.snapshot.restore() };
         let body = match &self.marks {
             None => Body::Kept(self.bytes.clone()),
             Some(marks) => {
@@ -65,7 +159,7 @@ impl Retry {
                 Body::Block(Arguments { block, len: self.bytes.len(), marks: marks.clone() })
             }
         };
-        Ok(Message { entry: self.entry, items: 1, timed: false, limit: self.limit, retry: Some(self), body })
+        Ok(Message { entry: self.entry, items: 1, timed: false, limit: self.limit, retry: Some(self), body, loan })
     }
 }
 
@@ -77,8 +171,7 @@ fn as_uninit(bytes: &[u8]) -> &[MaybeUninit<u8>] {
 impl Message<'_> {
     /// The same, without a borrow: for the queue.
     pub(crate) fn keep(self) -> Message<'static> {
-        let Self { entry, items, timed, limit, retry, body } = self;
-        Message { entry, items, timed, limit, retry, body: body.keep() }
+        Message { body: self.body.keep(), ..self }
     }
 }
 
@@ -139,7 +232,25 @@ impl<'b> Body<'b> {
         scratch: &'b mut Scratch,
         guess: usize,
         encode: &mut dyn FnMut(&mut Writer<'_>) -> Result<(), CodecError>,
-    ) -> Result<Self, Refused> {
+    ) -> Result<(Self, Option<Box<Loan>>), Refused> {
+        cargo::begin();
+        let encoded = Self::encode_anywhere(arena, scratch, guess, encode);
+        match encoded {
+            Ok((body, lent)) => Ok((body, Loan::of(cargo::finish(), lent))),
+            Err(refused) => {
+                cargo::abort();
+                Err(refused)
+            }
+        }
+    }
+
+    #[inline]
+    fn encode_anywhere(
+        arena: &Arc<Arena>,
+        scratch: &'b mut Scratch,
+        guess: usize,
+        encode: &mut dyn FnMut(&mut Writer<'_>) -> Result<(), CodecError>,
+    ) -> Result<(Self, Vec<(u64, u64)>), Refused> {
         if guess > INLINE_ARGUMENTS {
             return Self::encode_in_block(arena, guess, encode);
         }
@@ -147,10 +258,12 @@ impl<'b> Body<'b> {
         encode(&mut writer)?;
         let len = writer.len();
         if !writer.overflowed() && !writer.has_marks() && writer.alignment() <= INLINE_ALIGNMENT {
+            let lent = writer.take_lent();
             drop(writer);
             let written = &scratch.0[..len];
             // SAFETY: the writer has written these bytes; a `MaybeUninit<u8>` that is written is laid out as a `u8`.
-            return Ok(Self::Inline(unsafe { std::slice::from_raw_parts(written.as_ptr().cast::<u8>(), len) }));
+            let written = unsafe { std::slice::from_raw_parts(written.as_ptr().cast::<u8>(), len) };
+            return Ok((Self::Inline(written), lent));
         }
         drop(writer);
         Self::encode_in_block(arena, len, encode)
@@ -161,7 +274,7 @@ impl<'b> Body<'b> {
         arena: &Arc<Arena>,
         guess: usize,
         encode: &mut dyn FnMut(&mut Writer<'_>) -> Result<(), CodecError>,
-    ) -> Result<Self, Refused> {
+    ) -> Result<(Self, Vec<(u64, u64)>), Refused> {
         let mut room = guess.max(1);
         for _ in 0..2 {
             let mut block = arena.take(room as u64).map_err(Refused::Memory)?;
@@ -170,10 +283,10 @@ impl<'b> Body<'b> {
             let memory = unsafe { block.bytes_mut(there) };
             let mut writer = Writer::new(memory);
             encode(&mut writer)?;
-            let (len, marks) = (writer.len(), writer.take_marks());
+            let (len, marks, lent) = (writer.len(), writer.take_marks(), writer.take_lent());
             if !writer.overflowed() {
                 drop(writer);
-                return Ok(Self::Block(Arguments { block, len, marks }));
+                return Ok((Self::Block(Arguments { block, len, marks }), lent));
             }
             room = len;
         }

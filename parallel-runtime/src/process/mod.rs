@@ -42,12 +42,12 @@
 //! | [`state`], [`admission`] | the program's private books of a pool; maps that outlast a shutdown |
 //! | [`engine`], [`life`], [`harvest`], [`waiting`] | the program's side: submitting, its workers, collecting, waiting |
 //! | [`map`], [`sizes`], [`results`] | many items: messages of an adaptive size, and reading what came back |
-//! | [`supervisor`], [`events`] | one thread that starts workers, serves their control sockets and sees their deaths |
+//! | [`supervisor`], [`events`], [`requests`] | one thread that starts workers, serves their control sockets and sees their deaths |
 //! | [`limits`] | time limits, and ending a worker for the task that it runs |
 //! | [`death`], [`stderr`] | why a worker died, and its last lines |
 //! | [`audit`] | what is done about a board that a worker has written over |
 //! | [`fork`] | programs that fork, or close all descriptors |
-//! | [`worker`], [`region`] | the worker's side |
+//! | [`worker`], [`region`], [`link`] | the worker's side |
 
 mod admission;
 mod audit;
@@ -57,16 +57,18 @@ mod death;
 pub(crate) mod engine;
 mod events;
 pub(crate) mod fork;
-mod futex;
-mod handshake;
+pub(crate) mod futex;
+pub(crate) mod handshake;
 mod harvest;
 pub(crate) mod hook;
-mod image;
+pub(crate) mod image;
 mod life;
 mod limits;
+pub(crate) mod link;
 pub(crate) mod map;
 mod message;
 mod region;
+mod requests;
 mod results;
 mod seat;
 mod sizes;

@@ -10,10 +10,12 @@ use rustix::process::Signal;
 
 use super::board::Record;
 use super::futex;
+use super::handshake::ANSWER;
 use super::limits::Condemned;
 use super::spawn::Started;
 use super::stderr::Stderr;
-use crate::shared::Block;
+use crate::shared::objects::Process;
+use crate::shared::{Block, Held};
 
 /// One place.
 #[derive(Default)]
@@ -23,36 +25,38 @@ pub(super) struct Seat {
     pub(super) region: Option<Block>,
     /// Blocks that were granted to its worker, for results that have not been collected yet.
     pub(super) grants: Vec<Block>,
+    /// Shared objects whose handles are in results that have not been collected yet.
+    pub(super) kept: Vec<Arc<Held>>,
     /// The last answer to a request for a block, as it stands in shared memory.
     pub(super) answer: Answer,
     /// How far the program has read its list of completed tasks.
     pub(super) completed_head: u64,
 }
 
-/// The program's answer to a request for a block.
+/// The program's answer to a request.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Answer {
     /// How many there have been.
     count: u32,
-    offset: u64,
-    available: u64,
+    words: [u64; ANSWER],
 }
 
 impl Answer {
-    /// The next answer: the offset of a block, or 0 and how much is available.
-    pub(super) fn next(self, offset: u64, available: u64) -> Self {
-        Self { count: self.count.wrapping_add(1), offset, available }
+    /// The next answer.
+    pub(super) fn next(self, words: [u64; ANSWER]) -> Self {
+        Self { count: self.count.wrapping_add(1), words }
     }
 
     /// Makes sure that it stands in a worker's record.
     pub(super) fn publish(self, record: &Record) {
-        if record.grants.load(Ordering::Relaxed) == self.count {
+        if record.answers.load(Ordering::Relaxed) == self.count {
             return;
         }
-        record.grant_offset.store(self.offset, Ordering::Relaxed);
-        record.grant_available.store(self.available, Ordering::Relaxed);
-        record.grants.store(self.count, Ordering::Release);
-        futex::wake_all(&record.grants);
+        for (word, value) in record.answer.iter().zip(self.words) {
+            word.store(value, Ordering::Relaxed);
+        }
+        record.answers.store(self.count, Ordering::Release);
+        futex::wake_all(&record.answers);
     }
 }
 
@@ -70,6 +74,8 @@ pub(super) enum Occupant {
 /// A worker process.
 pub(super) struct Worker {
     pub(super) started: Started,
+    /// What it holds of shared memory ends with this: so it is dropped when the process is gone.
+    pub(super) process: Process,
     /// Which worker this is, of all that the supervisor ever had.
     pub(super) key: u64,
     pub(super) since: Instant,
@@ -127,9 +133,10 @@ impl Seat {
 }
 
 impl Worker {
-    pub(super) fn new(started: Started, key: u64, completed_before: u64) -> Self {
+    pub(super) fn new(started: Started, process: Process, key: u64, completed_before: u64) -> Self {
         Self {
             started,
+            process,
             key,
             since: Instant::now(),
             greeted: false,

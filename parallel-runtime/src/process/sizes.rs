@@ -56,6 +56,11 @@ impl Sizes {
         self.last
     }
 
+    /// From now on each message holds one item.
+    pub(super) fn send_alone(&mut self) {
+        self.fixed = Some(1);
+    }
+
     /// So many items were taken.
     pub(super) fn taken(&mut self, count: usize) {
         if let Some(left) = &mut self.left {

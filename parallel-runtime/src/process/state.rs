@@ -9,7 +9,7 @@ use super::board::ring::Place;
 use super::fork;
 use super::life::Failure;
 use super::limits::Limited;
-use super::message::{Arguments, Message, Retry};
+use super::message::{Arguments, Loan, Message, Retry};
 use super::seat::Seat;
 use super::ticket::Ticket;
 use crate::error::TaskError;
@@ -78,6 +78,7 @@ pub(super) struct InFlight {
     pub(super) arguments: Option<Arguments>,
     pub(super) limited: Option<Box<Limited>>,
     pub(super) retry: Option<Box<Retry>>,
+    pub(super) loan: Option<Box<Loan>>,
 }
 
 impl State {

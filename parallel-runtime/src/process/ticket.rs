@@ -1,12 +1,12 @@
 //! The program's private record of a submitted message: where it is, and then what came of it.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::futex;
-use super::message::Arguments;
+use super::message::{Arguments, Loan};
 use crate::error::TaskError;
-use crate::shared::Block;
+use crate::shared::{Block, Held};
 
 /// It waits in the program for a free slot.
 const QUEUED: u32 = 0;
@@ -55,6 +55,10 @@ pub(crate) struct Rare {
     pub(crate) error: Option<TaskError>,
     /// The arguments as the worker left them, if it may have changed them in place.
     pub(crate) arguments: Option<Arguments>,
+    /// Keeps the objects whose handles are in the arguments, and may be in the results.
+    pub(crate) loan: Option<Box<Loan>>,
+    /// The other objects whose handles are in the results.
+    pub(crate) kept: Vec<Arc<Held>>,
 }
 
 /// A private copy of encoded results.

@@ -89,6 +89,15 @@ impl Allocator {
         self.end - self.top
     }
 
+    /// The pages of a block that was marked as cold could not be discarded.
+    pub(super) fn is_warm_again(&mut self, range: Range) {
+        let free = self.free.iter_mut().flatten().find(|free| free.range == range);
+        if let Some(free) = free {
+            free.warm = true;
+            self.warm += range.len;
+        }
+    }
+
     /// Marks all freed blocks as cold, and gives those whose pages are to be discarded.
     pub(super) fn cool(&mut self) -> Vec<Range> {
         self.warm = 0;

@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::allocator::{Allocator, PAGE, Range};
 use super::segment::Segment;
+use super::space::{Space, TABLES_AT};
+use super::tables::{Tables, Token};
 use crate::error::TaskError;
 use crate::process::fork;
 
@@ -26,6 +28,8 @@ pub(crate) struct Arena {
 pub(crate) struct Block {
     arena: Arc<Arena>,
     range: Range,
+    /// It reads as zeros, as far as nobody has written it since it was taken.
+    zeroed: bool,
 }
 
 impl Arena {
@@ -35,10 +39,18 @@ impl Arena {
         if let Some(arena) = ARENA.get() {
             return Ok(Arc::clone(arena));
         }
-        let segment = Segment::create()?;
-        // Offset 0 stands for "nothing", so the first page is never given out.
-        let allocator = Mutex::new(Allocator::new(PAGE, segment.len()));
-        Ok(Arc::clone(ARENA.get_or_init(|| Arc::new(Self { segment, allocator }))))
+        static MAKING: Mutex<()> = Mutex::new(());
+        let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+        if ARENA.get().is_none() {
+            let segment = Segment::create()?;
+            // Offset 0 stands for "nothing", so the first page is never given out. The tables follow it.
+            let tables = Tables::size(segment.len(), segment.is_scarce()).next_multiple_of(PAGE);
+            segment.commit(TABLES_AT, tables)?;
+            let allocator = Mutex::new(Allocator::new(TABLES_AT + tables, segment.len()));
+            let arena = ARENA.get_or_init(|| Arc::new(Self { segment, allocator }));
+            Space::set(&arena.segment, Token::PROGRAM);
+        }
+        Ok(Arc::clone(ARENA.get().expect("it was just set")))
     }
 
     pub(crate) fn segment(&self) -> &Segment {
@@ -60,7 +72,7 @@ impl Arena {
             self.allocator().give_back(range, false);
             return Err(short(self.available()));
         }
-        Ok(Block { arena: Arc::clone(self), range })
+        Ok(Block { arena: Arc::clone(self), range, zeroed: !warm })
     }
 
     /// Sets what is called when there is freed memory that keeps its pages, and there was none before.
@@ -82,7 +94,10 @@ impl Arena {
             return;
         }
         for range in allocator.cool() {
-            self.segment.discard(range.offset, range.len);
+            // Where that fails the pages stay, and are not zeros.
+            if !self.segment.discard(range.offset, range.len) {
+                allocator.is_warm_again(range);
+            }
         }
     }
 
@@ -101,6 +116,11 @@ impl Block {
     /// Bytes; at least as many as were asked for.
     pub(crate) fn len(&self) -> u64 {
         self.range.len
+    }
+
+    /// Whether it reads as zeros, if it was just taken.
+    pub(crate) fn is_zeroed(&self) -> bool {
+        self.zeroed
     }
 
     pub(crate) fn start(&self) -> NonNull<u8> {
@@ -132,10 +152,8 @@ impl Drop for Block {
             return;
         }
         let mut allocator = self.arena.allocator();
-        let warm = allocator.warm() + self.range.len <= MOST_WARM;
-        if !warm {
-            self.arena.segment.discard(self.range.offset, self.range.len);
-        }
+        let warm = allocator.warm() + self.range.len <= MOST_WARM
+            || !self.arena.segment.discard(self.range.offset, self.range.len);
         let first = warm && allocator.warm() == 0;
         allocator.give_back(self.range, warm);
         drop(allocator);

@@ -5,9 +5,24 @@
 //! | [`segment`] | one mapping of shared memory and its descriptor |
 //! | [`allocator`] | which parts of it are taken: private to the program |
 //! | [`arena`] | the program's one segment, and blocks of it |
+//! | [`space`] | the arena as a process sees it, program or worker |
+//! | [`objects`], [`small`] | the shared objects in it: the program's books |
+//! | [`tables`], [`held`] | who has which of them |
+//! | [`vec`], [`lending`], [`named`] | `SharedVec` and `SharedSlice`; their slices, which travel as places; segments with a name |
 
 mod allocator;
 pub(crate) mod arena;
+pub(crate) mod held;
+pub(crate) mod lending;
+mod named;
+pub(crate) mod objects;
 pub(crate) mod segment;
+mod small;
+pub(crate) mod space;
+mod tables;
+pub(crate) mod vec;
 
 pub(crate) use arena::{Arena, Block};
+pub(crate) use held::Held;
+pub(crate) use space::Space;
+pub(crate) use tables::Token;

@@ -9,6 +9,7 @@
 use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::ptr::NonNull;
 
 use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
@@ -62,9 +63,9 @@ impl Segment {
     }
 
     /// Maps a segment that another process made.
-    pub(crate) fn open(descriptor: OwnedFd, len: u64) -> io::Result<Self> {
+    pub(crate) fn open(descriptor: OwnedFd, len: u64, scarce: bool) -> io::Result<Self> {
         let start = map(descriptor.as_fd(), len)?;
-        Ok(Self { start, len, descriptor, scarce: false })
+        Ok(Self { start, len, descriptor, scarce })
     }
 
     pub(crate) fn len(&self) -> u64 {
@@ -100,15 +101,10 @@ impl Segment {
         Ok(())
     }
 
-    /// Gives the pages of a range back to the system. It reads as zeros afterwards.
-    pub(crate) fn discard(&self, offset: u64, len: u64) {
-        // Where holes cannot be punched the pages stay: that is a cost, not an error.
-        let _ = rustix::fs::fallocate(
-            &self.descriptor,
-            FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE,
-            offset,
-            len,
-        );
+    /// Gives the pages of a range back to the system. It reads as zeros afterwards. False where holes cannot be punched.
+    pub(crate) fn discard(&self, offset: u64, len: u64) -> bool {
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        rustix::fs::fallocate(&self.descriptor, flags, offset, len).is_ok()
     }
 
     /// Bytes that can still be reserved, where that is limited.
@@ -138,30 +134,46 @@ fn nameless_shm_object() -> io::Result<OwnedFd> {
     Ok(file.into())
 }
 
-/// How our names begin. A process id and the time of its start follow.
-const PREFIX: &str = "parallel-";
+/// Where objects with a name are.
+pub(super) const DIRECTORY: &str = "/dev/shm";
+
+/// How our names begin. A process id and the time of its start follow; and, for a segment that others may open, the name by which
+/// they do: see [`named`](super::named).
+pub(super) const PREFIX: &str = "parallel-";
 
 /// Removes what programs have left in `/dev/shm` that were killed.
-fn sweep() {
-    let Ok(directory) = std::fs::read_dir("/dev/shm") else { return };
+pub(super) fn sweep() {
+    let Ok(directory) = std::fs::read_dir(DIRECTORY) else { return };
     for entry in directory.flatten() {
         let name = entry.file_name();
-        let Some((pid, start)) =
+        let Some((pid, rest)) =
             name.to_str().and_then(|name| name.strip_prefix(PREFIX)).and_then(|name| name.split_once('-'))
         else {
             continue;
         };
-        if let (Ok(pid), Ok(start)) = (pid.parse::<u32>(), start.parse::<u64>())
-            && start_of(pid) != Some(start)
-        {
-            let _ = std::fs::remove_file(entry.path());
+        let (start, other) = rest.split_once('-').map_or((rest, None), |(start, other)| (start, Some(other)));
+        let (Ok(pid), Ok(start)) = (pid.parse::<u32>(), start.parse::<u64>()) else { continue };
+        if start_of(pid) == Some(start) {
+            continue;
         }
+        if let Some(other) = other.map(|other| directory_entry(other)) {
+            // Only if it is still the same object.
+            let same = |(one, two): (std::fs::Metadata, std::fs::Metadata)| one.ino() == two.ino();
+            if entry.metadata().ok().zip(std::fs::symlink_metadata(&other).ok()).is_some_and(same) {
+                let _ = std::fs::remove_file(other);
+            }
+        }
+        let _ = std::fs::remove_file(entry.path());
     }
+}
+
+fn directory_entry(name: &str) -> std::path::PathBuf {
+    [DIRECTORY, name].iter().collect()
 }
 
 /// When a process was started, in clock ticks since the machine was: the 22nd field of its `stat`, as in proc(5). `None` if there is no such
 /// process.
-fn start_of(pid: u32) -> Option<u64> {
+pub(super) fn start_of(pid: u32) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
 }
@@ -193,7 +205,7 @@ mod tests {
     fn nobody_can_make_the_arena_shorter() {
         let segment = Segment::create().unwrap();
         assert!(rustix::fs::ftruncate(segment.descriptor(), 0).is_err());
-        segment.discard(0, 4096);
+        assert!(segment.discard(0, 4096));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::ring::Ring;
 use super::sleep::Sleepers;
 use super::slot::Slot;
 use crate::process::futex;
+use crate::process::handshake::ANSWER;
 
 /// A value on cache lines of its own. Two lines, since x86-64 fetches them in pairs.
 #[repr(C, align(128))]
@@ -38,11 +39,10 @@ pub(crate) struct Record {
     pub(crate) wake: AtomicU32,
     /// 1 while the worker looks for work and so needs no waking. Written by the worker; by the program after its death.
     pub(crate) searching: AtomicU32,
-    /// Counts the answers to its requests for blocks; it sleeps on it. Written by the program.
-    pub(crate) grants: AtomicU32,
-    /// The last answer: offset of the block, or 0, and then what was available. Written by the program.
-    pub(crate) grant_offset: AtomicU64,
-    pub(crate) grant_available: AtomicU64,
+    /// Counts the answers to its requests; it sleeps on it. Written by the program.
+    pub(crate) answers: AtomicU32,
+    /// The last answer. Written by the program.
+    pub(crate) answer: [AtomicU64; ANSWER],
     /// The worker's result region. Written by the program before the worker starts.
     pub(crate) region_offset: AtomicU64,
     pub(crate) region_len: AtomicU64,

@@ -34,14 +34,14 @@ use super::board::{Board, Record, Slot, condemn, meeting, sleep};
 use super::handshake::{Request, Welcome};
 use super::region::Region;
 use super::waiting::spin;
-use super::{futex, image};
-use crate::codec::{Reader, Writer};
+use super::{futex, image, link};
+use crate::codec::{Reader, Writer, cargo};
 use crate::function::{Outlet, ServeError, code};
 use crate::panics::{self, Caught};
 use crate::shared::segment::Segment;
 use delivery::Delivery;
-pub(super) use start::main;
-use start::{Control, exit};
+use start::Control;
+pub(super) use start::{exit, main};
 use usage::Usage;
 
 struct Worker {
@@ -175,6 +175,7 @@ impl Worker {
         // until it is completed, so nobody else touches them, and we may change them in place.
         let mut reader = unsafe { Reader::from_raw(start, len) };
 
+        cargo::begin_message();
         let usage = self.usage;
         let worn_out = || usage.is_some_and(Usage::is_high);
         let mut delivery = Delivery::new(self, slot, items);
@@ -225,20 +226,9 @@ impl Worker {
 
     /// Asks the program for a block.
     fn grant(&self, len: u64) -> Result<(u64, *mut u8), ServeError> {
-        let record = self.record();
-        let seen = record.grants.load(Ordering::Acquire);
-        if Request::Grant(len).send(self.control.socket.as_fd()).is_err() {
-            exit(0);
-        }
-        while record.grants.load(Ordering::Acquire) == seen {
-            futex::wait(&record.grants, seen, None);
-        }
-        match record.grant_offset.load(Ordering::Relaxed) {
-            0 => Err(ServeError::OutOfSharedMemory {
-                requested: len,
-                available: record.grant_available.load(Ordering::Relaxed),
-            }),
-            offset => Ok((offset, self.segment.at(offset).as_ptr())),
+        match link::ask(&Request::Grant(len)) {
+            [0, available, ..] => Err(ServeError::OutOfSharedMemory { requested: len, available }),
+            [offset, ..] => Ok((offset, self.segment.at(offset).as_ptr())),
         }
     }
 }

@@ -13,8 +13,9 @@ use super::{Worker, fault, sandbox};
 use crate::panics;
 use crate::process::board::{Board, Layout};
 use crate::process::handshake::{Request, Welcome};
-use crate::process::image;
+use crate::process::{fork, image, link};
 use crate::shared::segment::Segment;
+use crate::shared::{Space, Token};
 
 /// The stack of the thread that runs tasks, in bytes: that of a main thread, unless `RUST_MIN_STACK` says otherwise.
 const STACK: usize = 8 << 20;
@@ -82,7 +83,7 @@ fn ended(control: &Control) -> bool {
     )
 }
 
-pub(super) fn exit(code: i32) -> ! {
+pub(crate) fn exit(code: i32) -> ! {
     // SAFETY: `_exit` has no preconditions.
     unsafe { libc::_exit(code) }
 }
@@ -114,10 +115,13 @@ fn start() -> io::Result<(&'static Control, OwnedFd)> {
     fault::ignore_signals();
     open_standard_streams()?;
     let (welcome, arena, allowed) = Welcome::receive(rustix::stdio::stdin())?;
-    let segment: &'static Segment = Box::leak(Box::new(Segment::open(arena, welcome.arena_len)?));
+    let segment: &'static Segment = Box::leak(Box::new(Segment::open(arena, welcome.arena_len, welcome.arena_scarce != 0)?));
     let layout = Layout { workers: welcome.workers, slots: welcome.slots };
     // SAFETY: the program made a board of this layout at this offset of this segment, which is never unmapped.
     let board = unsafe { Board::new(segment.at(welcome.board_offset), layout) };
+    Space::set(segment, Token::from_bits(welcome.token));
+    // A task may fork: its child must not let go of what this process has.
+    fork::watch();
     if welcome.sandbox != 0 {
         sandbox::close_inherited(segment.descriptor())?;
     }
@@ -128,6 +132,8 @@ fn start() -> io::Result<(&'static Control, OwnedFd)> {
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
     epoll::add(&epoll, &socket, EventData::new_u64(0), EventFlags::IN | EventFlags::RDHUP)?;
     let control: &'static Control = Box::leak(Box::new(Control { socket }));
+    let board: &'static Board = Box::leak(Box::new(board));
+    link::open(control.socket.as_fd(), board.record(welcome.worker));
     rustix::stdio::dup2_stdin(&null)?;
     drop(null);
 
@@ -146,10 +152,10 @@ fn start() -> io::Result<(&'static Control, OwnedFd)> {
             }
         }
         let _never_return = NeverReturn;
-        let usage = prepare(&welcome, board, control, &allowed, &(tell_prepared, confined))
+        let usage = prepare(&welcome, *board, control, &allowed, &(tell_prepared, confined))
             .unwrap_or_else(|error| cannot_start(control, &error));
         let usage = usage.map(|usage| &*Box::leak(Box::new(usage)));
-        Worker::new(board, segment, &welcome, control, usage).run();
+        Worker::new(*board, segment, &welcome, control, usage).run();
     });
     if let Err(error) = spawned {
         cannot_start(control, &format!("its thread for tasks cannot be started: {error}"));

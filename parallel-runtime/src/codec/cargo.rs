@@ -1,0 +1,220 @@
+//! Handles of shared memory that travel inside values.
+//!
+//! A handle is encoded as the name of its object. Somebody must have the object until the other side has it: so each handle that
+//! is encoded on this thread is noted here, and whoever sends the bytes takes the notes along.
+
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+
+use super::CodecError;
+use crate::shared::Held;
+
+/// What the value that is being encoded is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// Nothing of ours: another serialiser is at work.
+    None,
+    /// It moves away, and its owner does not use it any more.
+    Move,
+    /// It is lent: its owner goes on to use it.
+    Lend,
+}
+
+/// Where the bytes come from that are decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// A message, which keeps the objects that it names.
+    Message,
+    /// A container, which they are taken out of.
+    Taken,
+    /// A container, where they stay.
+    Copied,
+}
+
+/// The handles in an encoded value.
+#[derive(Debug, Default)]
+pub(crate) struct Cargo {
+    pub(crate) handles: Vec<Arc<Held>>,
+    /// Exclusive owners among them that move away, with their numbers.
+    owners: Vec<(Arc<Held>, u32)>,
+}
+
+thread_local! {
+    static PURPOSE: Cell<Purpose> = const { Cell::new(Purpose::None) };
+    static SOURCE: Cell<Source> = const { Cell::new(Source::Message) };
+    static RECEIVED: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
+    static RETAINING: Cell<bool> = const { Cell::new(false) };
+    static LOADED: Cell<bool> = const { Cell::new(false) };
+    static CARGO: RefCell<Cargo> = const { RefCell::new(Cargo { handles: Vec::new(), owners: Vec::new() }) };
+}
+
+impl Cargo {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.handles.is_empty()
+    }
+
+    /// Whether exclusive owners have moved away.
+    pub(crate) fn has_owners(&self) -> bool {
+        !self.owners.is_empty()
+    }
+
+    /// It was not sent after all.
+    pub(crate) fn unload(self) {
+        for (held, number) in &self.owners {
+            held.take_back(*number);
+        }
+    }
+}
+
+/// A value is about to be encoded on this thread. What an encoding that panicked has left is forgotten.
+#[inline(always)]
+pub(crate) fn begin() {
+    if LOADED.get() {
+        abort();
+    }
+    PURPOSE.set(Purpose::Move);
+}
+
+/// It is encoded: gives its handles.
+#[inline(always)]
+pub(crate) fn finish() -> Cargo {
+    PURPOSE.set(Purpose::None);
+    if LOADED.get() { take() } else { Cargo::default() }
+}
+
+#[cold]
+fn take() -> Cargo {
+    LOADED.set(false);
+    CARGO.take()
+}
+
+/// It could not be encoded.
+#[inline(always)]
+pub(crate) fn abort() {
+    PURPOSE.set(Purpose::None);
+    if LOADED.get() {
+        take().unload();
+    }
+}
+
+/// Encodes something on the side, while another value may be half encoded.
+pub(crate) fn aside<R, E>(encode: impl FnOnce() -> Result<R, E>) -> Result<(R, Cargo), E> {
+    let (purpose, loaded) = (PURPOSE.get(), LOADED.get());
+    let others = if loaded { take() } else { Cargo::default() };
+    begin();
+    let result = encode();
+    let cargo = finish();
+    PURPOSE.set(purpose);
+    LOADED.set(loaded);
+    CARGO.set(others);
+    match result {
+        Ok(value) => Ok((value, cargo)),
+        Err(error) => {
+            cargo.unload();
+            Err(error)
+        }
+    }
+}
+
+/// Encodes what its owner goes on to use.
+#[inline(always)]
+pub(crate) fn lending<R>(encode: impl FnOnce() -> R) -> R {
+    let purpose = PURPOSE.replace(Purpose::Lend);
+    let result = encode();
+    PURPOSE.set(purpose);
+    result
+}
+
+/// Encodes slices that must be kept because their owner may be dropped before they are read.
+pub(crate) fn retaining<R>(encode: impl FnOnce() -> R) -> R {
+    struct Restore;
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            RETAINING.set(false);
+        }
+    }
+    RETAINING.set(true);
+    let _restore = Restore;
+    encode()
+}
+
+pub(crate) fn is_retaining() -> bool {
+    RETAINING.get()
+}
+
+/// Decodes what comes from a container.
+pub(crate) fn from<R>(source: Source, decode: impl FnOnce() -> R) -> R {
+    struct Restore(Source);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            SOURCE.set(self.0);
+        }
+    }
+    let _restore = Restore(SOURCE.replace(source));
+    decode()
+}
+
+/// Where the bytes come from.
+pub(crate) fn source() -> Source {
+    SOURCE.get()
+}
+
+/// Worker: a message begins.
+pub(crate) fn begin_message() {
+    RECEIVED.with_borrow_mut(Vec::clear);
+}
+
+/// Worker: this object was named by the bytes that are decoded.
+pub(crate) fn receive(id: u32) {
+    if SOURCE.get() == Source::Message {
+        RECEIVED.with_borrow_mut(|received| {
+            if !received.contains(&id) {
+                received.push(id);
+            }
+        });
+    }
+}
+
+/// Worker: whether the message that is being run keeps this object.
+pub(crate) fn is_kept_by_message(id: u32) -> bool {
+    RECEIVED.with_borrow(|received| received.contains(&id))
+}
+
+/// Notes a handle that is being encoded.
+pub(crate) fn carry(held: &Arc<Held>) -> Result<(), CodecError> {
+    if PURPOSE.get() == Purpose::None && !RETAINING.get() {
+        return Err(CodecError::new(
+            "a handle of shared memory means something to this program and its workers only: pass it to a task, or serialise what it holds",
+        ));
+    }
+    LOADED.set(true);
+    CARGO.with_borrow_mut(|cargo| {
+        // Many items often share one.
+        if !cargo.handles.iter().rev().take(4).any(|other| Arc::ptr_eq(other, held)) {
+            cargo.handles.push(Arc::clone(held));
+        }
+    });
+    Ok(())
+}
+
+/// Notes an exclusive owner that moves away.
+pub(crate) fn carry_owner(held: &Arc<Held>, number: u32) -> Result<(), CodecError> {
+    carry(held)?;
+    if PURPOSE.get() == Purpose::Lend {
+        return Err(CodecError::new(
+            "a `SharedVec` has one owner, so it cannot be sent from behind a reference: pass it by value, pass a slice of it, or `share()` it",
+        ));
+    }
+    CARGO.with_borrow_mut(|cargo| {
+        let known = |(other, theirs): &(Arc<Held>, u32)| Arc::ptr_eq(other, held) && *theirs == number;
+        // A value may be encoded twice, once to measure it.
+        if cargo.owners.iter().any(known) {
+            return Ok(());
+        }
+        if !held.send_away(number) {
+            return Err(CodecError::new("this `SharedVec` was sent away before"));
+        }
+        cargo.owners.push((Arc::clone(held), number));
+        Ok(())
+    })
+}

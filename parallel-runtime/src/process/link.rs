@@ -1,0 +1,47 @@
+//! A worker's line to the program: requests on the control socket, answers in its record.
+//!
+//! Any thread of the worker may ask; they take turns.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::Ordering;
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use super::board::Record;
+use super::futex;
+use super::handshake::{ANSWER, Request};
+use super::worker::exit;
+
+struct Link {
+    socket: BorrowedFd<'static>,
+    record: &'static Record,
+    turn: Mutex<()>,
+}
+
+static LINK: OnceLock<Link> = OnceLock::new();
+
+/// Opens it.
+pub(super) fn open(socket: BorrowedFd<'static>, record: &'static Record) {
+    let _ = LINK.set(Link { socket, record, turn: Mutex::new(()) });
+}
+
+/// Says something that needs no answer.
+pub(crate) fn tell(request: &Request) {
+    if let Some(link) = LINK.get() {
+        // If that fails the program is gone, and this process goes with it.
+        let _ = request.send(link.socket.as_fd());
+    }
+}
+
+/// Asks, and waits for the answer. The supervisor answers, which never waits for a task; if it is gone, this process ends.
+pub(crate) fn ask(request: &Request) -> [u64; ANSWER] {
+    let Some(link) = LINK.get() else { return [0; ANSWER] };
+    let _turn = link.turn.lock().unwrap_or_else(PoisonError::into_inner);
+    let seen = link.record.answers.load(Ordering::Acquire);
+    if request.send(link.socket.as_fd()).is_err() {
+        exit(0);
+    }
+    while link.record.answers.load(Ordering::Acquire) == seen {
+        futex::wait(&link.record.answers, seen, None);
+    }
+    std::array::from_fn(|word| link.record.answer[word].load(Ordering::Relaxed))
+}

@@ -1,0 +1,91 @@
+//! What the program does when a worker asks for something.
+//!
+//! A worker may ask for anything at any time, and as often as it likes: so nothing here waits, and nothing is believed that the
+//! program's own books do not confirm.
+
+
+use super::engine::{Engine, State};
+use super::handshake::{ANSWER, Request};
+use crate::error::TaskError;
+use crate::shared::{Arena, objects};
+
+/// The answer to a request for something that is not there.
+const NOTHING: [u64; ANSWER] = [0; ANSWER];
+
+impl Engine {
+    /// Answers a worker's request, if it is one that is answered.
+    pub(super) fn serve(&self, state: &mut State, seat: usize, request: &Request) {
+        let answer = match *request {
+            Request::Grant(len) => self.grant(state, seat, len),
+            Request::New { len, alignment } => new_object(state, seat, len, alignment),
+            Request::More { id, nonce, len } => match objects::grow(id, nonce, len) {
+                Ok(offset) => [offset, 0, 0, 0, 0],
+                Err(error) => refusal(&error),
+            },
+            Request::Keep { id, nonce } => match objects::named(id, nonce) {
+                Some(held) => {
+                    state.seats[seat].kept.push(held);
+                    [1, 0, 0, 0, 0]
+                }
+                None => NOTHING,
+            },
+            Request::Store { container, object } => [objects::store(container, object).into(), 0, 0, 0, 0],
+            Request::Static { at, id, nonce } => {
+                let settled = objects::settle_static(at, objects::named(id, nonce));
+                settled.map_or(NOTHING, |held| {
+                    let reference = held.reference();
+                    if let Some(worker) = state.seats[seat].worker() {
+                        worker.process.gets(reference);
+                    }
+                    [reference.offset, reference.len, reference.id.into(), reference.nonce, 0]
+                })
+            }
+            Request::Unstore { container, object } => return objects::unstore(container, object),
+            Request::Released(id) => return objects::released(id),
+            Request::Hello | Request::Ready | Request::Retire | Request::Failed(_) => return,
+        };
+        let place = &mut state.seats[seat];
+        place.answer = place.answer.next(answer);
+        place.answer.publish(self.board().record(seat as u32));
+    }
+
+    /// Gives a worker a block for a large result.
+    fn grant(&self, state: &mut State, seat: usize, len: u64) -> [u64; ANSWER] {
+        // Whoever needs memory for results may need it because nobody collects them.
+        self.harvest(state);
+        let place = &mut state.seats[seat];
+        // What the worker has not delivered by now it never will: a message ends with its first granted block.
+        place.grants.clear();
+        match Arena::get().map_err(TaskError::Spawn).and_then(|arena| arena.take(len)) {
+            Ok(block) => {
+                let offset = block.offset();
+                place.grants.push(block);
+                [offset, 0, 0, 0, 0]
+            }
+            Err(error) => refusal(&error),
+        }
+    }
+}
+
+fn new_object(state: &State, seat: usize, len: u64, alignment: u64) -> [u64; ANSWER] {
+    let Some(worker) = state.seats[seat].worker() else { return NOTHING };
+    if len == 0 || !alignment.is_power_of_two() {
+        return NOTHING;
+    }
+    match objects::create(len, alignment) {
+        Ok(new) => {
+            let reference = new.held.reference();
+            // Before our own hold ends: so somebody has it at all times.
+            worker.process.gets(reference);
+            [reference.offset, 0, reference.id.into(), reference.nonce, new.zeroed.into()]
+        }
+        Err(error) => refusal(&error),
+    }
+}
+
+fn refusal(error: &TaskError) -> [u64; ANSWER] {
+    match error {
+        TaskError::OutOfSharedMemory { available, .. } => [0, *available, 0, 0, 0],
+        _ => NOTHING,
+    }
+}

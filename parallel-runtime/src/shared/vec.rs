@@ -1,0 +1,486 @@
+//! `SharedVec` and `SharedSlice`: plain data in shared memory.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use bytemuck::Pod;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+
+use super::held::{self, Held, Reference};
+use super::named::Named;
+use super::space::Space;
+use crate::codec::cargo;
+use crate::error::TaskError;
+
+/// A buffer in shared memory with one owner: like a `Vec<T>` of fixed length whose elements a task in another process can read
+/// and change where they are.
+///
+/// It derefs to `[T]`. Any part of it that is passed to a task as `&[T]` or `&mut [T]` travels as the place where it lies, not as
+/// bytes: **nothing is copied**, whatever its size. Passed or returned by value the buffer itself moves, which copies nothing
+/// either.
+///
+/// ```
+/// use parallel_runtime::{SharedVec, parallel};
+///
+/// #[parallel(mode = "process", pool = 2)]
+/// fn double(numbers: &mut [f64]) {
+///     numbers.iter_mut().for_each(|number| *number *= 2.0);
+/// }
+///
+/// #[parallel(mode = "process", pool = 2)]
+/// fn total(numbers: &[f64]) -> f64 {
+///     numbers.iter().sum()
+/// }
+///
+/// let mut numbers = SharedVec::from_fn(1_000_000, |index| index as f64);
+/// double::map(numbers.chunks_mut(250_000)); // four workers' worth, in place
+/// assert_eq!(numbers[10], 20.0);
+/// assert_eq!(total(&numbers[..4]), 12.0);
+/// ```
+///
+/// # What holds
+///
+/// * The borrow checker keeps others away from a part that is lent as `&mut`; and a call does not return, nor does its error come,
+///   before the process that had the part is done with it or gone.
+/// * What a task has changed before it panicked, died or timed out stays changed, as with threads. With `retries` a part that was
+///   lent as `&mut` is copied before the first try, and each further try finds it as it was.
+/// * A task that takes a `SharedVec` by value is not tried again: it may have passed it on.
+/// * `Serialize` moves the buffer away, although it only takes `&self`: that is how it travels inside structs and vectors. It works
+///   where the value moves (arguments and results by value, `push` and `insert`); behind a reference it is an error. A `SharedVec`
+///   that is still there afterwards (in an `Arc`, which serialises what it shares) panics when it is used.
+/// * Memory is freed when the owner is dropped, or dies.
+pub struct SharedVec<T> {
+    raw: Raw<T>,
+    /// Which owner of its object it is; 0 if there is no object.
+    number: u32,
+}
+
+/// Plain data in shared memory that nobody changes any more, like an `Arc<[T]>`: one large table for every worker.
+///
+/// A clone is another handle of the same memory. In a task's arguments it travels as a handle; a part of it that is passed as
+/// `&[T]` travels as the place where it lies.
+///
+/// ```
+/// use parallel_runtime::{SharedSlice, SharedVec, parallel};
+///
+/// #[parallel(mode = "process", pool = 2)]
+/// fn look_up(table: SharedSlice<u32>, index: usize) -> u32 {
+///     table[index]
+/// }
+///
+/// let table = SharedVec::from_fn(1000, |index| index as u32 * 3).share();
+/// let found = look_up::map((0..4).map(|index| (table.clone(), index)));
+/// assert_eq!(found, [0, 3, 6, 9]);
+/// ```
+pub struct SharedSlice<T> {
+    raw: Raw<T>,
+}
+
+/// Elements and what keeps them.
+struct Raw<T> {
+    start: NonNull<T>,
+    len: usize,
+    memory: Memory,
+    _elements: PhantomData<T>,
+}
+
+#[derive(Clone)]
+enum Memory {
+    /// Without elements, or with elements of no size.
+    None,
+    Object(Arc<Held>),
+    Named(Arc<Named>),
+}
+
+// SAFETY: it owns its elements, or shares them with other processes by handles that any thread may use.
+unsafe impl<T: Send> Send for Raw<T> {}
+// SAFETY: shared access reads the elements, and the handles may be shared.
+unsafe impl<T: Sync> Sync for Raw<T> {}
+
+impl<T> Clone for Raw<T> {
+    fn clone(&self) -> Self {
+        Self { memory: self.memory.clone(), ..*self }
+    }
+}
+
+impl<T> Raw<T> {
+    fn slice(&self) -> &[T] {
+        // SAFETY: `start` and `len` were checked when this was made: the elements lie in memory that `memory` keeps, aligned and
+        // initialised. Who may write them is up to `SharedVec` and `SharedSlice`.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
+    }
+}
+
+impl<T: Pod> Raw<T> {
+    const EMPTY: Self = Self { start: NonNull::dangling(), len: 0, memory: Memory::None, _elements: PhantomData };
+
+    /// Room for `len` elements, and whether it reads as zeros.
+    fn new(len: usize) -> Result<(Self, bool), TaskError> {
+        let Some(bytes) = len.checked_mul(size_of::<T>()).map(|bytes| bytes as u64) else {
+            return Err(TaskError::OutOfSharedMemory { requested: u64::MAX, available: 0 });
+        };
+        if bytes == 0 {
+            return Ok((Self { len, ..Self::EMPTY }, true));
+        }
+        let (held, zeroed) = held::create(bytes, align_of::<T>() as u64)?;
+        let raw = Self::of(held, len).ok_or(TaskError::OutOfSharedMemory { requested: bytes, available: 0 })?;
+        Ok((raw, zeroed))
+    }
+
+    /// The elements of an object, if it holds so many.
+    fn of(held: Arc<Held>, len: usize) -> Option<Self> {
+        let reference = held.reference();
+        let bytes = len.checked_mul(size_of::<T>())? as u64;
+        let start = Space::existing()?.at(reference.offset, bytes)?.cast::<T>();
+        let fits = bytes <= reference.len && start.is_aligned();
+        fits.then_some(Self { start, len, memory: Memory::Object(held), _elements: PhantomData })
+    }
+
+    fn of_named(named: Arc<Named>) -> Result<Self, TaskError> {
+        let (start, bytes) = (named.start().cast::<T>(), named.len());
+        let len = bytes.checked_div(size_of::<T>()).unwrap_or(0);
+        if len * size_of::<T>() != bytes || !start.is_aligned() {
+            let source = std::io::Error::other(format!(
+                "its {bytes} bytes are not a whole number of `{}`, or lie at a wrong alignment",
+                std::any::type_name::<T>()
+            ));
+            return Err(TaskError::Named { name: named.name().to_owned(), source });
+        }
+        Ok(Self { start, len, memory: Memory::Named(named), _elements: PhantomData })
+    }
+
+    fn encode<S: Serializer>(&self, serializer: S, note: impl FnOnce(&Arc<Held>) -> Result<(), S::Error>) -> Result<S::Ok, S::Error> {
+        let reference = match &self.memory {
+            Memory::None => None,
+            Memory::Object(held) => {
+                note(held)?;
+                let Reference { id, nonce, offset, len } = held.reference();
+                Some((id, nonce, offset, len))
+            }
+            Memory::Named(named) => {
+                return Err(ser::Error::custom(format_args!(
+                    "the named segment `{}` stays with this process: pass a slice of it, or open it by its name",
+                    named.name()
+                )));
+            }
+        };
+        (self.len as u64, reference).serialize(serializer)
+    }
+
+    fn decode<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (len, reference) = <(u64, Option<(u32, u64, u64, u64)>)>::deserialize(deserializer)?;
+        let len = usize::try_from(len).map_err(de::Error::custom)?;
+        let Some((id, nonce, offset, bytes)) = reference else {
+            if len != 0 && size_of::<T>() != 0 {
+                return Err(de::Error::custom("a buffer with elements has memory"));
+            }
+            return Ok(Self { len, ..Self::EMPTY });
+        };
+        let held = held::adopt(Reference { id, nonce, offset, len: bytes });
+        let held = held.ok_or_else(|| de::Error::custom("the shared memory behind this handle is gone"))?;
+        Self::of(held, len).ok_or_else(|| de::Error::custom("the shared memory behind this handle is another"))
+    }
+}
+
+/// Ends a constructor that cannot say why it failed.
+#[track_caller]
+pub(super) fn or_panic<T>(result: Result<T, TaskError>) -> T {
+    match result {
+        Ok(value) => value,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+impl<T: Pod> SharedVec<T> {
+    /// `len` elements, all zero.
+    ///
+    /// # Panics
+    ///
+    /// If shared memory is short, with the text of [`TaskError::OutOfSharedMemory`].
+    #[track_caller]
+    pub fn zeroed(len: usize) -> Self {
+        or_panic(Self::try_zeroed(len))
+    }
+
+    /// [`zeroed`](SharedVec::zeroed), with an error if shared memory is short.
+    pub fn try_zeroed(len: usize) -> Result<Self, TaskError> {
+        let (raw, zeroed) = Raw::new(len)?;
+        let mut vec = Self::own(raw).expect("a new object has no owner");
+        if !zeroed {
+            vec.fill(T::zeroed());
+        }
+        Ok(vec)
+    }
+
+    /// A copy of a slice.
+    ///
+    /// # Panics
+    ///
+    /// If shared memory is short, with the text of [`TaskError::OutOfSharedMemory`].
+    #[track_caller]
+    pub fn from_slice(elements: &[T]) -> Self {
+        or_panic(Self::try_from_slice(elements))
+    }
+
+    /// [`from_slice`](SharedVec::from_slice), with an error if shared memory is short.
+    pub fn try_from_slice(elements: &[T]) -> Result<Self, TaskError> {
+        let mut vec = Self::own(Raw::new(elements.len())?.0).expect("a new object has no owner");
+        vec.copy_from_slice(elements);
+        Ok(vec)
+    }
+
+    /// `len` elements, each made from its index, where they are to lie.
+    ///
+    /// # Panics
+    ///
+    /// If shared memory is short, with the text of [`TaskError::OutOfSharedMemory`]; or if `element` panics.
+    #[track_caller]
+    pub fn from_fn(len: usize, element: impl FnMut(usize) -> T) -> Self {
+        or_panic(Self::try_from_fn(len, element))
+    }
+
+    /// [`from_fn`](SharedVec::from_fn), with an error if shared memory is short.
+    pub fn try_from_fn(len: usize, mut element: impl FnMut(usize) -> T) -> Result<Self, TaskError> {
+        let mut vec = Self::own(Raw::new(len)?.0).expect("a new object has no owner");
+        vec.iter_mut().enumerate().for_each(|(index, target)| *target = element(index));
+        Ok(vec)
+    }
+
+    /// `len` elements, all zero, in a segment that other programs can open by its name: Python's
+    /// `multiprocessing.shared_memory.SharedMemory(name="frames")`, `shm_open("/frames", ...)` in C, or
+    /// [`open_named`](SharedVec::open_named).
+    ///
+    /// All of its memory is reserved at once. It can be opened by this user only (mode 0600). The name goes with the `SharedVec`;
+    /// what was left by a program that was killed is removed by the next that makes a segment. Parts of it are passed to tasks without
+    /// copying, like those of any `SharedVec`; but it cannot be moved to one.
+    ///
+    /// Nothing keeps another program from writing while this one reads: agree on turns.
+    ///
+    /// ```
+    /// use parallel_runtime::SharedVec;
+    ///
+    /// let name = format!("frames-{}", std::process::id());
+    /// let mut ours = SharedVec::<u16>::create_named(&name, 1000).unwrap();
+    /// ours[7] = 99;
+    /// let theirs = SharedVec::<u16>::open_named(&name).unwrap(); // in another program
+    /// assert_eq!((theirs.len(), theirs[7]), (1000, 99));
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`TaskError::OutOfSharedMemory`] if `/dev/shm` is too small; [`TaskError::Named`] if the name is taken or not valid, or if `len`
+    /// is 0.
+    pub fn create_named(name: &str, len: usize) -> Result<Self, TaskError> {
+        let bytes = len.checked_mul(size_of::<T>());
+        let bytes = bytes.ok_or(TaskError::OutOfSharedMemory { requested: u64::MAX, available: 0 })?;
+        Ok(Self { raw: Raw::of_named(Named::create(name, bytes)?)?, number: 0 })
+    }
+
+    /// The segment of that name, made by [`create_named`](SharedVec::create_named) or by another program.
+    ///
+    /// The name stays when the `SharedVec` is dropped. Its length is that of the segment; another program must not make it shorter.
+    ///
+    /// # Errors
+    ///
+    /// [`TaskError::Named`] if there is none, it may not be opened, or it does not hold a whole number of `T`;
+    /// [`TaskError::OutOfSharedMemory`] if its maker has not reserved its memory, and `/dev/shm` is too small for it.
+    pub fn open_named(name: &str) -> Result<Self, TaskError> {
+        Ok(Self { raw: Raw::of_named(Named::open(name)?)?, number: 0 })
+    }
+
+    /// Makes it readable by many, and changeable by nobody.
+    pub fn share(self) -> SharedSlice<T> {
+        self.check();
+        if let Memory::Object(held) = &self.raw.memory {
+            held.share(Some(self.number));
+        }
+        SharedSlice { raw: self.raw.clone() }
+    }
+
+    /// The exclusive owner of these elements, if there is no other.
+    fn own(raw: Raw<T>) -> Option<Self> {
+        let number = match &raw.memory {
+            Memory::Object(held) => held.own()?,
+            Memory::None | Memory::Named(_) => 0,
+        };
+        Some(Self { raw, number })
+    }
+}
+
+impl<T> SharedVec<T> {
+    /// # Panics
+    ///
+    /// If it was sent away.
+    #[inline(always)]
+    fn check(&self) {
+        if let Memory::Object(held) = &self.raw.memory
+            && !held.is_owned_by(self.number)
+        {
+            sent_away();
+        }
+    }
+}
+
+#[cold]
+fn sent_away() -> ! {
+    panic!("this `SharedVec` was sent to another process and is used here no more")
+}
+
+impl<T> Drop for SharedVec<T> {
+    fn drop(&mut self) {
+        // One that is moved out of by `share` is not the owner any more; otherwise the object has none now.
+        if let Memory::Object(held) = &self.raw.memory {
+            held.send_away(self.number);
+        }
+    }
+}
+
+impl<T> Deref for SharedVec<T> {
+    type Target = [T];
+    fn deref(&self) -> &[T] {
+        self.check();
+        self.raw.slice()
+    }
+}
+
+impl<T> DerefMut for SharedVec<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        self.check();
+        // SAFETY: as in `Raw::slice`; this is the only owner of these elements, and it is borrowed exclusively.
+        unsafe { std::slice::from_raw_parts_mut(self.raw.start.as_ptr(), self.raw.len) }
+    }
+}
+
+impl<T> Clone for SharedSlice<T> {
+    fn clone(&self) -> Self {
+        Self { raw: self.raw.clone() }
+    }
+}
+
+impl<T> Deref for SharedSlice<T> {
+    type Target = [T];
+    fn deref(&self) -> &[T] {
+        self.raw.slice()
+    }
+}
+
+impl<T: Pod> SharedSlice<T> {
+    /// A copy of a slice.
+    ///
+    /// # Panics
+    ///
+    /// If shared memory is short, with the text of [`TaskError::OutOfSharedMemory`].
+    #[track_caller]
+    pub fn from_slice(elements: &[T]) -> Self {
+        SharedVec::from_slice(elements).share()
+    }
+
+    /// [`from_slice`](SharedSlice::from_slice), with an error if shared memory is short.
+    pub fn try_from_slice(elements: &[T]) -> Result<Self, TaskError> {
+        SharedVec::try_from_slice(elements).map(SharedVec::share)
+    }
+}
+
+impl<T: Pod> Serialize for SharedVec<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.raw.encode(serializer, |held| cargo::carry_owner(held, self.number).map_err(ser::Error::custom))
+    }
+}
+
+impl<'de, T: Pod> Deserialize<'de> for SharedVec<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = Raw::decode(deserializer)?;
+        if cargo::source() == cargo::Source::Copied && matches!(raw.memory, Memory::Object(_)) {
+            return Err(de::Error::custom(
+                "a `SharedVec` has one owner, so it can be taken out of a container but not read in it: store a `SharedSlice` (`share()`)",
+            ));
+        }
+        Self::own(raw).ok_or_else(|| de::Error::custom("this `SharedVec` has an owner already"))
+    }
+}
+
+impl<T: Pod> Serialize for SharedSlice<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.raw.encode(serializer, |held| cargo::carry(held).map_err(ser::Error::custom))
+    }
+}
+
+impl<'de, T: Pod> Deserialize<'de> for SharedSlice<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = Raw::decode(deserializer)?;
+        if let Memory::Object(held) = &raw.memory
+            && !held.share(None)
+        {
+            return Err(de::Error::custom("this shared memory has an exclusive owner"));
+        }
+        Ok(Self { raw })
+    }
+}
+
+macro_rules! like_a_slice {
+    ($($type:ident),*) => {$(
+        impl<T> AsRef<[T]> for $type<T> {
+            fn as_ref(&self) -> &[T] {
+                self
+            }
+        }
+        impl<T: fmt::Debug> fmt::Debug for $type<T> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&**self, f)
+            }
+        }
+        impl<T: PartialEq, O: AsRef<[T]> + ?Sized> PartialEq<O> for $type<T> {
+            fn eq(&self, other: &O) -> bool {
+                **self == *other.as_ref()
+            }
+        }
+        impl<T: Eq> Eq for $type<T> {}
+        impl<'a, T> IntoIterator for &'a $type<T> {
+            type Item = &'a T;
+            type IntoIter = std::slice::Iter<'a, T>;
+            fn into_iter(self) -> Self::IntoIter {
+                self.iter()
+            }
+        }
+        impl<T: Pod> From<&[T]> for $type<T> {
+            fn from(elements: &[T]) -> Self {
+                Self::from_slice(elements)
+            }
+        }
+        impl<T: Pod> From<Vec<T>> for $type<T> {
+            fn from(elements: Vec<T>) -> Self {
+                Self::from_slice(&elements)
+            }
+        }
+        impl<T: Pod> FromIterator<T> for $type<T> {
+            /// The elements are gathered in private memory first, since their number is not known.
+            fn from_iter<I: IntoIterator<Item = T>>(elements: I) -> Self {
+                Self::from_slice(&elements.into_iter().collect::<Vec<T>>())
+            }
+        }
+    )*};
+}
+like_a_slice!(SharedVec, SharedSlice);
+
+impl<T> AsMut<[T]> for SharedVec<T> {
+    fn as_mut(&mut self) -> &mut [T] {
+        self
+    }
+}
+
+impl<'a, T> IntoIterator for &'a mut SharedVec<T> {
+    type Item = &'a mut T;
+    type IntoIter = std::slice::IterMut<'a, T>;
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter_mut()
+    }
+}
+
+impl<T: Pod> From<SharedVec<T>> for SharedSlice<T> {
+    fn from(vec: SharedVec<T>) -> Self {
+        vec.share()
+    }
+}
