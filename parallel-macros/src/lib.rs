@@ -1,7 +1,7 @@
 //! The `#[parallel]` attribute. Use it through the `parallel-runtime` crate, which re-exports and documents it.
 //!
 //! One file for each step: `options` reads the attribute's arguments, `function` and `parameter` what was annotated,
-//! `lifetimes` gives names to lifetimes that have none, `expand` and `remote` write the verbs, `methods` takes `impl` blocks apart.
+//! `lifetimes` gives names to lifetimes that have none, `expand` and `remote` write the verbs, `methods` takes `impl` blocks apart. `shared` is the attribute for statics.
 
 mod expand;
 mod function;
@@ -10,6 +10,7 @@ mod methods;
 mod options;
 mod parameter;
 mod remote;
+mod shared;
 mod units;
 
 use proc_macro::TokenStream;
@@ -111,6 +112,45 @@ pub fn parallel(arguments: TokenStream, item: TokenStream) -> TokenStream {
             let errors = error.to_compile_error();
             let item = methods::without_attributes(original);
             quote!(#item #errors).into()
+        }
+    }
+}
+
+/// Makes a static the same in the program and in every worker process, without passing it to tasks.
+///
+/// Its type is a handle of one shared object: `SharedValue`, `SharedArray`, `SharedSlice`, `SharedDict`, `SharedList`, `SharedQueue`,
+/// `SharedLock`, `SharedEvent`, `SharedBarrier` or `SharedSemaphore`. Its value is made by the first process that uses it, once, and may
+/// be any expression. The static derefs to its type.
+///
+/// ```
+/// use parallel_runtime::{SharedArray, SharedValue, parallel, shared};
+///
+/// #[shared]
+/// static HITS: SharedValue<u64> = SharedValue::new(0);
+///
+/// #[shared]
+/// static BY_DIGIT: SharedArray<u64> = SharedArray::new(10);
+///
+/// #[parallel(mode = "process", pool = 2)]
+/// fn note(digit: usize) {
+///     HITS.update(|hits| *hits += 1);
+///     BY_DIGIT.update(digit, |times| *times += 1);
+/// }
+///
+/// note::map([1, 4, 1]);
+/// assert_eq!((HITS.get(), BY_DIGIT.get(1)), (3, 2));
+/// ```
+///
+/// A static that is passed or cloned (`HITS.clone()`) gives a handle of the same object. The static has to be part of the executable
+/// itself, not of a shared library. `#[shared(crate = "path")]` says where the expansion finds the runtime.
+#[proc_macro_attribute]
+pub fn shared(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    let original = proc_macro2::TokenStream::from(item.clone());
+    match shared::expand(arguments.into(), item.into()) {
+        Ok(tokens) => tokens.into(),
+        Err(error) => {
+            let errors = error.to_compile_error();
+            quote!(#original #errors).into()
         }
     }
 }

@@ -88,9 +88,13 @@ pub use call::Call;
 pub use cpu::cpu_count;
 pub use error::{PoolError, TaskError};
 pub use function::{OwnedFn, OwnedSlice, ParallelFn, ProcessFn};
-pub use parallel_macros::parallel;
+pub use parallel_macros::{parallel, shared};
 pub use pool::{Pool, PoolStats, ProcessPool, ThreadPool};
 #[cfg(feature = "sandbox")]
 pub use sandbox::Sandbox;
+pub use shared::array::{SharedArray, SharedArrayGuard};
+pub use shared::lock::Poisoned;
+pub use shared::statics::{SharedObject, SharedStatic};
+pub use shared::value::{SharedPlain, SharedValue, SharedValueGuard};
 pub use shared::vec::{SharedSlice, SharedVec};
 pub use task::{MapTask, Spawned, Task};

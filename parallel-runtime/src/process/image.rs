@@ -7,6 +7,8 @@ unsafe extern "C" {
     static __ehdr_start: u8;
     /// The first byte after the image's code. Defined by the linker.
     static etext: u8;
+    /// The first byte after the image's data. Defined by the linker.
+    static end: u8;
 }
 
 /// Offset of `e_phoff` in a 64-bit ELF header.
@@ -28,6 +30,12 @@ pub(crate) fn offset_of(function: crate::function::Serve) -> io::Result<u64> {
 /// The same for the function that prepares a worker.
 pub(crate) fn offset_of_init(init: fn()) -> io::Result<u64> {
     offset(init as usize)
+}
+
+/// The offset of a static, if it is part of the executable.
+pub(crate) fn offset_of_static<T>(item: &T) -> Option<u64> {
+    let address = std::ptr::from_ref(item).addr();
+    (start()..(&raw const end).addr()).contains(&address).then(|| (address - start()) as u64)
 }
 
 fn offset(address: usize) -> io::Result<u64> {

@@ -7,6 +7,8 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+
 use super::objects;
 use super::space::Space;
 use crate::codec::cargo;
@@ -167,4 +169,18 @@ pub(super) fn create(len: u64, alignment: u64) -> Result<(Arc<Held>, bool), Task
     }
     let held = adopt_in_worker(Reference { id: id as u32, nonce, offset, len }).expect("the program has just made it");
     Ok((held, zeroed != 0))
+}
+
+/// Writes a handle.
+pub(super) fn encode<S: Serializer>(held: &Arc<Held>, serializer: S) -> Result<S::Ok, S::Error> {
+    cargo::carry(held).map_err(ser::Error::custom)?;
+    let Reference { id, nonce, offset, len } = held.reference();
+    (id, nonce, offset, len).serialize(serializer)
+}
+
+/// Reads a handle.
+pub(super) fn decode<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<Held>, D::Error> {
+    let (id, nonce, offset, len) = Deserialize::deserialize(deserializer)?;
+    adopt(Reference { id, nonce, offset, len })
+        .ok_or_else(|| de::Error::custom("the shared memory behind this handle is gone"))
 }

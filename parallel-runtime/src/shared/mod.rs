@@ -11,15 +11,20 @@
 //! | [`vec`], [`lending`], [`named`] | `SharedVec` and `SharedSlice`; their slices, which travel as places; segments with a name |
 
 mod allocator;
+pub(crate) mod array;
+mod cells;
 pub(crate) mod arena;
 pub(crate) mod held;
 pub(crate) mod lending;
+pub(crate) mod lock;
 mod named;
 pub(crate) mod objects;
 pub(crate) mod segment;
 mod small;
 pub(crate) mod space;
+pub(crate) mod statics;
 mod tables;
+pub(crate) mod value;
 pub(crate) mod vec;
 
 pub(crate) use arena::{Arena, Block};

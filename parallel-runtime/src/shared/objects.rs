@@ -320,15 +320,18 @@ pub(crate) fn unstore(container: u64, object: u64) {
 
 /// The object behind a static of the executable: `held` if there is none yet.
 pub(crate) fn settle_static(offset: u64, held: Option<Arc<Held>>) -> Option<Arc<Held>> {
+    // A handle that is not used must not end under the lock, which its end takes.
     let mut books = books();
-    match (books.statics.get(&offset), held) {
+    let settled = match (books.statics.get(&offset), &held) {
         (Some(first), _) => Some(Arc::clone(first)),
         (None, Some(held)) => {
-            books.statics.insert(offset, Arc::clone(&held));
-            Some(held)
+            books.statics.insert(offset, Arc::clone(held));
+            Some(Arc::clone(held))
         }
         (None, None) => None,
-    }
+    };
+    drop(books);
+    settled
 }
 
 /// How many objects there are, and how much memory they take: for tests.

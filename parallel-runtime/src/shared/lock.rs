@@ -1,0 +1,216 @@
+//! A lock in shared memory that outlives its holder.
+//!
+//! Its word names the process that holds it. A process that waits sleeps for a while at most, and then looks whether the holder
+//! still lives: if not, the lock is taken from it. So nobody needs to be told of a death, and no list of held locks
+//! has to be right at every instant.
+//!
+//! | word | meaning |
+//! | --- | --- |
+//! | 0 | free |
+//! | a [`Token`] | that process holds it |
+//! | the same, with bit 0 | and somebody may sleep until it is free |
+//!
+//! Who writes: whoever wants it, 0 → itself, or a dead holder → itself; a waiter, holder → holder with bit 0; the holder, anything →
+//! 0. All by compare-and-swap or swap, so one of two who try at the same time wins. Acquire and release order what the holders do.
+//!
+//! If the process dies right here: before its swap to itself, nothing has happened. After it, what the lock guards may be half
+//! changed: whoever takes the lock from it is told ([`Taken::FromTheDead`]), mends it first, and if that one dies too the next
+//! does the same. After its swap to 0 but before it has woken a sleeper: the sleeper looks for itself after [`LOOK`].
+//!
+//! It is not fair: a holder that comes back at once often finds it free, which moves much more than handing it over each time.
+
+use std::cell::RefCell;
+use std::time::{Duration, Instant};
+
+use super::space::Space;
+use super::tables::Token;
+use crate::process::futex;
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// How long a process sleeps before it looks whether the holder lives, and whether it was to be woken.
+pub(super) const LOOK: Duration = Duration::from_millis(20);
+
+/// Somebody may sleep.
+const WAITED_FOR: u64 = 1;
+
+/// Rounds of spinning, each twice as long as the one before; then rounds of giving the processor away.
+const SPINS: u32 = 7;
+const YIELDS: u32 = 20;
+
+#[repr(C)]
+pub(crate) struct Lock {
+    word: AtomicU64,
+    /// 1 if a holder died, or panicked, and nobody has cleared it since.
+    poisoned: AtomicU32,
+    _padding: u32,
+}
+
+/// How a lock was got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Taken {
+    Free,
+    /// Its holder died: what it guards is to be mended.
+    FromTheDead,
+}
+
+impl Lock {
+    /// Takes it if it is free.
+    #[inline(always)]
+    fn try_take(&self, me: Token) -> bool {
+        self.word.compare_exchange(0, me.bits(), Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+
+    /// Takes it; `None` if `deadline` passes before.
+    #[inline]
+    pub(super) fn take(&self, space: &Space, deadline: Option<Instant>) -> Option<Taken> {
+        if self.try_take(space.me()) { Some(Taken::Free) } else { self.wait(space, deadline) }
+    }
+
+    #[cold]
+    fn wait(&self, space: &Space, deadline: Option<Instant>) -> Option<Taken> {
+        check_own(self);
+        let me = space.me();
+        for round in 0..SPINS + YIELDS {
+            if round < SPINS {
+                // Seldom looks, so that the holder keeps the cache line.
+                (0..8_u32 << round).for_each(|_| std::hint::spin_loop());
+            } else {
+                std::thread::yield_now();
+            }
+            if self.word.load(Ordering::Relaxed) == 0 && self.try_take(me) {
+                return Some(Taken::Free);
+            }
+        }
+        loop {
+            let word = self.word.load(Ordering::Relaxed);
+            // Others may sleep as well, so that whoever comes from here has to wake one.
+            let mine = me.bits() | WAITED_FOR;
+            if word == 0 {
+                if self.word.compare_exchange(0, mine, Ordering::Acquire, Ordering::Relaxed).is_ok() {
+                    return Some(Taken::Free);
+                }
+                continue;
+            }
+            if !space.is_living(Token::from_bits(word)) {
+                if self.word.compare_exchange(word, mine, Ordering::Acquire, Ordering::Relaxed).is_ok() {
+                    self.poison();
+                    return Some(Taken::FromTheDead);
+                }
+                continue;
+            }
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return None;
+            }
+            let waited_for = word | WAITED_FOR;
+            if word == waited_for
+                || self.word.compare_exchange(word, waited_for, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+            {
+                sleep(low_half(&self.word), waited_for as u32, deadline);
+            }
+        }
+    }
+
+    /// Lets it go.
+    #[inline]
+    pub(super) fn release(&self) {
+        if self.word.swap(0, Ordering::Release) & WAITED_FOR != 0 {
+            futex::wake(low_half(&self.word), 1);
+        }
+    }
+
+    pub(super) fn poison(&self) {
+        self.poisoned.store(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_poisoned(&self) -> bool {
+        self.poisoned.load(Ordering::Relaxed) != 0
+    }
+
+    pub(super) fn clear_poison(&self) {
+        self.poisoned.store(0, Ordering::Relaxed);
+    }
+}
+
+/// Sleeps while a word is as it was seen, for [`LOOK`] at most.
+pub(super) fn sleep(word: &AtomicU32, seen: u32, deadline: Option<Instant>) {
+    let look = Instant::now() + LOOK;
+    futex::wait(word, seen, Some(deadline.map_or(look, |deadline| deadline.min(look))));
+}
+
+/// The half that changes whenever the word does, on which the kernel can sleep.
+pub(super) fn low_half(word: &AtomicU64) -> &AtomicU32 {
+    let halves = std::ptr::from_ref(word).cast::<[AtomicU32; 2]>();
+    // SAFETY: an `AtomicU64` has the size and at least the alignment of two `AtomicU32`; both halves are only used as atomics.
+    let halves = unsafe { &*halves };
+    &halves[if cfg!(target_endian = "little") { 0 } else { 1 }]
+}
+
+thread_local! {
+    /// The locks that this thread holds while code of the user's runs.
+    static OWN: RefCell<Vec<*const Lock>> = const { RefCell::new(Vec::new()) };
+}
+
+/// # Panics
+///
+/// If this thread holds the lock: it would wait for itself.
+fn check_own(lock: &Lock) {
+    let own = OWN.with_borrow(|own| own.contains(&std::ptr::from_ref(lock)));
+    assert!(!own, "this thread holds the lock of this shared object already, and would wait for itself for ever");
+}
+
+/// A lock that this thread holds. Its end lets the lock go; if that comes by a panic, the lock is poisoned.
+pub(super) struct Holding<'l> {
+    lock: &'l Lock,
+    panicking: bool,
+    /// Code of the user's may run meanwhile.
+    user: bool,
+}
+
+impl<'l> Holding<'l> {
+    /// Takes a lock for our own steps, which do not panic and take no other lock.
+    #[inline]
+    pub(super) fn briefly(lock: &'l Lock, space: &Space) -> (Self, Taken) {
+        let taken = lock.take(space, None).expect("there is no deadline");
+        (Self { lock, panicking: true, user: false }, taken)
+    }
+
+    /// Takes a lock while code of the user's runs.
+    #[inline]
+    pub(super) fn for_user(lock: &'l Lock, space: &Space, deadline: Option<Instant>) -> Option<(Self, Taken)> {
+        let taken = lock.take(space, deadline)?;
+        OWN.with_borrow_mut(|own| own.push(lock));
+        Some((Self { lock, panicking: std::thread::panicking(), user: true }, taken))
+    }
+
+    /// Whether a panic has begun since.
+    pub(super) fn is_panicking(&self) -> bool {
+        !self.panicking && std::thread::panicking()
+    }
+}
+
+impl Drop for Holding<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.user {
+            if self.is_panicking() {
+                self.lock.poison();
+            }
+            OWN.with_borrow_mut(|own| {
+                let position = own.iter().rposition(|lock| std::ptr::eq(*lock, self.lock));
+                if let Some(position) = position {
+                    own.swap_remove(position);
+                }
+            });
+        }
+        self.lock.release();
+    }
+}
+
+/// A holder of the lock died or panicked, and what the lock guards may be half changed.
+///
+/// As with [`std::sync::Mutex`]: every `lock` gives this until `clear_poison`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "poisoned: a process died, or panicked, while it held this lock, and what it guards may be half changed; set it right and call `clear_poison`"
+)]
+pub struct Poisoned;

@@ -1,0 +1,82 @@
+//! Statics that are the same in the program and in every worker.
+//!
+//! A worker is the same executable, so a static is named by its offset from the start of the executable's image. The first process that
+//! uses it makes the object, and the program's books say which it is; the others ask once.
+
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
+
+use super::held::{self, Held, Reference};
+use super::objects;
+use crate::error::TaskError;
+use crate::process::handshake::Request;
+use crate::process::{hook, image, link};
+
+/// A handle of one shared object.
+pub trait SharedObject: Sized {
+    #[doc(hidden)]
+    fn to_object(&self) -> Object;
+    #[doc(hidden)]
+    fn from_object(object: Object) -> Self;
+}
+
+/// What a handle is a handle of.
+#[doc(hidden)]
+pub struct Object(pub(super) Arc<Held>);
+
+/// A static of type `T` that is the same in the program and in every worker: what [`#[shared]`](macro@crate::shared) makes of a
+/// static. It derefs to `T`.
+pub struct SharedStatic<T> {
+    make: fn() -> T,
+    value: OnceLock<T>,
+}
+
+impl<T: SharedObject> SharedStatic<T> {
+    #[doc(hidden)]
+    pub const fn new(make: fn() -> T) -> Self {
+        Self { make, value: OnceLock::new() }
+    }
+}
+
+impl<T: SharedObject> Deref for SharedStatic<T> {
+    type Target = T;
+    /// # Panics
+    ///
+    /// At first use: if shared memory is short, or if the static is not part of the executable itself.
+    fn deref(&self) -> &T {
+        self.value.get_or_init(|| {
+            let at = image::offset_of_static(self);
+            let at = at.expect("a `#[shared]` item is a static of the executable itself, not of a shared library");
+            let settled = settle(at, || Ok((self.make)().to_object().0));
+            T::from_object(Object(super::vec::or_panic(settled)))
+        })
+    }
+}
+
+/// The object behind a static: `make`s it, if no process has.
+pub(super) fn settle(
+    at: u64,
+    make: impl FnOnce() -> Result<Arc<Held>, TaskError>,
+) -> Result<Arc<Held>, TaskError> {
+    if !hook::in_worker() {
+        if let Some(held) = objects::settle_static(at, None) {
+            return Ok(held);
+        }
+        return Ok(objects::settle_static(at, Some(make()?)).expect("there is one now"));
+    }
+    if let Some(held) = ask(at, 0, 0) {
+        return Ok(held);
+    }
+    let made = make()?;
+    let Reference { id, nonce, .. } = made.reference();
+    Ok(ask(at, id.into(), nonce).unwrap_or(made))
+}
+
+/// Worker: asks the program.
+fn ask(at: u64, id: u64, nonce: u64) -> Option<Arc<Held>> {
+    let [offset, len, id, nonce, _] = link::ask(&Request::Static { at, id, nonce });
+    if offset == 0 {
+        return None;
+    }
+    held::adopt(Reference { id: u32::try_from(id).ok()?, nonce, offset, len })
+}
