@@ -93,6 +93,9 @@ pub use pool::{Pool, PoolStats, ProcessPool, ThreadPool};
 #[cfg(feature = "sandbox")]
 pub use sandbox::Sandbox;
 pub use shared::array::{SharedArray, SharedArrayGuard};
+pub use shared::containers::dict::SharedDict;
+pub use shared::containers::list::SharedList;
+pub use shared::containers::queue::{Closed, SharedQueue, TryPushError};
 pub use shared::lock::Poisoned;
 pub use shared::statics::{SharedObject, SharedStatic};
 pub use shared::value::{SharedPlain, SharedValue, SharedValueGuard};

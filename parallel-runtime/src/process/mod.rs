@@ -81,4 +81,5 @@ mod waiting;
 mod worker;
 
 pub(crate) use engine::Engine;
+pub(crate) use waiting::spin;
 pub(crate) use worker::wait_while_condemned;

@@ -17,7 +17,7 @@ pub(super) const SPINS: u32 = 50;
 pub(super) const YIELDS: u32 = 100;
 
 /// Spins, then yields. False if `done` was not true by the end.
-pub(super) fn spin(mut done: impl FnMut() -> bool) -> bool {
+pub(crate) fn spin(mut done: impl FnMut() -> bool) -> bool {
     for _ in 0..SPINS {
         if done() {
             return true;

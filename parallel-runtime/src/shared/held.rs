@@ -184,3 +184,8 @@ pub(super) fn decode<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<H
     adopt(Reference { id, nonce, offset, len })
         .ok_or_else(|| de::Error::custom("the shared memory behind this handle is gone"))
 }
+
+/// Keeps an object that a container names, which has it.
+pub(super) fn pin(reference: Reference) -> Option<Arc<Held>> {
+    if hook::in_worker() { adopt_in_worker(reference) } else { objects::adopt(reference) }
+}

@@ -13,6 +13,7 @@
 mod allocator;
 pub(crate) mod array;
 mod cells;
+pub(crate) mod containers;
 pub(crate) mod arena;
 pub(crate) mod held;
 pub(crate) mod lending;

@@ -1,0 +1,254 @@
+//! Values in a container: how they are packed into bytes, and how handles in them keep their objects.
+//!
+//! ```text
+//! class | hash | length of the key | length of the value | number of handles | handles | key | value
+//! ```
+//!
+//! A container has every object whose handle is in it. The program's books count them: a process says so *before* it puts a value with
+//! handles into a container, and after it has taken one out. If it dies in between, the count is too high, never too low.
+
+use std::mem::MaybeUninit;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::heap::{BLOCK_HEAD, Heap, damaged};
+use crate::codec::cargo::{self, Cargo, Source};
+use crate::codec::{self, CodecError, Reader, Writer};
+use crate::error::TaskError;
+use crate::process::handshake::Request;
+use crate::process::{hook, link};
+use crate::shared::held::{self, Held, Reference};
+use crate::shared::objects;
+
+const HASH: u64 = BLOCK_HEAD;
+const KEY_LEN: u64 = 16;
+const VALUE_LEN: u64 = 24;
+const HANDLES: u64 = 32;
+const REST: u64 = 40;
+
+/// Bytes of a handle.
+const HANDLE: u64 = 32;
+
+/// Values up to this size, in bytes, are encoded on the stack.
+const ON_STACK: usize = 256;
+
+/// A value as bytes, and the handles in it.
+#[derive(Default)]
+pub(super) struct Packed {
+    bytes: Bytes,
+    cargo: Cargo,
+}
+
+enum Bytes {
+    Few([MaybeUninit<u8>; ON_STACK], usize),
+    Many(Vec<u8>),
+}
+
+impl Default for Bytes {
+    fn default() -> Self {
+        Self::Few([MaybeUninit::uninit(); ON_STACK], 0)
+    }
+}
+
+impl Packed {
+    /// The handles in it.
+    pub(super) fn handles(&self) -> &[Arc<Held>] {
+        &self.cargo.handles
+    }
+
+    /// It was not put into the container after all: exclusive owners in it are where they were.
+    pub(super) fn unpack(self) {
+        self.cargo.unload();
+    }
+
+    pub(super) fn as_slice(&self) -> &[u8] {
+        match &self.bytes {
+            // SAFETY: `pack` has written so many bytes, by which they are `u8`.
+            Bytes::Few(bytes, len) => unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast(), *len) },
+            Bytes::Many(bytes) => bytes,
+        }
+    }
+}
+
+/// Encodes a value.
+///
+/// # Panics
+///
+/// If its `Serialize` fails.
+#[track_caller]
+pub(super) fn pack<T: Serialize + ?Sized>(value: &T) -> Packed {
+    match cargo::aside(|| encode(value)) {
+        Ok((bytes, cargo)) => Packed { bytes, cargo },
+        Err(error) => panic!("a `{}` cannot be put into a shared container: {error}", std::any::type_name::<T>()),
+    }
+}
+
+/// Encodes a key that is looked up, and stays with the caller.
+#[track_caller]
+pub(super) fn pack_key<T: Serialize + ?Sized>(key: &T) -> Packed {
+    match cargo::aside(|| cargo::lending(|| encode(key))) {
+        Ok((bytes, cargo)) => Packed { bytes, cargo },
+        Err(error) => panic!("a `{}` cannot be a key: {error}", std::any::type_name::<T>()),
+    }
+}
+
+#[inline]
+fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, CodecError> {
+    let mut few = [MaybeUninit::uninit(); ON_STACK];
+    let mut writer = Writer::new(&mut few);
+    codec::encode(value, &mut writer)?;
+    let len = writer.len();
+    if !writer.overflowed() {
+        return Ok(Bytes::Few(few, len));
+    }
+    let mut many = Vec::with_capacity(len);
+    let mut writer = Writer::new(&mut many.spare_capacity_mut()[..len]);
+    codec::encode(value, &mut writer)?;
+    if writer.len() != len {
+        return Err(CodecError::new("its `Serialize` wrote different amounts of data for the same value"));
+    }
+    // SAFETY: the writer has written `len` bytes into the vector's spare capacity.
+    unsafe { many.set_len(len) };
+    Ok(Bytes::Many(many))
+}
+
+/// Decodes a value.
+///
+/// # Panics
+///
+/// If its `Deserialize` fails.
+#[track_caller]
+pub(super) fn unpack<T: DeserializeOwned>(bytes: &[u8], source: Source) -> T {
+    // SAFETY: the bytes are private; only copies are made from this reader.
+    let mut reader = unsafe { Reader::from_raw(bytes.as_ptr(), bytes.len()) };
+    if !hook::in_worker() {
+        reader = reader.untrusted();
+    }
+    match cargo::from(source, || codec::decode(&mut reader)) {
+        Ok(value) => value,
+        Err(error) => panic!("a `{}` cannot be read from a shared container: {error}", std::any::type_name::<T>()),
+    }
+}
+
+/// The container is about to get these handles.
+///
+/// # Panics
+///
+/// If one of their objects is gone.
+pub(super) fn announce(container: &Held, packed: &[&Packed]) {
+    let Reference { id: container, nonce: container_nonce, .. } = container.reference();
+    let container = (u64::from(container), container_nonce);
+    for held in packed.iter().flat_map(|packed| packed.handles()) {
+        let Reference { id, nonce, .. } = held.reference();
+        let object = (u64::from(id), nonce);
+        let stored = if hook::in_worker() {
+            link::ask(&Request::Store { container, object })[0] != 0
+        } else {
+            objects::store(container, object)
+        };
+        assert!(stored, "the shared memory behind a handle is gone");
+    }
+}
+
+/// The container has these handles no more.
+pub(super) fn retract(container: &Held, handles: &[Arc<Held>]) {
+    let container = u64::from(container.reference().id);
+    for held in handles {
+        let object = u64::from(held.reference().id);
+        if hook::in_worker() {
+            link::tell(&Request::Unstore { container, object });
+        } else {
+            objects::unstore(container, object);
+        }
+    }
+}
+
+/// A copy of what a node holds. Its handles keep their objects until it is dropped.
+pub(super) struct Taken {
+    pub(super) bytes: Vec<u8>,
+    pub(super) handles: Vec<Arc<Held>>,
+}
+
+/// A node: a key and a value, in a block of the heap.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Node(pub(super) u64);
+
+impl Node {
+    /// Makes a node. It is the container's once the container's structure reaches it.
+    pub(super) fn new(heap: Heap<'_>, hash: u64, key: &Packed, value: &Packed) -> Result<Self, TaskError> {
+        let (key_bytes, value_bytes) = (key.as_slice(), value.as_slice());
+        let handles = key.handles().len() + value.handles().len();
+        let len = REST - BLOCK_HEAD + handles as u64 * HANDLE + (key_bytes.len() + value_bytes.len()) as u64;
+        let block = heap.allocate(len)?;
+        heap.store(block + HASH, hash);
+        heap.store(block + KEY_LEN, key_bytes.len() as u64);
+        heap.store(block + VALUE_LEN, value_bytes.len() as u64);
+        heap.store(block + HANDLES, handles as u64);
+        let mut at = block + REST;
+        for held in key.handles().iter().chain(value.handles()) {
+            let Reference { id, nonce, offset, len } = held.reference();
+            for (word, value) in [u64::from(id), nonce, offset, len].into_iter().enumerate() {
+                heap.store(at + word as u64 * 8, value);
+            }
+            at += HANDLE;
+        }
+        heap.write(at, key_bytes);
+        heap.write(at + key_bytes.len() as u64, value_bytes);
+        Ok(Self(block))
+    }
+
+    pub(super) fn hash(self, heap: Heap<'_>) -> u64 {
+        heap.load(self.0 + HASH)
+    }
+
+    /// Lengths of key and value, and where the key starts.
+    fn parts(self, heap: Heap<'_>) -> (u64, u64, u64) {
+        let (key, value, handles) =
+            (heap.load(self.0 + KEY_LEN), heap.load(self.0 + VALUE_LEN), heap.load(self.0 + HANDLES));
+        let room = heap.room(self.0) + BLOCK_HEAD - REST;
+        let size = handles.checked_mul(HANDLE).and_then(|size| size.checked_add(key)?.checked_add(value));
+        if size.is_none_or(|size| size > room) {
+            damaged();
+        }
+        (key, value, self.0 + REST + handles * HANDLE)
+    }
+
+    pub(super) fn has_key(self, heap: Heap<'_>, bytes: &[u8]) -> bool {
+        let (key, _, at) = self.parts(heap);
+        key == bytes.len() as u64 && heap.equals(at, bytes)
+    }
+
+    /// The handles in it.
+    fn handles(self, heap: Heap<'_>) -> Vec<Arc<Held>> {
+        let count = heap.load(self.0 + HANDLES);
+        if count == 0 {
+            return Vec::new();
+        }
+        self.parts(heap);
+        let each = (0..count).filter_map(|position| {
+            let word = |word: u64| heap.load(self.0 + REST + position * HANDLE + word * 8);
+            let id = u32::try_from(word(0)).ok()?;
+            held::pin(Reference { id, nonce: word(1), offset: word(2), len: word(3) })
+        });
+        each.collect()
+    }
+
+    /// Copies the value out.
+    #[inline]
+    pub(super) fn value(self, heap: Heap<'_>) -> Taken {
+        let (key, value, at) = self.parts(heap);
+        let mut bytes = Vec::new();
+        heap.read(at + key, value, &mut bytes);
+        Taken { bytes, handles: self.handles(heap) }
+    }
+
+    /// Copies the key out.
+    pub(super) fn key(self, heap: Heap<'_>) -> Taken {
+        let (key, _, at) = self.parts(heap);
+        let mut bytes = Vec::new();
+        heap.read(at, key, &mut bytes);
+        Taken { bytes, handles: self.handles(heap) }
+    }
+}

@@ -1,0 +1,489 @@
+//! `SharedDict`.
+//!
+//! A hash table with open addressing and linear probing. The root is a block that holds the number of its places, a power of two, and
+//! the places: 0 (never used), 1 (used once), or the offset of a node in the low 48 bits and 16 bits of its hash in the high ones. An
+//! insertion, a replacement and a removal are one store to a place; a larger table is made beside the old one, and becomes true by the
+//! store to the root.
+//!
+//! Numbers: how many elements; how many places are not 0; the seed of the hashes.
+
+use std::borrow::Borrow;
+use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::fmt;
+use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher};
+use std::marker::PhantomData;
+use std::sync::atomic::Ordering;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::contents::{Node, Packed, Taken, announce, pack, pack_key, retract, unpack};
+use super::heap::{BLOCK_HEAD, damaged};
+use super::{Container, Open, handle};
+use crate::codec::cargo::Source;
+use crate::error::TaskError;
+use crate::shared::vec::or_panic;
+
+/// A dictionary that every process sees and may change: Python's `multiprocessing.Manager().dict()`, without a process that keeps it.
+///
+/// Keys and values are any types that implement serde's `Serialize` and `Deserialize`; they are copied in and out. A clone is
+/// another handle of the same dictionary; it may be passed to tasks, inside any argument.
+///
+/// ```
+/// use parallel_runtime::{SharedDict, parallel};
+///
+/// #[parallel(mode = "process", pool = 2)]
+/// fn measure(lengths: SharedDict<String, usize>, word: String) {
+///     let length = word.len();
+///     lengths.insert(word, length);
+/// }
+///
+/// let lengths = SharedDict::new();
+/// measure::map(["ant", "giraffe"].map(|word| (lengths.clone(), word.to_owned())));
+/// assert_eq!(lengths.get("giraffe"), Some(7));
+/// assert_eq!(lengths.len(), 2);
+/// ```
+///
+/// # What holds
+///
+/// * Each of the methods is one step for all processes. If a process dies in any of them, it has happened or it has not, and the
+///   dictionary can be used at once.
+/// * Two keys are the same if serde writes them the same way: as with `HashMap` for all ordinary keys, but not for one that has a
+///   `HashMap` inside, whose order varies.
+/// * Values may hold handles: a `SharedSlice`, another `SharedDict`. They keep what they stand for as long as they are in here. A
+///   `SharedVec`, which has one owner, can be put in and [taken out](SharedDict::remove), but not read.
+/// * Memory of what is removed is used again here, and given back when the last handle is dropped.
+///
+/// # Panics
+///
+/// All methods that write panic if shared memory is short, with the text of [`TaskError::OutOfSharedMemory`], and if a key or value does not
+/// serialise.
+pub struct SharedDict<K, V> {
+    container: Container,
+    _contents: PhantomData<fn(K, V) -> (K, V)>,
+}
+
+handle!(SharedDict<K, V>);
+
+const LEN: usize = 0;
+const USED: usize = 1;
+const SEED: usize = 2;
+
+const NEVER: u64 = 0;
+const ONCE: u64 = 1;
+
+/// Bits of a place that hold the offset.
+const OFFSET: u64 = (1 << 48) - 1;
+
+/// Places of the first table.
+const FIRST: u64 = 16;
+
+/// The table of an open dictionary.
+#[derive(Clone, Copy)]
+struct Table {
+    block: u64,
+    places: u64,
+}
+
+impl Table {
+    fn of(open: &Open<'_>) -> Option<Self> {
+        let block = open.head.root.load(Ordering::Acquire);
+        if block == 0 {
+            return None;
+        }
+        let places = open.heap.load(block + BLOCK_HEAD);
+        if !places.is_power_of_two() || places > open.heap.room(block) / 8 {
+            damaged();
+        }
+        Some(Self { block, places })
+    }
+
+    fn new(open: &Open<'_>, places: u64) -> Result<Self, TaskError> {
+        let block = open.heap.allocate(8 + places * 8)?;
+        open.heap.store(block + BLOCK_HEAD, places);
+        let table = Self { block, places };
+        (0..places).for_each(|place| open.heap.store(table.at(place), NEVER));
+        Ok(table)
+    }
+
+    fn at(self, place: u64) -> u64 {
+        self.block + BLOCK_HEAD + 8 + place * 8
+    }
+
+    /// The places where an element of this hash may be, in order.
+    fn probe(self, hash: u64) -> impl Iterator<Item = u64> {
+        (0..self.places).map(move |step| self.at(hash.wrapping_add(step) & (self.places - 1)))
+    }
+
+    /// The nodes.
+    fn nodes(self, open: &Open<'_>) -> impl Iterator<Item = Node> {
+        (0..self.places).map(move |place| open.heap.load(self.at(place))).filter(|entry| *entry > ONCE).map(node)
+    }
+}
+
+fn node(entry: u64) -> Node {
+    Node(entry & OFFSET)
+}
+
+fn entry(hash: u64, node: Node) -> u64 {
+    hash & !OFFSET | node.0
+}
+
+/// Where a key is, or would be.
+enum Place {
+    Of(u64, Node),
+    Vacant(u64),
+    /// There is no table, or it is full.
+    None,
+}
+
+fn find(open: &Open<'_>, hash: u64, key: &[u8]) -> Place {
+    let Some(table) = Table::of(open) else { return Place::None };
+    let mut vacant = None;
+    for at in table.probe(hash) {
+        match open.heap.load(at) {
+            NEVER => return vacant.map_or(Place::Vacant(at), Place::Vacant),
+            ONCE => {
+                vacant.get_or_insert(at);
+            }
+            entry if entry & !OFFSET == hash & !OFFSET => {
+                let node = node(entry);
+                if node.hash(open.heap) == hash && node.has_key(open.heap, key) {
+                    return Place::Of(at, node);
+                }
+            }
+            _ => {}
+        }
+    }
+    vacant.map_or(Place::None, Place::Vacant)
+}
+
+fn number(open: &Open<'_>, which: usize) -> u64 {
+    open.head.numbers[which].load(Ordering::Relaxed)
+}
+
+fn set_number(open: &Open<'_>, which: usize, value: u64) {
+    open.head.numbers[which].store(value, Ordering::Relaxed);
+}
+
+fn mend(open: &Open<'_>) {
+    let mut blocks = Vec::new();
+    let mut used = 0;
+    if let Some(table) = Table::of(open) {
+        blocks.push(table.block);
+        blocks.extend(table.nodes(open).map(|node| node.0));
+        used = (0..table.places).filter(|place| open.heap.load(table.at(*place)) != NEVER).count();
+    }
+    set_number(open, LEN, blocks.len().saturating_sub(1) as u64);
+    set_number(open, USED, used as u64);
+    open.heap.rebuild(blocks);
+}
+
+/// Makes room for one more element.
+fn make_room(open: &Open<'_>) -> Result<(), TaskError> {
+    let Some(old) = Table::of(open) else {
+        let table = Table::new(open, FIRST)?;
+        open.head.root.store(table.block, Ordering::Release);
+        return Ok(());
+    };
+    if (number(open, USED) + 1) * 8 <= old.places * 7 {
+        return Ok(());
+    }
+    // Places that were used once are free again afterwards; where there are many of them the table need not grow.
+    let wanted = (number(open, LEN) + 1).saturating_mul(2).next_power_of_two().max(FIRST);
+    let table = Table::new(open, wanted)?;
+    let mut count = 0;
+    for node in old.nodes(open) {
+        let hash = node.hash(open.heap);
+        let Some(at) = table.probe(hash).find(|at| open.heap.load(*at) == NEVER) else { damaged() };
+        open.heap.store(at, entry(hash, node));
+        count += 1;
+    }
+    open.head.root.store(table.block, Ordering::Release);
+    open.heap.free(old.block);
+    set_number(open, LEN, count);
+    set_number(open, USED, count);
+    Ok(())
+}
+
+/// Puts a node where its key belongs, and gives what was there.
+fn put(open: &Open<'_>, hash: u64, key: &Packed, value: &Packed) -> Result<Option<Taken>, TaskError> {
+    make_room(open)?;
+    let new = Node::new(open.heap, hash, key, value)?;
+    match find(open, hash, key.as_slice()) {
+        Place::Of(at, old) => {
+            let taken = old.value(open.heap);
+            open.heap.store(at, entry(hash, new));
+            open.heap.free(old.0);
+            Ok(Some(taken))
+        }
+        Place::Vacant(at) => {
+            let fresh = open.heap.load(at) == NEVER;
+            open.heap.store(at, entry(hash, new));
+            set_number(open, LEN, number(open, LEN) + 1);
+            set_number(open, USED, number(open, USED) + u64::from(fresh));
+            Ok(None)
+        }
+        Place::None => damaged(),
+    }
+}
+
+fn take_out(open: &Open<'_>, at: u64, node: Node) -> Taken {
+    let taken = node.value(open.heap);
+    open.heap.store(at, ONCE);
+    open.heap.free(node.0);
+    set_number(open, LEN, number(open, LEN).saturating_sub(1));
+    taken
+}
+
+impl<K, V> SharedDict<K, V> {
+    /// An empty dictionary.
+    ///
+    /// # Panics
+    ///
+    /// If shared memory is short, with the text of [`TaskError::OutOfSharedMemory`].
+    #[expect(clippy::new_without_default, reason = "there is one below")]
+    #[track_caller]
+    pub fn new() -> Self {
+        or_panic(Self::try_new())
+    }
+
+    /// [`new`](SharedDict::new), with an error if shared memory is short.
+    pub fn try_new() -> Result<Self, TaskError> {
+        let container = Container::new()?;
+        // Keys from outside must not be able to share one place.
+        let seed = RandomState::new().hash_one(std::process::id());
+        container.head().numbers[SEED].store(seed, Ordering::Relaxed);
+        Ok(Self { container, _contents: PhantomData })
+    }
+
+    /// How many elements there are.
+    pub fn len(&self) -> usize {
+        number(&self.open(), LEN) as usize
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Removes all elements.
+    pub fn clear(&self) {
+        let open = self.open();
+        let Some(table) = Table::of(&open) else { return };
+        let nodes: Vec<Node> = table.nodes(&open).collect();
+        let taken: Vec<Taken> = nodes.iter().map(|node| node.value(open.heap)).collect();
+        open.head.root.store(0, Ordering::Release);
+        set_number(&open, LEN, 0);
+        set_number(&open, USED, 0);
+        nodes.iter().for_each(|node| open.heap.free(node.0));
+        open.heap.free(table.block);
+        drop(open);
+        taken.iter().for_each(|taken| retract(&self.container.held, &taken.handles));
+    }
+
+    #[inline]
+    fn open(&self) -> Open<'_> {
+        self.container.open(mend)
+    }
+
+    fn hash(&self, key: &[u8]) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.container.head().numbers[SEED].load(Ordering::Relaxed).hash(&mut hasher);
+        hasher.write(key);
+        hasher.finish()
+    }
+
+    /// Copies of what the nodes hold, of one moment.
+    fn copies(&self, copy: fn(Node, super::Heap<'_>) -> Taken) -> Vec<Taken> {
+        let open = self.open();
+        let nodes = Table::of(&open).into_iter().flat_map(|table| table.nodes(&open));
+        nodes.map(|node| copy(node, open.heap)).collect()
+    }
+}
+
+impl<K: Serialize, V: Serialize + DeserializeOwned> SharedDict<K, V> {
+    /// Sets the value of a key. Gives the one that it had.
+    #[track_caller]
+    pub fn insert(&self, key: K, value: V) -> Option<V> {
+        let (key, value) = (pack(&key), pack(&value));
+        let hash = self.hash(key.as_slice());
+        announce(&self.container.held, &[&key, &value]);
+        let put = put(&self.open(), hash, &key, &value);
+        if put.is_err() {
+            retract(&self.container.held, key.handles());
+            retract(&self.container.held, value.handles());
+        }
+        or_panic(put).map(|taken| self.taken(&taken))
+    }
+
+    /// A copy of the value of a key.
+    #[track_caller]
+    pub fn get<Q: Serialize + ?Sized>(&self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+    {
+        let key = pack_key(key);
+        let hash = self.hash(key.as_slice());
+        let open = self.open();
+        let Place::Of(_, node) = find(&open, hash, key.as_slice()) else { return None };
+        let copy = node.value(open.heap);
+        drop(open);
+        Some(unpack(&copy.bytes, Source::Copied))
+    }
+
+    /// Whether there is a value for a key.
+    #[track_caller]
+    pub fn contains_key<Q: Serialize + ?Sized>(&self, key: &Q) -> bool
+    where
+        K: Borrow<Q>,
+    {
+        let key = pack_key(key);
+        let hash = self.hash(key.as_slice());
+        matches!(find(&self.open(), hash, key.as_slice()), Place::Of(..))
+    }
+
+    /// Removes a key. Gives the value that it had.
+    #[track_caller]
+    pub fn remove<Q: Serialize + ?Sized>(&self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+    {
+        let key = pack_key(key);
+        let hash = self.hash(key.as_slice());
+        let open = self.open();
+        let Place::Of(at, node) = find(&open, hash, key.as_slice()) else { return None };
+        let taken = take_out(&open, at, node);
+        drop(open);
+        Some(self.taken(&taken))
+    }
+
+    /// Changes the value of a key in one step: nobody else reads or writes the dictionary meanwhile. Gives what `change` gives, and
+    /// `None` if there is no such key.
+    ///
+    /// # Panics
+    ///
+    /// If `change` does: the value stays what it was. If `change` uses this same dictionary.
+    #[track_caller]
+    pub fn update<Q, R>(&self, key: &Q, change: impl FnOnce(&mut V) -> R) -> Option<R>
+    where
+        K: Borrow<Q>,
+        Q: Serialize + ?Sized,
+    {
+        let packed = pack_key(key);
+        self.change(packed, |value| value.map(|mut value| (change(&mut value), value)))
+    }
+
+    /// Changes the value of a key in one step, after setting it to `default` if there is none. Gives what `change` gives.
+    ///
+    /// ```
+    /// use parallel_runtime::SharedDict;
+    ///
+    /// let words = SharedDict::new();
+    /// for word in ["a", "b", "a"] {
+    ///     words.update_or_insert(word.to_owned(), 0, |times| *times += 1);
+    /// }
+    /// assert_eq!(words.get("a"), Some(2));
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If `change` does: the dictionary stays what it was. If `change` uses this same dictionary.
+    #[track_caller]
+    pub fn update_or_insert<R>(&self, key: K, default: V, change: impl FnOnce(&mut V) -> R) -> R {
+        let changed = self.change(pack(&key), |value| {
+            let mut value = value.unwrap_or(default);
+            Some((change(&mut value), value))
+        });
+        changed.expect("there is a value to change")
+    }
+
+    #[track_caller]
+    fn change<R>(&self, key: Packed, change: impl FnOnce(Option<V>) -> Option<(R, V)>) -> Option<R> {
+        let hash = self.hash(key.as_slice());
+        let open = self.container.open_for_user(None, mend).expect("there is no deadline");
+        let before = match find(&open, hash, key.as_slice()) {
+            Place::Of(_, node) => Some(unpack(&node.value(open.heap).bytes, Source::Copied)),
+            _ => None,
+        };
+        let (result, value) = change(before)?;
+        let value = pack(&value);
+        announce(&self.container.held, &[&key, &value]);
+        let put = put(&open, hash, &key, &value);
+        drop(open);
+        let old = match &put {
+            Ok(taken) => taken.iter().flat_map(|taken| taken.handles.clone()).collect(),
+            Err(_) => [key.handles(), value.handles()].concat(),
+        };
+        retract(&self.container.held, &old);
+        or_panic(put.map(drop));
+        Some(result)
+    }
+
+    /// Decodes what was taken out.
+    #[track_caller]
+    fn taken(&self, taken: &Taken) -> V {
+        let value = unpack(&taken.bytes, Source::Taken);
+        retract(&self.container.held, &taken.handles);
+        value
+    }
+
+    /// Copies of all values, of one moment, in no particular order.
+    pub fn values(&self) -> Vec<V> {
+        self.copies(Node::value).iter().map(|copy| unpack(&copy.bytes, Source::Copied)).collect()
+    }
+}
+
+impl<K: DeserializeOwned, V> SharedDict<K, V> {
+    /// Copies of all keys, of one moment, in no particular order.
+    pub fn keys(&self) -> Vec<K> {
+        self.copies(Node::key).iter().map(|copy| unpack(&copy.bytes, Source::Copied)).collect()
+    }
+}
+
+impl<K: DeserializeOwned + Eq + Hash, V: DeserializeOwned> SharedDict<K, V> {
+    /// A copy of the whole dictionary, of one moment.
+    pub fn to_map(&self) -> HashMap<K, V> {
+        let open = self.open();
+        let nodes = Table::of(&open).into_iter().flat_map(|table| table.nodes(&open));
+        let copies: Vec<(Taken, Taken)> = nodes.map(|node| (node.key(open.heap), node.value(open.heap))).collect();
+        drop(open);
+        let decoded = copies.iter().map(|(key, value)| {
+            (unpack(&key.bytes, Source::Copied), unpack(&value.bytes, Source::Copied))
+        });
+        decoded.collect()
+    }
+}
+
+impl<K, V> Default for SharedDict<K, V> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<K: Serialize, V: Serialize + DeserializeOwned> Extend<(K, V)> for SharedDict<K, V> {
+    fn extend<I: IntoIterator<Item = (K, V)>>(&mut self, elements: I) {
+        for (key, value) in elements {
+            self.insert(key, value);
+        }
+    }
+}
+
+impl<K: Serialize, V: Serialize + DeserializeOwned> FromIterator<(K, V)> for SharedDict<K, V> {
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(elements: I) -> Self {
+        let mut dict = Self::new();
+        dict.extend(elements);
+        dict
+    }
+}
+
+impl<K, V> fmt::Debug for SharedDict<K, V>
+where
+    K: DeserializeOwned + Eq + Hash + fmt::Debug,
+    V: DeserializeOwned + fmt::Debug,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.to_map()).finish()
+    }
+}

@@ -1,0 +1,270 @@
+//! The memory of one container: blocks of many sizes in chunks that the program gives it.
+//!
+//! What is allocated is what the container's structure reaches; the lists of free blocks are only a summary of the rest. So a process
+//! that dies anywhere in here does no harm: whoever takes the container's lock from it walks the structure and
+//! makes the lists anew ([`Heap::rebuild`]). All of it is only touched under the container's lock.
+//!
+//! Offsets are those of the arena. Each is checked to lie in it before it is used: a process that runs wild may have written
+//! anything, and must not make another one touch memory outside.
+
+use std::ptr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::error::TaskError;
+use crate::process::handshake::Request;
+use crate::process::{hook, link};
+use crate::shared::held::{Held, Reference};
+use crate::shared::{Space, objects};
+
+/// Blocks are multiples of this, in bytes, and start at multiples of it.
+const GRANULE: u64 = 16;
+
+/// Four classes of sizes to each doubling, from one granule to 2^32 of them.
+const CLASSES: usize = 4 * 33;
+
+/// The first chunk, in bytes. Each further one is as large as all before, up to [`LARGEST_CHUNK`].
+const FIRST_CHUNK: u64 = 4 << 10;
+const LARGEST_CHUNK: u64 = 16 << 20;
+
+/// Bytes before the contents of a block: its class.
+pub(super) const BLOCK_HEAD: u64 = 8;
+
+/// Bytes before the blocks of a chunk: the chunk before it, and its length.
+const CHUNK_HEAD: u64 = 16;
+
+/// The books of a heap, in shared memory.
+#[repr(C)]
+pub(super) struct HeapHead {
+    /// The newest chunk, or 0.
+    chunks: AtomicU64,
+    /// Bytes of all chunks.
+    size: AtomicU64,
+    /// The part of the newest chunk that has not been given out.
+    fresh: AtomicU64,
+    fresh_end: AtomicU64,
+    /// By class: the first free block, or 0. Each holds the next.
+    free: [AtomicU64; CLASSES],
+}
+
+/// A heap whose container's lock this thread holds.
+#[derive(Clone, Copy)]
+pub(super) struct Heap<'h> {
+    pub(super) head: &'h HeapHead,
+    pub(super) held: &'h Arc<Held>,
+    pub(super) space: &'static Space,
+}
+
+/// # Panics
+///
+/// Always.
+#[cold]
+pub(super) fn damaged() -> ! {
+    panic!("a process has written over a shared container")
+}
+
+/// 1, 1, 1, 1, 2, 2, 3, 3, 4, 5, 6, 7, 8, 10, ... granules.
+fn class_size(class: usize) -> u64 {
+    let (doubling, quarter) = (class / 4, (class % 4) as u64);
+    let base = 1_u64 << doubling;
+    (base + base * quarter / 4) * GRANULE
+}
+
+/// The smallest class for so many bytes.
+fn class_of(size: u64) -> Option<usize> {
+    let granules = size.div_ceil(GRANULE).max(1);
+    let first = 4 * granules.ilog2() as usize;
+    (first..CLASSES).find(|class| class_size(*class) >= granules * GRANULE)
+}
+
+/// The largest class that fits into so many bytes.
+fn class_within(size: u64) -> Option<usize> {
+    let granules = size / GRANULE;
+    if granules == 0 {
+        return None;
+    }
+    let first = 4 * granules.ilog2() as usize;
+    (first..(first + 4).min(CLASSES)).rev().find(|class| class_size(*class) <= size)
+}
+
+impl Heap<'_> {
+    /// A word of shared memory.
+    ///
+    /// # Panics
+    ///
+    /// If it lies outside: a process has written over the container.
+    #[inline(always)]
+    pub(super) fn word(&self, offset: u64) -> &'static AtomicU64 {
+        let Some(start) = self.space.at(offset, 8).filter(|start| start.cast::<AtomicU64>().is_aligned()) else {
+            damaged()
+        };
+        // SAFETY: eight aligned bytes in the arena, which is mapped for ever; they are only used as an atomic, or by copying.
+        unsafe { start.cast::<AtomicU64>().as_ref() }
+    }
+
+    #[inline(always)]
+    pub(super) fn load(&self, offset: u64) -> u64 {
+        self.word(offset).load(Ordering::Relaxed)
+    }
+
+    /// Writes a word. What this process has written before is there for whoever sees the word.
+    #[inline(always)]
+    pub(super) fn store(&self, offset: u64, value: u64) {
+        self.word(offset).store(value, Ordering::Release);
+    }
+
+    /// Copies bytes into shared memory.
+    pub(super) fn write(&self, offset: u64, bytes: &[u8]) {
+        let Some(start) = self.space.at(offset, bytes.len() as u64) else { damaged() };
+        // SAFETY: the target lies in the arena; `bytes` is private memory, so the two do not overlap; the lock keeps others away.
+        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), start.as_ptr(), bytes.len()) };
+    }
+
+    /// Copies bytes out of shared memory.
+    pub(super) fn read(&self, offset: u64, len: u64, bytes: &mut Vec<u8>) {
+        let Some(start) = self.space.at(offset, len) else { damaged() };
+        bytes.reserve(len as usize);
+        let end = bytes.len();
+        // SAFETY: the vector has room for `len` more bytes, which its spare capacity starts with.
+        let target = unsafe { bytes.as_mut_ptr().add(end) };
+        // SAFETY: the source lies in the arena, the target in private memory with room for `len` bytes.
+        unsafe { ptr::copy_nonoverlapping(start.as_ptr(), target, len as usize) };
+        // SAFETY: the bytes up to there have just been written.
+        unsafe { bytes.set_len(end + len as usize) };
+    }
+
+    /// Whether memory holds these bytes.
+    pub(super) fn equals(&self, offset: u64, bytes: &[u8]) -> bool {
+        let Some(start) = self.space.at(offset, bytes.len() as u64) else { damaged() };
+        // SAFETY: the range lies in the arena, and the lock keeps writers away.
+        let there = unsafe { std::slice::from_raw_parts(start.as_ptr(), bytes.len()) };
+        there == bytes
+    }
+
+    /// Takes a block for `len` bytes of contents, and gives the offset of its head. It is the structure's once the structure reaches it.
+    pub(super) fn allocate(&self, len: u64) -> Result<u64, TaskError> {
+        let too_large = || TaskError::OutOfSharedMemory { requested: len, available: 0 };
+        let size = len.checked_add(BLOCK_HEAD).ok_or_else(too_large)?;
+        let class = class_of(size).ok_or_else(too_large)?;
+        let first = self.head.free[class].load(Ordering::Relaxed);
+        if first != 0 {
+            self.head.free[class].store(self.load(first + BLOCK_HEAD), Ordering::Relaxed);
+            return Ok(first);
+        }
+        let size = class_size(class);
+        let mut fresh = self.head.fresh.load(Ordering::Relaxed);
+        if self.head.fresh_end.load(Ordering::Relaxed).saturating_sub(fresh) < size {
+            fresh = self.new_chunk(size)?;
+        }
+        self.head.fresh.store(fresh + size, Ordering::Relaxed);
+        self.store(fresh, class as u64);
+        Ok(fresh)
+    }
+
+    /// Gives a block back that the structure does not reach any more.
+    pub(super) fn free(&self, block: u64) {
+        let class = self.load(block) as usize;
+        let Some(first) = self.head.free.get(class) else { damaged() };
+        self.store(block + BLOCK_HEAD, first.load(Ordering::Relaxed));
+        first.store(block, Ordering::Relaxed);
+    }
+
+    /// The bytes that a block has for its contents.
+    pub(super) fn room(&self, block: u64) -> u64 {
+        let class = self.load(block) as usize;
+        if class >= CLASSES {
+            damaged();
+        }
+        class_size(class) - BLOCK_HEAD
+    }
+
+    fn new_chunk(&self, least: u64) -> Result<u64, TaskError> {
+        let size = self.head.size.load(Ordering::Relaxed);
+        let wanted = size.clamp(FIRST_CHUNK, LARGEST_CHUNK).max(least + CHUNK_HEAD);
+        let Reference { id, nonce, .. } = self.held.reference();
+        let chunk = if hook::in_worker() {
+            match link::ask(&Request::More { id: id.into(), nonce, len: wanted }) {
+                [0, available, ..] => return Err(TaskError::OutOfSharedMemory { requested: wanted, available }),
+                [offset, ..] => offset,
+            }
+        } else {
+            objects::grow(id.into(), nonce, wanted)?
+        };
+        // What is left of the one before is not lost.
+        self.cut(self.head.fresh.load(Ordering::Relaxed), self.head.fresh_end.load(Ordering::Relaxed));
+        self.store(chunk, self.head.chunks.load(Ordering::Relaxed));
+        self.store(chunk + 8, wanted);
+        self.head.chunks.store(chunk, Ordering::Release);
+        self.head.size.store(size.saturating_add(wanted), Ordering::Relaxed);
+        self.head.fresh_end.store(chunk + wanted / GRANULE * GRANULE, Ordering::Relaxed);
+        self.head.fresh.store(chunk + CHUNK_HEAD, Ordering::Relaxed);
+        Ok(chunk + CHUNK_HEAD)
+    }
+
+    /// Makes free blocks of a range.
+    fn cut(&self, mut start: u64, end: u64) {
+        while let Some(class) = class_within(end.saturating_sub(start)) {
+            self.store(start, class as u64);
+            self.free(start);
+            start += class_size(class);
+        }
+    }
+
+    /// Makes the free lists anew: free is what is not in one of these blocks.
+    pub(super) fn rebuild(&self, mut blocks: Vec<u64>) {
+        for first in &self.head.free {
+            first.store(0, Ordering::Relaxed);
+        }
+        self.head.fresh.store(0, Ordering::Relaxed);
+        self.head.fresh_end.store(0, Ordering::Relaxed);
+        blocks.sort_unstable();
+        let mut chunk = self.head.chunks.load(Ordering::Acquire);
+        let mut size = 0_u64;
+        let mut seen = 0;
+        while chunk != 0 {
+            let (before, len) = (self.load(chunk), self.load(chunk + 8));
+            let end = chunk.saturating_add(len / GRANULE * GRANULE);
+            if self.space.at(chunk, len).is_none() || len < CHUNK_HEAD {
+                damaged();
+            }
+            let mut free = chunk + CHUNK_HEAD;
+            let from = blocks.partition_point(|block| *block < free);
+            for &block in blocks[from..].iter().take_while(|block| **block < end) {
+                self.cut(free, block);
+                free = block.saturating_add(self.room(block) + BLOCK_HEAD);
+            }
+            self.cut(free, end);
+            size = size.saturating_add(len);
+            chunk = before;
+            seen += 1;
+            // As many as there can be; a circle has no end.
+            if seen > 1 << 24 {
+                damaged();
+            }
+        }
+        self.head.size.store(size, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_class_holds_what_it_was_asked_for() {
+        for size in 1..20_000 {
+            let class = class_of(size).unwrap();
+            assert!(class_size(class) >= size && class_size(class) <= size.div_ceil(16) * 16 * 5 / 4 + 16);
+            assert!(class == 0 || class_size(class - 1) < size || class_size(class - 1) == class_size(class));
+        }
+    }
+
+    #[test]
+    fn a_range_is_cut_into_classes_that_fit() {
+        for size in 16..20_000_u64 {
+            let class = class_within(size).unwrap();
+            assert!(class_size(class) <= size && class_size(class) * 2 > size - 16);
+        }
+        assert_eq!(class_within(15), None);
+    }
+}

@@ -1,0 +1,401 @@
+//! `SharedQueue`.
+//!
+//! The root is a block of places, a ring. Numbers say how many elements have ever been pushed and popped; the element of number `n` is
+//! at place `n` modulo the places. A push becomes true by the store to the first number, a pop by the store to the second.
+//!
+//! Who waits sleeps on a word that each push, or each pop, changes; its lowest bit says that somebody sleeps. It is changed under the lock,
+//! and a process that dies before it has woken the sleepers delays them by [`LOOK`](crate::shared::lock::LOOK), after which they look
+//! for themselves.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::contents::{Node, Packed, announce, pack, retract, unpack};
+use super::heap::{BLOCK_HEAD, damaged};
+use super::{Container, Open, handle};
+use crate::codec::cargo::Source;
+use crate::error::TaskError;
+use crate::process::{futex, spin};
+use crate::shared::lock::{low_half, sleep};
+use crate::shared::vec::or_panic;
+
+/// A bounded queue that every process may push to and pop from: Python's `multiprocessing.Queue`.
+///
+/// Any number of processes and threads push, any number pops; each element comes out once, in the order in which they went in.
+/// Elements are of any type that implements serde's `Serialize` and `Deserialize`. A clone is another handle of the same queue; it
+/// may be passed to tasks, inside any argument.
+///
+/// ```
+/// use parallel_runtime::{SharedQueue, parallel};
+///
+/// #[parallel(mode = "process", pool = 2)]
+/// fn squares(numbers: SharedQueue<u64>, results: SharedQueue<u64>) {
+///     while let Ok(number) = numbers.pop() {
+///         results.push(number * number).unwrap();
+///     }
+/// }
+///
+/// let (numbers, results) = (SharedQueue::bounded(10), SharedQueue::bounded(100));
+/// let workers = squares::map_async((0..2).map(|_| (numbers.clone(), results.clone())));
+/// for number in 1..=50 {
+///     numbers.push(number).unwrap();
+/// }
+/// numbers.close(); // what is in it still comes out
+/// workers.join().unwrap();
+/// results.close();
+/// assert_eq!(std::iter::from_fn(|| results.pop().ok()).sum::<u64>(), 42_925);
+/// ```
+///
+/// # What holds
+///
+/// * Each of the methods is one step for all processes. If a process dies in any of them, it has happened or it has not. An
+///   element that was popped by a process which then died is gone with it.
+/// * Elements may hold handles, a `SharedVec` too: so large data moves from worker to worker without being copied.
+///
+/// # Panics
+///
+/// Pushing panics if shared memory is short, with the text of [`TaskError::OutOfSharedMemory`], and if the element does not serialise.
+pub struct SharedQueue<T> {
+    container: Container,
+    _contents: PhantomData<fn(T) -> T>,
+}
+
+handle!(SharedQueue<T>);
+
+/// The queue was closed. For a push, the element comes back.
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the queue is closed")]
+pub struct Closed<T = ()>(pub T);
+
+impl<T> fmt::Debug for Closed<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Closed")
+    }
+}
+
+/// Why an element was not pushed; it comes back.
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TryPushError<T> {
+    /// The queue is full.
+    #[error("the queue is full")]
+    Full(T),
+    /// The queue was closed.
+    #[error("the queue is closed")]
+    Closed(T),
+}
+
+impl<T> fmt::Debug for TryPushError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if matches!(self, Self::Full(_)) { "Full" } else { "Closed" })
+    }
+}
+
+const PUSHED: usize = 0;
+const POPPED: usize = 1;
+const CLOSED: usize = 2;
+/// What sleepers on a push, and on a pop, sleep on.
+const PUSHES: usize = 3;
+const POPS: usize = 4;
+/// How many places there are.
+const BOUND: usize = 5;
+
+/// Somebody sleeps on the word.
+const SLEEPER: u64 = 1;
+
+fn number<'o>(open: &'o Open<'_>, which: usize) -> &'o AtomicU64 {
+    &open.head.numbers[which]
+}
+
+fn load(open: &Open<'_>, which: usize) -> u64 {
+    number(open, which).load(Ordering::Relaxed)
+}
+
+/// The element of a number.
+fn at(open: &Open<'_>, element: u64) -> u64 {
+    let (root, bound) = (open.head.root.load(Ordering::Acquire), load(open, BOUND));
+    if bound == 0 || bound > open.heap.room(root) / 8 {
+        damaged();
+    }
+    root + BLOCK_HEAD + element % bound * 8
+}
+
+fn len(open: &Open<'_>) -> u64 {
+    let len = load(open, PUSHED).wrapping_sub(load(open, POPPED));
+    if len > load(open, BOUND) {
+        damaged();
+    }
+    len
+}
+
+fn mend(open: &Open<'_>) {
+    let first = load(open, POPPED);
+    let nodes = (0..len(open)).map(|step| open.heap.load(at(open, first.wrapping_add(step))));
+    open.heap.rebuild(std::iter::once(open.head.root.load(Ordering::Acquire)).chain(nodes).collect());
+}
+
+/// Changes a word that others may sleep on. True if somebody does.
+fn note(open: &Open<'_>, which: usize) -> bool {
+    let word = load(open, which);
+    number(open, which).store((word & !SLEEPER).wrapping_add(2), Ordering::Release);
+    word & SLEEPER != 0
+}
+
+/// What there is to wait for.
+#[derive(Clone, Copy)]
+enum Wait {
+    Element,
+    Room,
+}
+
+impl<T> SharedQueue<T> {
+    /// An empty queue that holds `bound` elements at most.
+    ///
+    /// # Panics
+    ///
+    /// If `bound` is 0. If shared memory is short, with the text of [`TaskError::OutOfSharedMemory`].
+    #[track_caller]
+    pub fn bounded(bound: usize) -> Self {
+        or_panic(Self::try_bounded(bound))
+    }
+
+    /// [`bounded`](SharedQueue::bounded), with an error if shared memory is short.
+    ///
+    /// # Panics
+    ///
+    /// If `bound` is 0.
+    #[track_caller]
+    pub fn try_bounded(bound: usize) -> Result<Self, TaskError> {
+        assert!(bound > 0, "a queue holds one element at least");
+        let container = Container::new()?;
+        {
+            let open = container.open(|_| ());
+            let bytes = (bound as u64).checked_mul(8);
+            let bytes = bytes.ok_or(TaskError::OutOfSharedMemory { requested: u64::MAX, available: 0 })?;
+            let root = open.heap.allocate(bytes)?;
+            open.head.root.store(root, Ordering::Release);
+            number(&open, BOUND).store(bound as u64, Ordering::Release);
+        }
+        Ok(Self { container, _contents: PhantomData })
+    }
+
+    #[inline]
+    fn open(&self) -> Open<'_> {
+        self.container.open(mend)
+    }
+
+    /// How many elements are in it.
+    pub fn len(&self) -> usize {
+        len(&self.open()) as usize
+    }
+
+    /// Whether it is empty.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many elements it can hold.
+    pub fn capacity(&self) -> usize {
+        load(&self.open(), BOUND) as usize
+    }
+
+    /// Closes it: nothing more goes in, and what is in it still comes out. Whoever waits is told.
+    pub fn close(&self) {
+        let open = self.open();
+        number(&open, CLOSED).store(1, Ordering::Release);
+        note(&open, PUSHES);
+        note(&open, POPS);
+        drop(open);
+        self.wake(PUSHES);
+        self.wake(POPS);
+    }
+
+    /// Whether it was closed.
+    pub fn is_closed(&self) -> bool {
+        load(&self.open(), CLOSED) != 0
+    }
+
+    fn wake(&self, which: usize) {
+        futex::wake_all(low_half(&self.container.head().numbers[which]));
+    }
+
+    /// Whether there is nothing to wait for: a hint, without the lock.
+    fn is_over(&self, wait: Wait) -> bool {
+        let number = |which: usize| self.container.head().numbers[which].load(Ordering::Relaxed);
+        let len = number(PUSHED).wrapping_sub(number(POPPED));
+        number(CLOSED) != 0
+            || match wait {
+                Wait::Element => len != 0,
+                Wait::Room => len < number(BOUND),
+            }
+    }
+
+    /// Waits for an element or for room. False if `deadline` has passed.
+    #[cold]
+    fn wait(&self, wait: Wait, deadline: Option<Instant>) -> bool {
+        if spin(|| self.is_over(wait)) {
+            return true;
+        }
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            return false;
+        }
+        let which = if matches!(wait, Wait::Element) { PUSHES } else { POPS };
+        let open = self.open();
+        if self.is_over(wait) {
+            return true;
+        }
+        let seen = load(&open, which) | SLEEPER;
+        number(&open, which).store(seen, Ordering::Relaxed);
+        drop(open);
+        sleep(low_half(&self.container.head().numbers[which]), seen as u32, deadline);
+        true
+    }
+}
+
+enum Pushed {
+    Done,
+    Full,
+    Closed,
+}
+
+impl<T: Serialize + DeserializeOwned> SharedQueue<T> {
+    fn push_packed(&self, value: &Packed) -> Result<Pushed, TaskError> {
+        let open = self.open();
+        if load(&open, CLOSED) != 0 {
+            return Ok(Pushed::Closed);
+        }
+        if len(&open) == load(&open, BOUND) {
+            return Ok(Pushed::Full);
+        }
+        let node = Node::new(open.heap, 0, &Packed::default(), value)?;
+        let pushed = load(&open, PUSHED);
+        open.heap.store(at(&open, pushed), node.0);
+        number(&open, PUSHED).store(pushed.wrapping_add(1), Ordering::Release);
+        let wake = note(&open, PUSHES);
+        drop(open);
+        if wake {
+            self.wake(PUSHES);
+        }
+        Ok(Pushed::Done)
+    }
+
+    fn push_until(&self, value: T, wait: impl Fn() -> bool) -> Result<(), TryPushError<T>> {
+        let packed = pack(&value);
+        announce(&self.container.held, &[&packed]);
+        loop {
+            let failed = match self.push_packed(&packed) {
+                Ok(Pushed::Done) => return Ok(()),
+                Ok(Pushed::Full) if wait() => continue,
+                Ok(Pushed::Full) => Ok(TryPushError::Full as fn(T) -> TryPushError<T>),
+                Ok(Pushed::Closed) => Ok(TryPushError::Closed as fn(T) -> TryPushError<T>),
+                Err(error) => Err(error),
+            };
+            retract(&self.container.held, packed.handles());
+            packed.unpack();
+            return Err(or_panic(failed)(value));
+        }
+    }
+
+    /// Adds an element; waits while the queue is full.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`], with the element, if the queue was closed.
+    #[track_caller]
+    pub fn push(&self, value: T) -> Result<(), Closed<T>> {
+        self.push_until(value, || self.wait(Wait::Room, None)).map_err(|error| match error {
+            TryPushError::Full(value) | TryPushError::Closed(value) => Closed(value),
+        })
+    }
+
+    /// Adds an element if there is room.
+    ///
+    /// # Errors
+    ///
+    /// The element, if the queue is full or was closed.
+    #[track_caller]
+    pub fn try_push(&self, value: T) -> Result<(), TryPushError<T>> {
+        self.push_until(value, || false)
+    }
+
+    /// Adds an element; waits while the queue is full, but not longer than `limit`.
+    ///
+    /// # Errors
+    ///
+    /// The element, if the queue is still full then, or was closed.
+    #[track_caller]
+    pub fn push_timeout(&self, value: T, limit: Duration) -> Result<(), TryPushError<T>> {
+        let deadline = Instant::now().checked_add(limit);
+        self.push_until(value, || self.wait(Wait::Room, deadline))
+    }
+
+    /// Takes the oldest element; waits while the queue is empty.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`] if the queue is empty and was closed.
+    #[track_caller]
+    pub fn pop(&self) -> Result<T, Closed> {
+        loop {
+            if let Some(value) = self.try_pop()? {
+                return Ok(value);
+            }
+            self.wait(Wait::Element, None);
+        }
+    }
+
+    /// Takes the oldest element; `None` if the queue is empty.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`] if the queue is empty and was closed.
+    #[track_caller]
+    pub fn try_pop(&self) -> Result<Option<T>, Closed> {
+        let open = self.open();
+        if len(&open) == 0 {
+            return if load(&open, CLOSED) != 0 { Err(Closed(())) } else { Ok(None) };
+        }
+        let popped = load(&open, POPPED);
+        let node = Node(open.heap.load(at(&open, popped)));
+        let taken = node.value(open.heap);
+        number(&open, POPPED).store(popped.wrapping_add(1), Ordering::Release);
+        open.heap.free(node.0);
+        let wake = note(&open, POPS);
+        drop(open);
+        if wake {
+            self.wake(POPS);
+        }
+        let value = unpack(&taken.bytes, Source::Taken);
+        retract(&self.container.held, &taken.handles);
+        Ok(Some(value))
+    }
+
+    /// Takes the oldest element; waits while the queue is empty, but not longer than `limit`. `None` if it is still empty then.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`] if the queue is empty and was closed.
+    #[track_caller]
+    pub fn pop_timeout(&self, limit: Duration) -> Result<Option<T>, Closed> {
+        let deadline = Instant::now().checked_add(limit);
+        loop {
+            if let Some(value) = self.try_pop()? {
+                return Ok(Some(value));
+            }
+            if !self.wait(Wait::Element, deadline) {
+                return Ok(None);
+            }
+        }
+    }
+}
+
+impl<T> fmt::Debug for SharedQueue<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (len, closed) = (self.len(), self.is_closed());
+        f.debug_struct("SharedQueue").field("len", &len).field("closed", &closed).finish_non_exhaustive()
+    }
+}
