@@ -8,6 +8,8 @@
 //! | [`space`] | the arena as a process sees it, program or worker |
 //! | [`objects`], [`small`] | the shared objects in it: the program's books |
 //! | [`tables`], [`held`] | who has which of them |
+//! | [`lock`], [`cells`], [`value`], [`array`], [`statics`] | a lock that outlives its holder; `SharedValue`, `SharedArray`, `#[shared]` |
+//! | [`containers`], [`sync`] | dictionary, list, queue; lock, event, barrier, semaphore |
 //! | [`vec`], [`lending`], [`named`] | `SharedVec` and `SharedSlice`; their slices, which travel as places; segments with a name |
 
 mod allocator;
@@ -24,6 +26,7 @@ pub(crate) mod segment;
 mod small;
 pub(crate) mod space;
 pub(crate) mod statics;
+pub(crate) mod sync;
 mod tables;
 pub(crate) mod value;
 pub(crate) mod vec;

@@ -335,8 +335,7 @@ pub(crate) fn settle_static(offset: u64, held: Option<Arc<Held>>) -> Option<Arc<
 }
 
 /// How many objects there are, and how much memory they take: for tests.
-#[doc(hidden)]
-pub fn usage() -> (usize, u64) {
+pub(crate) fn usage() -> (usize, u64) {
     let books = books();
     let alive = books.entries.iter().filter(|entry| entry.memory.is_some());
     alive.fold((0, 0), |(count, bytes), entry| {

@@ -53,8 +53,9 @@ impl Small {
     }
 }
 
+#[cfg(test)]
 impl Piece {
-    pub(super) fn len(self) -> u64 {
+    fn len(self) -> u64 {
         SMALLEST << self.class
     }
 }

@@ -20,7 +20,7 @@ use serde::de::DeserializeOwned;
 
 use super::contents::{Node, Packed, Taken, announce, pack, pack_key, retract, unpack};
 use super::heap::{BLOCK_HEAD, damaged};
-use super::{Container, Open, handle};
+use super::{Container, Open, handle, set};
 use crate::codec::cargo::Source;
 use crate::error::TaskError;
 use crate::shared::vec::or_panic;
@@ -164,7 +164,7 @@ fn number(open: &Open<'_>, which: usize) -> u64 {
 }
 
 fn set_number(open: &Open<'_>, which: usize, value: u64) {
-    open.head.numbers[which].store(value, Ordering::Relaxed);
+    set(&open.head.numbers[which], value);
 }
 
 fn mend(open: &Open<'_>) {
@@ -184,7 +184,7 @@ fn mend(open: &Open<'_>) {
 fn make_room(open: &Open<'_>) -> Result<(), TaskError> {
     let Some(old) = Table::of(open) else {
         let table = Table::new(open, FIRST)?;
-        open.head.root.store(table.block, Ordering::Release);
+        set(&open.head.root, table.block);
         return Ok(());
     };
     if (number(open, USED) + 1) * 8 <= old.places * 7 {
@@ -200,7 +200,7 @@ fn make_room(open: &Open<'_>) -> Result<(), TaskError> {
         open.heap.store(at, entry(hash, node));
         count += 1;
     }
-    open.head.root.store(table.block, Ordering::Release);
+    set(&open.head.root, table.block);
     open.heap.free(old.block);
     set_number(open, LEN, count);
     set_number(open, USED, count);
@@ -274,7 +274,7 @@ impl<K, V> SharedDict<K, V> {
         let Some(table) = Table::of(&open) else { return };
         let nodes: Vec<Node> = table.nodes(&open).collect();
         let taken: Vec<Taken> = nodes.iter().map(|node| node.value(open.heap)).collect();
-        open.head.root.store(0, Ordering::Release);
+        set(&open.head.root, 0);
         set_number(&open, LEN, 0);
         set_number(&open, USED, 0);
         nodes.iter().for_each(|node| open.heap.free(node.0));
@@ -485,5 +485,12 @@ where
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map().entries(self.to_map()).finish()
+    }
+}
+
+#[cfg(test)]
+impl<K, V> SharedDict<K, V> {
+    pub(super) fn container_for_tests(&self) -> &Container {
+        &self.container
     }
 }

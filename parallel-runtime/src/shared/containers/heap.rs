@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::error::TaskError;
 use crate::process::handshake::Request;
 use crate::process::{hook, link};
+use super::set;
 use crate::shared::held::{Held, Reference};
 use crate::shared::{Space, objects};
 
@@ -88,6 +89,12 @@ fn class_within(size: u64) -> Option<usize> {
 }
 
 impl Heap<'_> {
+    /// Bytes of all chunks.
+    #[cfg(test)]
+    pub(super) fn size(&self) -> u64 {
+        self.head.size.load(Ordering::Relaxed)
+    }
+
     /// A word of shared memory.
     ///
     /// # Panics
@@ -110,11 +117,13 @@ impl Heap<'_> {
     /// Writes a word. What this process has written before is there for whoever sees the word.
     #[inline(always)]
     pub(super) fn store(&self, offset: u64, value: u64) {
-        self.word(offset).store(value, Ordering::Release);
+        set(self.word(offset), value);
     }
 
     /// Copies bytes into shared memory.
     pub(super) fn write(&self, offset: u64, bytes: &[u8]) {
+        #[cfg(test)]
+        super::tests::step();
         let Some(start) = self.space.at(offset, bytes.len() as u64) else { damaged() };
         // SAFETY: the target lies in the arena; `bytes` is private memory, so the two do not overlap; the lock keeps others away.
         unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), start.as_ptr(), bytes.len()) };
@@ -148,7 +157,7 @@ impl Heap<'_> {
         let class = class_of(size).ok_or_else(too_large)?;
         let first = self.head.free[class].load(Ordering::Relaxed);
         if first != 0 {
-            self.head.free[class].store(self.load(first + BLOCK_HEAD), Ordering::Relaxed);
+            set(&self.head.free[class], self.load(first + BLOCK_HEAD));
             return Ok(first);
         }
         let size = class_size(class);
@@ -156,7 +165,7 @@ impl Heap<'_> {
         if self.head.fresh_end.load(Ordering::Relaxed).saturating_sub(fresh) < size {
             fresh = self.new_chunk(size)?;
         }
-        self.head.fresh.store(fresh + size, Ordering::Relaxed);
+        set(&self.head.fresh, fresh + size);
         self.store(fresh, class as u64);
         Ok(fresh)
     }
@@ -166,7 +175,7 @@ impl Heap<'_> {
         let class = self.load(block) as usize;
         let Some(first) = self.head.free.get(class) else { damaged() };
         self.store(block + BLOCK_HEAD, first.load(Ordering::Relaxed));
-        first.store(block, Ordering::Relaxed);
+        set(first, block);
     }
 
     /// The bytes that a block has for its contents.
@@ -194,10 +203,10 @@ impl Heap<'_> {
         self.cut(self.head.fresh.load(Ordering::Relaxed), self.head.fresh_end.load(Ordering::Relaxed));
         self.store(chunk, self.head.chunks.load(Ordering::Relaxed));
         self.store(chunk + 8, wanted);
-        self.head.chunks.store(chunk, Ordering::Release);
-        self.head.size.store(size.saturating_add(wanted), Ordering::Relaxed);
-        self.head.fresh_end.store(chunk + wanted / GRANULE * GRANULE, Ordering::Relaxed);
-        self.head.fresh.store(chunk + CHUNK_HEAD, Ordering::Relaxed);
+        set(&self.head.chunks, chunk);
+        set(&self.head.size, size.saturating_add(wanted));
+        set(&self.head.fresh_end, chunk + wanted / GRANULE * GRANULE);
+        set(&self.head.fresh, chunk + CHUNK_HEAD);
         Ok(chunk + CHUNK_HEAD)
     }
 
@@ -213,10 +222,10 @@ impl Heap<'_> {
     /// Makes the free lists anew: free is what is not in one of these blocks.
     pub(super) fn rebuild(&self, mut blocks: Vec<u64>) {
         for first in &self.head.free {
-            first.store(0, Ordering::Relaxed);
+            set(first, 0);
         }
-        self.head.fresh.store(0, Ordering::Relaxed);
-        self.head.fresh_end.store(0, Ordering::Relaxed);
+        set(&self.head.fresh, 0);
+        set(&self.head.fresh_end, 0);
         blocks.sort_unstable();
         let mut chunk = self.head.chunks.load(Ordering::Acquire);
         let mut size = 0_u64;
@@ -242,7 +251,7 @@ impl Heap<'_> {
                 damaged();
             }
         }
-        self.head.size.store(size, Ordering::Relaxed);
+        set(&self.head.size, size);
     }
 }
 

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 
 use super::contents::{Node, Packed, Taken, announce, pack, retract, unpack};
 use super::heap::{BLOCK_HEAD, damaged};
-use super::{Container, Open, handle};
+use super::{Container, Open, handle, set};
 use crate::codec::cargo::Source;
 use crate::error::TaskError;
 use crate::shared::vec::or_panic;
@@ -100,7 +100,7 @@ impl Places {
 
     /// Takes the place of the root, and of what was there.
     fn replace(self, open: &Open<'_>, old: Option<Self>) {
-        open.head.root.store(self.block, Ordering::Release);
+        set(&open.head.root, self.block);
         if let Some(old) = old {
             open.heap.free(old.block);
         }
@@ -386,5 +386,12 @@ impl<T: Serialize + DeserializeOwned> FromIterator<T> for SharedList<T> {
 impl<T: Serialize + DeserializeOwned + fmt::Debug> fmt::Debug for SharedList<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.to_vec()).finish()
+    }
+}
+
+#[cfg(test)]
+impl<T> SharedList<T> {
+    pub(super) fn container_for_tests(&self) -> &Container {
+        &self.container
     }
 }

@@ -16,10 +16,12 @@ pub(crate) mod dict;
 mod heap;
 pub(crate) mod list;
 pub(crate) mod queue;
+#[cfg(test)]
+mod tests;
 
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use heap::{Heap, HeapHead};
@@ -28,6 +30,14 @@ use super::Space;
 use super::held::{self, Held};
 use super::lock::{Holding, Lock, Taken};
 use crate::error::TaskError;
+
+/// Writes a word of a container. Whoever sees it sees what this process has written before.
+#[inline(always)]
+fn set(word: &AtomicU64, value: u64) {
+    #[cfg(test)]
+    tests::step();
+    word.store(value, Ordering::Release);
+}
 
 /// The start of a container's object.
 #[repr(C)]

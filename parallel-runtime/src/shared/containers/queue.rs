@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 
 use super::contents::{Node, Packed, announce, pack, retract, unpack};
 use super::heap::{BLOCK_HEAD, damaged};
-use super::{Container, Open, handle};
+use super::{Container, Open, handle, set};
 use crate::codec::cargo::Source;
 use crate::error::TaskError;
 use crate::process::{futex, spin};
@@ -141,7 +141,7 @@ fn mend(open: &Open<'_>) {
 /// Changes a word that others may sleep on. True if somebody does.
 fn note(open: &Open<'_>, which: usize) -> bool {
     let word = load(open, which);
-    number(open, which).store((word & !SLEEPER).wrapping_add(2), Ordering::Release);
+    set(number(open, which), (word & !SLEEPER).wrapping_add(2));
     word & SLEEPER != 0
 }
 
@@ -177,8 +177,8 @@ impl<T> SharedQueue<T> {
             let bytes = (bound as u64).checked_mul(8);
             let bytes = bytes.ok_or(TaskError::OutOfSharedMemory { requested: u64::MAX, available: 0 })?;
             let root = open.heap.allocate(bytes)?;
-            open.head.root.store(root, Ordering::Release);
-            number(&open, BOUND).store(bound as u64, Ordering::Release);
+            set(&open.head.root, root);
+            set(number(&open, BOUND), bound as u64);
         }
         Ok(Self { container, _contents: PhantomData })
     }
@@ -206,7 +206,7 @@ impl<T> SharedQueue<T> {
     /// Closes it: nothing more goes in, and what is in it still comes out. Whoever waits is told.
     pub fn close(&self) {
         let open = self.open();
-        number(&open, CLOSED).store(1, Ordering::Release);
+        set(number(&open, CLOSED), 1);
         note(&open, PUSHES);
         note(&open, POPS);
         drop(open);
@@ -249,7 +249,7 @@ impl<T> SharedQueue<T> {
             return true;
         }
         let seen = load(&open, which) | SLEEPER;
-        number(&open, which).store(seen, Ordering::Relaxed);
+        set(number(&open, which), seen);
         drop(open);
         sleep(low_half(&self.container.head().numbers[which]), seen as u32, deadline);
         true
@@ -274,7 +274,7 @@ impl<T: Serialize + DeserializeOwned> SharedQueue<T> {
         let node = Node::new(open.heap, 0, &Packed::default(), value)?;
         let pushed = load(&open, PUSHED);
         open.heap.store(at(&open, pushed), node.0);
-        number(&open, PUSHED).store(pushed.wrapping_add(1), Ordering::Release);
+        set(number(&open, PUSHED), pushed.wrapping_add(1));
         let wake = note(&open, PUSHES);
         drop(open);
         if wake {
@@ -362,7 +362,7 @@ impl<T: Serialize + DeserializeOwned> SharedQueue<T> {
         let popped = load(&open, POPPED);
         let node = Node(open.heap.load(at(&open, popped)));
         let taken = node.value(open.heap);
-        number(&open, POPPED).store(popped.wrapping_add(1), Ordering::Release);
+        set(number(&open, POPPED), popped.wrapping_add(1));
         open.heap.free(node.0);
         let wake = note(&open, POPS);
         drop(open);
@@ -397,5 +397,12 @@ impl<T> fmt::Debug for SharedQueue<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (len, closed) = (self.len(), self.is_closed());
         f.debug_struct("SharedQueue").field("len", &len).field("closed", &closed).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+impl<T> SharedQueue<T> {
+    pub(super) fn container_for_tests(&self) -> &Container {
+        &self.container
     }
 }

@@ -1,0 +1,115 @@
+//! `SharedEvent`.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use super::{Header, Words, handle};
+use crate::error::TaskError;
+use crate::process::{futex, spin};
+use crate::shared::lock::sleep;
+use crate::shared::vec::or_panic;
+
+/// A flag that processes wait for: Python's `multiprocessing.Event`.
+///
+/// A clone is another handle of the same flag.
+///
+/// ```
+/// use parallel_runtime::{SharedEvent, parallel};
+///
+/// #[parallel(mode = "process", pool = 1)]
+/// fn start_when(go: SharedEvent) -> u32 {
+///     go.wait();
+///     1
+/// }
+///
+/// let go = SharedEvent::new();
+/// let task = start_when::submit(go.clone());
+/// go.set();
+/// assert_eq!(task.join().unwrap(), 1);
+/// ```
+pub struct SharedEvent {
+    words: Words<Head>,
+}
+
+#[repr(C, align(8))]
+struct Head {
+    /// 1 if it is set; those who wait sleep while it is 0.
+    set: AtomicU32,
+}
+
+// SAFETY: it is an atomic, aligned to a word.
+unsafe impl Header for Head {}
+
+handle!(SharedEvent, words: Words<Head>);
+
+impl SharedEvent {
+    /// A flag that is not set.
+    ///
+    /// # Panics
+    ///
+    /// If shared memory is short, with the text of [`TaskError::OutOfSharedMemory`].
+    #[expect(clippy::new_without_default, reason = "there is one below")]
+    #[track_caller]
+    pub fn new() -> Self {
+        or_panic(Self::try_new())
+    }
+
+    /// [`new`](SharedEvent::new), with an error if shared memory is short.
+    pub fn try_new() -> Result<Self, TaskError> {
+        Ok(Self { words: Words::new(0)? })
+    }
+
+    /// Sets it: whoever waits goes on.
+    pub fn set(&self) {
+        let word = &self.words.head().set;
+        if word.swap(1, Ordering::Release) == 0 {
+            futex::wake_all(word);
+        }
+    }
+
+    /// Sets it back.
+    pub fn clear(&self) {
+        self.words.head().set.store(0, Ordering::Release);
+    }
+
+    /// Whether it is set.
+    pub fn is_set(&self) -> bool {
+        self.words.head().set.load(Ordering::Acquire) != 0
+    }
+
+    /// Waits until it is set.
+    pub fn wait(&self) {
+        self.wait_until(None);
+    }
+
+    /// Waits until it is set, but not longer than `limit`. Whether it is set.
+    pub fn wait_timeout(&self, limit: Duration) -> bool {
+        self.wait_until(Instant::now().checked_add(limit))
+    }
+
+    fn wait_until(&self, deadline: Option<Instant>) -> bool {
+        if spin(|| self.is_set()) {
+            return true;
+        }
+        while !self.is_set() {
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return false;
+            }
+            sleep(&self.words.head().set, 0, deadline);
+        }
+        true
+    }
+}
+
+impl Default for SharedEvent {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for SharedEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedEvent").field("set", &self.is_set()).finish()
+    }
+}

@@ -1,0 +1,157 @@
+//! `SharedSemaphore`.
+//!
+//! One word for each permit: 0, or the [`Token`] of the process that has it. A permit is taken and given back by one
+//! compare-and-swap or store, so there is no instant at which it is nobody's. Whoever finds none free looks whether a holder is dead, and
+//! takes over from it.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use super::{Header, Words, handle};
+use crate::error::TaskError;
+use crate::process::futex;
+use crate::shared::Token;
+use crate::shared::lock::sleep;
+use crate::shared::vec::or_panic;
+
+/// A number of permits that processes take and give back: Python's `multiprocessing.Semaphore`. So many do something at one time, and no
+/// more.
+///
+/// A clone is another handle of the same semaphore. The permits of a process that dies are free again.
+///
+/// ```
+/// use parallel_runtime::{SharedSemaphore, parallel, shared};
+///
+/// #[shared]
+/// static DOWNLOADS: SharedSemaphore = SharedSemaphore::new(2);
+///
+/// #[parallel(mode = "process", pool = 4)]
+/// fn download(page: u32) -> u32 {
+///     let _permit = DOWNLOADS.acquire(); // two at a time
+///     page
+/// }
+/// assert_eq!(download::map(0..4), [0, 1, 2, 3]);
+/// ```
+pub struct SharedSemaphore {
+    words: Words<Head>,
+}
+
+#[repr(C, align(8))]
+struct Head {
+    /// Changes whenever a permit is given back; those who wait sleep on it.
+    released: AtomicU32,
+    /// How many wait; one more for each that died while it waited.
+    waiting: AtomicU32,
+}
+
+// SAFETY: it is atomics, aligned to a word.
+unsafe impl Header for Head {}
+
+handle!(SharedSemaphore, words: Words<Head>);
+
+/// The most permits.
+const MOST: usize = 1 << 20;
+
+/// A permit, which is given back when this is dropped.
+#[must_use = "the permit is given back when this is dropped"]
+pub struct SharedPermit<'s> {
+    semaphore: &'s SharedSemaphore,
+    permit: usize,
+}
+
+impl SharedSemaphore {
+    /// A semaphore with so many permits, all free.
+    ///
+    /// # Panics
+    ///
+    /// If `permits` is more than 2^20. If shared memory is short, with the text of [`TaskError::OutOfSharedMemory`].
+    #[track_caller]
+    pub fn new(permits: usize) -> Self {
+        or_panic(Self::try_new(permits))
+    }
+
+    /// [`new`](SharedSemaphore::new), with an error if shared memory is short.
+    ///
+    /// # Panics
+    ///
+    /// If `permits` is more than 2^20.
+    #[track_caller]
+    pub fn try_new(permits: usize) -> Result<Self, TaskError> {
+        assert!(permits <= MOST, "a semaphore has {MOST} permits at most, and {permits} were asked for");
+        Ok(Self { words: Words::new(permits)? })
+    }
+
+    /// How many permits are free.
+    pub fn available(&self) -> usize {
+        let space = Words::<Head>::space();
+        let free = |word: u64| word == 0 || !space.is_living(Token::from_bits(word));
+        self.words.words().iter().filter(|word| free(word.load(Ordering::Relaxed))).count()
+    }
+
+    /// Takes a permit; waits while none is free.
+    pub fn acquire(&self) -> SharedPermit<'_> {
+        self.acquire_until(None).expect("there is no deadline")
+    }
+
+    /// Takes a permit if one is free.
+    pub fn try_acquire(&self) -> Option<SharedPermit<'_>> {
+        self.take(false).or_else(|| self.take(true))
+    }
+
+    /// Takes a permit; waits while none is free, but not longer than `limit`.
+    pub fn acquire_timeout(&self, limit: Duration) -> Option<SharedPermit<'_>> {
+        self.acquire_until(Instant::now().checked_add(limit))
+    }
+
+    fn acquire_until(&self, deadline: Option<Instant>) -> Option<SharedPermit<'_>> {
+        let head = self.words.head();
+        loop {
+            let seen = head.released.load(Ordering::SeqCst);
+            if let Some(permit) = self.try_acquire() {
+                return Some(permit);
+            }
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return None;
+            }
+            head.waiting.fetch_add(1, Ordering::SeqCst);
+            sleep(&head.released, seen, deadline);
+            head.waiting.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Takes a permit that is free or, `from_the_dead`, that a dead process has.
+    fn take(&self, from_the_dead: bool) -> Option<SharedPermit<'_>> {
+        let space = Words::<Head>::space();
+        let me = space.me().bits();
+        let permit = self.words.words().iter().position(|word| {
+            let now = word.load(Ordering::Relaxed);
+            let free = now == 0 || (from_the_dead && !space.is_living(Token::from_bits(now)));
+            free && word.compare_exchange(now, me, Ordering::Acquire, Ordering::Relaxed).is_ok()
+        })?;
+        Some(SharedPermit { semaphore: self, permit })
+    }
+}
+
+impl Drop for SharedPermit<'_> {
+    fn drop(&mut self) {
+        let (head, words) = (self.semaphore.words.head(), self.semaphore.words.words());
+        words[self.permit].store(0, Ordering::SeqCst);
+        head.released.fetch_add(1, Ordering::SeqCst);
+        if head.waiting.load(Ordering::SeqCst) != 0 {
+            futex::wake(&head.released, 1);
+        }
+    }
+}
+
+impl fmt::Debug for SharedSemaphore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedSemaphore").field("available", &self.available()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for SharedPermit<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SharedPermit")
+    }
+}
