@@ -97,6 +97,7 @@ pub use shared::containers::dict::SharedDict;
 pub use shared::containers::list::SharedList;
 pub use shared::containers::queue::{Closed, SharedQueue, TryPushError};
 pub use shared::lock::Poisoned;
+pub use shared::objects::{SharedUsage, shared_usage};
 pub use shared::statics::{SharedObject, SharedStatic};
 pub use shared::sync::barrier::{BrokenBarrier, SharedBarrier};
 pub use shared::sync::event::SharedEvent;

@@ -13,6 +13,7 @@ mod methods;
 mod processes;
 mod retries;
 mod sandbox;
+mod shared;
 mod threads;
 mod timeouts;
 mod worker_options;

@@ -53,7 +53,8 @@ fn keep(cargo: &Cargo) -> Result<(), ServeError> {
 fn keep_some(cargo: &Cargo) -> Result<(), ServeError> {
     for held in &cargo.handles {
         let Reference { id, nonce, .. } = held.reference();
-        if !cargo::is_kept_by_message(id) && link::ask(&Request::Keep { id: id.into(), nonce })[0] == 0 {
+        let keep = Request::Keep { id: id.into(), nonce, task: link::task() };
+        if !cargo::is_kept_by_message(id) && link::ask(&keep)[0] == 0 {
             return Err(ServeError::Encode(CodecError::new("the shared memory behind a handle in it is gone")));
         }
     }

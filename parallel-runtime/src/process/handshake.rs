@@ -109,8 +109,9 @@ pub(crate) enum Request {
     New { len: u64, alignment: u64 },
     /// A shared object needs more memory. Answer: as for a block.
     More { id: u64, nonce: u64, len: u64 },
-    /// The next result holds a handle of this object. Answer: 1, or 0 if there is no such object.
-    Keep { id: u64, nonce: u64 },
+    /// The next result of the task in this place (`generation | slot`) holds a handle of this object. Answer: 1, or 0 if there is no
+    /// such object.
+    Keep { id: u64, nonce: u64, task: u64 },
     /// A handle of an object is about to be put into a container. Answer: 1, or 0 if one of them is gone.
     Store { container: (u64, u64), object: (u64, u64) },
     /// A handle of an object has been taken out of a container. No answer.
@@ -147,7 +148,7 @@ impl Request {
             Self::Failed(_) => [5, 0, 0, 0, 0],
             Self::New { len, alignment } => [6, len, alignment, 0, 0],
             Self::More { id, nonce, len } => [7, id, nonce, len, 0],
-            Self::Keep { id, nonce } => [8, id, nonce, 0, 0],
+            Self::Keep { id, nonce, task } => [8, id, nonce, task, 0],
             Self::Store { container, object } => [9, container.0, container.1, object.0, object.1],
             Self::Unstore { container, object } => [10, container, object, 0, 0],
             Self::Released(id) => [11, id, 0, 0, 0],
@@ -177,7 +178,7 @@ impl Request {
             [5, ..] => Self::Failed(String::from_utf8_lossy(text).into_owned()),
             [6, len, alignment, ..] => Self::New { len, alignment },
             [7, id, nonce, len, _] => Self::More { id, nonce, len },
-            [8, id, nonce, ..] => Self::Keep { id, nonce },
+            [8, id, nonce, task, _] => Self::Keep { id, nonce, task },
             [9, id, nonce, object, other] => Self::Store { container: (id, nonce), object: (object, other) },
             [10, container, object, ..] => Self::Unstore { container, object },
             [11, id, ..] => Self::Released(id),

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::board::Slot;
 use super::board::layout::COMPLETED;
 use super::board::slot::INLINE_RESULT;
+use super::board::ring::entry;
 use super::board::word::{State as SlotState, Word};
 use super::engine::{Engine, InFlight, State};
 use super::limits::{Condemned, Sentence};
@@ -64,7 +65,7 @@ impl Engine {
         if word.state() != SlotState::Done || word.generation() != state.generations[position] {
             return false;
         }
-        self.finish_with(state, index, |state, task| collect(state, slot, word, task));
+        self.finish_with(state, index, |state, task| collect(state, index, slot, word, task));
         true
     }
 
@@ -111,7 +112,7 @@ impl Engine {
                         continue;
                     }
                     self.finish_with(state, index, |state, task| {
-                        let mut outcome = collect(state, slot, word, task);
+                        let mut outcome = collect(state, index, slot, word, task);
                         // One that was condemned for an item which then ended has begun no other.
                         let between = condemned.is_some_and(|condemned| outcome.done > condemned.item);
                         if outcome.done < task.items && (outcome.done == 0 || !between) {
@@ -172,7 +173,8 @@ impl Engine {
 }
 
 /// Reads what a worker left in a slot.
-fn collect(state: &mut State, slot: &Slot, word: Word, task: &InFlight) -> Outcome {
+fn collect(state: &mut State, index: u32, slot: &Slot, word: Word, task: &InFlight) -> Outcome {
+    let this = entry(index, state.generations[index as usize]);
     let mut outcome = Outcome { done: slot.done_items(word.generation()).min(task.items), ..Outcome::default() };
     if outcome.done == 0 {
         // Nothing that the slot says otherwise is of this use of it.
@@ -198,7 +200,8 @@ fn collect(state: &mut State, slot: &Slot, word: Word, task: &InFlight) -> Outco
         }
     }
     if !seat.kept.is_empty() {
-        outcome.rare().kept = std::mem::take(&mut seat.kept);
+        let kept = seat.kept.extract_if(.., |(task, _)| *task == this);
+        outcome.rare().kept.extend(kept.map(|(_, held)| held));
     }
     let granted_len = slot.granted_len.load(Ordering::Relaxed);
     if granted_len != 0 && slot.granted_item.load(Ordering::Relaxed) == outcome.done {

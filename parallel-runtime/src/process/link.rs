@@ -24,6 +24,11 @@ pub(super) fn open(socket: BorrowedFd<'static>, record: &'static Record) {
     let _ = LINK.set(Link { socket, record, turn: Mutex::new(()) });
 }
 
+/// The task that is being run: `generation | slot`.
+pub(crate) fn task() -> u64 {
+    LINK.get().map_or(0, |link| link.record.running.load(Ordering::Relaxed))
+}
+
 /// Says something that needs no answer.
 pub(crate) fn tell(request: &Request) {
     if let Some(link) = LINK.get() {

@@ -4,6 +4,7 @@
 //! program's own books do not confirm.
 
 
+use super::board::ring::entry;
 use super::engine::{Engine, State};
 use super::handshake::{ANSWER, Request};
 use crate::error::TaskError;
@@ -22,13 +23,7 @@ impl Engine {
                 Ok(offset) => [offset, 0, 0, 0, 0],
                 Err(error) => refusal(&error),
             },
-            Request::Keep { id, nonce } => match objects::named(id, nonce) {
-                Some(held) => {
-                    state.seats[seat].kept.push(held);
-                    [1, 0, 0, 0, 0]
-                }
-                None => NOTHING,
-            },
+            Request::Keep { id, nonce, task } => keep(state, seat, id, nonce, task),
             Request::Store { container, object } => [objects::store(container, object).into(), 0, 0, 0, 0],
             Request::Static { at, id, nonce } => {
                 let settled = objects::settle_static(at, objects::named(id, nonce));
@@ -81,6 +76,21 @@ fn new_object(state: &State, seat: usize, len: u64, alignment: u64) -> [u64; ANS
         }
         Err(error) => refusal(&error),
     }
+}
+
+/// An object goes with the result of a task.
+fn keep(state: &mut State, seat: usize, id: u64, nonce: u64, task: u64) -> [u64; ANSWER] {
+    let Some(held) = objects::named(id, nonce) else { return NOTHING };
+    let State { seats, in_flight, generations, .. } = state;
+    // What its worker has kept for tasks that are over was for nothing.
+    let in_flight = |task: u64| {
+        let slot = task as usize & 0xffff;
+        in_flight.get(slot).is_some_and(Option::is_some) && entry(slot as u32, generations[slot]) == task
+    };
+    let kept = &mut seats[seat].kept;
+    kept.retain(|(task, _)| in_flight(*task));
+    kept.push((task, held));
+    [1, 0, 0, 0, 0]
 }
 
 fn refusal(error: &TaskError) -> [u64; ANSWER] {

@@ -25,8 +25,8 @@ pub(super) struct Seat {
     pub(super) region: Option<Block>,
     /// Blocks that were granted to its worker, for results that have not been collected yet.
     pub(super) grants: Vec<Block>,
-    /// Shared objects whose handles are in results that have not been collected yet.
-    pub(super) kept: Vec<Arc<Held>>,
+    /// Shared objects whose handles are in results that have not been collected yet, and of which task: `generation | slot`.
+    pub(super) kept: Vec<(u64, Arc<Held>)>,
     /// The last answer to a request for a block, as it stands in shared memory.
     pub(super) answer: Answer,
     /// How far the program has read its list of completed tasks.

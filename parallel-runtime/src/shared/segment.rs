@@ -18,6 +18,9 @@ use rustix::mm::{Advice, MapFlags, ProtFlags};
 /// The reserve that is asked for first, in bytes. It costs address space only; pages come when they are touched.
 const LARGEST: u64 = 1 << 40;
 
+/// What the mapping's start is aligned to, in every process: so what is aligned in one is aligned in all.
+pub(super) const ALIGNMENT: usize = 2 << 20;
+
 /// The reserve below which there is no point.
 const SMALLEST: u64 = 1 << 24;
 
@@ -187,10 +190,38 @@ fn largest_file(wanted: u64) -> u64 {
 
 fn map(descriptor: BorrowedFd<'_>, len: u64) -> rustix::io::Result<NonNull<u8>> {
     let len = usize::try_from(len).map_err(|_| rustix::io::Errno::NOMEM)?;
-    let protection = ProtFlags::READ | ProtFlags::WRITE;
-    let flags = MapFlags::SHARED | MapFlags::NORESERVE;
+    let room = len.checked_add(ALIGNMENT).ok_or(rustix::io::Errno::NOMEM)?;
+    // Room for an aligned start, which is then mapped over.
     // SAFETY: no address is asked for, so this makes a new mapping and touches none that exists.
-    let start = unsafe { rustix::mm::mmap(std::ptr::null_mut(), len, protection, flags, descriptor, 0) }?;
+    let room_start = unsafe {
+        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+        rustix::mm::mmap_anonymous(std::ptr::null_mut(), room, ProtFlags::empty(), flags)
+    }?;
+    let before = room_start.addr().next_multiple_of(ALIGNMENT) - room_start.addr();
+    // SAFETY: `before` is less than `ALIGNMENT`, so it is inside the room.
+    let aligned = unsafe { room_start.byte_add(before) };
+    let protection = ProtFlags::READ | ProtFlags::WRITE;
+    let flags = MapFlags::SHARED | MapFlags::NORESERVE | MapFlags::FIXED;
+    // SAFETY: `len` bytes from `aligned` are inside the room, which is ours and which nobody uses.
+    let mapped = unsafe { rustix::mm::mmap(aligned, len, protection, flags, descriptor, 0) };
+    let start = match mapped {
+        Ok(start) => start,
+        Err(error) => {
+            // SAFETY: the room is ours, and nobody uses it.
+            let _ = unsafe { rustix::mm::munmap(room_start, room) };
+            return Err(error);
+        }
+    };
+    if before > 0 {
+        // SAFETY: this part of the room comes before what was mapped, and nobody uses it.
+        let _ = unsafe { rustix::mm::munmap(room_start, before) };
+    }
+    // SAFETY: the end of the mapping is inside the room, or its end.
+    let end = unsafe { start.byte_add(len) };
+    if before < ALIGNMENT {
+        // SAFETY: this part of the room comes after what was mapped, and nobody uses it.
+        let _ = unsafe { rustix::mm::munmap(end, ALIGNMENT - before) };
+    }
     // A core dump of a program must not hold its whole reserve.
     // SAFETY: the range is the mapping that was just made; `LinuxDontDump` does not change its contents.
     let _ = unsafe { rustix::mm::madvise(start, len, Advice::LinuxDontDump) };

@@ -33,6 +33,9 @@ impl Space {
     pub(crate) fn set(segment: &Segment, me: Token) {
         // SAFETY: the tables lie at this offset of every arena, which begins as zeros, and a segment lives for ever.
         let tables = unsafe { Tables::new(segment.at(TABLES_AT), segment.len(), segment.is_scarce()) };
+        if me == Token::PROGRAM {
+            tables.set_living(me, true);
+        }
         let _ = SPACE.set(Self { start: segment.at(0), len: segment.len(), tables, me });
     }
 

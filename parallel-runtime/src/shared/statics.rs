@@ -12,7 +12,12 @@ use crate::error::TaskError;
 use crate::process::handshake::Request;
 use crate::process::{hook, image, link};
 
-/// A handle of one shared object.
+/// A handle of one shared object: what a `#[shared]` static can be.
+#[diagnostic::on_unimplemented(
+    message = "a `#[shared]` static cannot be a `{Self}`",
+    label = "not a shared object",
+    note = "it is a `SharedValue`, `SharedArray`, `SharedSlice`, `SharedDict`, `SharedList`, `SharedQueue`, `SharedLock`, `SharedEvent`, `SharedBarrier` or `SharedSemaphore`"
+)]
 pub trait SharedObject: Sized {
     #[doc(hidden)]
     fn to_object(&self) -> Object;

@@ -11,7 +11,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 use super::held::{self, Held, Reference};
 use super::named::Named;
+use super::segment::ALIGNMENT;
 use super::space::Space;
+use super::statics::{Object, SharedObject};
 use crate::codec::cargo;
 use crate::error::TaskError;
 
@@ -117,8 +119,11 @@ impl<T> Raw<T> {
 impl<T: Pod> Raw<T> {
     const EMPTY: Self = Self { start: NonNull::dangling(), len: 0, memory: Memory::None, _elements: PhantomData };
 
+    const IS_ALIGNED: () = assert!(align_of::<T>() <= ALIGNMENT, "elements are aligned to 2 MiB at most");
+
     /// Room for `len` elements, and whether it reads as zeros.
     fn new(len: usize) -> Result<(Self, bool), TaskError> {
+        let () = Self::IS_ALIGNED;
         let Some(bytes) = len.checked_mul(size_of::<T>()).map(|bytes| bytes as u64) else {
             return Err(TaskError::OutOfSharedMemory { requested: u64::MAX, available: 0 });
         };
@@ -417,6 +422,20 @@ impl<'de, T: Pod> Deserialize<'de> for SharedSlice<T> {
             return Err(de::Error::custom("this shared memory has an exclusive owner"));
         }
         Ok(Self { raw })
+    }
+}
+
+impl<T: Pod> SharedObject for SharedSlice<T> {
+    fn to_object(&self) -> Object {
+        match &self.raw.memory {
+            Memory::Object(held) => Object(Arc::clone(held)),
+            Memory::None | Memory::Named(_) => panic!("a `#[shared]` slice has elements, and no name"),
+        }
+    }
+    fn from_object(object: Object) -> Self {
+        let len = (object.0.reference().len as usize).checked_div(size_of::<T>()).unwrap_or(0);
+        object.0.share(None);
+        Self { raw: Raw::of(object.0, len).expect("the object of a static is of its type") }
     }
 }
 

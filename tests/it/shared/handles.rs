@@ -1,0 +1,369 @@
+//! What all handles have in common: they travel inside anything, and the last one frees the memory.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
+
+use parallel_runtime::{
+    ProcessPool, SharedArray, SharedDict, SharedEvent, SharedList, SharedLock, SharedQueue, SharedSlice, SharedUsage,
+    SharedValue, SharedVec, TaskError, parallel, shared_usage,
+};
+use parallel_workspace::eventually;
+use serde::{Deserialize, Serialize};
+
+/// Tests that look at the usage run alone; the others, which change it, run together.
+static USAGE: RwLock<()> = RwLock::new(());
+
+/// What there is before and after `work`, while no other test of this module runs.
+fn leaves_nothing(work: impl FnOnce()) {
+    // Other modules' tests run in the same program under `cargo test`: so this is done in a program of its own.
+    let _alone = USAGE.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+    work();
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Bundle {
+    table: SharedSlice<u32>,
+    value: Option<SharedValue<u64>>,
+    arrays: Vec<SharedArray<u8>>,
+    dicts: HashMap<String, SharedDict<u32, String>>,
+    lock: (SharedLock, SharedEvent),
+    list: Box<SharedList<u32>>,
+}
+
+fn bundle() -> Bundle {
+    Bundle {
+        table: SharedSlice::from_slice(&[1, 2, 3]),
+        value: Some(SharedValue::new(1)),
+        arrays: vec![SharedArray::new(2), SharedArray::new(3)],
+        dicts: HashMap::from([("a".to_owned(), SharedDict::new())]),
+        lock: (SharedLock::new(), SharedEvent::new()),
+        list: Box::new(SharedList::new()),
+    }
+}
+
+#[parallel(mode = "process", pool = 2)]
+fn use_all(bundle: Bundle) -> Result<Bundle, String> {
+    let _guard = bundle.lock.0.lock().map_err(|error| error.to_string())?;
+    if let Some(value) = &bundle.value {
+        value.update(|value| *value += u64::from(bundle.table[2]));
+    }
+    bundle.arrays[1].set(2, 9);
+    bundle.dicts["a"].insert(5, "five".to_owned());
+    bundle.list.push(6);
+    bundle.lock.1.set();
+    Ok(bundle.clone())
+}
+
+#[test]
+fn handles_travel_inside_structs_vectors_maps_options_and_results() {
+    let _together = USAGE.read();
+    let ours = bundle();
+    let theirs = use_all(ours.clone()).unwrap();
+    assert_eq!(ours.value.as_ref().unwrap().get(), 4);
+    assert_eq!(theirs.arrays[1].get(2), 9);
+    assert_eq!(theirs.dicts["a"].get(&5).unwrap(), "five");
+    assert_eq!((theirs.list.to_vec(), theirs.lock.1.is_set(), theirs.table[0]), (vec![6], true, 1));
+    theirs.value.unwrap().set(70);
+    assert_eq!(ours.value.unwrap().get(), 70);
+}
+
+#[test]
+fn shared_vecs_travel_inside_vectors_options_and_tuples() {
+    type Nested = (u8, Vec<SharedVec<u32>>, Option<SharedVec<f64>>);
+    #[parallel(mode = "process", pool = 2)]
+    fn nested((number, mut vecs, option): Nested) -> Result<Nested, SharedVec<u8>> {
+        if number == 9 {
+            return Err(SharedVec::from_slice(&[9]));
+        }
+        vecs[0][0] += 1;
+        vecs.push(SharedVec::from_slice(&[7, 7]));
+        Ok((number + 1, vecs, option))
+    }
+    let _together = USAGE.read();
+    let item = |number| (number, vec![SharedVec::from_slice(&[1]), SharedVec::zeroed(0)], Some(SharedVec::zeroed(2)));
+    let (number, vecs, option) = nested(item(1)).unwrap();
+    assert_eq!((number, vecs.len(), vecs[0][0], vecs[2][1], option.unwrap().len()), (2, 3, 2, 7, 2));
+    assert_eq!(nested(item(9)).unwrap_err(), [9]);
+    let results = nested::map((0..20).map(item));
+    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 19);
+    let task = nested::submit(item(3));
+    assert_eq!(task.join().unwrap().unwrap().0, 4);
+}
+
+#[test]
+fn a_shared_vec_that_was_sent_away_cannot_be_used_any_more() {
+    #[derive(Clone)]
+    struct Sneaky(Arc<Mutex<SharedVec<u32>>>);
+    impl Serialize for Sneaky {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            self.0.lock().unwrap().serialize(serializer)
+        }
+    }
+    impl<'de> Deserialize<'de> for Sneaky {
+        fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            SharedVec::deserialize(deserializer).map(|vec| Self(Arc::new(Mutex::new(vec))))
+        }
+    }
+    #[parallel(mode = "process", pool = 1)]
+    fn take(sneaky: Sneaky) -> u32 {
+        sneaky.0.lock().unwrap()[0]
+    }
+    let _together = USAGE.read();
+    let sneaky = Sneaky(Arc::new(Mutex::new(SharedVec::from_slice(&[5]))));
+    assert_eq!(take(sneaky.clone()), 5);
+    let used = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| sneaky.0.lock().unwrap()[0]));
+    assert!(used.unwrap_err().downcast_ref::<&str>().unwrap().contains("sent to another process"));
+    sneaky.0.clear_poison();
+    let again = take::try_map([sneaky]);
+    assert!(matches!(&again[0], Err(TaskError::Encode { reason, .. }) if reason.contains("sent away before")));
+}
+
+#[test]
+fn a_shared_vec_behind_a_reference_is_refused_with_the_way_out() {
+    #[parallel(mode = "process", pool = 1)]
+    fn behind(vec: &SharedVec<u32>) -> usize {
+        vec.len()
+    }
+    let _together = USAGE.read();
+    let vec = SharedVec::from_slice(&[1, 2]);
+    let refused = behind::try_map([&vec]);
+    assert!(matches!(&refused[0], Err(TaskError::Encode { reason, .. }) if reason.contains("share()")));
+    assert_eq!(vec, [1, 2]);
+}
+
+#[test]
+fn a_batch_of_which_one_item_cannot_be_sent_keeps_the_others() {
+    #[parallel(mode = "process", pool = 1, chunk = 8)]
+    fn first(vec: SharedVec<u32>, value: Option<std::path::PathBuf>) -> u32 {
+        vec[0] + u32::from(value.is_some())
+    }
+    let _together = USAGE.read();
+    let bad = || Some(std::os::unix::ffi::OsStringExt::from_vec(vec![0xff_u8])).map(|os: std::ffi::OsString| os.into());
+    let items = (0..8).map(|number| (SharedVec::from_slice(&[number]), if number == 5 { bad() } else { None }));
+    let results = first::try_map(items);
+    for (number, result) in results.iter().enumerate() {
+        match result {
+            Ok(value) => assert_eq!(*value, number as u32),
+            Err(error) => assert!(number == 5 && matches!(error, TaskError::Encode { .. }), "{number}: {error}"),
+        }
+    }
+    assert!(results[5].is_err());
+}
+
+#[test]
+fn another_serialiser_refuses_a_handle() {
+    let _together = USAGE.read();
+    let mut text = Vec::new();
+    let refused = SharedValue::new(1).serialize(&mut NotOurs(&mut text));
+    assert!(refused.unwrap_err().to_string().contains("handle of shared memory"));
+}
+
+/// The least of a serialiser: it takes tuples of numbers.
+struct NotOurs<'a>(&'a mut Vec<u64>);
+
+mod not_ours {
+    use serde::ser::{Error as _, Impossible, SerializeTuple, Serializer};
+
+    type Error = serde::de::value::Error;
+
+    macro_rules! refuse {
+        ($($method:ident($($type:ty),*)),*) => {$(
+            fn $method(self, $(_: $type),*) -> Result<Self::Ok, Error> {
+                Err(Error::custom("not a tuple"))
+            }
+        )*};
+    }
+
+    impl SerializeTuple for &mut super::NotOurs<'_> {
+        type Ok = ();
+        type Error = Error;
+        fn serialize_element<T: serde::Serialize + ?Sized>(&mut self, _: &T) -> Result<(), Error> {
+            self.0.push(0);
+            Ok(())
+        }
+        fn end(self) -> Result<(), Error> {
+            Ok(())
+        }
+    }
+
+    impl Serializer for &mut super::NotOurs<'_> {
+        type Ok = ();
+        type Error = Error;
+        type SerializeSeq = Impossible<(), Error>;
+        type SerializeTuple = Self;
+        type SerializeTupleStruct = Impossible<(), Error>;
+        type SerializeTupleVariant = Impossible<(), Error>;
+        type SerializeMap = Impossible<(), Error>;
+        type SerializeStruct = Impossible<(), Error>;
+        type SerializeStructVariant = Impossible<(), Error>;
+
+        refuse!(
+            serialize_bool(bool), serialize_i8(i8), serialize_i16(i16), serialize_i32(i32), serialize_i64(i64),
+            serialize_u8(u8), serialize_u16(u16), serialize_u32(u32), serialize_u64(u64), serialize_f32(f32),
+            serialize_f64(f64), serialize_char(char), serialize_str(&str), serialize_bytes(&[u8]), serialize_none(),
+            serialize_unit(), serialize_unit_struct(&'static str),
+            serialize_unit_variant(&'static str, u32, &'static str)
+        );
+        fn serialize_some<T: serde::Serialize + ?Sized>(self, _: &T) -> Result<(), Error> {
+            Err(Error::custom("not a tuple"))
+        }
+        fn serialize_newtype_struct<T: serde::Serialize + ?Sized>(self, _: &'static str, _: &T) -> Result<(), Error> {
+            Err(Error::custom("not a tuple"))
+        }
+        fn serialize_newtype_variant<T: serde::Serialize + ?Sized>(
+            self,
+            _: &'static str,
+            _: u32,
+            _: &'static str,
+            _: &T,
+        ) -> Result<(), Error> {
+            Err(Error::custom("not a tuple"))
+        }
+        fn serialize_seq(self, _: Option<usize>) -> Result<Self::SerializeSeq, Error> {
+            Err(Error::custom("not a tuple"))
+        }
+        fn serialize_tuple(self, _: usize) -> Result<Self, Error> {
+            Ok(self)
+        }
+        fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Self::SerializeTupleStruct, Error> {
+            Err(Error::custom("not a tuple"))
+        }
+        fn serialize_tuple_variant(
+            self,
+            _: &'static str,
+            _: u32,
+            _: &'static str,
+            _: usize,
+        ) -> Result<Self::SerializeTupleVariant, Error> {
+            Err(Error::custom("not a tuple"))
+        }
+        fn serialize_map(self, _: Option<usize>) -> Result<Self::SerializeMap, Error> {
+            Err(Error::custom("not a tuple"))
+        }
+        fn serialize_struct(self, _: &'static str, _: usize) -> Result<Self::SerializeStruct, Error> {
+            Err(Error::custom("not a tuple"))
+        }
+        fn serialize_struct_variant(
+            self,
+            _: &'static str,
+            _: u32,
+            _: &'static str,
+            _: usize,
+        ) -> Result<Self::SerializeStructVariant, Error> {
+            Err(Error::custom("not a tuple"))
+        }
+    }
+}
+
+#[test]
+fn handles_inside_containers_keep_what_they_stand_for() {
+    #[parallel(mode = "process", pool = 2)]
+    fn put(tables: SharedDict<u32, SharedSlice<u64>>, frames: SharedQueue<SharedVec<u64>>, key: u32) {
+        tables.insert(key, SharedSlice::from_slice(&[u64::from(key); 1000]));
+        frames.push(SharedVec::from_slice(&[u64::from(key); 1000])).unwrap();
+    }
+    #[parallel(mode = "process", pool = 2)]
+    fn look(tables: SharedDict<u32, SharedSlice<u64>>, frames: SharedQueue<SharedVec<u64>>, key: u32) -> (u64, u64) {
+        let mut frame = frames.pop().unwrap();
+        frame[0] += 1;
+        (tables.get(&key).unwrap()[999], frame[0] + frame[999])
+    }
+    let _together = USAGE.read();
+    let (tables, frames) = (SharedDict::new(), SharedQueue::bounded(100));
+    put::map((0..20).map(|key| (tables.clone(), frames.clone(), key)));
+    // What was freed too early is taken by these, and written over.
+    let others: Vec<_> = (0..40).map(|_| SharedVec::from_slice(&[99_u64; 1000])).collect();
+    let seen = look::map((0..20).map(|key| (tables.clone(), frames.clone(), key)));
+    assert!(seen.iter().enumerate().all(|(key, (there, _))| *there == key as u64));
+    let mut popped: Vec<u64> = seen.into_iter().map(|(_, sum)| sum).collect();
+    popped.sort_unstable();
+    assert!(popped.into_iter().eq((0..20).map(|key| 2 * key + 1)));
+    assert_eq!(others.len(), 40);
+    let removed = tables.remove(&3).unwrap();
+    drop(tables);
+    assert_eq!(removed[5], 3);
+}
+
+#[test]
+fn a_shared_vec_in_a_dict_can_be_taken_out_but_not_read_twice() {
+    let _together = USAGE.read();
+    let dict = SharedDict::new();
+    dict.insert(1, SharedVec::from_slice(&[1_u8]));
+    let read = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| dict.get(&1)));
+    assert!(read.unwrap_err().downcast_ref::<String>().unwrap().contains("share()"));
+    assert_eq!(dict.remove(&1).unwrap(), [1]);
+    assert!(dict.is_empty());
+}
+
+#[test]
+fn a_worker_may_keep_a_handle_after_its_task() {
+    static KEPT: OnceLock<SharedValue<u64>> = OnceLock::new();
+    #[parallel(mode = "process", pool = 1)]
+    fn keep(value: Option<SharedValue<u64>>) -> u64 {
+        let kept = KEPT.get_or_init(|| value.expect("the first call brings it"));
+        kept.update(|value| {
+            *value += 1;
+            *value
+        })
+    }
+    let _together = USAGE.read();
+    let pool = ProcessPool::new(1);
+    let value = SharedValue::new(10);
+    assert_eq!(keep::on(&pool).call(Some(value.clone())), 11);
+    drop(value);
+    // Somebody else's memory if it was freed.
+    let others: Vec<_> = (0..100).map(|_| SharedValue::new(0_u64)).collect();
+    others.iter().for_each(|other| other.set(1));
+    assert_eq!(keep::on(&pool).call(None), 12);
+    assert!(others.iter().all(|other| other.get() == 1));
+}
+
+#[test]
+fn the_last_handle_frees_the_memory_wherever_it_is() {
+    #[parallel(mode = "process", pool = 2)]
+    fn hold(slice: SharedSlice<u8>, vec: SharedVec<u8>, die: bool) -> usize {
+        let made = SharedVec::<u8>::zeroed(1 << 20);
+        if die {
+            std::process::abort();
+        }
+        slice.len() + vec.len() + made.len()
+    }
+    leaves_nothing(|| {
+        // Other tests come and go: these objects are larger than theirs.
+        let large = |usage: SharedUsage| usage.bytes >> 30;
+        let before = large(shared_usage());
+        let slice = SharedVec::<u8>::zeroed(6 << 30).share();
+        assert_eq!(large(shared_usage()), before + 6);
+        for die in [false, true] {
+            let results = hold::try_map((0..4).map(|_| (slice.clone(), SharedVec::zeroed(3 << 30), die)));
+            assert!(results.iter().all(|result| result.is_err() == die));
+        }
+        let other = slice.clone();
+        drop(slice);
+        assert!(eventually(|| large(shared_usage()) == before + 6), "{:?}", shared_usage());
+        drop(other);
+        assert!(eventually(|| large(shared_usage()) == before), "{:?}", shared_usage());
+        let dropped = hold::submit(SharedSlice::from_slice(&[1]), SharedVec::zeroed(3 << 30), false);
+        drop(dropped);
+        assert!(eventually(|| large(shared_usage()) == before), "{:?}", shared_usage());
+    });
+}
+
+#[test]
+fn thousands_of_small_objects_take_neither_descriptors_nor_mappings() {
+    let _together = USAGE.read();
+    let count = |path: &str| std::fs::read_dir(path).unwrap().count();
+    let maps = || std::fs::read_to_string("/proc/self/maps").unwrap().lines().count();
+    let first = SharedValue::new(0_u64);
+    first.set(1);
+    let (descriptors, mappings) = (count("/proc/self/fd"), maps());
+    let values: Vec<_> = (0..20_000).map(SharedValue::new).collect();
+    assert!(values.iter().enumerate().all(|(index, value)| value.get() == index));
+    // Others run at the same time, so a few more or less.
+    assert!(count("/proc/self/fd") < descriptors + 200 && maps() < mappings + 500);
+    #[parallel(mode = "process", pool = 2)]
+    fn sum(values: Vec<SharedValue<usize>>) -> usize {
+        values.iter().map(SharedValue::get).sum()
+    }
+    assert_eq!(sum(values), (0..20_000).sum());
+}

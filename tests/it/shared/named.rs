@@ -1,0 +1,156 @@
+//! Segments with a name.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use parallel_runtime::{SharedVec, TaskError, parallel};
+
+fn name(of: &str) -> String {
+    format!("test-{}-{of}", std::process::id())
+}
+
+fn file(name: &str) -> PathBuf {
+    Path::new("/dev/shm").join(name)
+}
+
+#[parallel(mode = "process", pool = 2)]
+fn double(numbers: &mut [i32]) -> i32 {
+    numbers.iter_mut().for_each(|number| *number *= 2);
+    numbers.iter().sum()
+}
+
+#[test]
+fn parts_of_a_named_segment_are_changed_where_they_are() {
+    let name = name("parts");
+    let mut ours = SharedVec::<i32>::create_named(&name, 1000).unwrap();
+    ours.iter_mut().enumerate().for_each(|(index, number)| *number = index as i32);
+    let theirs = SharedVec::<i32>::open_named(&name).unwrap();
+    assert_eq!(double::map(ours.chunks_mut(500)).iter().sum::<i32>(), 999_000);
+    assert_eq!((theirs.len(), theirs[999]), (1000, 1998));
+    assert_eq!(double::map(ours[..2].chunks_mut(1)), [0, 4]);
+}
+
+#[test]
+fn a_named_segment_is_for_its_user_only_and_goes_with_its_maker() {
+    let name = name("life");
+    let vec = SharedVec::<u8>::create_named(&name, 10).unwrap();
+    assert_eq!(std::fs::metadata(file(&name)).unwrap().permissions().mode() & 0o777, 0o600);
+    let opened = SharedVec::<u8>::open_named(&name).unwrap();
+    drop(opened);
+    assert!(file(&name).exists());
+    let taken = SharedVec::<u8>::create_named(&name, 10).unwrap_err();
+    assert!(matches!(&taken, TaskError::Named { source, .. } if source.kind() == std::io::ErrorKind::AlreadyExists));
+    drop(vec);
+    assert!(!file(&name).exists());
+    let ours = |entry: &std::fs::DirEntry| entry.file_name().to_string_lossy().ends_with(&name);
+    assert!(!std::fs::read_dir("/dev/shm").unwrap().flatten().any(|entry| ours(&entry)), "no other name is left");
+}
+
+#[test]
+fn what_cannot_be_a_segment_is_refused_by_name() {
+    for bad in ["", "a/b", "../x", ".hidden", "parallel-1-2", "nul\0"] {
+        assert!(matches!(SharedVec::<u8>::create_named(bad, 1), Err(TaskError::Named { .. })), "{bad:?}");
+        assert!(SharedVec::<u8>::open_named(bad).is_err());
+    }
+    let missing = SharedVec::<u8>::open_named(&name("missing")).unwrap_err();
+    assert!(missing.to_string().contains("missing"), "{missing}");
+    assert!(SharedVec::<u8>::create_named(&name("empty"), 0).is_err());
+    let odd = name("odd");
+    let _bytes = SharedVec::<u8>::create_named(&odd, 10).unwrap();
+    let error = SharedVec::<u64>::open_named(&odd).unwrap_err();
+    assert!(error.to_string().contains("10 bytes are not a whole number of `u64`"), "{error}");
+    let large = SharedVec::<u8>::create_named(&name("large"), 1 << 50).unwrap_err();
+    assert!(matches!(large, TaskError::OutOfSharedMemory { .. } | TaskError::Named { .. }), "{large}");
+    assert!(!file(&name("large")).exists());
+}
+
+#[test]
+fn a_named_segment_cannot_be_moved_to_a_task_but_a_copy_can() {
+    #[parallel(mode = "process", pool = 1)]
+    fn len(vec: SharedVec<u8>) -> usize {
+        vec.len()
+    }
+    let vec = SharedVec::<u8>::create_named(&name("moved"), 10).unwrap();
+    let copy = SharedVec::from_slice(&vec);
+    let refused = len::try_map([vec]);
+    assert!(matches!(&refused[0], Err(TaskError::Encode { reason, .. }) if reason.contains("pass a slice of it")));
+    assert_eq!(len(copy), 10);
+}
+
+fn python(script: &str, name: &str) -> Option<String> {
+    let output = match Command::new("python3").args(["-c", script, name]).output() {
+        Ok(output) => output,
+        Err(error) => {
+            eprintln!("not tested with Python: {error}");
+            return None;
+        }
+    };
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Some(String::from_utf8(output.stdout).unwrap())
+}
+
+/// Python's own registry would remove what it has only opened (bpo-38119, until 3.13).
+const OPEN: &str = "
+import sys, struct
+from multiprocessing import shared_memory, resource_tracker
+resource_tracker.register = lambda *_: None
+resource_tracker.unregister = lambda *_: None
+";
+
+#[test]
+fn python_reads_and_writes_a_segment_of_ours() {
+    let name = name("to-python");
+    let mut ours = SharedVec::<f64>::create_named(&name, 1000).unwrap();
+    ours.iter_mut().enumerate().for_each(|(index, number)| *number = index as f64);
+    let script = format!(
+        "{OPEN}
+memory = shared_memory.SharedMemory(name=sys.argv[1])
+try:
+    import numpy
+    array = numpy.ndarray((1000,), dtype=numpy.float64, buffer=memory.buf)
+except ImportError:
+    array = memory.buf.cast('d')
+print(sum(array))
+array[7] = 0.25
+del array
+memory.close()
+"
+    );
+    let Some(output) = python(&script, &name) else { return };
+    assert_eq!(output.trim(), "499500.0");
+    assert_eq!(ours[7], 0.25);
+}
+
+#[test]
+fn we_read_and_write_a_segment_of_pythons() {
+    let name = name("from-python");
+    let script = format!(
+        "{OPEN}
+memory = shared_memory.SharedMemory(name=sys.argv[1], create=True, size=4000)
+array = memory.buf.cast('i')
+for index in range(1000):
+    array[index] = index
+del array
+memory.close()
+"
+    );
+    if python(&script, &name).is_none() {
+        return;
+    }
+    let mut theirs = SharedVec::<i32>::open_named(&name).unwrap();
+    assert_eq!(double::map(theirs.chunks_mut(250)).iter().sum::<i32>(), 999_000);
+    drop(theirs);
+    let script = format!(
+        "{OPEN}
+memory = shared_memory.SharedMemory(name=sys.argv[1])
+array = memory.buf.cast('i')
+print(array[999])
+del array
+memory.close()
+memory.unlink()
+"
+    );
+    assert_eq!(python(&script, &name).unwrap().trim(), "1998");
+    assert!(!file(&name).exists());
+}

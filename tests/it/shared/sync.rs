@@ -1,0 +1,136 @@
+//! `SharedLock`, `SharedEvent`, `SharedBarrier`, `SharedSemaphore`.
+
+use std::time::Duration;
+
+use parallel_runtime::{
+    BrokenBarrier, Poisoned, SharedBarrier, SharedEvent, SharedLock, SharedQueue, SharedSemaphore, SharedValue,
+    TaskError, parallel,
+};
+
+#[test]
+fn a_lock_lets_one_in_at_a_time() {
+    #[parallel(mode = "process", pool = 3)]
+    fn enter(lock: SharedLock, inside: SharedValue<u32>, most: SharedValue<u32>) {
+        for _ in 0..200 {
+            let _guard = lock.lock().unwrap();
+            most.fetch_max(inside.fetch_add(1) + 1);
+            inside.fetch_sub(1);
+        }
+    }
+    let (lock, inside, most) = (SharedLock::new(), SharedValue::new(0), SharedValue::new(0));
+    enter::map((0..3).map(|_| (lock.clone(), inside.clone(), most.clone())));
+    assert_eq!(most.get(), 1);
+    let guard = lock.lock().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            assert!(lock.try_lock().unwrap().is_none());
+            assert!(lock.lock_timeout(Duration::from_millis(10)).unwrap().is_none());
+        });
+    });
+    drop(guard);
+    assert!(lock.try_lock().unwrap().is_some());
+}
+
+#[test]
+fn a_lock_whose_holder_died_is_poisoned() {
+    #[parallel(mode = "process", pool = 1)]
+    fn die(lock: SharedLock, semaphore: SharedSemaphore) {
+        let _guard = lock.lock().unwrap();
+        let _permit = semaphore.acquire();
+        std::process::abort()
+    }
+    let (lock, semaphore) = (SharedLock::new(), SharedSemaphore::new(1));
+    assert!(die::try_map([(lock.clone(), semaphore.clone())])[0].is_err());
+    assert_eq!(lock.lock().unwrap_err(), Poisoned);
+    assert_eq!(lock.try_lock().unwrap_err(), Poisoned);
+    lock.clear_poison();
+    drop(lock.lock().unwrap());
+    // Its permit is free again.
+    assert!(semaphore.try_acquire().is_some());
+    assert_eq!(semaphore.available(), 1);
+}
+
+#[test]
+fn an_event_releases_all_who_wait() {
+    #[parallel(mode = "process", pool = 2)]
+    fn wait(ready: SharedQueue<u32>, event: SharedEvent) -> bool {
+        ready.push(1).unwrap();
+        event.wait();
+        event.is_set()
+    }
+    let (ready, event) = (SharedQueue::bounded(2), SharedEvent::new());
+    let tasks = [wait::submit(ready.clone(), event.clone()), wait::submit(ready.clone(), event.clone())];
+    assert_eq!((ready.pop(), ready.pop()), (Ok(1), Ok(1)));
+    assert!(!event.wait_timeout(Duration::from_millis(10)));
+    assert!(tasks.iter().all(|task| !task.is_finished()));
+    event.set();
+    for task in tasks {
+        assert!(task.join().unwrap());
+    }
+    assert!(event.wait_timeout(Duration::ZERO));
+    event.clear();
+    assert!(!event.is_set());
+}
+
+#[test]
+fn a_semaphore_lets_so_many_in() {
+    #[parallel(mode = "process", pool = 4)]
+    fn enter(semaphore: SharedSemaphore, inside: SharedValue<u32>, most: SharedValue<u32>) {
+        for _ in 0..100 {
+            let _permit = semaphore.acquire();
+            most.fetch_max(inside.fetch_add(1) + 1);
+            std::thread::yield_now();
+            inside.fetch_sub(1);
+        }
+    }
+    let (semaphore, inside, most) = (SharedSemaphore::new(2), SharedValue::new(0), SharedValue::new(0));
+    enter::map((0..4).map(|_| (semaphore.clone(), inside.clone(), most.clone())));
+    assert!((1..=2).contains(&most.get()));
+    let permits = [semaphore.acquire(), semaphore.acquire()];
+    assert!(semaphore.try_acquire().is_none());
+    assert!(semaphore.acquire_timeout(Duration::from_millis(10)).is_none());
+    drop(permits);
+    assert_eq!(semaphore.available(), 2);
+    assert!(SharedSemaphore::new(0).try_acquire().is_none());
+}
+
+#[test]
+fn all_leave_a_barrier_when_all_have_come_round_after_round() {
+    #[parallel(mode = "process", pool = 3)]
+    fn rounds(barrier: SharedBarrier, counter: SharedValue<u64>) -> (bool, u32) {
+        let (mut right, mut led) = (true, 0);
+        for round in 1..=50 {
+            counter.fetch_add(1);
+            led += u32::from(barrier.wait().unwrap());
+            right &= counter.get() == 3 * round;
+            led += u32::from(barrier.wait().unwrap());
+        }
+        (right, led)
+    }
+    let (barrier, counter) = (SharedBarrier::new(3), SharedValue::new(0));
+    let results = rounds::map((0..3).map(|_| (barrier.clone(), counter.clone())));
+    assert!(results.iter().all(|(right, _)| *right));
+    assert_eq!(results.iter().map(|(_, led)| led).sum::<u32>(), 100);
+    assert_eq!((barrier.parties(), barrier.is_broken()), (3, false));
+}
+
+#[test]
+fn a_barrier_is_broken_when_one_that_waits_there_dies_or_has_waited_too_long() {
+    #[parallel(mode = "process", pool = 2, timeout = "300ms")]
+    fn wait_for_ever(barrier: SharedBarrier) {
+        let _ = barrier.wait();
+    }
+    let barrier = SharedBarrier::new(3);
+    let died = wait_for_ever::try_map([barrier.clone()]);
+    assert!(matches!(died[0], Err(TaskError::TimedOut { .. })));
+    assert_eq!(barrier.wait(), Err(BrokenBarrier));
+    assert!(barrier.is_broken());
+    barrier.reset();
+    assert_eq!(barrier.wait_timeout(Duration::from_millis(10)), Err(BrokenBarrier));
+    barrier.reset();
+    std::thread::scope(|scope| {
+        let waits: Vec<_> = (0..3).map(|_| scope.spawn(|| barrier.wait())).collect();
+        let leaders = waits.into_iter().filter(|_| true).map(|wait| wait.join().unwrap().unwrap());
+        assert_eq!(leaders.filter(|leader| *leader).count(), 1);
+    });
+}
