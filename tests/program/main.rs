@@ -2,6 +2,7 @@
 
 mod habits;
 mod hostile;
+mod sharing;
 mod storm;
 
 use std::ffi::{c_char, c_int};
@@ -121,6 +122,8 @@ fn main() {
         "habit" => habits::run(argument(2)),
         "hostile" => hostile::run(number(argument(2)), number(argument(3))),
         "storm" => storm::run(number(argument(2))),
+        "shared-storm" => sharing::storm(number(argument(2))),
+        "shared-freed" => sharing::freed(),
         "recovery" => storm::recovery(number(argument(2)) as usize),
         "killed" => storm::kill_programs(number(argument(2))),
         "victim" => storm::victim(),

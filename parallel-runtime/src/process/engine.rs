@@ -330,6 +330,24 @@ impl Engine {
         cancelled
     }
 
+    /// Nobody waits for a task any more. If shared memory goes with it, somebody has to see when it ends.
+    pub(crate) fn abandon(&self, ticket: &Ticket) {
+        if ticket.is_finished() || fork::check().is_err() {
+            return;
+        }
+        let mut state = self.lock();
+        let same = |other: &Arc<Ticket>| std::ptr::eq(&**other, ticket);
+        let in_flight = state.in_flight.iter().flatten().any(|task| task.loan.is_some() && same(&task.ticket));
+        let queued = || state.queue.iter().any(|(other, message)| message.loan.is_some() && same(other));
+        if !state.abandoned && (in_flight || queued()) {
+            state.abandoned = true;
+            drop(state);
+            if let Some(supervisor) = Supervisor::running() {
+                supervisor.kick();
+            }
+        }
+    }
+
     /// A task is sent once more by whoever waits for it.
     pub(super) fn count_retry(&self) {
         self.lock().retried += 1;

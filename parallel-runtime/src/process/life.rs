@@ -50,6 +50,9 @@ const START_LIMIT: Duration = Duration::from_secs(20);
 /// How long a thread waits at most for the supervisor before it looks whether there is one.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// How often it is looked whether tasks have ended for which nobody waits, and with which shared memory goes.
+const ABANDONED_LOOK: Duration = Duration::from_millis(50);
+
 /// How long the workers of a pool that is shut down may take to end by themselves.
 const END_LIMIT: Duration = Duration::from_millis(50);
 
@@ -256,6 +259,16 @@ impl Engine {
                 sooner(after);
             } else {
                 self.start_wanted(&mut state);
+            }
+        }
+        if state.abandoned {
+            self.harvest(&mut state);
+            self.refill(&mut state);
+            let unwaited = |ticket, loan: &Option<_>| loan.is_some() && Arc::strong_count(ticket) == 1;
+            state.abandoned = state.in_flight.iter().flatten().any(|task| unwaited(&task.ticket, &task.loan))
+                || state.queue.iter().any(|(ticket, message)| unwaited(ticket, &message.loan));
+            if state.abandoned {
+                sooner(now + ABANDONED_LOOK);
             }
         }
         if state.next_look != u64::MAX {

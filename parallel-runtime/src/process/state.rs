@@ -60,6 +60,8 @@ pub(super) struct State {
     pub(super) looked: Option<Instant>,
     /// How many of these have not ended: see [`Admission`].
     pub(super) admitted: usize,
+    /// There may be tasks with shared memory for which nobody waits.
+    pub(super) abandoned: bool,
     /// The program is exiting: workers that end need no successors.
     pub(super) exiting: bool,
     pub(super) submitted: u64,
@@ -103,6 +105,7 @@ impl State {
             quarantine: Vec::new(),
             looked: None,
             admitted: 0,
+            abandoned: false,
             exiting: false,
             submitted: 0,
             finished: 0,

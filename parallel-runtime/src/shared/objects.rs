@@ -3,7 +3,7 @@
 //! They lie in the program's private memory, so that no worker can damage them. An object is freed when the program has no
 //! handle of it, no container holds one, and no living worker has it: see [`tables`](super::tables).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
@@ -22,6 +22,8 @@ struct Books {
     /// By offset: which object starts there.
     by_offset: BTreeMap<u64, u32>,
     small: Small,
+    /// Objects that only workers had when it was last looked.
+    orphans: HashSet<u32>,
     /// By place: the generation of the last process there, and whether it is in the table. The first is the program's.
     processes: Vec<(u64, bool)>,
     /// By their offset in the executable: see [`statics`](super::statics).
@@ -130,13 +132,23 @@ impl Books {
             return;
         }
         let object = space.tables().object(id);
+        let processes = &self.processes;
+        let somebody_has_it = || {
+            let mut living = processes.iter().enumerate().filter(|(_, (_, lives))| *lives);
+            living.any(|(place, _)| space.tables().has_bit(place as u32, id))
+        };
         object.orphan.store(1, SeqCst);
+        self.orphans.insert(id);
+        // A worker that has it may just be comparing the nonce: so that is not touched as long as one has it.
+        if somebody_has_it() {
+            return;
+        }
         object.nonce.store(0, SeqCst);
-        let living = self.processes.iter().enumerate().filter(|(_, (_, lives))| *lives);
-        if living.map(|(place, _)| place as u32).any(|place| space.tables().has_bit(place, id)) {
+        if somebody_has_it() {
             object.nonce.store(entry.nonce, SeqCst);
             return;
         }
+        self.orphans.remove(&id);
         let Entry { memory, offset, contents, .. } = std::mem::take(entry);
         self.by_offset.remove(&offset);
         if let Some(Memory::Piece(piece)) = memory {
@@ -166,6 +178,7 @@ impl Books {
         }
         let held = Arc::new(Held::new(Reference { id, nonce, offset: entry.offset, len: entry.len }));
         entry.here = Arc::downgrade(&held);
+        self.orphans.remove(&id);
         if let Some(space) = Space::existing() {
             space.tables().object(id).orphan.store(0, std::sync::atomic::Ordering::SeqCst);
         }
@@ -259,7 +272,9 @@ impl Drop for Process {
         let mut books = books();
         space.tables().set_living(self.token, false);
         books.processes[self.token.place() as usize].1 = false;
-        let had = space.tables().clear_all(self.token, books.entries.len());
+        let mut had = space.tables().clear_all(self.token, books.entries.len());
+        // It may have cleared a bit, and not come to say so.
+        had.extend(&books.orphans);
         for id in had {
             books.free_if_unused(id);
         }

@@ -12,7 +12,7 @@
 //!
 //! **Letting go.** A worker clears its bit, then reads `orphan`; the program sets `orphan`, then reads the bits. All four steps are
 //! sequentially consistent, so one of the two sees the other: either the program finds the bit cleared, or the worker
-//! finds that it has to tell. If the worker dies between its two steps, the program looks at all its bits anyway.
+//! finds that it has to tell. If a worker dies in between, the program looks at all orphans.
 //!
 //! **Taking.** A worker sets its bit, then compares the nonce; the program takes the nonce away, then reads the bits, and gives it
 //! back if one is set. So a worker never has an object that the program has freed.

@@ -171,6 +171,12 @@ impl<R: Send + 'static> Task<R> {
     }
 }
 
+impl<R> Drop for InProcess<R> {
+    fn drop(&mut self) {
+        self.engine.abandon(&self.ticket);
+    }
+}
+
 impl<R> fmt::Debug for Task<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Task").field("id", &self.id).finish_non_exhaustive()

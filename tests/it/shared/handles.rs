@@ -1,24 +1,13 @@
 //! What all handles have in common: they travel inside anything, and the last one frees the memory.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, OnceLock, RwLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use parallel_runtime::{
-    ProcessPool, SharedArray, SharedDict, SharedEvent, SharedList, SharedLock, SharedQueue, SharedSlice, SharedUsage,
-    SharedValue, SharedVec, TaskError, parallel, shared_usage,
+    ProcessPool, SharedArray, SharedDict, SharedEvent, SharedList, SharedLock, SharedQueue, SharedSlice,
+    SharedValue, SharedVec, TaskError, parallel,
 };
-use parallel_workspace::eventually;
 use serde::{Deserialize, Serialize};
-
-/// Tests that look at the usage run alone; the others, which change it, run together.
-static USAGE: RwLock<()> = RwLock::new(());
-
-/// What there is before and after `work`, while no other test of this module runs.
-fn leaves_nothing(work: impl FnOnce()) {
-    // Other modules' tests run in the same program under `cargo test`: so this is done in a program of its own.
-    let _alone = USAGE.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-    work();
-}
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Bundle {
@@ -56,7 +45,6 @@ fn use_all(bundle: Bundle) -> Result<Bundle, String> {
 
 #[test]
 fn handles_travel_inside_structs_vectors_maps_options_and_results() {
-    let _together = USAGE.read();
     let ours = bundle();
     let theirs = use_all(ours.clone()).unwrap();
     assert_eq!(ours.value.as_ref().unwrap().get(), 4);
@@ -79,7 +67,6 @@ fn shared_vecs_travel_inside_vectors_options_and_tuples() {
         vecs.push(SharedVec::from_slice(&[7, 7]));
         Ok((number + 1, vecs, option))
     }
-    let _together = USAGE.read();
     let item = |number| (number, vec![SharedVec::from_slice(&[1]), SharedVec::zeroed(0)], Some(SharedVec::zeroed(2)));
     let (number, vecs, option) = nested(item(1)).unwrap();
     assert_eq!((number, vecs.len(), vecs[0][0], vecs[2][1], option.unwrap().len()), (2, 3, 2, 7, 2));
@@ -108,7 +95,6 @@ fn a_shared_vec_that_was_sent_away_cannot_be_used_any_more() {
     fn take(sneaky: Sneaky) -> u32 {
         sneaky.0.lock().unwrap()[0]
     }
-    let _together = USAGE.read();
     let sneaky = Sneaky(Arc::new(Mutex::new(SharedVec::from_slice(&[5]))));
     assert_eq!(take(sneaky.clone()), 5);
     let used = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| sneaky.0.lock().unwrap()[0]));
@@ -124,7 +110,6 @@ fn a_shared_vec_behind_a_reference_is_refused_with_the_way_out() {
     fn behind(vec: &SharedVec<u32>) -> usize {
         vec.len()
     }
-    let _together = USAGE.read();
     let vec = SharedVec::from_slice(&[1, 2]);
     let refused = behind::try_map([&vec]);
     assert!(matches!(&refused[0], Err(TaskError::Encode { reason, .. }) if reason.contains("share()")));
@@ -137,7 +122,6 @@ fn a_batch_of_which_one_item_cannot_be_sent_keeps_the_others() {
     fn first(vec: SharedVec<u32>, value: Option<std::path::PathBuf>) -> u32 {
         vec[0] + u32::from(value.is_some())
     }
-    let _together = USAGE.read();
     let bad = || Some(std::os::unix::ffi::OsStringExt::from_vec(vec![0xff_u8])).map(|os: std::ffi::OsString| os.into());
     let items = (0..8).map(|number| (SharedVec::from_slice(&[number]), if number == 5 { bad() } else { None }));
     let results = first::try_map(items);
@@ -152,7 +136,6 @@ fn a_batch_of_which_one_item_cannot_be_sent_keeps_the_others() {
 
 #[test]
 fn another_serialiser_refuses_a_handle() {
-    let _together = USAGE.read();
     let mut text = Vec::new();
     let refused = SharedValue::new(1).serialize(&mut NotOurs(&mut text));
     assert!(refused.unwrap_err().to_string().contains("handle of shared memory"));
@@ -268,7 +251,6 @@ fn handles_inside_containers_keep_what_they_stand_for() {
         frame[0] += 1;
         (tables.get(&key).unwrap()[999], frame[0] + frame[999])
     }
-    let _together = USAGE.read();
     let (tables, frames) = (SharedDict::new(), SharedQueue::bounded(100));
     put::map((0..20).map(|key| (tables.clone(), frames.clone(), key)));
     // What was freed too early is taken by these, and written over.
@@ -286,7 +268,6 @@ fn handles_inside_containers_keep_what_they_stand_for() {
 
 #[test]
 fn a_shared_vec_in_a_dict_can_be_taken_out_but_not_read_twice() {
-    let _together = USAGE.read();
     let dict = SharedDict::new();
     dict.insert(1, SharedVec::from_slice(&[1_u8]));
     let read = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| dict.get(&1)));
@@ -306,7 +287,6 @@ fn a_worker_may_keep_a_handle_after_its_task() {
             *value
         })
     }
-    let _together = USAGE.read();
     let pool = ProcessPool::new(1);
     let value = SharedValue::new(10);
     assert_eq!(keep::on(&pool).call(Some(value.clone())), 11);
@@ -319,39 +299,7 @@ fn a_worker_may_keep_a_handle_after_its_task() {
 }
 
 #[test]
-fn the_last_handle_frees_the_memory_wherever_it_is() {
-    #[parallel(mode = "process", pool = 2)]
-    fn hold(slice: SharedSlice<u8>, vec: SharedVec<u8>, die: bool) -> usize {
-        let made = SharedVec::<u8>::zeroed(1 << 20);
-        if die {
-            std::process::abort();
-        }
-        slice.len() + vec.len() + made.len()
-    }
-    leaves_nothing(|| {
-        // Other tests come and go: these objects are larger than theirs.
-        let large = |usage: SharedUsage| usage.bytes >> 30;
-        let before = large(shared_usage());
-        let slice = SharedVec::<u8>::zeroed(6 << 30).share();
-        assert_eq!(large(shared_usage()), before + 6);
-        for die in [false, true] {
-            let results = hold::try_map((0..4).map(|_| (slice.clone(), SharedVec::zeroed(3 << 30), die)));
-            assert!(results.iter().all(|result| result.is_err() == die));
-        }
-        let other = slice.clone();
-        drop(slice);
-        assert!(eventually(|| large(shared_usage()) == before + 6), "{:?}", shared_usage());
-        drop(other);
-        assert!(eventually(|| large(shared_usage()) == before), "{:?}", shared_usage());
-        let dropped = hold::submit(SharedSlice::from_slice(&[1]), SharedVec::zeroed(3 << 30), false);
-        drop(dropped);
-        assert!(eventually(|| large(shared_usage()) == before), "{:?}", shared_usage());
-    });
-}
-
-#[test]
 fn thousands_of_small_objects_take_neither_descriptors_nor_mappings() {
-    let _together = USAGE.read();
     let count = |path: &str| std::fs::read_dir(path).unwrap().count();
     let maps = || std::fs::read_to_string("/proc/self/maps").unwrap().lines().count();
     let first = SharedValue::new(0_u64);
