@@ -5,6 +5,7 @@
 
 mod measure;
 mod peers;
+mod sharing;
 mod work;
 
 use std::hint::black_box;
@@ -25,13 +26,19 @@ fn main() {
     procspawn::init();
     // `cargo bench -p parallel-benches -- map` runs the sections whose names contain `map`.
     let wanted = std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();
-    let sections: [(&str, MakeSection); 6] = [
+    let sections: [(&str, MakeSection); 12] = [
         ("round trip", round_trip),
         ("submit and join", submit_and_join),
         ("map, tiny items", map_tiny),
         ("map, real items", map_real),
         ("thread call", thread_call),
         ("first result", first_result),
+        ("double in place", sharing::in_place),
+        ("double by copy", sharing::by_copy),
+        ("passing slices", sharing::passing),
+        ("shared value", sharing::value),
+        ("shared dict", sharing::dict),
+        ("shared queue", sharing::queue),
     ];
     println!("{} CPUs", parallel_runtime::cpu_count());
     for (name, section) in sections {

@@ -15,10 +15,7 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> syn::Result<T
     })?;
     let runtime = runtime(arguments)?;
     if let StaticMutability::Mut(keyword) = &item.mutability {
-        return Err(Error::new(
-            keyword.span(),
-            "a shared static is changed through its own methods: leave `mut` out",
-        ));
+        return Err(Error::new(keyword.span(), "a shared static is changed through its own methods: leave `mut` out"));
     }
     let ItemStatic { attrs, vis, ident, ty, expr, .. } = &item;
     let ty_span = ty.span();

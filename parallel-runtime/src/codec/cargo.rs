@@ -99,14 +99,16 @@ pub(crate) fn abort() {
 
 /// Encodes something on the side, while another value may be half encoded.
 pub(crate) fn aside<R, E>(encode: impl FnOnce() -> Result<R, E>) -> Result<(R, Cargo), E> {
-    let (purpose, loaded) = (PURPOSE.get(), LOADED.get());
-    let others = if loaded { take() } else { Cargo::default() };
+    let purpose = PURPOSE.get();
+    let others = LOADED.get().then(take);
     begin();
     let result = encode();
     let cargo = finish();
     PURPOSE.set(purpose);
-    LOADED.set(loaded);
-    CARGO.set(others);
+    if let Some(others) = others {
+        LOADED.set(true);
+        CARGO.set(others);
+    }
     match result {
         Ok(value) => Ok((value, cargo)),
         Err(error) => {

@@ -22,8 +22,8 @@ use std::path::{Path, PathBuf};
 
 use super::{CodecError, Reader, Writer, cargo};
 use crate::function::{ByMut, ByRef, ByValue};
-use crate::shared::lending;
 use crate::private::{ProcessReferent, ProcessReferentMut, ProcessValue};
+use crate::shared::lending;
 use bytemuck::Pod;
 
 /// Asks how `P`, one of [`ByValue`], [`ByRef`] and [`ByMut`], travels.

@@ -336,10 +336,15 @@ impl Engine {
             return;
         }
         let mut state = self.lock();
-        let same = |other: &Arc<Ticket>| std::ptr::eq(&**other, ticket);
-        let in_flight = state.in_flight.iter().flatten().any(|task| task.loan.is_some() && same(&task.ticket));
-        let queued = || state.queue.iter().any(|(other, message)| message.loan.is_some() && same(other));
-        if !state.abandoned && (in_flight || queued()) {
+        let has_loan = match ticket.phase() {
+            Phase::Boarded { slot, .. } => {
+                state.in_flight[slot as usize].as_ref().is_some_and(|task| task.loan.is_some())
+            }
+            // The queue may be long: whoever looks after it will see.
+            Phase::Queued => true,
+            Phase::Finished => false,
+        };
+        if !state.abandoned && has_loan {
             state.abandoned = true;
             drop(state);
             if let Some(supervisor) = Supervisor::running() {

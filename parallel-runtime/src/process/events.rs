@@ -34,9 +34,7 @@ impl Engine {
         };
         match Request::receive(&worker.started.socket) {
             Received::Nothing => {}
-            Received::Request(
-                request @ (Request::Hello | Request::Ready | Request::Retire | Request::Failed(_)),
-            ) => {
+            Received::Request(request @ (Request::Hello | Request::Ready | Request::Retire | Request::Failed(_))) => {
                 note(&mut state, seat, request);
                 drop(state);
                 self.changed.notify_all();

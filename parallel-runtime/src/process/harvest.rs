@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use super::board::Slot;
 use super::board::layout::COMPLETED;
-use super::board::slot::INLINE_RESULT;
 use super::board::ring::entry;
+use super::board::slot::INLINE_RESULT;
 use super::board::word::{State as SlotState, Word};
 use super::engine::{Engine, InFlight, State};
 use super::limits::{Condemned, Sentence};

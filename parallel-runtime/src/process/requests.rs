@@ -3,7 +3,6 @@
 //! A worker may ask for anything at any time, and as often as it likes: so nothing here waits, and nothing is believed that the
 //! program's own books do not confirm.
 
-
 use super::board::ring::entry;
 use super::engine::{Engine, State};
 use super::handshake::{ANSWER, Request};

@@ -70,16 +70,8 @@ impl Lock {
     fn wait(&self, space: &Space, deadline: Option<Instant>) -> Option<Taken> {
         check_own(self);
         let me = space.me();
-        for round in 0..SPINS + YIELDS {
-            if round < SPINS {
-                // Seldom looks, so that the holder keeps the cache line.
-                (0..8_u32 << round).for_each(|_| std::hint::spin_loop());
-            } else {
-                std::thread::yield_now();
-            }
-            if self.word.load(Ordering::Relaxed) == 0 && self.try_take(me) {
-                return Some(Taken::Free);
-            }
+        if back_off(|| self.word.load(Ordering::Relaxed) == 0 && self.try_take(me)) {
+            return Some(Taken::Free);
         }
         loop {
             let word = self.word.load(Ordering::Relaxed);
@@ -129,6 +121,22 @@ impl Lock {
     pub(super) fn clear_poison(&self) {
         self.poisoned.store(0, Ordering::Relaxed);
     }
+}
+
+/// Spins, and looks ever more seldom, so that the others keep the cache line; then gives the processor away. False if `done` was not
+/// true by the end.
+pub(super) fn back_off(mut done: impl FnMut() -> bool) -> bool {
+    for round in 0..SPINS + YIELDS {
+        if round < SPINS {
+            (0..8_u32 << round).for_each(|_| std::hint::spin_loop());
+        } else {
+            std::thread::yield_now();
+        }
+        if done() {
+            return true;
+        }
+    }
+    false
 }
 
 /// Sleeps while a word is as it was seen, for [`LOOK`] at most.

@@ -13,10 +13,10 @@
 //! | [`vec`], [`lending`], [`named`] | `SharedVec` and `SharedSlice`; their slices, which travel as places; segments with a name |
 
 mod allocator;
+pub(crate) mod arena;
 pub(crate) mod array;
 mod cells;
 pub(crate) mod containers;
-pub(crate) mod arena;
 pub(crate) mod held;
 pub(crate) mod lending;
 pub(crate) mod lock;

@@ -204,7 +204,10 @@ impl Place {
             None => {
                 let named = Named::open_any(&self.name).map_err(CodecError::new)?;
                 if named.inode != self.inode {
-                    return Err(CodecError::new(format_args!("the named segment `{}` is another one by now", self.name)));
+                    return Err(CodecError::new(format_args!(
+                        "the named segment `{}` is another one by now",
+                        self.name
+                    )));
                 }
                 kept.push(Arc::clone(&named));
                 named

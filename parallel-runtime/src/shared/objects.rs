@@ -74,8 +74,7 @@ pub(crate) fn create(len: u64, alignment: u64) -> Result<New, TaskError> {
             let nonce = books.new_nonce();
             let held = Arc::new(Held::new(Reference { id, nonce, offset, len }));
             let here = Arc::downgrade(&held);
-            books.entries[id as usize] =
-                Entry { nonce, memory: Some(memory), offset, len, here, ..Entry::default() };
+            books.entries[id as usize] = Entry { nonce, memory: Some(memory), offset, len, here, ..Entry::default() };
             books.by_offset.insert(offset, id);
             let object = Space::get()?.tables().object(id);
             object.orphan.store(0, std::sync::atomic::Ordering::SeqCst);

@@ -59,10 +59,7 @@ impl<T: SharedObject> Deref for SharedStatic<T> {
 }
 
 /// The object behind a static: `make`s it, if no process has.
-pub(super) fn settle(
-    at: u64,
-    make: impl FnOnce() -> Result<Arc<Held>, TaskError>,
-) -> Result<Arc<Held>, TaskError> {
+pub(super) fn settle(at: u64, make: impl FnOnce() -> Result<Arc<Held>, TaskError>) -> Result<Arc<Held>, TaskError> {
     if !hook::in_worker() {
         if let Some(held) = objects::settle_static(at, None) {
             return Ok(held);

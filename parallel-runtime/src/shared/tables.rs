@@ -75,8 +75,11 @@ struct Layout {
 impl Layout {
     /// For an arena of `len` bytes, whose memory may be scarce: then the tables must not take much of it.
     fn of(len: u64, scarce: bool) -> Self {
-        let (processes, objects) =
-            if len >= 1 << 36 && !scarce { (MOST_PROCESSES, MOST_OBJECTS) } else { (MOST_PROCESSES / 16, MOST_OBJECTS / 256) };
+        let (processes, objects) = if len >= 1 << 36 && !scarce {
+            (MOST_PROCESSES, MOST_OBJECTS)
+        } else {
+            (MOST_PROCESSES / 16, MOST_OBJECTS / 256)
+        };
         Self { processes: processes as usize, objects: objects as usize }
     }
 

@@ -157,7 +157,11 @@ impl<T: Pod> Raw<T> {
         Ok(Self { start, len, memory: Memory::Named(named), _elements: PhantomData })
     }
 
-    fn encode<S: Serializer>(&self, serializer: S, note: impl FnOnce(&Arc<Held>) -> Result<(), S::Error>) -> Result<S::Ok, S::Error> {
+    fn encode<S: Serializer>(
+        &self,
+        serializer: S,
+        note: impl FnOnce(&Arc<Held>) -> Result<(), S::Error>,
+    ) -> Result<S::Ok, S::Error> {
         let reference = match &self.memory {
             Memory::None => None,
             Memory::Object(held) => {

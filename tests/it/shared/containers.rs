@@ -211,10 +211,7 @@ fn a_full_queue_and_an_empty_one_say_so() {
     queue.push("a".to_owned()).unwrap();
     queue.try_push("b".to_owned()).unwrap();
     assert_eq!(queue.try_push("c".to_owned()), Err(TryPushError::Full("c".to_owned())));
-    assert_eq!(
-        queue.push_timeout("c".to_owned(), Duration::from_millis(10)),
-        Err(TryPushError::Full("c".to_owned()))
-    );
+    assert_eq!(queue.push_timeout("c".to_owned(), Duration::from_millis(10)), Err(TryPushError::Full("c".to_owned())));
     assert_eq!(queue.len(), 2);
     queue.close();
     assert!(queue.is_closed());

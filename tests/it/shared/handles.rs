@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use parallel_runtime::{
-    ProcessPool, SharedArray, SharedDict, SharedEvent, SharedList, SharedLock, SharedQueue, SharedSlice,
-    SharedValue, SharedVec, TaskError, parallel,
+    ProcessPool, SharedArray, SharedDict, SharedEvent, SharedList, SharedLock, SharedQueue, SharedSlice, SharedValue,
+    SharedVec, TaskError, parallel,
 };
 use serde::{Deserialize, Serialize};
 
@@ -181,10 +181,23 @@ mod not_ours {
         type SerializeStructVariant = Impossible<(), Error>;
 
         refuse!(
-            serialize_bool(bool), serialize_i8(i8), serialize_i16(i16), serialize_i32(i32), serialize_i64(i64),
-            serialize_u8(u8), serialize_u16(u16), serialize_u32(u32), serialize_u64(u64), serialize_f32(f32),
-            serialize_f64(f64), serialize_char(char), serialize_str(&str), serialize_bytes(&[u8]), serialize_none(),
-            serialize_unit(), serialize_unit_struct(&'static str),
+            serialize_bool(bool),
+            serialize_i8(i8),
+            serialize_i16(i16),
+            serialize_i32(i32),
+            serialize_i64(i64),
+            serialize_u8(u8),
+            serialize_u16(u16),
+            serialize_u32(u32),
+            serialize_u64(u64),
+            serialize_f32(f32),
+            serialize_f64(f64),
+            serialize_char(char),
+            serialize_str(&str),
+            serialize_bytes(&[u8]),
+            serialize_none(),
+            serialize_unit(),
+            serialize_unit_struct(&'static str),
             serialize_unit_variant(&'static str, u32, &'static str)
         );
         fn serialize_some<T: serde::Serialize + ?Sized>(self, _: &T) -> Result<(), Error> {

@@ -46,7 +46,12 @@ fn arithmetic_of_several_processes_is_all_counted() {
 #[test]
 fn values_of_all_plain_kinds_are_seen_by_every_process() {
     #[parallel(mode = "process", pool = 2)]
-    fn set(flag: SharedValue<bool>, letter: SharedValue<char>, triple: SharedValue<[f64; 3]>, one: SharedValue<NonZeroU16>) {
+    fn set(
+        flag: SharedValue<bool>,
+        letter: SharedValue<char>,
+        triple: SharedValue<[f64; 3]>,
+        one: SharedValue<NonZeroU16>,
+    ) {
         flag.set(!flag.get());
         letter.set('ß');
         triple.update(|triple| triple[1] = 0.5);

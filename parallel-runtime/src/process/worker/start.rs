@@ -115,7 +115,8 @@ fn start() -> io::Result<(&'static Control, OwnedFd)> {
     fault::ignore_signals();
     open_standard_streams()?;
     let (welcome, arena, allowed) = Welcome::receive(rustix::stdio::stdin())?;
-    let segment: &'static Segment = Box::leak(Box::new(Segment::open(arena, welcome.arena_len, welcome.arena_scarce != 0)?));
+    let segment: &'static Segment =
+        Box::leak(Box::new(Segment::open(arena, welcome.arena_len, welcome.arena_scarce != 0)?));
     let layout = Layout { workers: welcome.workers, slots: welcome.slots };
     // SAFETY: the program made a board of this layout at this offset of this segment, which is never unmapped.
     let board = unsafe { Board::new(segment.at(welcome.board_offset), layout) };

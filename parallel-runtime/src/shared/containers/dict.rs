@@ -449,9 +449,9 @@ impl<K: DeserializeOwned + Eq + Hash, V: DeserializeOwned> SharedDict<K, V> {
         let nodes = Table::of(&open).into_iter().flat_map(|table| table.nodes(&open));
         let copies: Vec<(Taken, Taken)> = nodes.map(|node| (node.key(open.heap), node.value(open.heap))).collect();
         drop(open);
-        let decoded = copies.iter().map(|(key, value)| {
-            (unpack(&key.bytes, Source::Copied), unpack(&value.bytes, Source::Copied))
-        });
+        let decoded = copies
+            .iter()
+            .map(|(key, value)| (unpack(&key.bytes, Source::Copied), unpack(&value.bytes, Source::Copied)));
         decoded.collect()
     }
 }

@@ -11,10 +11,10 @@ use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::set;
 use crate::error::TaskError;
 use crate::process::handshake::Request;
 use crate::process::{hook, link};
-use super::set;
 use crate::shared::held::{Held, Reference};
 use crate::shared::{Space, objects};
 

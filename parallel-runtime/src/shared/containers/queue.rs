@@ -20,8 +20,8 @@ use super::heap::{BLOCK_HEAD, damaged};
 use super::{Container, Open, handle, set};
 use crate::codec::cargo::Source;
 use crate::error::TaskError;
-use crate::process::{futex, spin};
-use crate::shared::lock::{low_half, sleep};
+use crate::process::futex;
+use crate::shared::lock::{back_off, low_half, sleep};
 use crate::shared::vec::or_panic;
 
 /// A bounded queue that every process may push to and pop from: Python's `multiprocessing.Queue`.
@@ -237,7 +237,7 @@ impl<T> SharedQueue<T> {
     /// Waits for an element or for room. False if `deadline` has passed.
     #[cold]
     fn wait(&self, wait: Wait, deadline: Option<Instant>) -> bool {
-        if spin(|| self.is_over(wait)) {
+        if back_off(|| self.is_over(wait)) {
             return true;
         }
         if deadline.is_some_and(|deadline| Instant::now() >= deadline) {

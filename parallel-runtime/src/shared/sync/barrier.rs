@@ -54,7 +54,9 @@ handle!(SharedBarrier, words: Words<Head>);
 /// A process died while it waited at the barrier, or one has waited too long: whoever waits gets this, and whoever comes, until
 /// [`SharedBarrier::reset`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the barrier is broken: a process died while it waited there, or waited too long; `reset` makes it usable again")]
+#[error(
+    "the barrier is broken: a process died while it waited there, or waited too long; `reset` makes it usable again"
+)]
 pub struct BrokenBarrier;
 
 impl SharedBarrier {
