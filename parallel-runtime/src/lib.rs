@@ -93,10 +93,14 @@ pub use pool::{Pool, PoolStats, ProcessPool, ThreadPool};
 #[cfg(feature = "sandbox")]
 pub use sandbox::Sandbox;
 pub use shared::array::{SharedArray, SharedArrayGuard};
+#[cfg(feature = "arrow")]
+pub use shared::arrow::SharedBatch;
 pub use shared::containers::dict::SharedDict;
 pub use shared::containers::list::SharedList;
 pub use shared::containers::queue::{Closed, SharedQueue, TryPushError};
 pub use shared::lock::Poisoned;
+#[cfg(feature = "ndarray")]
+pub use shared::ndarray::{SharedArray1, SharedArray2, SharedArray3, SharedArrayD, SharedNdArray, SharedNdSlice};
 pub use shared::objects::{SharedUsage, shared_usage};
 pub use shared::statics::{SharedObject, SharedStatic};
 pub use shared::sync::barrier::{BrokenBarrier, SharedBarrier};

@@ -9,18 +9,23 @@
 //! | [`objects`], [`small`] | the shared objects in it: the program's books |
 //! | [`tables`], [`held`] | who has which of them |
 //! | [`lock`], [`cells`], [`value`], [`array`], [`statics`] | a lock that outlives its holder; `SharedValue`, `SharedArray`, `#[shared]` |
+//! | `ndarray`, `arrow` | N-dimensional arrays and data frames, behind features |
 //! | [`containers`], [`sync`] | dictionary, list, queue; lock, event, barrier, semaphore |
 //! | [`vec`], [`lending`], [`named`] | `SharedVec` and `SharedSlice`; their slices, which travel as places; segments with a name |
 
 mod allocator;
 pub(crate) mod arena;
 pub(crate) mod array;
+#[cfg(feature = "arrow")]
+pub(crate) mod arrow;
 mod cells;
 pub(crate) mod containers;
 pub(crate) mod held;
 pub(crate) mod lending;
 pub(crate) mod lock;
 mod named;
+#[cfg(feature = "ndarray")]
+pub(crate) mod ndarray;
 pub(crate) mod objects;
 pub(crate) mod segment;
 mod small;

@@ -376,6 +376,17 @@ impl<T> Deref for SharedSlice<T> {
     }
 }
 
+#[cfg(feature = "arrow")]
+impl<T> SharedSlice<T> {
+    /// What no other object has, if there is one.
+    pub(super) fn nonce(&self) -> Option<u64> {
+        match &self.raw.memory {
+            Memory::Object(held) => Some(held.reference().nonce),
+            Memory::None | Memory::Named(_) => None,
+        }
+    }
+}
+
 impl<T: Pod> SharedSlice<T> {
     /// A copy of a slice.
     ///
