@@ -169,6 +169,17 @@ fn a_worker_that_writes_over_all_shared_memory_harms_no_program() {
 }
 
 #[test]
+fn shared_memory_stays_consistent_in_a_storm_of_kills() {
+    let said = run(&mut program(&["shared-storm", "200"]));
+    assert!(said.contains("200 kills") && said.contains("all consistent"), "{said}");
+}
+
+#[test]
+fn shared_memory_is_freed_with_its_last_handle_wherever_that_is() {
+    assert_eq!(run(&mut program(&["shared-freed"])).trim(), "freed");
+}
+
+#[test]
 fn a_storm_of_kills_loses_no_task_that_is_tried_again() {
     let said = run(&mut program(&["storm", "200"]));
     assert!(said.contains("none lost, none wrong"), "{said}");

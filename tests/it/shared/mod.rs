@@ -1,8 +1,12 @@
 //! Shared memory: one module for each kind of object, and one for what all have in common.
 
+#[cfg(feature = "arrow")]
+mod arrow;
 mod containers;
 mod handles;
 mod named;
+#[cfg(feature = "ndarray")]
+mod ndarray;
 mod slices;
 mod sync;
 mod values;
