@@ -98,17 +98,31 @@ pub(crate) fn abort() {
 }
 
 /// Encodes something on the side, while another value may be half encoded.
+#[inline]
 pub(crate) fn aside<R, E>(encode: impl FnOnce() -> Result<R, E>) -> Result<(R, Cargo), E> {
-    let purpose = PURPOSE.get();
-    let others = LOADED.get().then(take);
-    begin();
-    let result = encode();
-    let cargo = finish();
-    PURPOSE.set(purpose);
-    if let Some(others) = others {
-        LOADED.set(true);
-        CARGO.set(others);
+    /// Also if `encode` panics.
+    struct Restore {
+        purpose: Purpose,
+        others: Option<Cargo>,
     }
+    impl Drop for Restore {
+        #[inline(always)]
+        fn drop(&mut self) {
+            if LOADED.get() {
+                take().unload();
+            }
+            PURPOSE.set(self.purpose);
+            if let Some(others) = self.others.take() {
+                LOADED.set(true);
+                CARGO.set(others);
+            }
+        }
+    }
+    let restore = Restore { purpose: PURPOSE.get(), others: LOADED.get().then(take) };
+    PURPOSE.set(Purpose::Move);
+    let result = encode();
+    let cargo = if LOADED.get() { take() } else { Cargo::default() };
+    drop(restore);
     match result {
         Ok(value) => Ok((value, cargo)),
         Err(error) => {

@@ -27,7 +27,7 @@ use super::board::word::{State as SlotState, Word};
 use super::engine::{Engine, State};
 use super::futex;
 use super::harvest::damaged;
-use super::message::Arguments;
+use super::message::{Arguments, Loan};
 use super::seat::{Occupant, Seat};
 use super::supervisor::Supervisor;
 use super::ticket::{Outcome, Ticket};
@@ -44,6 +44,8 @@ pub(super) struct Quarantine {
     workers: Vec<u64>,
     /// Never read again, but kept.
     _arguments: Option<Arguments>,
+    /// The same for shared memory.
+    _loan: Option<Box<Loan>>,
     /// The end of its task, if the task may still change memory that its caller has: then the caller waits.
     ending: Option<(Arc<Ticket>, Outcome)>,
 }
@@ -136,7 +138,7 @@ impl Engine {
         let generation = state.generations[index as usize];
         self.board().slot(index).word.store(Word::free(generation).0, Ordering::SeqCst);
         let mut ending = Some((task.ticket, outcome));
-        if task.loan.is_some_and(|loan| loan.is_exclusive()) && !workers.is_empty() {
+        if task.loan.as_ref().is_some_and(|loan| loan.is_exclusive()) && !workers.is_empty() {
             // No process may write when the caller goes on: so all that may have the task end.
             for worker in state.seats.iter_mut().filter_map(Seat::worker_mut) {
                 worker.accused = true;
@@ -152,7 +154,13 @@ impl Engine {
             ticket.requeue();
             self.wake_waiter(index);
         }
-        state.quarantine.push(Quarantine { slot: index, workers, _arguments: task.arguments, ending });
+        state.quarantine.push(Quarantine {
+            slot: index,
+            workers,
+            _arguments: task.arguments,
+            _loan: task.loan,
+            ending,
+        });
     }
 
     /// Workers for which slots are in quarantine are replaced as soon as they are idle, which costs no task.

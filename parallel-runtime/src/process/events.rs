@@ -17,7 +17,7 @@ use crate::error::TaskError;
 use crate::shared::objects;
 
 /// The most requests that a dead worker may have left in its socket. Children of a task may hold it, and send for ever.
-const MOST_WORDS: usize = 64;
+const MOST_WORDS: usize = 4096;
 
 /// How long a process may take from the end of its descriptors to its own.
 const DYING: Duration = Duration::from_millis(20);

@@ -233,15 +233,8 @@ impl<'b> Body<'b> {
         guess: usize,
         encode: &mut dyn FnMut(&mut Writer<'_>) -> Result<(), CodecError>,
     ) -> Result<(Self, Option<Box<Loan>>), Refused> {
-        cargo::begin();
-        let encoded = Self::encode_anywhere(arena, scratch, guess, encode);
-        match encoded {
-            Ok((body, lent)) => Ok((body, Loan::of(cargo::finish(), lent))),
-            Err(refused) => {
-                cargo::abort();
-                Err(refused)
-            }
-        }
+        let ((body, lent), cargo) = cargo::aside(|| Self::encode_anywhere(arena, scratch, guess, encode))?;
+        Ok((body, Loan::of(cargo, lent)))
     }
 
     #[inline]

@@ -75,7 +75,7 @@ mod sizes;
 mod spawn;
 mod state;
 mod stderr;
-mod supervisor;
+pub(crate) mod supervisor;
 pub(crate) mod ticket;
 mod waiting;
 mod worker;

@@ -3,6 +3,7 @@
 //!
 //! Nothing that the healthy path does goes through it. It never waits for a task, nor for whoever reads what tasks print.
 
+use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::mem::MaybeUninit;
@@ -25,6 +26,15 @@ const TRIM: Duration = Duration::from_secs(1);
 
 /// How long the end of the program is put off for idle workers.
 const LAST_WORDS: Duration = Duration::from_millis(50);
+
+thread_local! {
+    static IS_THIS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this is the supervisor's thread.
+pub(crate) fn is_this_thread() -> bool {
+    IS_THIS.get()
+}
 
 pub(super) struct Supervisor {
     epoll: OwnedFd,
@@ -195,6 +205,7 @@ impl Supervisor {
     }
 
     fn run(&self) {
+        IS_THIS.set(true);
         // The end of this thread would be the end of all workers. Nothing here should panic; if something does, the rest goes on.
         while std::panic::catch_unwind(AssertUnwindSafe(|| self.watch_over())).is_err() {
             std::thread::sleep(Duration::from_millis(100));

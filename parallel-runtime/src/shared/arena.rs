@@ -151,9 +151,10 @@ impl Drop for Block {
             // It is the parent's.
             return;
         }
+        let stays = self.arena.allocator().warm() + self.range.len <= MOST_WARM;
+        // Without the lock: many pages take long.
+        let warm = stays || !self.arena.segment.discard(self.range.offset, self.range.len);
         let mut allocator = self.arena.allocator();
-        let warm = allocator.warm() + self.range.len <= MOST_WARM
-            || !self.arena.segment.discard(self.range.offset, self.range.len);
         let first = warm && allocator.warm() == 0;
         allocator.give_back(self.range, warm);
         drop(allocator);

@@ -130,15 +130,21 @@ fn adopt_in_worker(reference: Reference) -> Option<Arc<Held>> {
         return None;
     }
     let mut ours = ours();
-    let known = ours.get(&reference.id).and_then(Weak::upgrade);
-    if let Some(held) = known.filter(|held| held.reference.nonce == reference.nonce) {
-        return Some(held);
+    if let Some(held) = ours.get(&reference.id).and_then(Weak::upgrade) {
+        // Another nonce: that one is alive, so this one is not. And it must not end under the lock.
+        drop(ours);
+        return Some(held).filter(|held| held.reference.nonce == reference.nonce);
     }
     // The order matters: see the module `tables`.
     space.tables().set_bit(space.me(), reference.id);
     if space.tables().object(reference.id).nonce.load(Ordering::SeqCst) != reference.nonce {
-        if ours.get(&reference.id).is_none_or(|other| other.strong_count() == 0) {
+        let still_ours = ours.get(&reference.id).is_some_and(|other| other.strong_count() > 0);
+        if !still_ours {
             space.tables().clear_bit(space.me(), reference.id);
+        }
+        drop(ours);
+        if !still_ours && space.tables().object(reference.id).orphan.load(Ordering::SeqCst) != 0 {
+            link::tell(&Request::Released(reference.id.into()));
         }
         return None;
     }

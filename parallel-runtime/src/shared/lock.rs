@@ -20,6 +20,7 @@
 //! It is not fair: a holder that comes back at once often finds it free, which moves much more than handing it over each time.
 
 use std::cell::RefCell;
+use std::marker::PhantomData;
 use std::time::{Duration, Instant};
 
 use super::space::Space;
@@ -172,14 +173,19 @@ pub(super) struct Holding<'l> {
     panicking: bool,
     /// Code of the user's may run meanwhile.
     user: bool,
+    /// It ends on the thread on which it began: that thread's list says so.
+    _not_send: PhantomData<*const ()>,
 }
+
+// SAFETY: a shared reference to it can only be asked whether a panic has begun on the thread that asks.
+unsafe impl Sync for Holding<'_> {}
 
 impl<'l> Holding<'l> {
     /// Takes a lock for our own steps, which do not panic and take no other lock.
     #[inline]
     pub(super) fn briefly(lock: &'l Lock, space: &Space) -> (Self, Taken) {
         let taken = lock.take(space, None).expect("there is no deadline");
-        (Self { lock, panicking: true, user: false }, taken)
+        (Self { lock, panicking: true, user: false, _not_send: PhantomData }, taken)
     }
 
     /// Takes a lock while code of the user's runs.
@@ -187,7 +193,7 @@ impl<'l> Holding<'l> {
     pub(super) fn for_user(lock: &'l Lock, space: &Space, deadline: Option<Instant>) -> Option<(Self, Taken)> {
         let taken = lock.take(space, deadline)?;
         OWN.with_borrow_mut(|own| own.push(lock));
-        Some((Self { lock, panicking: std::thread::panicking(), user: true }, taken))
+        Some((Self { lock, panicking: std::thread::panicking(), user: true, _not_send: PhantomData }, taken))
     }
 
     /// Whether a panic has begun since.

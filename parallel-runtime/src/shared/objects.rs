@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
+use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use super::held::{Held, Reference};
@@ -13,6 +14,7 @@ use super::space::Space;
 use super::tables::Token;
 use super::{Arena, Block};
 use crate::error::TaskError;
+use crate::process::supervisor;
 
 /// The books.
 #[derive(Default)]
@@ -22,6 +24,8 @@ struct Books {
     /// By offset: which object starts there.
     by_offset: BTreeMap<u64, u32>,
     small: Small,
+    /// What goes back to the arena when the books are closed.
+    freed: Vec<Block>,
     /// Objects that only workers had when it was last looked.
     orphans: HashSet<u32>,
     /// By place: the generation of the last process there, and whether it is in the table. The first is the program's.
@@ -48,7 +52,7 @@ struct Entry {
 }
 
 enum Memory {
-    Block(#[expect(dead_code, reason = "its end frees the memory")] Block),
+    Block(Block),
     Piece(Piece),
 }
 
@@ -59,10 +63,44 @@ pub(crate) struct New {
     pub(crate) zeroed: bool,
 }
 
-fn books() -> MutexGuard<'static, Books> {
-    static BOOKS: OnceLock<Mutex<Books>> = OnceLock::new();
-    BOOKS.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)
+/// The books, while this thread reads or writes them. What is freed meanwhile goes back to the arena afterwards.
+struct Access {
+    books: Option<MutexGuard<'static, Books>>,
 }
+
+fn books() -> Access {
+    static BOOKS: OnceLock<Mutex<Books>> = OnceLock::new();
+    Access { books: Some(BOOKS.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)) }
+}
+
+impl Deref for Access {
+    type Target = Books;
+    fn deref(&self) -> &Books {
+        self.books.as_ref().expect("they are open until the end")
+    }
+}
+
+impl DerefMut for Access {
+    fn deref_mut(&mut self) -> &mut Books {
+        self.books.as_mut().expect("they are open until the end")
+    }
+}
+
+impl Drop for Access {
+    fn drop(&mut self) {
+        let freed = self.books.as_mut().map(|books| std::mem::take(&mut books.freed)).unwrap_or_default();
+        self.books = None;
+        let bytes: u64 = freed.iter().map(Block::len).sum();
+        // Many pages take long, and the supervisor has no time.
+        if bytes > LARGE && supervisor::is_this_thread() {
+            let spawned = std::thread::Builder::new().name("parallel-free".to_owned()).spawn(move || drop(freed));
+            drop(spawned);
+        }
+    }
+}
+
+/// What the supervisor does not give back by itself, in bytes.
+const LARGE: u64 = 64 << 20;
 
 /// Makes an object of `len` bytes, at least one, that starts at a multiple of `alignment`.
 pub(crate) fn create(len: u64, alignment: u64) -> Result<New, TaskError> {
@@ -122,8 +160,17 @@ impl Books {
         Ok((Memory::Block(block), offset, zeroed))
     }
 
-    /// Frees an object if nobody has it.
+    /// Frees an object if nobody has it; and then, what only it had.
     fn free_if_unused(&mut self, id: u32) {
+        // Not by recursion: containers may be nested deeper than a stack.
+        let mut left = vec![id];
+        while let Some(id) = left.pop() {
+            self.free_one(id, &mut left);
+        }
+    }
+
+    /// Frees an object if nobody has it. What it had is `left` to be looked at.
+    fn free_one(&mut self, id: u32, left: &mut Vec<u32>) {
         use std::sync::atomic::Ordering::SeqCst;
         let Some(space) = Space::existing() else { return };
         let Some(entry) = self.entries.get_mut(id as usize) else { return };
@@ -148,14 +195,20 @@ impl Books {
             return;
         }
         self.orphans.remove(&id);
-        let Entry { memory, offset, contents, .. } = std::mem::take(entry);
+        let Entry { memory, more, offset, contents, .. } = std::mem::take(entry);
         self.by_offset.remove(&offset);
-        if let Some(Memory::Piece(piece)) = memory {
-            self.small.give_back(piece);
+        match memory {
+            Some(Memory::Piece(piece)) => self.small.give_back(piece),
+            Some(Memory::Block(block)) => self.freed.push(block),
+            None => {}
         }
+        self.freed.extend(more);
         self.free.push(id);
         for (content, count) in contents {
-            self.unstore(content, count);
+            if let Some(entry) = self.entries.get_mut(content as usize) {
+                entry.stored = entry.stored.saturating_sub(count);
+                left.push(content);
+            }
         }
     }
 
@@ -302,6 +355,12 @@ pub(crate) fn grow(id: u64, nonce: u64, len: u64) -> Result<u64, TaskError> {
         }
         None => Err(TaskError::OutOfSharedMemory { requested: len, available: 0 }),
     }
+}
+
+/// How many bytes an object has been given.
+pub(super) fn granted(id: u32) -> u64 {
+    let books = books();
+    books.entries.get(id as usize).map_or(0, |entry| entry.len + entry.more.iter().map(Block::len).sum::<u64>())
 }
 
 /// A handle of `object` is about to be put into a container.

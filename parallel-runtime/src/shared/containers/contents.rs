@@ -207,9 +207,9 @@ impl Node {
     fn parts(self, heap: Heap<'_>) -> (u64, u64, u64) {
         let (key, value, handles) =
             (heap.load(self.0 + KEY_LEN), heap.load(self.0 + VALUE_LEN), heap.load(self.0 + HANDLES));
-        let room = heap.room(self.0) + BLOCK_HEAD - REST;
+        let room = (heap.room(self.0) + BLOCK_HEAD).checked_sub(REST);
         let size = handles.checked_mul(HANDLE).and_then(|size| size.checked_add(key)?.checked_add(value));
-        if size.is_none_or(|size| size > room) {
+        if !size.zip(room).is_some_and(|(size, room)| size <= room && heap.may_hold(size)) {
             damaged();
         }
         (key, value, self.0 + REST + handles * HANDLE)

@@ -93,7 +93,7 @@ impl Table {
             return None;
         }
         let places = open.heap.load(block + BLOCK_HEAD);
-        if !places.is_power_of_two() || places > open.heap.room(block) / 8 {
+        if !places.is_power_of_two() || places >= open.heap.room(block) / 8 {
             damaged();
         }
         Some(Self { block, places })
@@ -191,7 +191,8 @@ fn make_room(open: &Open<'_>) -> Result<(), TaskError> {
         return Ok(());
     }
     // Places that were used once are free again afterwards; where there are many of them the table need not grow.
-    let wanted = (number(open, LEN) + 1).saturating_mul(2).next_power_of_two().max(FIRST);
+    // Counted, since the number may have been written over.
+    let wanted = ((old.nodes(open).count() as u64 + 1) * 2).next_power_of_two().clamp(FIRST, old.places * 2);
     let table = Table::new(open, wanted)?;
     let mut count = 0;
     for node in old.nodes(open) {

@@ -187,6 +187,12 @@ impl Heap<'_> {
         class_size(class) - BLOCK_HEAD
     }
 
+    /// Whether the container can hold so many bytes. What a process has written over must not make the program ask for memory without
+    /// end.
+    pub(super) fn may_hold(&self, len: u64) -> bool {
+        len <= LARGEST_CHUNK || hook::in_worker() || len <= objects::granted(self.held.reference().id)
+    }
+
     fn new_chunk(&self, least: u64) -> Result<u64, TaskError> {
         let size = self.head.size.load(Ordering::Relaxed);
         let wanted = size.clamp(FIRST_CHUNK, LARGEST_CHUNK).max(least + CHUNK_HEAD);
@@ -229,7 +235,6 @@ impl Heap<'_> {
         blocks.sort_unstable();
         let mut chunk = self.head.chunks.load(Ordering::Acquire);
         let mut size = 0_u64;
-        let mut seen = 0;
         while chunk != 0 {
             let (before, len) = (self.load(chunk), self.load(chunk + 8));
             let end = chunk.saturating_add(len / GRANULE * GRANULE);
@@ -245,9 +250,8 @@ impl Heap<'_> {
             self.cut(free, end);
             size = size.saturating_add(len);
             chunk = before;
-            seen += 1;
-            // As many as there can be; a circle has no end.
-            if seen > 1 << 24 {
+            // A circle has no end.
+            if !self.may_hold(size) || size > 1 << 40 {
                 damaged();
             }
         }
