@@ -4,6 +4,7 @@
 //! is encoded on this thread is noted here, and whoever sends the bytes takes the notes along.
 
 use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::CodecError;
@@ -35,17 +36,18 @@ pub(crate) enum Source {
 #[derive(Debug, Default)]
 pub(crate) struct Cargo {
     pub(crate) handles: Vec<Arc<Held>>,
-    /// Exclusive owners among them that move away, with their numbers.
-    owners: Vec<(Arc<Held>, u32)>,
+    /// Exclusive owners among them that move away: by the number of the object, and their own.
+    owners: BTreeMap<(u32, u32), Arc<Held>>,
 }
 
 thread_local! {
     static PURPOSE: Cell<Purpose> = const { Cell::new(Purpose::None) };
     static SOURCE: Cell<Source> = const { Cell::new(Source::Message) };
-    static RECEIVED: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
+    static RECEIVED: RefCell<BTreeSet<u32>> = const { RefCell::new(BTreeSet::new()) };
+    static MESSAGE: Cell<u64> = const { Cell::new(0) };
     static RETAINING: Cell<bool> = const { Cell::new(false) };
     static LOADED: Cell<bool> = const { Cell::new(false) };
-    static CARGO: RefCell<Cargo> = const { RefCell::new(Cargo { handles: Vec::new(), owners: Vec::new() }) };
+    static CARGO: RefCell<Cargo> = const { RefCell::new(Cargo { handles: Vec::new(), owners: BTreeMap::new() }) };
 }
 
 impl Cargo {
@@ -60,7 +62,7 @@ impl Cargo {
 
     /// It was not sent after all.
     pub(crate) fn unload(self) {
-        for (held, number) in &self.owners {
+        for ((_, number), held) in &self.owners {
             held.take_back(*number);
         }
     }
@@ -177,17 +179,19 @@ pub(crate) fn source() -> Source {
 
 /// Worker: a message begins.
 pub(crate) fn begin_message() {
-    RECEIVED.with_borrow_mut(Vec::clear);
+    MESSAGE.set(MESSAGE.get() + 1);
+    RECEIVED.with_borrow_mut(BTreeSet::clear);
+}
+
+/// Worker: which message is run.
+pub(crate) fn message() -> u64 {
+    MESSAGE.get()
 }
 
 /// Worker: this object was named by the bytes that are decoded.
 pub(crate) fn receive(id: u32) {
     if SOURCE.get() == Source::Message {
-        RECEIVED.with_borrow_mut(|received| {
-            if !received.contains(&id) {
-                received.push(id);
-            }
-        });
+        RECEIVED.with_borrow_mut(|received| received.insert(id));
     }
 }
 
@@ -222,15 +226,15 @@ pub(crate) fn carry_owner(held: &Arc<Held>, number: u32) -> Result<(), CodecErro
         ));
     }
     CARGO.with_borrow_mut(|cargo| {
-        let known = |(other, theirs): &(Arc<Held>, u32)| Arc::ptr_eq(other, held) && *theirs == number;
+        let owner = (held.reference().id, number);
         // A value may be encoded twice, once to measure it.
-        if cargo.owners.iter().any(known) {
+        if cargo.owners.contains_key(&owner) {
             return Ok(());
         }
         if !held.send_away(number) {
             return Err(CodecError::new("this `SharedVec` was sent away before"));
         }
-        cargo.owners.push((Arc::clone(held), number));
+        cargo.owners.insert(owner, Arc::clone(held));
         Ok(())
     })
 }

@@ -106,7 +106,7 @@ pub(crate) enum Request {
     /// It needs a block of so many bytes for a result. Answer: its offset; or 0, and how much is available.
     Grant(u64),
     /// It needs a shared object. Answer: its offset, or 0; how much is available; its number and nonce; 1 if it is zeroed.
-    New { len: u64, alignment: u64 },
+    New { len: u64, alignment: u64, kind: u64 },
     /// A shared object needs more memory. Answer: as for a block.
     More { id: u64, nonce: u64, len: u64 },
     /// The next result of the task in this place (`generation | slot`) holds a handle of this object. Answer: 1, or 0 if there is no
@@ -146,7 +146,7 @@ impl Request {
             Self::Ready => [3, 0, 0, 0, 0],
             Self::Retire => [4, 0, 0, 0, 0],
             Self::Failed(_) => [5, 0, 0, 0, 0],
-            Self::New { len, alignment } => [6, len, alignment, 0, 0],
+            Self::New { len, alignment, kind } => [6, len, alignment, kind, 0],
             Self::More { id, nonce, len } => [7, id, nonce, len, 0],
             Self::Keep { id, nonce, task } => [8, id, nonce, task, 0],
             Self::Store { container, object } => [9, container.0, container.1, object.0, object.1],
@@ -176,7 +176,7 @@ impl Request {
             [3, ..] => Self::Ready,
             [4, ..] => Self::Retire,
             [5, ..] => Self::Failed(String::from_utf8_lossy(text).into_owned()),
-            [6, len, alignment, ..] => Self::New { len, alignment },
+            [6, len, alignment, kind, _] => Self::New { len, alignment, kind },
             [7, id, nonce, len, _] => Self::More { id, nonce, len },
             [8, id, nonce, task, _] => Self::Keep { id, nonce, task },
             [9, id, nonce, object, other] => Self::Store { container: (id, nonce), object: (object, other) },

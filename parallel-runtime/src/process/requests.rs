@@ -7,7 +7,7 @@ use super::board::ring::entry;
 use super::engine::{Engine, State};
 use super::handshake::{ANSWER, Request};
 use crate::error::TaskError;
-use crate::shared::{Arena, objects};
+use crate::shared::{Arena, Kind, objects};
 
 /// The answer to a request for something that is not there.
 const NOTHING: [u64; ANSWER] = [0; ANSWER];
@@ -17,7 +17,7 @@ impl Engine {
     pub(super) fn serve(&self, state: &mut State, seat: usize, request: &Request) {
         let answer = match *request {
             Request::Grant(len) => self.grant(state, seat, len),
-            Request::New { len, alignment } => new_object(state, seat, len, alignment),
+            Request::New { len, alignment, kind } => new_object(state, seat, len, alignment, kind),
             Request::More { id, nonce, len } => match objects::grow(id, nonce, len) {
                 Ok(offset) => [offset, 0, 0, 0, 0],
                 Err(error) => refusal(&error),
@@ -61,12 +61,12 @@ impl Engine {
     }
 }
 
-fn new_object(state: &State, seat: usize, len: u64, alignment: u64) -> [u64; ANSWER] {
-    let Some(worker) = state.seats[seat].worker() else { return NOTHING };
+fn new_object(state: &State, seat: usize, len: u64, alignment: u64, kind: u64) -> [u64; ANSWER] {
+    let (Some(worker), Some(kind)) = (state.seats[seat].worker(), Kind::from_number(kind)) else { return NOTHING };
     if len == 0 || !alignment.is_power_of_two() {
         return NOTHING;
     }
-    match objects::create(len, alignment) {
+    match objects::create(len, alignment, kind) {
         Ok(new) => {
             let reference = new.held.reference();
             // Before our own hold ends: so somebody has it at all times.

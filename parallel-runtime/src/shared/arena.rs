@@ -1,5 +1,6 @@
 //! The program's one arena, and blocks of it.
 
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::mem::MaybeUninit;
 use std::ptr::NonNull;
@@ -48,7 +49,9 @@ impl Arena {
             segment.commit(TABLES_AT, tables)?;
             let allocator = Mutex::new(Allocator::new(TABLES_AT + tables, segment.len()));
             let arena = ARENA.get_or_init(|| Arc::new(Self { segment, allocator }));
-            Space::set(&arena.segment, Token::PROGRAM);
+            // A number that is not written by chance: a lock whose word it is counts as held.
+            let generation = RandomState::new().hash_one(std::process::id());
+            Space::set(&arena.segment, Token::new(0, generation), true);
         }
         Ok(Arc::clone(ARENA.get().expect("it was just set")))
     }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_array::RecordBatch;
 use arrow_buffer::Buffer;
-use arrow_ipc::convert::fb_to_schema;
+use arrow_ipc::convert::try_fb_to_schema;
 use arrow_ipc::reader::{FileDecoder, read_footer_length};
 use arrow_ipc::writer::FileWriter;
 use arrow_ipc::{Block, root_as_footer};
@@ -106,7 +106,7 @@ fn decode(buffer: &Buffer, known: bool) -> Result<RecordBatch, ArrowError> {
     let footer_len = read_footer_length(trailer.as_slice().try_into().map_err(|_| damaged())?)?;
     let footer = part(end.checked_sub(footer_len).ok_or_else(damaged)?, footer_len)?;
     let footer = root_as_footer(&footer).map_err(|error| ArrowError::IpcError(error.to_string()))?;
-    let schema = fb_to_schema(footer.schema().ok_or_else(damaged)?);
+    let schema = try_fb_to_schema(footer.schema().ok_or_else(damaged)?)?;
     // What lies at its alignment is not copied; that it does is up to the writer.
     let mut decoder = FileDecoder::new(Arc::new(schema), footer.version()).with_require_alignment(true);
     if known {

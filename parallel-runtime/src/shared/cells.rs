@@ -21,6 +21,7 @@ use serde::{Deserializer, Serializer, de};
 use super::held::{self, Held};
 use super::lock::{Holding, Lock, Taken};
 use super::space::Space;
+use super::tables::Kind;
 use crate::error::TaskError;
 
 #[repr(C)]
@@ -61,7 +62,7 @@ impl<T> Cells<T> {
         let bytes = len.checked_mul(size_of::<T>()).and_then(|bytes| bytes.checked_add(Self::ELEMENTS_AT));
         let bytes = bytes.ok_or(TaskError::OutOfSharedMemory { requested: u64::MAX, available: 0 })?;
         let alignment = align_of::<T>().max(align_of::<Head>()) as u64;
-        let (held, zeroed) = held::create(bytes as u64, alignment)?;
+        let (held, zeroed) = held::create(bytes as u64, alignment, Kind::Cells)?;
         let cells = Self::of(held, len).expect("it was made for them");
         if !zeroed {
             // SAFETY: the object is `bytes` long, and nobody else knows of it yet.
@@ -166,7 +167,7 @@ impl<T> Cells<T> {
     }
 
     pub(super) fn decode<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let held = held::decode(deserializer)?;
+        let held = held::decode(deserializer, Kind::Cells)?;
         Self::all(held).ok_or_else(|| de::Error::custom("the shared memory behind this handle is another"))
     }
 }

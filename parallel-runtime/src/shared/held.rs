@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 use super::objects;
 use super::space::Space;
+use super::tables::{Kind, Object};
 use crate::codec::cargo;
 use crate::error::TaskError;
 use crate::process::handshake::Request;
@@ -71,13 +72,10 @@ impl Held {
         let _ = self.owner.compare_exchange(AWAY, number, Ordering::AcqRel, Ordering::Relaxed);
     }
 
-    /// From now on it is read by many. False if it has an exclusive owner other than `number`.
-    pub(super) fn share(&self, number: Option<u32>) -> bool {
-        let from = number.unwrap_or(AWAY);
-        match self.owner.compare_exchange(from, SHARED, Ordering::AcqRel, Ordering::Relaxed) {
-            Ok(_) => true,
-            Err(now) => now == SHARED,
-        }
+    /// It has turned out to be shared. False if it has an exclusive owner here.
+    pub(super) fn mark_shared(&self) -> bool {
+        let before = self.owner.compare_exchange(AWAY, SHARED, Ordering::AcqRel, Ordering::Relaxed);
+        matches!(before, Ok(_) | Err(SHARED))
     }
 }
 
@@ -123,75 +121,98 @@ fn let_go_in_worker(held: &Held) {
     }
 }
 
-/// Takes a handle that came from somewhere, in a worker. `None` if its object is gone.
-fn adopt_in_worker(reference: Reference) -> Option<Arc<Held>> {
+/// Takes a handle that came from somewhere, in a worker. `None` if its object is gone, or is none of that kind.
+fn adopt_in_worker(id: u32, nonce: u64, kind: Option<Kind>) -> Option<Arc<Held>> {
     let space = Space::existing()?;
-    if !space.tables().is_possible(reference.id) || reference.nonce == 0 {
+    if !space.tables().is_possible(id) || nonce == 0 {
         return None;
     }
+    let object = space.tables().object(id);
     let mut ours = ours();
-    if let Some(held) = ours.get(&reference.id).and_then(Weak::upgrade) {
+    if let Some(held) = ours.get(&id).and_then(Weak::upgrade) {
         // Another nonce: that one is alive, so this one is not. And it must not end under the lock.
         drop(ours);
-        return Some(held).filter(|held| held.reference.nonce == reference.nonce);
+        let is_right = held.reference.nonce == nonce && is_of(object, kind);
+        return Some(held).filter(|_| is_right);
     }
     // The order matters: see the module `tables`.
-    space.tables().set_bit(space.me(), reference.id);
-    if space.tables().object(reference.id).nonce.load(Ordering::SeqCst) != reference.nonce {
-        let still_ours = ours.get(&reference.id).is_some_and(|other| other.strong_count() > 0);
-        if !still_ours {
-            space.tables().clear_bit(space.me(), reference.id);
-        }
+    space.tables().set_bit(space.me(), id);
+    if object.nonce.load(Ordering::SeqCst) != nonce || !is_of(object, kind) {
+        space.tables().clear_bit(space.me(), id);
         drop(ours);
-        if !still_ours && space.tables().object(reference.id).orphan.load(Ordering::SeqCst) != 0 {
-            link::tell(&Request::Released(reference.id.into()));
+        if object.orphan.load(Ordering::SeqCst) != 0 {
+            link::tell(&Request::Released(id.into()));
         }
         return None;
     }
-    let held = Arc::new(Held::new(reference));
-    ours.insert(reference.id, Arc::downgrade(&held));
+    let (offset, len) = (object.offset.load(Ordering::SeqCst), object.len.load(Ordering::SeqCst));
+    let held = Arc::new(Held::new(Reference { id, nonce, offset, len }));
+    ours.insert(id, Arc::downgrade(&held));
     Some(held)
 }
 
-/// Takes a handle that came from somewhere. `None` if its object is gone.
-pub(super) fn adopt(reference: Reference) -> Option<Arc<Held>> {
+fn is_of(object: &Object, kind: Option<Kind>) -> bool {
+    kind.is_none_or(|kind| object.kind.load(Ordering::SeqCst) == kind as u32)
+}
+
+/// Takes a handle of a kind that came from somewhere. `None` if its object is gone, or is none of that kind.
+fn adopt(id: u32, nonce: u64, kind: Kind) -> Option<Arc<Held>> {
     if !hook::in_worker() {
-        return objects::adopt(reference);
+        return objects::adopt(id, nonce, kind);
     }
-    let held = adopt_in_worker(reference)?;
-    cargo::receive(reference.id);
+    let held = adopt_in_worker(id, nonce, Some(kind))?;
+    cargo::receive(id);
     Some(held)
 }
 
 /// Makes an object of `len` bytes that starts at a multiple of `alignment`; `true` if all of it reads as zeros.
-pub(super) fn create(len: u64, alignment: u64) -> Result<(Arc<Held>, bool), TaskError> {
+pub(super) fn create(len: u64, alignment: u64, kind: Kind) -> Result<(Arc<Held>, bool), TaskError> {
     if !hook::in_worker() {
         fork::check().map_err(TaskError::Spawn)?;
-        return objects::create(len, alignment).map(|new| (new.held, new.zeroed));
+        return objects::create(len, alignment, kind).map(|new| (new.held, new.zeroed));
     }
-    let [offset, available, id, nonce, zeroed] = link::ask(&Request::New { len, alignment });
+    let [offset, available, id, nonce, zeroed] = link::ask(&Request::New { len, alignment, kind: kind as u64 });
     if offset == 0 {
         return Err(TaskError::OutOfSharedMemory { requested: len, available });
     }
-    let held = adopt_in_worker(Reference { id: id as u32, nonce, offset, len }).expect("the program has just made it");
+    let held = adopt_in_worker(id as u32, nonce, None).expect("the program has just made it");
     Ok((held, zeroed != 0))
+}
+
+/// From now on an object is read by many. False if it has an exclusive owner other than `number`.
+pub(super) fn share(held: &Held, number: u32) -> bool {
+    if held.owner.compare_exchange(number, SHARED, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+        return held.owner.load(Ordering::Relaxed) == SHARED;
+    }
+    let id = held.reference.id;
+    if let Some(space) = Space::existing() {
+        space.tables().object(id).kind.store(Kind::Slice as u32, Ordering::SeqCst);
+    }
+    if !hook::in_worker() {
+        objects::set_shared(id);
+    }
+    true
 }
 
 /// Writes a handle.
 pub(super) fn encode<S: Serializer>(held: &Arc<Held>, serializer: S) -> Result<S::Ok, S::Error> {
     cargo::carry(held).map_err(ser::Error::custom)?;
-    let Reference { id, nonce, offset, len } = held.reference();
-    (id, nonce, offset, len).serialize(serializer)
+    let Reference { id, nonce, .. } = held.reference();
+    (id, nonce).serialize(serializer)
 }
 
-/// Reads a handle.
-pub(super) fn decode<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<Held>, D::Error> {
-    let (id, nonce, offset, len) = Deserialize::deserialize(deserializer)?;
-    adopt(Reference { id, nonce, offset, len })
-        .ok_or_else(|| de::Error::custom("the shared memory behind this handle is gone"))
+/// Reads a handle of a kind.
+pub(super) fn decode<'de, D: Deserializer<'de>>(deserializer: D, kind: Kind) -> Result<Arc<Held>, D::Error> {
+    let (id, nonce) = Deserialize::deserialize(deserializer)?;
+    named(id, nonce, kind).map_err(de::Error::custom)
 }
 
-/// Keeps an object that a container names, which has it.
-pub(super) fn pin(reference: Reference) -> Option<Arc<Held>> {
-    if hook::in_worker() { adopt_in_worker(reference) } else { objects::adopt(reference) }
+/// The object that a handle of a kind names.
+pub(super) fn named(id: u32, nonce: u64, kind: Kind) -> Result<Arc<Held>, &'static str> {
+    adopt(id, nonce, kind).ok_or("the shared memory behind this handle is gone, or is of another kind")
+}
+
+/// Keeps an object that a container or a static names, which has it.
+pub(super) fn pin(id: u32, nonce: u64) -> Option<Arc<Held>> {
+    if hook::in_worker() { adopt_in_worker(id, nonce, None) } else { objects::named(id.into(), nonce) }
 }

@@ -106,7 +106,7 @@ impl<'m, E: Pod> Lent<'m, E> {
     ///
     /// Nobody writes this memory during `'m`.
     pub(crate) unsafe fn slice(self) -> &'m [E] {
-        // SAFETY: `receive` has checked that the elements lie in memory that is mapped for ever, at their alignment; any bytes
+        // SAFETY: `receive` has checked that the elements lie in memory that is mapped during `'m`, at their alignment; any bytes
         // are valid; nobody writes them, as the caller promises.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
     }

@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 use super::space::Space;
 use super::tables::Token;
-use crate::process::futex;
+use crate::process::{fork, futex};
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// How long a process sleeps before it looks whether the holder lives, and whether it was to be woken.
@@ -63,7 +63,12 @@ impl Lock {
 
     /// Takes it; `None` if `deadline` passes before.
     #[inline]
+    ///
+    /// # Panics
+    ///
+    /// In the child of a program that was forked: it would hold the lock in its parent's name, and its end would not free it.
     pub(super) fn take(&self, space: &Space, deadline: Option<Instant>) -> Option<Taken> {
+        check_fork();
         if self.try_take(space.me()) { Some(Taken::Free) } else { self.wait(space, deadline) }
     }
 
@@ -121,6 +126,16 @@ impl Lock {
 
     pub(super) fn clear_poison(&self) {
         self.poisoned.store(0, Ordering::Relaxed);
+    }
+}
+
+/// # Panics
+///
+/// In the child of a program that was forked.
+#[inline(always)]
+pub(super) fn check_fork() {
+    if let Err(error) = fork::check() {
+        panic!("{error}");
     }
 }
 

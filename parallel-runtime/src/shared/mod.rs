@@ -39,4 +39,4 @@ pub(crate) mod vec;
 pub(crate) use arena::{Arena, Block};
 pub(crate) use held::Held;
 pub(crate) use space::Space;
-pub(crate) use tables::Token;
+pub(crate) use tables::{Kind, Token};

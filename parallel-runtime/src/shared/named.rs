@@ -20,7 +20,7 @@ use rustix::fs::FallocateFlags;
 use shared_memory::{Shmem, ShmemConf, ShmemError};
 
 use super::segment::{self, DIRECTORY};
-use crate::codec::{self, CodecError, Reader, Writer};
+use crate::codec::{self, CodecError, Reader, Writer, cargo};
 use crate::error::TaskError;
 
 /// A mapped segment.
@@ -194,14 +194,21 @@ impl Place {
         Ok(Self { name, inode, offset })
     }
 
-    /// Worker: the address of `len` bytes there, in a mapping that stays.
+    /// Worker: the address of `len` bytes there, in a mapping that stays as long as the message is run.
     pub(super) fn map(&self, len: u64) -> Result<NonNull<u8>, CodecError> {
-        static KEPT: Mutex<Vec<Arc<Named>>> = Mutex::new(Vec::new());
+        /// Mappings, each with the message that has used it last.
+        static KEPT: Mutex<Vec<(u64, Arc<Named>)>> = Mutex::new(Vec::new());
+        let message = cargo::message();
         let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = kept.iter().find(|named| named.name == self.name && named.inode == self.inode);
+        let known = kept.iter_mut().find(|(_, named)| named.name == self.name && named.inode == self.inode);
         let named = match known {
-            Some(named) => Arc::clone(named),
+            Some((used, named)) => {
+                *used = message;
+                Arc::clone(named)
+            }
             None => {
+                // Those whose names are gone would keep their memory.
+                kept.retain(|(used, named)| *used == message || inode_of(&named.name) == Some(named.inode));
                 let named = Named::open_any(&self.name).map_err(CodecError::new)?;
                 if named.inode != self.inode {
                     return Err(CodecError::new(format_args!(
@@ -209,14 +216,14 @@ impl Place {
                         self.name
                     )));
                 }
-                kept.push(Arc::clone(&named));
+                kept.push((message, Arc::clone(&named)));
                 named
             }
         };
         if self.offset.checked_add(len).is_none_or(|end| end > named.len as u64) {
             return Err(CodecError::new(format_args!("the named segment `{}` is shorter than it was", self.name)));
         }
-        // SAFETY: `offset + len` was just checked to lie inside the mapping, which `KEPT` keeps for ever.
+        // SAFETY: `offset + len` was just checked to lie inside the mapping, which `KEPT` keeps.
         Ok(unsafe { named.start.add(self.offset as usize) })
     }
 }

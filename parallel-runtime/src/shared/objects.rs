@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use super::held::{Held, Reference};
 use super::small::{self, Piece, Small};
 use super::space::Space;
-use super::tables::Token;
+use super::tables::{Kind, Token};
 use super::{Arena, Block};
 use crate::error::TaskError;
 use crate::process::supervisor;
@@ -28,8 +28,8 @@ struct Books {
     freed: Vec<Block>,
     /// Objects that only workers had when it was last looked.
     orphans: HashSet<u32>,
-    /// By place: the generation of the last process there, and whether it is in the table. The first is the program's.
-    processes: Vec<(u64, bool)>,
+    /// By place: whether a process is there. The first is the program's, which needs no bits.
+    processes: Vec<bool>,
     /// By their offset in the executable: see [`statics`](super::statics).
     statics: HashMap<u64, Arc<Held>>,
     nonces: u64,
@@ -43,6 +43,7 @@ struct Entry {
     more: Vec<Block>,
     offset: u64,
     len: u64,
+    kind: Option<Kind>,
     /// The program's own handle.
     here: Weak<Held>,
     /// For a container: the objects whose handles are in it, and how many of each.
@@ -103,7 +104,7 @@ impl Drop for Access {
 const LARGE: u64 = 64 << 20;
 
 /// Makes an object of `len` bytes, at least one, that starts at a multiple of `alignment`.
-pub(crate) fn create(len: u64, alignment: u64) -> Result<New, TaskError> {
+pub(crate) fn create(len: u64, alignment: u64, kind: Kind) -> Result<New, TaskError> {
     let arena = Arena::get().map_err(TaskError::Spawn)?;
     let mut books = books();
     let id = books.new_id()?;
@@ -112,10 +113,14 @@ pub(crate) fn create(len: u64, alignment: u64) -> Result<New, TaskError> {
             let nonce = books.new_nonce();
             let held = Arc::new(Held::new(Reference { id, nonce, offset, len }));
             let here = Arc::downgrade(&held);
-            books.entries[id as usize] = Entry { nonce, memory: Some(memory), offset, len, here, ..Entry::default() };
+            books.entries[id as usize] =
+                Entry { nonce, memory: Some(memory), offset, len, kind: Some(kind), here, ..Entry::default() };
             books.by_offset.insert(offset, id);
             let object = Space::get()?.tables().object(id);
             object.orphan.store(0, std::sync::atomic::Ordering::SeqCst);
+            object.offset.store(offset, std::sync::atomic::Ordering::SeqCst);
+            object.len.store(len, std::sync::atomic::Ordering::SeqCst);
+            object.kind.store(kind as u32, std::sync::atomic::Ordering::SeqCst);
             object.nonce.store(nonce, std::sync::atomic::Ordering::SeqCst);
             Ok(New { held, zeroed })
         }
@@ -180,7 +185,7 @@ impl Books {
         let object = space.tables().object(id);
         let processes = &self.processes;
         let somebody_has_it = || {
-            let mut living = processes.iter().enumerate().filter(|(_, (_, lives))| *lives);
+            let mut living = processes.iter().enumerate().filter(|(_, lives)| **lives);
             living.any(|(place, _)| space.tables().has_bit(place as u32, id))
         };
         object.orphan.store(1, SeqCst);
@@ -238,12 +243,30 @@ impl Books {
     }
 }
 
-/// Takes a handle that came from somewhere. `None` if its object is gone.
-pub(super) fn adopt(reference: Reference) -> Option<Arc<Held>> {
-    named(reference.id.into(), reference.nonce)
+/// Takes a handle of a kind that came from somewhere. `None` if its object is gone, or is none of that kind.
+pub(super) fn adopt(id: u32, nonce: u64, kind: Kind) -> Option<Arc<Held>> {
+    let mut books = books();
+    let entry = books.entries.get_mut(id as usize)?;
+    let says = Space::existing()?.tables().object(id).kind.load(std::sync::atomic::Ordering::SeqCst);
+    // Whether it is shared a worker may say, which is then true for ever.
+    if kind == Kind::Slice && entry.kind == Some(Kind::Vec) && says == kind as u32 {
+        entry.kind = Some(kind);
+    }
+    if entry.kind != Some(kind) || says != kind as u32 {
+        return None;
+    }
+    books.adopt(id, nonce)
 }
 
-/// The same, by what names it.
+/// An object with one owner has none any more.
+pub(super) fn set_shared(id: u32) {
+    let mut books = books();
+    if let Some(entry) = books.entries.get_mut(id as usize) {
+        entry.kind = Some(Kind::Slice);
+    }
+}
+
+/// Takes a handle of any kind.
 pub(crate) fn named(id: u64, nonce: u64) -> Option<Arc<Held>> {
     books().adopt(u32::try_from(id).ok()?, nonce)
 }
@@ -283,11 +306,11 @@ impl Process {
         let space = Space::get()?;
         let mut books = books();
         if books.processes.is_empty() {
-            books.processes.push((1, false));
+            books.processes.push(false);
         }
-        let vacant = books.processes.iter().skip(1).position(|(_, lives)| !lives).map(|place| place + 1);
+        let vacant = books.processes.iter().skip(1).position(|lives| !lives).map(|place| place + 1);
         let place = vacant.unwrap_or_else(|| {
-            books.processes.push((0, false));
+            books.processes.push(false);
             books.processes.len() - 1
         });
         if place >= space.tables().most_processes() {
@@ -297,10 +320,8 @@ impl Process {
                 place - 1
             ))));
         }
-        let (generation, lives) = &mut books.processes[place];
-        *generation += 1;
-        *lives = true;
-        let token = Token::new(place as u32, *generation);
+        books.processes[place] = true;
+        let token = Token::new(place as u32, books.new_nonce());
         space.tables().set_living(token, true);
         Ok(Self { token })
     }
@@ -323,7 +344,7 @@ impl Drop for Process {
         let Some(space) = Space::existing() else { return };
         let mut books = books();
         space.tables().set_living(self.token, false);
-        books.processes[self.token.place() as usize].1 = false;
+        books.processes[self.token.place() as usize] = false;
         let mut had = space.tables().clear_all(self.token, books.entries.len());
         // It may have cleared a bit, and not come to say so.
         had.extend(&books.orphans);

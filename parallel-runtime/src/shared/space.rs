@@ -30,10 +30,10 @@ static SPACE: OnceLock<Space> = OnceLock::new();
 
 impl Space {
     /// Sets what [`get`](Space::get) gives. `segment` is never unmapped.
-    pub(crate) fn set(segment: &Segment, me: Token) {
+    pub(crate) fn set(segment: &Segment, me: Token, is_program: bool) {
         // SAFETY: the tables lie at this offset of every arena, which begins as zeros, and a segment lives for ever.
         let tables = unsafe { Tables::new(segment.at(TABLES_AT), segment.len(), segment.is_scarce()) };
-        if me == Token::PROGRAM {
+        if is_program {
             tables.set_living(me, true);
         }
         let _ = SPACE.set(Self { start: segment.at(0), len: segment.len(), tables, me });

@@ -3,8 +3,9 @@
 //! A worker is the same executable, so a static is named by its offset from the start of the executable's image. The first process that
 //! uses it makes the object, and the program's books say which it is; the others ask once.
 
+use std::collections::BTreeSet;
 use std::ops::Deref;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::held::{self, Held, Reference};
 use super::objects;
@@ -58,6 +59,13 @@ impl<T: SharedObject> Deref for SharedStatic<T> {
     }
 }
 
+/// The offset of a static, if nothing that lay there was used before: what is put into a static later (an `Option` that is set
+/// again) is another value.
+pub(super) fn first_of(at: Option<u64>) -> Option<u64> {
+    static USED: Mutex<BTreeSet<u64>> = Mutex::new(BTreeSet::new());
+    at.filter(|at| USED.lock().unwrap_or_else(PoisonError::into_inner).insert(*at))
+}
+
 /// The object behind a static: `make`s it, if no process has.
 pub(super) fn settle(at: u64, make: impl FnOnce() -> Result<Arc<Held>, TaskError>) -> Result<Arc<Held>, TaskError> {
     if !hook::in_worker() {
@@ -76,9 +84,9 @@ pub(super) fn settle(at: u64, make: impl FnOnce() -> Result<Arc<Held>, TaskError
 
 /// Worker: asks the program.
 fn ask(at: u64, id: u64, nonce: u64) -> Option<Arc<Held>> {
-    let [offset, len, id, nonce, _] = link::ask(&Request::Static { at, id, nonce });
+    let [offset, _, id, nonce, _] = link::ask(&Request::Static { at, id, nonce });
     if offset == 0 {
         return None;
     }
-    held::adopt(Reference { id: u32::try_from(id).ok()?, nonce, offset, len })
+    held::pin(u32::try_from(id).ok()?, nonce)
 }

@@ -7,6 +7,8 @@
 //! | --- | --- | --- |
 //! | `living` | the program | by place: the generation of the process that lives there, 0 for none |
 //! | an object's `nonce` | the program | which object has this number now, 0 for none |
+//! | its `offset`, `len` | the program, before the nonce | where it lies |
+//! | its `kind` | the program; the owner of a `Vec` that makes it a `Slice` | what it is |
 //! | an object's `orphan` | the program | 1 if only workers may have it, so that the last one has to say when it lets go |
 //! | a process's bits | that worker; the program before it is told of a new object, and after its death | the objects that it has |
 //!
@@ -33,12 +35,10 @@ const MOST_OBJECTS: u64 = 1 << 20;
 pub(crate) struct Token(u64);
 
 impl Token {
-    /// The program itself.
-    pub(crate) const PROGRAM: Self = Self(1 << 16);
-
+    /// The generation may be any number; its low 47 bits count, and one of them.
     pub(super) fn new(place: u32, generation: u64) -> Self {
         debug_assert!(u64::from(place) < MOST_PROCESSES);
-        Self(u64::from(place) << 1 | generation << 16)
+        Self(u64::from(place) << 1 | (generation << 1 | 1) << 16)
     }
 
     pub(crate) fn from_bits(bits: u64) -> Self {
@@ -61,8 +61,49 @@ impl Token {
 #[repr(C)]
 pub(super) struct Object {
     pub(super) nonce: AtomicU64,
+    /// Where it lies.
+    pub(super) offset: AtomicU64,
+    pub(super) len: AtomicU64,
+    /// A [`Kind`].
+    pub(super) kind: AtomicU32,
     pub(super) orphan: AtomicU32,
-    _padding: u32,
+}
+
+/// What an object is: a handle of one kind is none of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Kind {
+    /// Elements with one owner.
+    Vec = 1,
+    /// Elements that nobody changes any more: what a `Vec` becomes.
+    Slice,
+    Cells,
+    Dict,
+    List,
+    Queue,
+    Lock,
+    Event,
+    Barrier,
+    Semaphore,
+}
+
+impl Kind {
+    const ALL: [Self; 10] = [
+        Self::Vec,
+        Self::Slice,
+        Self::Cells,
+        Self::Dict,
+        Self::List,
+        Self::Queue,
+        Self::Lock,
+        Self::Event,
+        Self::Barrier,
+        Self::Semaphore,
+    ];
+
+    pub(crate) fn from_number(number: u64) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| *kind as u64 == number)
+    }
 }
 
 /// How many of each there are.

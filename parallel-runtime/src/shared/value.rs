@@ -93,7 +93,7 @@ impl<T: SharedPlain> SharedValue<T> {
     fn first_use(&self) -> &Cells<T> {
         self.cells.get_or_init(|| {
             let first = self.first.expect("without cells there is a first value");
-            match image::offset_of_static(self) {
+            match statics::first_of(image::offset_of_static(self)) {
                 // A static: the same in every process, whether or not it says `#[shared]`.
                 Some(at) => {
                     let held = statics::settle(at, || Self::make(first).map(|cells| cells.held().clone()));

@@ -14,6 +14,7 @@ use super::named::Named;
 use super::segment::ALIGNMENT;
 use super::space::Space;
 use super::statics::{Object, SharedObject};
+use super::tables::Kind;
 use crate::codec::cargo;
 use crate::error::TaskError;
 
@@ -52,7 +53,9 @@ use crate::error::TaskError;
 /// * A task that takes a `SharedVec` by value is not tried again: it may have passed it on.
 /// * `Serialize` moves the buffer away, although it only takes `&self`: that is how it travels inside structs and vectors. It works
 ///   where the value moves (arguments and results by value, `push` and `insert`); behind a reference it is an error. A `SharedVec`
-///   that is still there afterwards (in an `Arc`, which serialises what it shares) panics when it is used.
+///   that is still there afterwards (in an `Arc`, which serialises what it shares) panics when it is used. **Do not serialise one
+///   that others use at the same time** (in an `Arc` while a slice of it is borrowed): they would see what the new owner writes, which
+///   the borrow checker cannot know.
 /// * Memory is freed when the owner is dropped, or dies.
 pub struct SharedVec<T> {
     raw: Raw<T>,
@@ -130,7 +133,7 @@ impl<T: Pod> Raw<T> {
         if bytes == 0 {
             return Ok((Self { len, ..Self::EMPTY }, true));
         }
-        let (held, zeroed) = held::create(bytes, align_of::<T>() as u64)?;
+        let (held, zeroed) = held::create(bytes, align_of::<T>() as u64, Kind::Vec)?;
         let raw = Self::of(held, len).ok_or(TaskError::OutOfSharedMemory { requested: bytes, available: 0 })?;
         Ok((raw, zeroed))
     }
@@ -166,8 +169,8 @@ impl<T: Pod> Raw<T> {
             Memory::None => None,
             Memory::Object(held) => {
                 note(held)?;
-                let Reference { id, nonce, offset, len } = held.reference();
-                Some((id, nonce, offset, len))
+                let Reference { id, nonce, .. } = held.reference();
+                Some((id, nonce))
             }
             Memory::Named(named) => {
                 return Err(ser::Error::custom(format_args!(
@@ -179,17 +182,16 @@ impl<T: Pod> Raw<T> {
         (self.len as u64, reference).serialize(serializer)
     }
 
-    fn decode<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (len, reference) = <(u64, Option<(u32, u64, u64, u64)>)>::deserialize(deserializer)?;
+    fn decode<'de, D: Deserializer<'de>>(deserializer: D, kind: Kind) -> Result<Self, D::Error> {
+        let (len, reference) = <(u64, Option<(u32, u64)>)>::deserialize(deserializer)?;
         let len = usize::try_from(len).map_err(de::Error::custom)?;
-        let Some((id, nonce, offset, bytes)) = reference else {
+        let Some((id, nonce)) = reference else {
             if len != 0 && size_of::<T>() != 0 {
                 return Err(de::Error::custom("a buffer with elements has memory"));
             }
             return Ok(Self { len, ..Self::EMPTY });
         };
-        let held = held::adopt(Reference { id, nonce, offset, len: bytes });
-        let held = held.ok_or_else(|| de::Error::custom("the shared memory behind this handle is gone"))?;
+        let held = held::named(id, nonce, kind).map_err(de::Error::custom)?;
         Self::of(held, len).ok_or_else(|| de::Error::custom("the shared memory behind this handle is another"))
     }
 }
@@ -304,7 +306,7 @@ impl<T: Pod> SharedVec<T> {
     pub fn share(self) -> SharedSlice<T> {
         self.check();
         if let Memory::Object(held) = &self.raw.memory {
-            held.share(Some(self.number));
+            held::share(held, self.number);
         }
         SharedSlice { raw: self.raw.clone() }
     }
@@ -412,7 +414,7 @@ impl<T: Pod> Serialize for SharedVec<T> {
 
 impl<'de, T: Pod> Deserialize<'de> for SharedVec<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = Raw::decode(deserializer)?;
+        let raw = Raw::decode(deserializer, Kind::Vec)?;
         if cargo::source() == cargo::Source::Copied && matches!(raw.memory, Memory::Object(_)) {
             return Err(de::Error::custom(
                 "a `SharedVec` has one owner, so it can be taken out of a container but not read in it: store a `SharedSlice` (`share()`)",
@@ -430,9 +432,9 @@ impl<T: Pod> Serialize for SharedSlice<T> {
 
 impl<'de, T: Pod> Deserialize<'de> for SharedSlice<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = Raw::decode(deserializer)?;
+        let raw = Raw::decode(deserializer, Kind::Slice)?;
         if let Memory::Object(held) = &raw.memory
-            && !held.share(None)
+            && !held.mark_shared()
         {
             return Err(de::Error::custom("this shared memory has an exclusive owner"));
         }
@@ -449,7 +451,7 @@ impl<T: Pod> SharedObject for SharedSlice<T> {
     }
     fn from_object(object: Object) -> Self {
         let len = (object.0.reference().len as usize).checked_div(size_of::<T>()).unwrap_or(0);
-        object.0.share(None);
+        object.0.mark_shared();
         Self { raw: Raw::of(object.0, len).expect("the object of a static is of its type") }
     }
 }

@@ -63,7 +63,10 @@ fn an_exclusive_view_that_would_have_to_be_copied_is_refused_with_the_way_out() 
         double::try_map([grid.view_mut().slice_mut(s![.., 1..])]).remove(0),
     ];
     for error in refused {
-        assert!(matches!(&error, Err(TaskError::Encode { reason, .. }) if reason.contains("SharedNdArray")), "{error:?}");
+        assert!(
+            matches!(&error, Err(TaskError::Encode { reason, .. }) if reason.contains("SharedNdArray")),
+            "{error:?}"
+        );
     }
     let mut nothing = SharedNdArray::<f64, _>::zeros((0, 3));
     assert_eq!(double(nothing.view_mut()), 0);

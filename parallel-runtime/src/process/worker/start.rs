@@ -120,7 +120,7 @@ fn start() -> io::Result<(&'static Control, OwnedFd)> {
     let layout = Layout { workers: welcome.workers, slots: welcome.slots };
     // SAFETY: the program made a board of this layout at this offset of this segment, which is never unmapped.
     let board = unsafe { Board::new(segment.at(welcome.board_offset), layout) };
-    Space::set(segment, Token::from_bits(welcome.token));
+    Space::set(segment, Token::from_bits(welcome.token), false);
     // A task may fork: its child must not let go of what this process has.
     fork::watch();
     if welcome.sandbox != 0 {

@@ -29,7 +29,7 @@ const HANDLES: u64 = 32;
 const REST: u64 = 40;
 
 /// Bytes of a handle.
-const HANDLE: u64 = 32;
+const HANDLE: u64 = 16;
 
 /// Values up to this size, in bytes, are encoded on the stack.
 const ON_STACK: usize = 256;
@@ -188,10 +188,9 @@ impl Node {
         heap.store(block + HANDLES, handles as u64);
         let mut at = block + REST;
         for held in key.handles().iter().chain(value.handles()) {
-            let Reference { id, nonce, offset, len } = held.reference();
-            for (word, value) in [u64::from(id), nonce, offset, len].into_iter().enumerate() {
-                heap.store(at + word as u64 * 8, value);
-            }
+            let Reference { id, nonce, .. } = held.reference();
+            heap.store(at, id.into());
+            heap.store(at + 8, nonce);
             at += HANDLE;
         }
         heap.write(at, key_bytes);
@@ -230,7 +229,7 @@ impl Node {
         let each = (0..count).filter_map(|position| {
             let word = |word: u64| heap.load(self.0 + REST + position * HANDLE + word * 8);
             let id = u32::try_from(word(0)).ok()?;
-            held::pin(Reference { id, nonce: word(1), offset: word(2), len: word(3) })
+            held::pin(id, word(1))
         });
         each.collect()
     }

@@ -23,6 +23,7 @@ use super::heap::{BLOCK_HEAD, damaged};
 use super::{Container, Open, handle, set};
 use crate::codec::cargo::Source;
 use crate::error::TaskError;
+use crate::shared::tables::Kind;
 use crate::shared::vec::or_panic;
 
 /// A dictionary that every process sees and may change: Python's `multiprocessing.Manager().dict()`, without a process that keeps it.
@@ -64,7 +65,7 @@ pub struct SharedDict<K, V> {
     _contents: PhantomData<fn(K, V) -> (K, V)>,
 }
 
-handle!(SharedDict<K, V>);
+handle!(SharedDict<K, V>, Dict);
 
 const LEN: usize = 0;
 const USED: usize = 1;
@@ -252,7 +253,7 @@ impl<K, V> SharedDict<K, V> {
 
     /// [`new`](SharedDict::new), with an error if shared memory is short.
     pub fn try_new() -> Result<Self, TaskError> {
-        let container = Container::new()?;
+        let container = Container::new(Kind::Dict)?;
         // Keys from outside must not be able to share one place.
         let seed = RandomState::new().hash_one(std::process::id());
         container.head().numbers[SEED].store(seed, Ordering::Relaxed);
@@ -425,9 +426,9 @@ impl<K: Serialize, V: Serialize + DeserializeOwned> SharedDict<K, V> {
     /// Decodes what was taken out.
     #[track_caller]
     fn taken(&self, taken: &Taken) -> V {
-        let value = unpack(&taken.bytes, Source::Taken);
+        // `taken` keeps the objects until they are decoded.
         retract(&self.container.held, &taken.handles);
-        value
+        unpack(&taken.bytes, Source::Taken)
     }
 
     /// Copies of all values, of one moment, in no particular order.

@@ -16,6 +16,7 @@ use super::heap::{BLOCK_HEAD, damaged};
 use super::{Container, Open, handle, set};
 use crate::codec::cargo::Source;
 use crate::error::TaskError;
+use crate::shared::tables::Kind;
 use crate::shared::vec::or_panic;
 
 /// A list that every process sees and may change: Python's `multiprocessing.Manager().list()`, without a process that keeps it.
@@ -51,7 +52,7 @@ pub struct SharedList<T> {
     _contents: PhantomData<fn(T) -> T>,
 }
 
-handle!(SharedList<T>);
+handle!(SharedList<T>, List);
 
 /// Places of the first block.
 const FIRST: u64 = 14;
@@ -151,7 +152,7 @@ impl<T> SharedList<T> {
 
     /// [`new`](SharedList::new), with an error if shared memory is short.
     pub fn try_new() -> Result<Self, TaskError> {
-        Ok(Self { container: Container::new()?, _contents: PhantomData })
+        Ok(Self { container: Container::new(Kind::List)?, _contents: PhantomData })
     }
 
     /// How many elements there are.
@@ -348,9 +349,9 @@ impl<T: Serialize + DeserializeOwned> SharedList<T> {
     /// Decodes what was taken out.
     #[track_caller]
     fn taken(&self, taken: &Taken) -> T {
-        let value = unpack(&taken.bytes, Source::Taken);
+        // `taken` keeps the objects until they are decoded.
         retract(&self.container.held, &taken.handles);
-        value
+        unpack(&taken.bytes, Source::Taken)
     }
 }
 

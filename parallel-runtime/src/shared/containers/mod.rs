@@ -29,6 +29,7 @@ use heap::{Heap, HeapHead};
 use super::Space;
 use super::held::{self, Held};
 use super::lock::{Holding, Lock, Taken};
+use super::tables::Kind;
 use crate::error::TaskError;
 
 /// Writes a word of a container. Whoever sees it sees what this process has written before.
@@ -76,8 +77,8 @@ struct Open<'c> {
 
 impl Container {
     /// An empty one: all numbers are 0.
-    fn new() -> Result<Self, TaskError> {
-        let (held, _) = held::create(size_of::<Head>() as u64, align_of::<Head>() as u64)?;
+    fn new(kind: Kind) -> Result<Self, TaskError> {
+        let (held, _) = held::create(size_of::<Head>() as u64, align_of::<Head>() as u64, kind)?;
         let container = Self::of(held).expect("it was made for it");
         // SAFETY: the object is as large as a `Head`, and nobody else knows of it yet; all zeros is a valid one.
         unsafe { container.head.as_ptr().write_bytes(0, 1) };
@@ -129,7 +130,7 @@ impl Container {
 
 /// The parts of a container's handle that are the same for all.
 macro_rules! handle {
-    ($type:ident<$($generic:ident),*>) => {
+    ($type:ident<$($generic:ident),*>, $kind:ident) => {
         impl<$($generic),*> Clone for $type<$($generic),*> {
             fn clone(&self) -> Self {
                 Self { container: self.container.clone(), _contents: std::marker::PhantomData }
@@ -144,7 +145,7 @@ macro_rules! handle {
 
         impl<'de, $($generic),*> serde::Deserialize<'de> for $type<$($generic),*> {
             fn deserialize<__D: serde::Deserializer<'de>>(deserializer: __D) -> Result<Self, __D::Error> {
-                let held = crate::shared::held::decode(deserializer)?;
+                let held = crate::shared::held::decode(deserializer, crate::shared::tables::Kind::$kind)?;
                 Self::of(held).ok_or_else(|| serde::de::Error::custom("the shared memory behind this handle is another"))
             }
         }

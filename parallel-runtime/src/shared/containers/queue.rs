@@ -22,6 +22,7 @@ use crate::codec::cargo::Source;
 use crate::error::TaskError;
 use crate::process::futex;
 use crate::shared::lock::{back_off, low_half, sleep};
+use crate::shared::tables::Kind;
 use crate::shared::vec::or_panic;
 
 /// A bounded queue that every process may push to and pop from: Python's `multiprocessing.Queue`.
@@ -65,7 +66,7 @@ pub struct SharedQueue<T> {
     _contents: PhantomData<fn(T) -> T>,
 }
 
-handle!(SharedQueue<T>);
+handle!(SharedQueue<T>, Queue);
 
 /// The queue was closed. For a push, the element comes back.
 #[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -171,7 +172,7 @@ impl<T> SharedQueue<T> {
     #[track_caller]
     pub fn try_bounded(bound: usize) -> Result<Self, TaskError> {
         assert!(bound > 0, "a queue holds one element at least");
-        let container = Container::new()?;
+        let container = Container::new(Kind::Queue)?;
         {
             let open = container.open(|_| ());
             let bytes = (bound as u64).checked_mul(8);
@@ -369,9 +370,9 @@ impl<T: Serialize + DeserializeOwned> SharedQueue<T> {
         if wake {
             self.wake(POPS);
         }
-        let value = unpack(&taken.bytes, Source::Taken);
+        // `taken` keeps the objects until they are decoded.
         retract(&self.container.held, &taken.handles);
-        Ok(Some(value))
+        Ok(Some(unpack(&taken.bytes, Source::Taken)))
     }
 
     /// Takes the oldest element; waits while the queue is empty, but not longer than `limit`. `None` if it is still empty then.

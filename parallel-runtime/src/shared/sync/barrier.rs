@@ -13,6 +13,7 @@ use crate::error::TaskError;
 use crate::process::{futex, spin};
 use crate::shared::Token;
 use crate::shared::lock::{Holding, Lock, Taken, sleep};
+use crate::shared::tables::Kind;
 use crate::shared::vec::or_panic;
 
 /// A point where a number of processes wait for each other: Python's `multiprocessing.Barrier`.
@@ -47,7 +48,9 @@ struct Head {
 }
 
 // SAFETY: it is a lock, atomics and a number, aligned to a word.
-unsafe impl Header for Head {}
+unsafe impl Header for Head {
+    const KIND: Kind = Kind::Barrier;
+}
 
 handle!(SharedBarrier, words: Words<Head>);
 

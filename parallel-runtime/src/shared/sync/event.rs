@@ -8,6 +8,7 @@ use super::{Header, Words, handle};
 use crate::error::TaskError;
 use crate::process::{futex, spin};
 use crate::shared::lock::sleep;
+use crate::shared::tables::Kind;
 use crate::shared::vec::or_panic;
 
 /// A flag that processes wait for: Python's `multiprocessing.Event`.
@@ -39,7 +40,9 @@ struct Head {
 }
 
 // SAFETY: it is an atomic, aligned to a word.
-unsafe impl Header for Head {}
+unsafe impl Header for Head {
+    const KIND: Kind = Kind::Event;
+}
 
 handle!(SharedEvent, words: Words<Head>);
 

@@ -15,6 +15,7 @@ use std::sync::atomic::AtomicU64;
 
 use super::Space;
 use super::held::{self, Held};
+use super::tables::Kind;
 use crate::error::TaskError;
 
 /// A handle of an object that is a header of atomics and some words.
@@ -41,14 +42,16 @@ impl<H> Clone for Words<H> {
 /// # Safety
 ///
 /// It does, and its alignment is at least that of a word.
-unsafe trait Header {}
+unsafe trait Header {
+    const KIND: Kind;
+}
 
 impl<H: Header> Words<H> {
     /// A header of zeros, and `len` words that are zero.
     fn new(len: usize) -> Result<Self, TaskError> {
         let bytes = len.checked_mul(8).and_then(|bytes| bytes.checked_add(size_of::<H>()));
         let bytes = bytes.ok_or(TaskError::OutOfSharedMemory { requested: u64::MAX, available: 0 })?;
-        let (held, _) = held::create(bytes as u64, align_of::<H>() as u64)?;
+        let (held, _) = held::create(bytes as u64, align_of::<H>() as u64, H::KIND)?;
         let words = Self::of(held).expect("it was made for them");
         // SAFETY: the object is `bytes` long, and nobody else knows of it yet; zeros are valid.
         unsafe { words.head.as_ptr().cast::<u8>().write_bytes(0, bytes) };
@@ -96,7 +99,7 @@ macro_rules! handle {
 
         impl<'de> serde::Deserialize<'de> for $type {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let held = crate::shared::held::decode(deserializer)?;
+                let held = crate::shared::held::decode(deserializer, <Head as crate::shared::sync::Header>::KIND)?;
                 let $field = <$parts>::of(held)
                     .ok_or_else(|| serde::de::Error::custom("the shared memory behind this handle is another"))?;
                 Ok(Self { $field })

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::{Header, Words, handle};
 use crate::error::TaskError;
 use crate::shared::lock::{Holding, Lock, Poisoned};
+use crate::shared::tables::Kind;
 use crate::shared::vec::or_panic;
 
 /// A lock between processes: Python's `multiprocessing.Lock`.
@@ -41,7 +42,9 @@ struct Head {
 }
 
 // SAFETY: a lock is atomics and a number.
-unsafe impl Header for Head {}
+unsafe impl Header for Head {
+    const KIND: Kind = Kind::Lock;
+}
 
 handle!(SharedLock, words: Words<Head>);
 

@@ -12,7 +12,8 @@ use super::{Header, Words, handle};
 use crate::error::TaskError;
 use crate::process::futex;
 use crate::shared::Token;
-use crate::shared::lock::sleep;
+use crate::shared::lock::{check_fork, sleep};
+use crate::shared::tables::Kind;
 use crate::shared::vec::or_panic;
 
 /// A number of permits that processes take and give back: Python's `multiprocessing.Semaphore`. So many do something at one time, and no
@@ -46,7 +47,9 @@ struct Head {
 }
 
 // SAFETY: it is atomics, aligned to a word.
-unsafe impl Header for Head {}
+unsafe impl Header for Head {
+    const KIND: Kind = Kind::Semaphore;
+}
 
 handle!(SharedSemaphore, words: Words<Head>);
 
@@ -122,6 +125,7 @@ impl SharedSemaphore {
 
     /// Takes a permit that is free or, `from_the_dead`, that a dead process has.
     fn take(&self, from_the_dead: bool) -> Option<SharedPermit<'_>> {
+        check_fork();
         let space = Words::<Head>::space();
         let me = space.me().bits();
         let permit = self.words.words().iter().position(|word| {
