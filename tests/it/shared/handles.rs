@@ -328,3 +328,88 @@ fn thousands_of_small_objects_take_neither_descriptors_nor_mappings() {
     }
     assert_eq!(sum(values), (0..20_000).sum());
 }
+
+/// A list in a list in a list.
+#[derive(Serialize, Deserialize)]
+struct Link {
+    next: Option<SharedList<Link>>,
+}
+
+#[test]
+fn containers_nested_deeper_than_a_stack_are_freed() {
+    #[parallel(mode = "process", pool = 1)]
+    fn build(depth: u32) -> SharedList<Link> {
+        let mut list = SharedList::new();
+        for _ in 0..depth {
+            let outer = SharedList::new();
+            outer.push(Link { next: Some(list) });
+            list = outer;
+        }
+        list
+    }
+    drop(build(3000));
+    let mut list = SharedList::new();
+    for _ in 0..20_000 {
+        let outer = SharedList::new();
+        outer.push(Link { next: Some(list) });
+        list = outer;
+    }
+    assert!(list.get(0).unwrap().next.is_some());
+    drop(list);
+}
+
+#[test]
+fn a_handle_of_one_kind_is_none_of_another() {
+    /// Is sent as one, and received as another.
+    struct Changeling<From, Into>(Option<From>, Option<Into>);
+    impl<From: Serialize, Into> Serialize for Changeling<From, Into> {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            self.0.as_ref().unwrap().serialize(serializer)
+        }
+    }
+    impl<'de, From, Into: Deserialize<'de>> Deserialize<'de> for Changeling<From, Into> {
+        fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            Into::deserialize(deserializer).map(|into| Self(None, Some(into)))
+        }
+    }
+    #[parallel(mode = "process", pool = 1)]
+    fn write(shared: Changeling<SharedSlice<u64>, SharedVec<u64>>) {
+        shared.1.unwrap()[0] = 99;
+    }
+    #[parallel(mode = "process", pool = 1)]
+    fn write_lock(shared: Changeling<SharedValue<u64>, SharedArray<u64>>) -> u64 {
+        shared.1.unwrap().get(0)
+    }
+    #[parallel(mode = "process", pool = 1)]
+    fn list(shared: Changeling<SharedDict<u8, u8>, SharedList<u8>>) -> usize {
+        shared.1.unwrap().len()
+    }
+    let slice = SharedSlice::from_slice(&[1, 2]);
+    let refused = write::try_map([Changeling(Some(slice.clone()), None)]);
+    assert!(matches!(&refused[0], Err(TaskError::Decode { reason, .. }) if reason.contains("another kind")));
+    assert_eq!(slice, [1, 2]);
+    assert!(list::try_map([Changeling(Some(SharedDict::new()), None)])[0].is_err());
+    // These two are the same thing under two names.
+    assert_eq!(write_lock(Changeling(Some(SharedValue::new(7)), None)), 7);
+}
+
+#[test]
+fn a_call_inside_a_serialisation_leaves_its_handles_alone() {
+    #[parallel(mode = "process", pool = 1)]
+    fn number() -> u32 {
+        7
+    }
+    #[derive(Deserialize)]
+    struct Calls(u32);
+    impl Serialize for Calls {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            number().serialize(serializer)
+        }
+    }
+    #[parallel(mode = "process", pool = 1)]
+    fn sum(slice: SharedSlice<u32>, calls: Calls, vec: SharedVec<u32>) -> u32 {
+        slice[0] + calls.0 + vec[0]
+    }
+    let task = sum::submit(SharedSlice::from_slice(&[1]), Calls(0), SharedVec::from_slice(&[2]));
+    assert_eq!(task.join().unwrap(), 10);
+}

@@ -154,3 +154,18 @@ memory.unlink()
     assert_eq!(python(&script, &name).unwrap().trim(), "1998");
     assert!(!file(&name).exists());
 }
+
+#[test]
+fn a_worker_lets_go_of_segments_whose_names_are_gone() {
+    #[parallel(mode = "process", pool = 1)]
+    fn mapped(part: &[u8]) -> usize {
+        assert_eq!(part[0], 0);
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        maps.lines().filter(|line| line.contains("worker-lets-go")).count()
+    }
+    let pool = parallel_runtime::ProcessPool::new(1);
+    for round in 0..5 {
+        let vec = SharedVec::<u8>::create_named(&name(&format!("worker-lets-go-{round}")), 100).unwrap();
+        assert!(mapped::on(&pool).call(&vec) <= 2);
+    }
+}

@@ -246,3 +246,13 @@ fn a_static_that_a_task_uses_first_is_the_programs_too() {
     assert_eq!(seen, [100, 101, 102, 103, 104, 105]);
     assert_eq!(FIRST.get(), 106);
 }
+
+#[test]
+fn what_is_put_into_a_static_later_is_another_value() {
+    static PLACE: std::sync::Mutex<Option<SharedValue<u64>>> = std::sync::Mutex::new(None);
+    for number in 1..4 {
+        let mut place = PLACE.lock().unwrap();
+        *place = Some(SharedValue::new(number));
+        assert_eq!(place.as_ref().unwrap().get(), number);
+    }
+}
