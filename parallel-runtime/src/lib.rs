@@ -26,6 +26,9 @@
 //! | options for one call, code over annotated functions | [`Call`], [`ParallelFn`] |
 //! | a submitted call, a map in the background, a process of its own | [`Task`], [`MapTask`], [`Spawned`] |
 //! | what can go wrong | [`TaskError`], [`PoolError`] |
+//! | big data without copies | [`SharedVec`], [`SharedSlice`] |
+//! | values that several processes change | [`SharedValue`], [`SharedArray`], [`SharedDict`], [`SharedList`], [`macro@shared`] |
+//! | processes that wait for each other | [`SharedQueue`], [`SharedLock`], [`SharedEvent`], [`SharedBarrier`], [`SharedSemaphore`] |
 //!
 //! # Threads or processes
 //!
@@ -43,6 +46,8 @@
 //! | feature | gives |
 //! | --- | --- |
 //! | `sandbox` | `sandbox = "strict"`, [`Sandbox`](https://docs.rs/parallel-runtime/latest/parallel_runtime/struct.Sandbox.html): worker processes that may only compute |
+//! | `ndarray` | [`SharedNdArray`](https://docs.rs/parallel-runtime/latest/parallel_runtime/struct.SharedNdArray.html): N-dimensional arrays in shared memory, and their views as parameters |
+//! | `arrow` | [`SharedBatch`](https://docs.rs/parallel-runtime/latest/parallel_runtime/struct.SharedBatch.html): Arrow record batches in shared memory |
 //!
 //! # How processes work
 //!
