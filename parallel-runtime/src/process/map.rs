@@ -66,7 +66,6 @@ pub(crate) fn submit<I, R>(
 }
 
 /// `snapshot`: set to what the task may change in shared memory, if it can be tried again.
-
 fn submit_part<I, R>(
     engine: &Arc<Engine>,
     remote: &Remote<I, R>,

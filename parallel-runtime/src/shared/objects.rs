@@ -158,7 +158,7 @@ impl Books {
         }
         // Blocks start at pages.
         let slack = alignment.saturating_sub(super::allocator::PAGE);
-        let room = len.checked_add(slack).unwrap_or(u64::MAX);
+        let room = len.saturating_add(slack);
         let block = arena.take(room)?;
         let offset = block.offset().next_multiple_of(alignment);
         let zeroed = block.is_zeroed();

@@ -159,7 +159,7 @@ pub(super) fn sweep() {
         if start_of(pid) == Some(start) {
             continue;
         }
-        if let Some(other) = other.map(|other| directory_entry(other)) {
+        if let Some(other) = other.map(directory_entry) {
             // Only if it is still the same object.
             let same = |(one, two): (std::fs::Metadata, std::fs::Metadata)| one.ino() == two.ino();
             if entry.metadata().ok().zip(std::fs::symlink_metadata(&other).ok()).is_some_and(same) {

@@ -15,7 +15,8 @@ struct Record {
 }
 
 fn record(number: u64) -> Record {
-    let nested = (number % 3 == 0).then(|| Box::new(Record { name: String::new(), numbers: vec![], nested: None }));
+    let nested =
+        number.is_multiple_of(3).then(|| Box::new(Record { name: String::new(), numbers: vec![], nested: None }));
     Record { name: format!("record {number}"), numbers: vec![number as f64; number as usize % 50], nested }
 }
 
@@ -81,8 +82,12 @@ fn an_index_beyond_the_end_panics_as_in_a_vec() {
     let list: SharedList<u32> = [1, 2].into_iter().collect();
     assert_eq!(list.get(2), None);
     for operation in [
-        (|list| drop(list.set(2, 1))) as fn(&SharedList<u32>),
-        |list| drop(list.remove(2)),
+        (|list| {
+            list.set(2, 1);
+        }) as fn(&SharedList<u32>),
+        |list| {
+            list.remove(2);
+        },
         |list| list.insert(3, 1),
         |list| list.update(2, |_| ()),
     ] {

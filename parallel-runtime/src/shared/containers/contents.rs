@@ -41,6 +41,7 @@ pub(super) struct Packed {
     cargo: Cargo,
 }
 
+#[expect(clippy::large_enum_variant, reason = "most values are small, and need no allocation")]
 enum Bytes {
     Few([MaybeUninit<u8>; ON_STACK], usize),
     Many(Vec<u8>),

@@ -62,6 +62,7 @@ use crate::shared::vec::or_panic;
 /// serialise.
 pub struct SharedDict<K, V> {
     container: Container,
+    #[expect(clippy::type_complexity, reason = "keys and values go in and come out")]
     _contents: PhantomData<fn(K, V) -> (K, V)>,
 }
 
@@ -245,7 +246,6 @@ impl<K, V> SharedDict<K, V> {
     /// # Panics
     ///
     /// If shared memory is short, with the text of [`TaskError::OutOfSharedMemory`].
-    #[expect(clippy::new_without_default, reason = "there is one below")]
     #[track_caller]
     pub fn new() -> Self {
         or_panic(Self::try_new())

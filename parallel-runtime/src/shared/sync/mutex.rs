@@ -60,7 +60,6 @@ impl SharedLock {
     /// # Panics
     ///
     /// If shared memory is short, with the text of [`TaskError::OutOfSharedMemory`].
-    #[expect(clippy::new_without_default, reason = "there is one below")]
     #[track_caller]
     pub fn new() -> Self {
         or_panic(Self::try_new())
