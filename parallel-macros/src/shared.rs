@@ -19,10 +19,12 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> syn::Result<T
     }
     let ItemStatic { attrs, vis, ident, ty, expr, .. } = &item;
     let ty_span = ty.span();
+    // The span makes an error point at the type.
     let shared = quote::quote_spanned!(ty_span=> #runtime::SharedStatic<#ty>);
+    let new = quote::quote_spanned!(ty_span=> #runtime::SharedStatic::new);
     Ok(quote! {
         #(#attrs)*
-        #vis static #ident: #shared = #runtime::SharedStatic::new(|| #expr);
+        #vis static #ident: #shared = #new(|| #expr);
     })
 }
 
