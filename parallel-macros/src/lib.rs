@@ -69,8 +69,9 @@ use quote::quote;
 ///
 /// Parameters and results are `Send`; with `mode = "process"` they also implement serde's `Serialize` and `Deserialize`.
 /// References (`&T`, `&str`, `&[T]`, `&mut [T]`, ...) are passed as they are to the verbs that wait: a plain call, `map`,
-/// `try_map`, `starmap`. The other verbs take the owned form, `String` for `&str`, `Vec<T>` for `&[T]`. With
-/// `mode = "process"` a slice is copied to the worker, and a `&mut` slice back; if the task fails, the caller's slice stays as
+/// `try_map`, `starmap`. The other verbs take the owned form, `String` for `&str`, `Vec<T>` or a `SharedVec<T>` for `&[T]`. With
+/// `mode = "process"` a slice of plain numbers in shared memory (part of a `SharedVec` or `SharedSlice`) is worked on where it lies; any
+/// other slice is copied to the worker, and a `&mut` slice back; if the task fails, the caller's slice then stays as
 /// it was, and each of its `retries` starts from there. A function that returns a borrow of its arguments has the waiting verbs only, and no `mode = "process"`.
 ///
 /// # Methods
