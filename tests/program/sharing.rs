@@ -12,6 +12,7 @@ use parallel_workspace::eventually;
 use serde::{Deserialize, Serialize};
 
 use crate::hostile::Random;
+use crate::storm::kill_workers;
 
 /// One of each.
 #[derive(Clone, Serialize, Deserialize)]
@@ -159,22 +160,7 @@ pub(crate) fn storm(kills: u64) {
     let mut ended: HashMap<u64, bool> = HashMap::new();
     let mut numbers: HashMap<u64, Vec<u64>> = HashMap::new();
     std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut random = Random(42);
-            let mut hit: HashMap<u32, ()> = HashMap::new();
-            while killed.load(Ordering::Relaxed) < kills {
-                let pids = POOL.worker_pids();
-                if let Some(&pid) = pids.get(random.below(pids.len().max(1) as u64) as usize)
-                    && hit.insert(pid, ()).is_none()
-                {
-                    // SAFETY: kill has no preconditions; the process is a worker of ours that has not been waited for.
-                    unsafe { libc::kill(pid.cast_signed(), libc::SIGKILL) };
-                    killed.fetch_add(1, Ordering::Relaxed);
-                }
-                std::thread::sleep(Duration::from_micros(500 + random.below(8000)));
-            }
-            stop.store(true, Ordering::Relaxed);
-        });
+        scope.spawn(|| kill_workers(&POOL, kills, 8000, &killed, &stop));
         let consumer = scope.spawn(|| {
             let mut numbers: HashMap<u64, Vec<u64>> = HashMap::new();
             while let Ok((task, number)) = all.queue.pop() {

@@ -1,6 +1,6 @@
 //! Kills at random moments: of workers under load, and of whole programs.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
@@ -34,6 +34,24 @@ fn resident() -> u64 {
     text.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok()).expect("a number of pages") * 4096
 }
 
+/// Kills so many workers of a pool at random, each half a millisecond and up to `pause` microseconds after the one before; then sets `stop`.
+pub(crate) fn kill_workers(pool: &ProcessPool, kills: u64, pause: u64, killed: &AtomicU64, stop: &AtomicBool) {
+    let mut random = Random(42);
+    let mut hit = HashSet::new();
+    while killed.load(Ordering::Relaxed) < kills {
+        let pids = pool.worker_pids();
+        if let Some(&pid) = pids.get(random.below(pids.len().max(1) as u64) as usize)
+            && hit.insert(pid)
+        {
+            // SAFETY: kill has no preconditions; the process is a worker of ours that has not been waited for.
+            unsafe { libc::kill(pid.cast_signed(), libc::SIGKILL) };
+            killed.fetch_add(1, Ordering::Relaxed);
+        }
+        std::thread::sleep(Duration::from_micros(500 + random.below(pause)));
+    }
+    stop.store(true, Ordering::Relaxed);
+}
+
 /// So many SIGKILLs, one every few milliseconds, under tasks of all sizes with `retries`: no task is lost, and each result is right.
 pub(crate) fn run(kills: u64) {
     POOL.start().expect("workers start");
@@ -41,22 +59,7 @@ pub(crate) fn run(kills: u64) {
     let (mut tasks, mut memory) = (0_u64, Vec::new());
     let begun = Instant::now();
     std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut random = Random(42);
-            let mut hit: HashMap<u32, ()> = HashMap::new();
-            while killed.load(Ordering::Relaxed) < kills {
-                let pids = POOL.worker_pids();
-                if let Some(&pid) = pids.get(random.below(pids.len().max(1) as u64) as usize)
-                    && hit.insert(pid, ()).is_none()
-                {
-                    // SAFETY: kill has no preconditions; the process is a worker of ours that has not been waited for.
-                    unsafe { libc::kill(pid.cast_signed(), libc::SIGKILL) };
-                    killed.fetch_add(1, Ordering::Relaxed);
-                }
-                std::thread::sleep(Duration::from_micros(500 + random.below(6000)));
-            }
-            stop.store(true, Ordering::Relaxed);
-        });
+        scope.spawn(|| kill_workers(&POOL, kills, 6000, &killed, &stop));
         let mut round = 0_u64;
         while !stop.load(Ordering::Relaxed) {
             round += 1;

@@ -3,6 +3,7 @@
 //! | module | what |
 //! | --- | --- |
 //! | [`dict`], [`list`], [`queue`] | the three containers |
+//! | [`table`] | the hash table of a dictionary |
 //! | [`contents`] | values as bytes, and the handles in them |
 //! | [`heap`] | the memory of a container |
 //!
@@ -16,6 +17,7 @@ pub(crate) mod dict;
 mod heap;
 pub(crate) mod list;
 pub(crate) mod queue;
+mod table;
 #[cfg(test)]
 mod tests;
 
