@@ -11,7 +11,7 @@
 //! | [`lock`], [`cells`], [`value`], [`array`], [`statics`] | a lock that outlives its holder; `SharedValue`, `SharedArray`, `#[shared]` |
 //! | `ndarray`, `arrow` | N-dimensional arrays and data frames, behind features |
 //! | [`containers`], [`sync`] | dictionary, list, queue; lock, event, barrier, semaphore |
-//! | [`vec`], [`lending`], [`named`] | `SharedVec` and `SharedSlice`; their slices, which travel as places; segments with a name |
+//! | [`vec`], [`raw`], [`lending`], [`named`] | `SharedVec` and `SharedSlice`; their slices, which travel as places; segments with a name |
 
 mod allocator;
 pub(crate) mod arena;
@@ -27,6 +27,7 @@ mod named;
 #[cfg(feature = "ndarray")]
 pub(crate) mod ndarray;
 pub(crate) mod objects;
+mod raw;
 pub(crate) mod segment;
 mod small;
 pub(crate) mod space;

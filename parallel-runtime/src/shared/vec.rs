@@ -1,18 +1,15 @@
 //! `SharedVec` and `SharedSlice`: plain data in shared memory.
 
 use std::fmt;
-use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
-use std::ptr::NonNull;
 use std::sync::Arc;
 
 use bytemuck::Pod;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
-use super::held::{self, Held, Reference};
+use super::held;
 use super::named::Named;
-use super::segment::ALIGNMENT;
-use super::space::Space;
+use super::raw::{Memory, Raw};
 use super::statics::{Object, SharedObject};
 use super::tables::Kind;
 use crate::codec::cargo;
@@ -82,118 +79,6 @@ pub struct SharedVec<T> {
 /// ```
 pub struct SharedSlice<T> {
     raw: Raw<T>,
-}
-
-/// Elements and what keeps them.
-struct Raw<T> {
-    start: NonNull<T>,
-    len: usize,
-    memory: Memory,
-    _elements: PhantomData<T>,
-}
-
-#[derive(Clone)]
-enum Memory {
-    /// Without elements, or with elements of no size.
-    None,
-    Object(Arc<Held>),
-    Named(Arc<Named>),
-}
-
-// SAFETY: it owns its elements, or shares them with other processes by handles that any thread may use.
-unsafe impl<T: Send> Send for Raw<T> {}
-// SAFETY: shared access reads the elements, and the handles may be shared.
-unsafe impl<T: Sync> Sync for Raw<T> {}
-
-impl<T> Clone for Raw<T> {
-    fn clone(&self) -> Self {
-        Self { memory: self.memory.clone(), ..*self }
-    }
-}
-
-impl<T> Raw<T> {
-    fn slice(&self) -> &[T] {
-        // SAFETY: `start` and `len` were checked when this was made: the elements lie in memory that `memory` keeps, aligned and
-        // initialised. Who may write them is up to `SharedVec` and `SharedSlice`.
-        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
-    }
-}
-
-impl<T: Pod> Raw<T> {
-    const EMPTY: Self = Self { start: NonNull::dangling(), len: 0, memory: Memory::None, _elements: PhantomData };
-
-    const IS_ALIGNED: () = assert!(align_of::<T>() <= ALIGNMENT, "elements are aligned to 2 MiB at most");
-
-    /// Room for `len` elements, and whether it reads as zeros.
-    fn new(len: usize) -> Result<(Self, bool), TaskError> {
-        let () = Self::IS_ALIGNED;
-        let Some(bytes) = len.checked_mul(size_of::<T>()).map(|bytes| bytes as u64) else {
-            return Err(TaskError::OutOfSharedMemory { requested: u64::MAX, available: 0 });
-        };
-        if bytes == 0 {
-            return Ok((Self { len, ..Self::EMPTY }, true));
-        }
-        let (held, zeroed) = held::create(bytes, align_of::<T>() as u64, Kind::Vec)?;
-        let raw = Self::of(held, len).ok_or(TaskError::OutOfSharedMemory { requested: bytes, available: 0 })?;
-        Ok((raw, zeroed))
-    }
-
-    /// The elements of an object, if it holds so many.
-    fn of(held: Arc<Held>, len: usize) -> Option<Self> {
-        let reference = held.reference();
-        let bytes = len.checked_mul(size_of::<T>())? as u64;
-        let start = Space::existing()?.at(reference.offset, bytes)?.cast::<T>();
-        let fits = bytes <= reference.len && start.is_aligned();
-        fits.then_some(Self { start, len, memory: Memory::Object(held), _elements: PhantomData })
-    }
-
-    fn of_named(named: Arc<Named>) -> Result<Self, TaskError> {
-        let (start, bytes) = (named.start().cast::<T>(), named.len());
-        let len = bytes.checked_div(size_of::<T>()).unwrap_or(0);
-        if len * size_of::<T>() != bytes || !start.is_aligned() {
-            let source = std::io::Error::other(format!(
-                "its {bytes} bytes are not a whole number of `{}`, or lie at a wrong alignment",
-                std::any::type_name::<T>()
-            ));
-            return Err(TaskError::Named { name: named.name().to_owned(), source });
-        }
-        Ok(Self { start, len, memory: Memory::Named(named), _elements: PhantomData })
-    }
-
-    fn encode<S: Serializer>(
-        &self,
-        serializer: S,
-        note: impl FnOnce(&Arc<Held>) -> Result<(), S::Error>,
-    ) -> Result<S::Ok, S::Error> {
-        let reference = match &self.memory {
-            Memory::None => None,
-            Memory::Object(held) => {
-                note(held)?;
-                let Reference { id, nonce, .. } = held.reference();
-                Some((id, nonce))
-            }
-            Memory::Named(named) => {
-                return Err(ser::Error::custom(format_args!(
-                    "the named segment `{}` stays with this process: pass a slice of it, or open it by its name",
-                    named.name()
-                )));
-            }
-        };
-        (self.len as u64, reference).serialize(serializer)
-    }
-
-    fn decode<'de, D: Deserializer<'de>>(deserializer: D, kind: Kind) -> Result<Self, D::Error> {
-        let (len, reference) = <(u64, Option<(u32, u64)>)>::deserialize(deserializer)?;
-        let len = usize::try_from(len).map_err(de::Error::custom)?;
-        let Some((id, nonce)) = reference else {
-            if len != 0 && size_of::<T>() != 0 {
-                return Err(de::Error::custom("a buffer with elements has memory"));
-            }
-            return Ok(Self { len, ..Self::EMPTY });
-        };
-        let held = held::named(id, nonce, kind).map_err(de::Error::custom)?;
-        Self::of(held, len).ok_or_else(|| de::Error::custom("the shared memory behind this handle is another"))
-    }
 }
 
 /// Ends a constructor that cannot say why it failed.
