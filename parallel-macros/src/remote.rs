@@ -54,6 +54,7 @@ pub(crate) fn functions(function: &Function, options: &Options) -> TokenStream {
 
     let (mut received, mut lent, mut given_back, mut taken_back) =
         (TokenStream::new(), Vec::new(), TokenStream::new(), TokenStream::new());
+    let mut changed = Vec::new();
     for ((parameter, variable), strategy) in function.parameters.iter().zip(&variables).zip(&strategies) {
         let mutability = (parameter.kind() == Kind::Mut).then(|| quote!(mut));
         received.extend(quote! {
@@ -65,7 +66,8 @@ pub(crate) fn functions(function: &Function, options: &Options) -> TokenStream {
             Kind::Mut => quote!(#strategy.lend_mut(&mut #variable)),
         });
         if parameter.kind() == Kind::Mut {
-            given_back.extend(quote!(#strategy.give_back(&#variable, writer)?;));
+            changed.push(variable);
+            given_back.extend(quote!(#strategy.give_back(#variable, writer)?;));
             taken_back.extend(quote!(#strategy.take_back(#variable, returned)?;));
         }
     }
@@ -73,6 +75,8 @@ pub(crate) fn functions(function: &Function, options: &Options) -> TokenStream {
         TokenStream::new()
     } else {
         quote! {
+            const TAKES_BACK: bool = true;
+
             fn take_back(
                 item: &mut Self::Item,
                 returned: &mut #runtime::private::Returned<'_>,
@@ -98,11 +102,12 @@ pub(crate) fn functions(function: &Function, options: &Options) -> TokenStream {
                 #lets
                 #received
                 let __result = #verbs::inline(#(#lent),*);
-                outlet.deliver(|writer: &mut #runtime::private::Writer<'_>| -> #result {
+                outlet.deliver((__result, #(#changed,)*), |__value, writer| -> #result {
                     // Made here, where they are constants that are inlined.
                     #output
                     #again
-                    __output.send(&__result, writer)?;
+                    let (__result, #(#changed,)*) = __value;
+                    __output.send(__result, writer)?;
                     #given_back
                     ::core::result::Result::Ok(())
                 })

@@ -402,8 +402,7 @@ fn here<F: OwnedFn>(item: F::Owned) -> Result<F::Output, TaskError> {
 
 fn submit_owned<F: OwnedFn>(engine: &Arc<process::Engine>, item: F::Owned, options: CallOptions) -> Task<F::Output> {
     let remote = remote_owned::<F>();
-    let items = [item];
-    match submit(engine, &remote, &items, options) {
+    match submit(engine, &remote, item, options) {
         Ok(ticket) => Task::in_process(InProcess { engine: Arc::clone(engine), ticket, read: read_owned::<F> }),
         Err(error) => Task::ready(Err(error)),
     }

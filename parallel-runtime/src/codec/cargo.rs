@@ -19,6 +19,17 @@ enum Purpose {
     Move,
     /// It is lent: its owner goes on to use it.
     Lend,
+    /// It moves away, but whoever sends it keeps it until an answer comes: so an exclusive owner is sent as a copy.
+    Copy,
+}
+
+/// How an exclusive owner travels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// Itself.
+    Moved,
+    /// As a copy, which its own encoding makes.
+    Copied,
 }
 
 /// Where the bytes come from that are decoded.
@@ -38,6 +49,8 @@ pub(crate) struct Cargo {
     pub(crate) handles: Vec<Arc<Held>>,
     /// Exclusive owners among them that move away: by the number of the object, and their own.
     owners: BTreeMap<(u32, u32), Arc<Held>>,
+    /// Whether they are only promised: they were found behind references, so that somebody may be using what they own.
+    promised: bool,
 }
 
 thread_local! {
@@ -47,7 +60,7 @@ thread_local! {
     static MESSAGE: Cell<u64> = const { Cell::new(0) };
     static RETAINING: Cell<bool> = const { Cell::new(false) };
     static LOADED: Cell<bool> = const { Cell::new(false) };
-    static CARGO: RefCell<Cargo> = const { RefCell::new(Cargo { handles: Vec::new(), owners: BTreeMap::new() }) };
+    static CARGO: RefCell<Cargo> = const { RefCell::new(Cargo { handles: Vec::new(), owners: BTreeMap::new(), promised: false }) };
 }
 
 impl Cargo {
@@ -60,10 +73,35 @@ impl Cargo {
         !self.owners.is_empty()
     }
 
+    /// Whether whoever sends it must drop what was encoded, and then [`settle`](Cargo::settle), before anybody else reads it.
+    pub(crate) fn is_promised(&self) -> bool {
+        self.promised
+    }
+
+    /// What was encoded has been dropped.
+    ///
+    /// # Errors
+    ///
+    /// If an owner is still there.
+    pub(crate) fn settle(&mut self) -> Result<(), CodecError> {
+        self.promised = false;
+        let mut result = Ok(());
+        for ((_, number), held) in &self.owners {
+            if held.end_promise(*number) {
+                result = Err(CodecError::new(
+                    "a `SharedVec` in it has not gone with it: somebody else has it, for instance in an `Arc`; pass the only one, pass a slice of it, or `share()` it",
+                ));
+            }
+        }
+        result
+    }
+
     /// It was not sent after all.
     pub(crate) fn unload(self) {
         for ((_, number), held) in &self.owners {
-            held.take_back(*number);
+            if !held.end_promise(*number) {
+                held.take_back(*number);
+            }
         }
     }
 }
@@ -134,13 +172,23 @@ pub(crate) fn aside<R, E>(encode: impl FnOnce() -> Result<R, E>) -> Result<(R, C
     }
 }
 
+fn with_purpose<R>(purpose: Purpose, encode: impl FnOnce() -> R) -> R {
+    let before = PURPOSE.replace(purpose);
+    let result = encode();
+    PURPOSE.set(before);
+    result
+}
+
 /// Encodes what its owner goes on to use.
 #[inline(always)]
 pub(crate) fn lending<R>(encode: impl FnOnce() -> R) -> R {
-    let purpose = PURPOSE.replace(Purpose::Lend);
-    let result = encode();
-    PURPOSE.set(purpose);
-    result
+    with_purpose(Purpose::Lend, encode)
+}
+
+/// Encodes what is dropped only when an answer has come.
+#[inline(always)]
+pub(crate) fn copying<R>(encode: impl FnOnce() -> R) -> R {
+    with_purpose(Purpose::Copy, encode)
 }
 
 /// Encodes slices that must be kept because their owner may be dropped before they are read.
@@ -217,21 +265,36 @@ pub(crate) fn carry(held: &Arc<Held>) -> Result<(), CodecError> {
     Ok(())
 }
 
-/// Notes an exclusive owner that moves away.
-pub(crate) fn carry_owner(held: &Arc<Held>, number: u32) -> Result<(), CodecError> {
-    carry(held)?;
-    if PURPOSE.get() == Purpose::Lend {
-        return Err(CodecError::new(
-            "a `SharedVec` has one owner, so it cannot be sent from behind a reference: pass it by value, pass a slice of it, or `share()` it",
-        ));
+/// Notes an exclusive owner that moves away, found behind a reference of unknown origin.
+pub(crate) fn carry_owner(held: &Arc<Held>, number: u32) -> Result<Owner, CodecError> {
+    match PURPOSE.get() {
+        Purpose::Copy => return Ok(Owner::Copied),
+        Purpose::Lend => {
+            return Err(CodecError::new(
+                "a `SharedVec` has one owner, so it cannot be sent from behind a reference: pass it by value, pass a slice of it, or `share()` it",
+            ));
+        }
+        Purpose::Move | Purpose::None => {}
     }
+    note_owner(held, number, Held::promise)?;
+    CARGO.with_borrow_mut(|cargo| cargo.promised = true);
+    Ok(Owner::Moved)
+}
+
+/// Notes an exclusive owner that moves away, and that nobody else can refer to.
+pub(crate) fn carry_unshared_owner(held: &Arc<Held>, number: u32) -> Result<(), CodecError> {
+    note_owner(held, number, Held::send_away)
+}
+
+fn note_owner(held: &Arc<Held>, number: u32, send: impl FnOnce(&Held, u32) -> bool) -> Result<(), CodecError> {
+    carry(held)?;
     CARGO.with_borrow_mut(|cargo| {
         let owner = (held.reference().id, number);
         // A value may be encoded twice, once to measure it.
         if cargo.owners.contains_key(&owner) {
             return Ok(());
         }
-        if !held.send_away(number) {
+        if !send(held, number) {
             return Err(CodecError::new("this `SharedVec` was sent away before"));
         }
         cargo.owners.insert(owner, Arc::clone(held));

@@ -24,6 +24,7 @@ use super::{CodecError, Reader, Writer, cargo};
 use crate::function::{ByMut, ByRef, ByValue};
 use crate::private::{ProcessReferent, ProcessReferentMut, ProcessValue};
 use crate::shared::lending;
+use crate::shared::vec::{SharedVec, send_unshared};
 use bytemuck::Pod;
 
 /// Asks how `P`, one of [`ByValue`], [`ByRef`] and [`ByMut`], travels.
@@ -87,6 +88,12 @@ impl<E: Pod> ViaBytes for Probe<ByValue<Vec<E>>> {
         PlainVec(PhantomData)
     }
 }
+impl<E: Pod> ViaBytes for Probe<ByValue<SharedVec<E>>> {
+    type Strategy = Unshared<E>;
+    fn strategy(&self) -> Unshared<E> {
+        Unshared(PhantomData)
+    }
+}
 impl<E: Pod> ViaBytes for Probe<ByRef<[E]>> {
     type Strategy = PlainSlice<E>;
     fn strategy(&self) -> PlainSlice<E> {
@@ -137,6 +144,18 @@ impl<E: Pod> PlainVec<E> {
     pub fn receive(&self, reader: &mut Reader<'_>) -> Result<Vec<E>, CodecError> {
         let len = reader.take_len(size_of::<E>())?;
         reader.take_plain(len)
+    }
+}
+
+/// A buffer in shared memory that moves: the name of its object.
+pub struct Unshared<E>(PhantomData<fn(E)>);
+
+impl<E: Pod> Unshared<E> {
+    pub fn send(&self, value: &SharedVec<E>, writer: &mut Writer<'_>) -> Result<(), CodecError> {
+        send_unshared(value, writer)
+    }
+    pub fn receive(&self, reader: &mut Reader<'_>) -> Result<SharedVec<E>, CodecError> {
+        super::decode(reader)
     }
 }
 

@@ -127,6 +127,10 @@ pub trait ProcessFn: ParallelFn {
     #[doc(hidden)]
     fn receive(returned: &mut Returned<'_>) -> Result<Self::Output, CodecError>;
 
+    /// Whether there is anything to take back.
+    #[doc(hidden)]
+    const TAKES_BACK: bool = false;
+
     /// Program: copies what the function changed into the caller's memory.
     #[doc(hidden)]
     fn take_back(item: &mut Self::Item, returned: &mut Returned<'_>) -> Result<(), CodecError> {

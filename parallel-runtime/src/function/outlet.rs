@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use super::remote::code;
 use crate::codec::cargo::{self, Cargo};
-use crate::codec::{CodecError, Writer};
+use crate::codec::{self, CodecError, Writer};
 use crate::process::board::{Record, Slot};
 use crate::process::handshake::Request;
 use crate::process::{clock, link, wait_while_condemned};
@@ -43,14 +43,53 @@ pub(crate) trait Overflow {
     fn overflow(&mut self, done: u32, needed: usize, encode: Encode<'_>) -> Result<Placed, ServeError>;
 }
 
-/// Makes sure that the objects whose handles are in a result exist until the program has read it.
+/// What is delivered.
+trait Deliverable {
+    /// May be called twice: what does not fit is measured by the first call and written by the second.
+    fn encode(&mut self, writer: &mut Writer<'_>) -> Result<(), CodecError>;
+
+    /// It is encoded, and must be gone before it is published.
+    fn let_go(&mut self);
+}
+
+/// A value that ends with its delivery.
+struct Owned<V, E> {
+    value: Option<V>,
+    encode: E,
+}
+
+impl<V, E: FnMut(&V, &mut Writer<'_>) -> Result<(), CodecError>> Deliverable for Owned<V, E> {
+    #[inline(always)]
+    fn encode(&mut self, writer: &mut Writer<'_>) -> Result<(), CodecError> {
+        match &self.value {
+            Some(value) => (self.encode)(value, writer),
+            None => Err(CodecError::new("it was let go of")),
+        }
+    }
+
+    fn let_go(&mut self) {
+        self.value = None;
+    }
+}
+
+/// Makes sure that the objects whose handles are in a result exist until the program has read it, and that their owners have gone
+/// with it.
 #[inline(always)]
-fn keep(cargo: &Cargo) -> Result<(), ServeError> {
-    if cargo.is_empty() { Ok(()) } else { keep_some(cargo) }
+fn keep(cargo: Cargo, value: &mut (impl Deliverable + ?Sized)) -> Result<(), ServeError> {
+    if cargo.is_empty() {
+        return Ok(());
+    }
+    if cargo.is_promised() {
+        value.let_go();
+    }
+    keep_some(cargo)
 }
 
 #[cold]
-fn keep_some(cargo: &Cargo) -> Result<(), ServeError> {
+fn keep_some(mut cargo: Cargo) -> Result<(), ServeError> {
+    if cargo.is_promised() {
+        cargo.settle().map_err(ServeError::Encode)?;
+    }
     for held in &cargo.handles {
         let Reference { id, nonce, .. } = held.reference();
         let keep = Request::Keep { id: id.into(), nonce, task: link::task() };
@@ -164,30 +203,33 @@ impl<'w> Outlet<'w> {
 
     /// Takes the result of one item. `encode` may be called twice.
     #[inline(always)]
-    pub fn deliver(
+    pub fn deliver<V>(
         &mut self,
-        mut encode: impl FnMut(&mut Writer<'_>) -> Result<(), CodecError>,
+        value: V,
+        encode: impl FnMut(&V, &mut Writer<'_>) -> Result<(), CodecError>,
     ) -> Result<(), ServeError> {
-        self.deliver_as(code::VALUE, &mut encode)
+        self.deliver_as(code::VALUE, &mut Owned { value: Some(value), encode })
+    }
+
+    /// Takes the reason why there is no result for one item.
+    pub(crate) fn deliver_failure(&mut self, code: u8, reason: &impl serde::Serialize) -> Result<(), ServeError> {
+        let encode = |(): &(), writer: &mut Writer<'_>| codec::encode(reason, writer);
+        self.deliver_as(code, &mut Owned { value: Some(()), encode })
     }
 
     #[inline(always)]
-    pub(crate) fn deliver_as(
-        &mut self,
-        code: u8,
-        encode: &mut impl FnMut(&mut Writer<'_>) -> Result<(), CodecError>,
-    ) -> Result<(), ServeError> {
+    fn deliver_as(&mut self, code: u8, value: &mut impl Deliverable) -> Result<(), ServeError> {
         // A result whose encoding panicked or failed half-way has left a piece.
         let before = self.committed;
         self.writer.rewind(before);
         self.writer.put([0; code::HEADER]);
         cargo::begin();
-        if let Err(error) = encode(&mut self.writer) {
+        if let Err(error) = value.encode(&mut self.writer) {
             cargo::abort();
             return Err(ServeError::Encode(error));
         }
         if !self.writer.overflowed() {
-            keep(&cargo::finish())?;
+            keep(cargo::finish(), value)?;
             // How long it is, so that the next one is found even if this one does not decode.
             let len = (self.writer.len() - before - code::HEADER) as u32;
             let [a, b, c, d] = len.to_ne_bytes();
@@ -195,19 +237,19 @@ impl<'w> Outlet<'w> {
             self.publish(self.writer.len());
             return Ok(());
         }
-        self.deliver_elsewhere(code, encode)
+        self.deliver_elsewhere(code, value)
     }
 
     /// The result that was just encoded did not fit.
     #[cold]
-    fn deliver_elsewhere(&mut self, code: u8, encode: Encode<'_>) -> Result<(), ServeError> {
+    fn deliver_elsewhere(&mut self, code: u8, value: &mut dyn Deliverable) -> Result<(), ServeError> {
         let before = self.committed;
         let needed = self.writer.len() - before;
         self.writer.rewind(before);
         self.full = true;
         let placed = self.overflow.overflow(self.delivered, needed, &mut |writer| {
             writer.put([code, 0, 0, 0, 0]);
-            encode(writer)
+            value.encode(writer)
         });
         let placed = match placed {
             Ok(placed) => placed,
@@ -216,7 +258,7 @@ impl<'w> Outlet<'w> {
                 return Err(error);
             }
         };
-        keep(&cargo::finish())?;
+        keep(cargo::finish(), value)?;
         self.publish(match placed {
             Placed::Moved(len) => len,
             Placed::Apart => before,

@@ -49,12 +49,21 @@ pub struct Remote<I, R> {
     pub(crate) receive: Receive<I, R>,
     /// Decodes one value, and copies nothing back: for a caller that has let go of its arguments.
     pub(crate) output: Output<R>,
+    /// Whether the caller needs its arguments until the results are there.
+    pub(crate) takes_back: bool,
 }
 
 impl<I, R> Remote<I, R> {
     /// With the arguments as they are.
     pub fn borrowed<F: ProcessFn<Item = I, Output = R>>() -> Self {
-        Self { function: F::spec().name, serve: serve::<F>, send: send::<F>, receive: receive::<F>, output: F::receive }
+        Self {
+            function: F::spec().name,
+            serve: serve::<F>,
+            send: send::<F>,
+            receive: receive::<F>,
+            output: F::receive,
+            takes_back: F::TAKES_BACK,
+        }
     }
 
     /// With owned arguments.
@@ -65,6 +74,7 @@ impl<I, R> Remote<I, R> {
             send: send_owned::<F>,
             receive: receive_owned::<F>,
             output: F::receive,
+            takes_back: false,
         }
     }
 }

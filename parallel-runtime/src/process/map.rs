@@ -11,13 +11,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::admission::{Admission, Inside};
 use super::engine::Engine;
 use super::image;
-use super::message::{Body, Loan, Message, Retry, Scratch, Snapshot};
+use super::message::{Body, Loan, Message, Refused, Retry, Scratch, Snapshot};
 use super::results::Results;
 use super::sizes::Sizes;
 use super::ticket::{Outcome, Ticket};
+use crate::codec::Writer;
 use crate::error::{PoolError, TaskError};
 use crate::function::Remote;
 use crate::options::CallOptions;
+use crate::shared::Arena;
 
 /// Runs one item and waits for its result.
 pub(crate) fn call<I, R>(
@@ -26,7 +28,7 @@ pub(crate) fn call<I, R>(
     item: I,
     options: CallOptions,
 ) -> Result<R, TaskError> {
-    let mut items = [item];
+    let mut item = Some(item);
     let mut left = options.retries.unwrap_or(0);
     let admitted = if left > 0 { Some(engine.admit(false)?) } else { None };
     let mut before: Option<Snapshot> = None;
@@ -35,11 +37,12 @@ pub(crate) fn call<I, R>(
         let options = CallOptions { retries: None, ..options };
         let mut snapshot = None;
         let wanted = (left > 0 && before.is_none()).then_some(&mut snapshot);
-        let ticket = submit_part(engine, remote, &items, options, admitted.as_ref(), wanted)?;
+        let ticket = submit_part(engine, remote, &mut item, options, admitted.as_ref(), wanted)?;
         before = before.or(snapshot);
         let mut outcome = engine.wait(&ticket, None).unwrap_or_default();
+        let Some(item) = &mut item else { return output(remote, outcome) };
         let mut value = Vec::new();
-        let error = Results::new(remote, &outcome).read(&mut items, &mut value);
+        let error = Results::new(remote, &outcome).read(std::slice::from_mut(item), &mut value);
         let error = match (value.pop(), error.or_else(|| outcome.take_error())) {
             (Some(value), None) => return Ok(value),
             (_, Some(error)) => error,
@@ -59,32 +62,62 @@ pub(crate) fn call<I, R>(
 pub(crate) fn submit<I, R>(
     engine: &Arc<Engine>,
     remote: &Remote<I, R>,
-    items: &[I; 1],
+    item: I,
     options: CallOptions,
 ) -> Result<Arc<Ticket>, TaskError> {
-    submit_part(engine, remote, items, options, None, None)
+    submit_part(engine, remote, &mut Some(item), options, None, None)
 }
 
-/// `snapshot`: set to what the task may change in shared memory, if it can be tried again.
+/// `item`: taken if it must be gone by now. `snapshot`: set to what the task may change in shared memory, if it can be tried again.
 fn submit_part<I, R>(
     engine: &Arc<Engine>,
     remote: &Remote<I, R>,
-    items: &[I; 1],
+    item: &mut Option<I>,
     options: CallOptions,
     admitted: Option<&Admission>,
     snapshot: Option<&mut Option<Snapshot>>,
 ) -> Result<Arc<Ticket>, TaskError> {
     let entry = image::offset_of(remote.serve).map_err(TaskError::Spawn)?;
     let arena = engine.arena().map_err(PoolError::into_task_error)?;
+    let refused = |refused: Refused| refused.into_task_error(remote.function);
     let mut scratch = Scratch::new();
-    let (body, loan) = Body::encode(arena, &mut scratch, 0, &mut |writer| (remote.send)(items, writer))
-        .map_err(|refused| refused.into_task_error(remote.function))?;
+    let (body, mut loan) = encode(arena, remote, item.as_slice(), &mut scratch, 0, &mut 0).map_err(refused)?;
+    if let Some(loan) = loan.as_deref_mut().filter(|loan| loan.is_promised()) {
+        *item = None;
+        loan.settle().map_err(|error| refused(error.into()))?;
+    }
     if let Some(snapshot) = snapshot {
         *snapshot = loan.as_ref().map_or_else(|| Some(Snapshot::default()), |loan| loan.snapshot());
     }
     let limit = options.timeout;
     let retry = options.retries.and_then(|retries| Retry::new(retries, entry, limit, &body, loan.as_deref()));
     engine.submit(Message { entry, items: 1, timed: false, limit, retry, body, loan }, admitted)
+}
+
+/// Encodes items, and says how many `bytes` they take. An item is to be dropped before the message is sent if its loan is promised.
+fn encode<'b, I, R>(
+    arena: &Arc<Arena>,
+    remote: &Remote<I, R>,
+    items: &[I],
+    scratch: &'b mut Scratch,
+    guess: usize,
+    bytes: &mut usize,
+) -> Result<(Body<'b>, Option<Box<Loan>>), Refused> {
+    let mut write = |writer: &mut Writer<'_>| {
+        (remote.send)(items, writer)?;
+        *bytes = writer.len();
+        Ok(())
+    };
+    let (body, loan) = Body::encode(arena, scratch, guess, &mut write)?;
+    match loan {
+        // What was changed is to be copied into what the item refers to.
+        Some(loan) if remote.takes_back && loan.is_promised() => {
+            loan.unload();
+            drop(body);
+            Body::encode_copies(arena, guess, &mut write)
+        }
+        loan => Ok((body, loan)),
+    }
 }
 
 /// Reads the result of a message of one item whose arguments are gone.
@@ -190,7 +223,10 @@ pub(crate) fn map<I, R>(
 /// A message in flight, or landed.
 struct Flight<I> {
     ticket: Option<Arc<Ticket>>,
+    /// Its items; none if the only one had to be gone when it was sent, or was never sent.
     items: Vec<I>,
+    /// How many items it is for.
+    count: usize,
     outcome: Option<Outcome>,
     /// How often its first item was tried before.
     tries: u32,
@@ -199,8 +235,9 @@ struct Flight<I> {
 }
 
 impl<I> Flight<I> {
-    fn failed(items: Vec<I>, error: TaskError) -> Self {
-        Self { ticket: None, items, outcome: Some(Outcome::error(error)), tries: 0, before: None }
+    /// An item that has failed.
+    fn failed(error: TaskError) -> Self {
+        Self { ticket: None, items: Vec::new(), count: 1, outcome: Some(Outcome::error(error)), tries: 0, before: None }
     }
 }
 
@@ -228,15 +265,16 @@ impl<I, R> Flights<'_, I, R> {
     }
 
     /// Sends items, as the last of the queue or at a position of it.
-    fn send(&mut self, items: Vec<I>, position: Option<usize>, sizes: &mut Sizes, tries: u32) {
-        let flight = match self.try_send(&items, sizes) {
-            Ok((ticket, before)) => Flight { ticket: Some(ticket), items, outcome: None, tries, before },
+    fn send(&mut self, mut items: Vec<I>, position: Option<usize>, sizes: &mut Sizes, tries: u32) {
+        let count = items.len();
+        let flight = match self.try_send(&mut items, sizes) {
+            Ok((ticket, before)) => Flight { ticket: Some(ticket), items, count, outcome: None, tries, before },
             Err(Unsent::Alone(error)) => {
                 let at = position.unwrap_or(self.queue.len());
                 let mut error = Some(error);
-                for (offset, item) in items.into_iter().enumerate() {
+                for offset in 0..count {
                     let error = error.take().unwrap_or(TaskError::Cancelled);
-                    self.queue.insert(at + offset, Flight::failed(vec![item], error));
+                    self.queue.insert(at + offset, Flight::failed(error));
                 }
                 return;
             }
@@ -256,17 +294,14 @@ impl<I, R> Flights<'_, I, R> {
         }
     }
 
-    fn try_send(&self, items: &[I], sizes: &mut Sizes) -> Result<(Arc<Ticket>, Option<Snapshot>), Unsent> {
+    /// `items`: cleared if they must be gone by now.
+    fn try_send(&self, items: &mut Vec<I>, sizes: &mut Sizes) -> Result<(Arc<Ticket>, Option<Snapshot>), Unsent> {
         let unsent = |error| if items.len() > 1 { Unsent::Together } else { Unsent::Alone(error) };
         let arena = self.engine.arena().map_err(|error| unsent(error.into_task_error()))?;
         let guess = if items.len() > 1 { sizes.arguments(items.len()) } else { 0 };
         let mut scratch = Scratch::new();
         let mut bytes = 0;
-        let body = Body::encode(arena, &mut scratch, guess, &mut |writer| {
-            (self.remote.send)(items, writer)?;
-            bytes = writer.len();
-            Ok(())
-        });
+        let body = encode(arena, self.remote, items, &mut scratch, guess, &mut bytes);
         let (body, mut loan) = body.map_err(|refused| unsent(refused.into_task_error(self.remote.function)))?;
         let may_retry = self.options.retries.is_some_and(|retries| retries > 0);
         // Which owner belongs to which item, and which part to which, would have to be known when some of them are sent again.
@@ -284,9 +319,15 @@ impl<I, R> Flights<'_, I, R> {
             Some(loan) => loan.snapshot(),
         };
         sizes.saw_arguments(items.len(), bytes);
+        let count = items.len() as u32;
+        if let Some(loan) = loan.as_deref_mut().filter(|loan| loan.is_promised()) {
+            // It is a single item.
+            items.clear();
+            let settled = loan.settle().map_err(|error| Refused::from(error).into_task_error(self.remote.function));
+            settled.map_err(Unsent::Alone)?;
+        }
         let limit = self.options.timeout;
-        let items = items.len() as u32;
-        let message = Message { entry: self.entry, items, timed: true, limit, retry: None, body, loan };
+        let message = Message { entry: self.entry, items: count, timed: true, limit, retry: None, body, loan };
         self.engine.submit(message, Some(self.admitted)).map(|ticket| (ticket, before)).map_err(Unsent::Alone)
     }
 
@@ -329,6 +370,7 @@ impl<I, R> Flights<'_, I, R> {
                     unsafe { before.restore() };
                 }
                 let mut rest = flight.items.split_off(done);
+                flight.count = done;
                 let after = rest.split_off(1);
                 flight.outcome = Some(outcome);
                 self.engine.count_retry();
@@ -348,9 +390,10 @@ impl<I, R> Flights<'_, I, R> {
             if rest.is_empty() {
                 continue;
             }
+            flight.count = ended;
             if for_all || (failed && stop_at_failure) {
-                for (offset, item) in rest.into_iter().enumerate() {
-                    self.queue.insert(position + offset, Flight::failed(vec![item], TaskError::Cancelled));
+                for offset in 0..rest.len() {
+                    self.queue.insert(position + offset, Flight::failed(TaskError::Cancelled));
                 }
             } else {
                 self.send(rest, Some(position), sizes, 0);
@@ -362,16 +405,23 @@ impl<I, R> Flights<'_, I, R> {
     /// Gives the results that have landed, in order, as far as there is no gap. For [`Target::Values`] the first failure ends it.
     fn give(&mut self, target: &mut Target<'_, R>, control: &Control<'_>) -> Result<(), TaskError> {
         while self.front_has_landed() {
-            let Some(Flight { mut items, outcome, .. }) = self.queue.pop_front() else { break };
+            let Some(Flight { mut items, count: ended, outcome, .. }) = self.queue.pop_front() else { break };
             let mut outcome = outcome.unwrap_or_default();
-            let ended = items.len();
             let before = match target {
                 Target::Values(_) => 0,
                 Target::Results(each) => each.len(),
             };
             let mut left = items.as_mut_slice();
             let mut results = Results::new(self.remote, &outcome);
-            loop {
+            if left.is_empty()
+                && let Some(value) = results.read_output()
+            {
+                match target {
+                    Target::Values(values) => values.push(value?),
+                    Target::Results(each) => each.push(value),
+                }
+            }
+            while !left.is_empty() {
                 let (count, failure) = match target {
                     Target::Values(values) => {
                         let before = values.len();

@@ -53,6 +53,16 @@ impl Loan {
         self.cargo.has_owners()
     }
 
+    /// See [`Cargo::is_promised`].
+    pub(crate) fn is_promised(&self) -> bool {
+        self.cargo.is_promised()
+    }
+
+    /// See [`Cargo::settle`].
+    pub(crate) fn settle(&mut self) -> Result<(), CodecError> {
+        self.cargo.settle()
+    }
+
     /// It is not sent after all.
     pub(crate) fn unload(self) {
         self.cargo.unload();
@@ -234,6 +244,18 @@ impl<'b> Body<'b> {
         encode: &mut dyn FnMut(&mut Writer<'_>) -> Result<(), CodecError>,
     ) -> Result<(Self, Option<Box<Loan>>), Refused> {
         let ((body, lent), cargo) = cargo::aside(|| Self::encode_anywhere(arena, scratch, guess, encode))?;
+        Ok((body, Loan::of(cargo, lent)))
+    }
+
+    /// As [`encode`](Body::encode), with copies of exclusive owners: see [`cargo::copying`].
+    #[cold]
+    pub(crate) fn encode_copies(
+        arena: &Arc<Arena>,
+        guess: usize,
+        encode: &mut dyn FnMut(&mut Writer<'_>) -> Result<(), CodecError>,
+    ) -> Result<(Self, Option<Box<Loan>>), Refused> {
+        let mut encode = |writer: &mut Writer<'_>| cargo::copying(|| encode(writer));
+        let ((body, lent), cargo) = cargo::aside(|| Self::encode_in_block(arena, guess, &mut encode))?;
         Ok((body, Loan::of(cargo, lent)))
     }
 

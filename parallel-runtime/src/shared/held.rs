@@ -29,7 +29,8 @@ pub(crate) struct Reference {
 /// This process has the object.
 pub(crate) struct Held {
     reference: Reference,
-    /// Who may use it as an exclusive owner: [`AWAY`], [`SHARED`], or the number of the owner that was made last.
+    /// Who may use it as an exclusive owner: [`AWAY`], [`SHARED`], or the number of the owner that was made last, which may be
+    /// [`PROMISED`].
     owner: AtomicU32,
     /// The numbers of owners given out.
     owners: AtomicU32,
@@ -40,6 +41,10 @@ const AWAY: u32 = 0;
 
 /// It is read by many, and has no exclusive owner any more.
 const SHARED: u32 = u32::MAX;
+
+/// Set in an owner's number: it is in a message that goes off as soon as the owner is dropped. Until then it is an owner as before,
+/// since there may be borrows of what it owns.
+const PROMISED: u32 = 1 << 31;
 
 impl Held {
     pub(super) fn new(reference: Reference) -> Self {
@@ -52,24 +57,37 @@ impl Held {
 
     /// Makes an exclusive owner, whose number this is. `None` if there is one, or if it is shared.
     pub(super) fn own(&self) -> Option<u32> {
-        let number = self.owners.fetch_add(1, Ordering::Relaxed) + 1;
+        let number = self.owners.fetch_add(1, Ordering::Relaxed) % (PROMISED - 2) + 1;
         self.owner.compare_exchange(AWAY, number, Ordering::AcqRel, Ordering::Relaxed).is_ok().then_some(number)
     }
 
-    /// Whether this is the exclusive owner.
-    #[inline(always)]
-    pub(super) fn is_owned_by(&self, number: u32) -> bool {
-        self.owner.load(Ordering::Relaxed) == number
+    fn change(&self, from: u32, to: u32) -> bool {
+        self.owner.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
-    /// The owner is sent away. False if it was before.
+    /// The owner, which nobody has borrowed, is sent away. False if it was before.
     pub(crate) fn send_away(&self, number: u32) -> bool {
-        self.owner.compare_exchange(number, AWAY, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        self.change(number, AWAY)
+    }
+
+    /// The owner is to be sent away when it is dropped. False if it was before.
+    pub(crate) fn promise(&self, number: u32) -> bool {
+        self.change(number, number | PROMISED)
+    }
+
+    /// Ends a promise. True if the owner is still there.
+    pub(crate) fn end_promise(&self, number: u32) -> bool {
+        self.change(number | PROMISED, number)
+    }
+
+    /// The owner is dropped.
+    pub(super) fn drop_owner(&self, number: u32) {
+        let _ = self.change(number, AWAY) || self.change(number | PROMISED, AWAY);
     }
 
     /// It could not be sent after all.
     pub(crate) fn take_back(&self, number: u32) {
-        let _ = self.owner.compare_exchange(AWAY, number, Ordering::AcqRel, Ordering::Relaxed);
+        self.change(AWAY, number);
     }
 
     /// It has turned out to be shared. False if it has an exclusive owner here.
@@ -181,7 +199,7 @@ pub(super) fn create(len: u64, alignment: u64, kind: Kind) -> Result<(Arc<Held>,
 
 /// From now on an object is read by many. False if it has an exclusive owner other than `number`.
 pub(super) fn share(held: &Held, number: u32) -> bool {
-    if held.owner.compare_exchange(number, SHARED, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+    if !held.change(number, SHARED) && !held.change(number | PROMISED, SHARED) {
         return held.owner.load(Ordering::Relaxed) == SHARED;
     }
     let id = held.reference.id;

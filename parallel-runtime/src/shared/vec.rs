@@ -12,7 +12,8 @@ use super::named::Named;
 use super::raw::{Memory, Raw};
 use super::statics::{Object, SharedObject};
 use super::tables::Kind;
-use crate::codec::cargo;
+use crate::codec::cargo::{self, Owner};
+use crate::codec::{self, CodecError, Writer};
 use crate::error::TaskError;
 
 /// A buffer in shared memory with one owner: like a `Vec<T>` of fixed length whose elements a task in another process can read
@@ -48,11 +49,9 @@ use crate::error::TaskError;
 /// * What a task has changed before it panicked, died or timed out stays changed, as with threads. With `retries` a part that was
 ///   lent as `&mut` is copied before the first try, and each further try finds it as it was.
 /// * A task that takes a `SharedVec` by value is not tried again: it may have passed it on.
-/// * `Serialize` moves the buffer away, although it only takes `&self`: that is how it travels inside structs and vectors. It works
-///   where the value moves (arguments and results by value, `push` and `insert`); behind a reference it is an error. A `SharedVec`
-///   that is still there afterwards (in an `Arc`, which serialises what it shares) panics when it is used. **Do not serialise one
-///   that others use at the same time** (in an `Arc` while a slice of it is borrowed): they would see what the new owner writes, which
-///   the borrow checker cannot know.
+/// * It also moves inside structs, vectors and whatever else implements `Serialize`, without copying. Since `Serialize` takes `&self`,
+///   the value around it is dropped before anybody reads the message: if the `SharedVec` is still there then (in an `Arc` that others
+///   have), the call fails. Behind a reference it cannot move at all. Inside another value *beside a `&mut` parameter* it is copied.
 /// * Memory is freed when the owner is dropped, or dies.
 pub struct SharedVec<T> {
     raw: Raw<T>,
@@ -189,7 +188,6 @@ impl<T: Pod> SharedVec<T> {
 
     /// Makes it readable by many, and changeable by nobody.
     pub fn share(self) -> SharedSlice<T> {
-        self.check();
         if let Memory::Object(held) = &self.raw.memory {
             held::share(held, self.number);
         }
@@ -206,30 +204,11 @@ impl<T: Pod> SharedVec<T> {
     }
 }
 
-impl<T> SharedVec<T> {
-    /// # Panics
-    ///
-    /// If it was sent away.
-    #[inline(always)]
-    fn check(&self) {
-        if let Memory::Object(held) = &self.raw.memory
-            && !held.is_owned_by(self.number)
-        {
-            sent_away();
-        }
-    }
-}
-
-#[cold]
-fn sent_away() -> ! {
-    panic!("this `SharedVec` was sent to another process and is used here no more")
-}
-
 impl<T> Drop for SharedVec<T> {
     fn drop(&mut self) {
         // One that is moved out of by `share` is not the owner any more; otherwise the object has none now.
         if let Memory::Object(held) = &self.raw.memory {
-            held.send_away(self.number);
+            held.drop_owner(self.number);
         }
     }
 }
@@ -237,14 +216,12 @@ impl<T> Drop for SharedVec<T> {
 impl<T> Deref for SharedVec<T> {
     type Target = [T];
     fn deref(&self) -> &[T] {
-        self.check();
         self.raw.slice()
     }
 }
 
 impl<T> DerefMut for SharedVec<T> {
     fn deref_mut(&mut self) -> &mut [T] {
-        self.check();
         // SAFETY: as in `Raw::slice`; this is the only owner of these elements, and it is borrowed exclusively.
         unsafe { std::slice::from_raw_parts_mut(self.raw.start.as_ptr(), self.raw.len) }
     }
@@ -293,7 +270,32 @@ impl<T: Pod> SharedSlice<T> {
 
 impl<T: Pod> Serialize for SharedVec<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.raw.encode(serializer, |held| cargo::carry_owner(held, self.number).map_err(ser::Error::custom))
+        let mut owner = Owner::Moved;
+        if let Memory::Object(held) = &self.raw.memory {
+            owner = cargo::carry_owner(held, self.number).map_err(ser::Error::custom)?;
+        }
+        if owner == Owner::Moved {
+            return self.raw.encode(serializer, |_| Ok(()));
+        }
+        // The message keeps it.
+        let copy = Self::try_from_slice(self).map_err(ser::Error::custom)?;
+        copy.raw.encode(serializer, |held| cargo::carry(held).map_err(ser::Error::custom))
+    }
+}
+
+/// As an argument or a result of its own, where nobody else can refer to it.
+pub(crate) fn send_unshared<T: Pod>(vec: &SharedVec<T>, writer: &mut Writer<'_>) -> Result<(), CodecError> {
+    if let Memory::Object(held) = &vec.raw.memory {
+        cargo::carry_unshared_owner(held, vec.number)?;
+    }
+    codec::encode(&Unshared(&vec.raw), writer)
+}
+
+struct Unshared<'v, T>(&'v Raw<T>);
+
+impl<T: Pod> Serialize for Unshared<'_, T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.encode(serializer, |_| Ok(()))
     }
 }
 

@@ -264,5 +264,5 @@ fn fail_by_panic(outlet: &mut Outlet<'_>, slot: &Slot, caught: &Caught) {
 /// Delivers a failure in place of a result.
 fn tell(outlet: &mut Outlet<'_>, slot: &Slot, code: u8, value: &impl serde::Serialize) -> Result<(), ServeError> {
     slot.failed.store(1, Ordering::Relaxed);
-    outlet.deliver_as(code, &mut |writer| crate::codec::encode(value, writer))
+    outlet.deliver_failure(code, value)
 }

@@ -59,9 +59,10 @@ impl Packed {
         &self.cargo.handles
     }
 
-    /// It was not put into the container after all: exclusive owners in it are where they were.
-    pub(super) fn unpack(self) {
-        self.cargo.unload();
+    /// It was not put into the container after all: gives the value.
+    #[track_caller]
+    pub(super) fn unpack<T: DeserializeOwned>(self) -> T {
+        unpack(self.as_slice(), Source::Taken)
     }
 
     pub(super) fn as_slice(&self) -> &[u8] {
@@ -73,17 +74,34 @@ impl Packed {
     }
 }
 
-/// Encodes a value.
+/// Encodes a value, and gives it back if it need not be gone before the container has it.
 ///
 /// # Panics
 ///
-/// If its `Serialize` fails.
+/// If its `Serialize` fails; if a `SharedVec` in it does not go with it.
 #[track_caller]
-pub(super) fn pack<T: Serialize + ?Sized>(value: &T) -> Packed {
-    match cargo::aside(|| encode(value)) {
-        Ok((bytes, cargo)) => Packed { bytes, cargo },
-        Err(error) => panic!("a `{}` cannot be put into a shared container: {error}", std::any::type_name::<T>()),
+pub(super) fn pack_and_keep<T: Serialize>(value: T) -> (Packed, Option<T>) {
+    let refuse =
+        |error| -> ! { panic!("a `{}` cannot be put into a shared container: {error}", std::any::type_name::<T>()) };
+    match cargo::aside(|| encode(&value)) {
+        Ok((bytes, mut cargo)) if cargo.is_promised() => {
+            drop(value);
+            cargo.settle().unwrap_or_else(|error| refuse(error));
+            (Packed { bytes, cargo }, None)
+        }
+        Ok((bytes, cargo)) => (Packed { bytes, cargo }, Some(value)),
+        Err(error) => refuse(error),
     }
+}
+
+/// Encodes a value that goes into a container.
+///
+/// # Panics
+///
+/// As [`pack_and_keep`].
+#[track_caller]
+pub(super) fn pack<T: Serialize>(value: T) -> Packed {
+    pack_and_keep(value).0
 }
 
 /// Encodes a key that is looked up, and stays with the caller.

@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::contents::{Node, Packed, Taken, announce, pack, pack_key, retract, unpack};
+use super::contents::{Node, Packed, Taken, announce, pack, pack_and_keep, pack_key, retract, unpack};
 use super::table::{LEN, Place, SEED, Table, USED, find, mend, number, put, set_number, take_out};
 use super::{Container, Open, handle, set};
 use crate::codec::cargo::Source;
@@ -130,7 +130,7 @@ impl<K: Serialize, V: Serialize + DeserializeOwned> SharedDict<K, V> {
     /// Sets the value of a key. Gives the one that it had.
     #[track_caller]
     pub fn insert(&self, key: K, value: V) -> Option<V> {
-        let (key, value) = (pack(&key), pack(&value));
+        let (key, value) = (pack(key), pack(value));
         let hash = self.hash(key.as_slice());
         announce(&self.container.held, &[&key, &value]);
         let put = put(&self.open(), hash, &key, &value);
@@ -215,7 +215,7 @@ impl<K: Serialize, V: Serialize + DeserializeOwned> SharedDict<K, V> {
     /// If `change` does: the dictionary stays what it was. If `change` uses this same dictionary.
     #[track_caller]
     pub fn update_or_insert<R>(&self, key: K, default: V, change: impl FnOnce(&mut V) -> R) -> R {
-        let changed = self.change(pack(&key), |value| {
+        let changed = self.change(pack(key), |value| {
             let mut value = value.unwrap_or(default);
             Some((change(&mut value), value))
         });
@@ -231,7 +231,8 @@ impl<K: Serialize, V: Serialize + DeserializeOwned> SharedDict<K, V> {
             _ => None,
         };
         let (result, value) = change(before)?;
-        let value = pack(&value);
+        // What is left of it ends after the lock.
+        let (value, _kept) = pack_and_keep(value);
         announce(&self.container.held, &[&key, &value]);
         let put = put(&open, hash, &key, &value);
         drop(open);

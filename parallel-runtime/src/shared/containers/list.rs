@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::contents::{Node, Packed, Taken, announce, pack, retract, unpack};
+use super::contents::{Node, Packed, Taken, announce, pack, pack_and_keep, retract, unpack};
 use super::heap::{BLOCK_HEAD, damaged};
 use super::{Container, Open, handle, set};
 use crate::codec::cargo::Source;
@@ -195,7 +195,7 @@ impl<T: Serialize + DeserializeOwned> SharedList<T> {
     /// Adds an element at the end.
     #[track_caller]
     pub fn push(&self, value: T) {
-        let value = pack(&value);
+        let value = pack(value);
         announce(&self.container.held, &[&value]);
         let open = self.open();
         let put = put(&open, len(&open), &value);
@@ -210,7 +210,7 @@ impl<T: Serialize + DeserializeOwned> SharedList<T> {
     /// If `index` is beyond the end.
     #[track_caller]
     pub fn insert(&self, index: usize, value: T) {
-        let value = pack(&value);
+        let value = pack(value);
         announce(&self.container.held, &[&value]);
         let open = self.open();
         let len = len(&open);
@@ -290,7 +290,7 @@ impl<T: Serialize + DeserializeOwned> SharedList<T> {
     /// If `index` is out of range.
     #[track_caller]
     pub fn set(&self, index: usize, value: T) -> T {
-        let value = pack(&value);
+        let value = pack(value);
         announce(&self.container.held, &[&value]);
         let open = self.open();
         let len = len(&open);
@@ -325,7 +325,8 @@ impl<T: Serialize + DeserializeOwned> SharedList<T> {
         };
         let mut value: T = unpack(&places.node(&open, index as u64).value(open.heap).bytes, Source::Copied);
         let result = change(&mut value);
-        let value = pack(&value);
+        // What is left of it ends after the lock.
+        let (value, _kept) = pack_and_keep(value);
         announce(&self.container.held, &[&value]);
         let replaced = replace(&open, places, index as u64, &value);
         drop(open);

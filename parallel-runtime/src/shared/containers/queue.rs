@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::contents::{Node, Packed, announce, pack, retract, unpack};
+use super::contents::{Node, Packed, announce, pack_and_keep, retract, unpack};
 use super::heap::{BLOCK_HEAD, damaged};
 use super::{Container, Open, handle, set};
 use crate::codec::cargo::Source;
@@ -285,7 +285,7 @@ impl<T: Serialize + DeserializeOwned> SharedQueue<T> {
     }
 
     fn push_until(&self, value: T, wait: impl Fn() -> bool) -> Result<(), TryPushError<T>> {
-        let packed = pack(&value);
+        let (packed, value) = pack_and_keep(value);
         announce(&self.container.held, &[&packed]);
         loop {
             let failed = match self.push_packed(&packed) {
@@ -296,8 +296,8 @@ impl<T: Serialize + DeserializeOwned> SharedQueue<T> {
                 Err(error) => Err(error),
             };
             retract(&self.container.held, packed.handles());
-            packed.unpack();
-            return Err(or_panic(failed)(value));
+            let failed = or_panic(failed);
+            return Err(failed(value.unwrap_or_else(|| packed.unpack())));
         }
     }
 
