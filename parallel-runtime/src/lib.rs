@@ -100,15 +100,15 @@ pub use sandbox::Sandbox;
 pub use shared::array::{SharedArray, SharedArrayGuard};
 #[cfg(feature = "arrow")]
 pub use shared::arrow::SharedBatch;
+pub use shared::broken::{BrokenBarrier, Poisoned};
 pub use shared::containers::dict::SharedDict;
 pub use shared::containers::list::SharedList;
 pub use shared::containers::queue::{Closed, SharedQueue, TryPushError};
-pub use shared::lock::Poisoned;
 #[cfg(feature = "ndarray")]
 pub use shared::ndarray::{SharedArray1, SharedArray2, SharedArray3, SharedArrayD, SharedNdArray, SharedNdSlice};
 pub use shared::objects::{SharedUsage, shared_usage};
 pub use shared::statics::{SharedObject, SharedStatic};
-pub use shared::sync::barrier::{BrokenBarrier, SharedBarrier};
+pub use shared::sync::barrier::SharedBarrier;
 pub use shared::sync::event::SharedEvent;
 pub use shared::sync::mutex::{SharedLock, SharedLockGuard};
 pub use shared::sync::semaphore::{SharedPermit, SharedSemaphore};

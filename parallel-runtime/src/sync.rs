@@ -7,3 +7,6 @@ pub(crate) use std::sync::atomic;
 /// steps as acquire and release only, and needs a fence here.
 #[inline(always)]
 pub(crate) fn between_ordered_steps() {}
+
+/// 1 where it pays to spin before sleeping, 0 in the model.
+pub(crate) const PATIENCE: u32 = 1;

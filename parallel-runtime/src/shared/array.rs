@@ -6,8 +6,8 @@ use std::ops::{Deref, DerefMut};
 use bytemuck::Pod;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::broken::Poisoned;
 use super::cells::{Cells, Locked};
-use super::lock::Poisoned;
 use super::statics::{Object, SharedObject};
 use super::vec::or_panic;
 use crate::error::TaskError;

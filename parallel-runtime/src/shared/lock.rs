@@ -26,6 +26,7 @@ use std::time::{Duration, Instant};
 use super::space::Space;
 use super::tables::Token;
 use crate::process::{fork, futex};
+use crate::sync::PATIENCE;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// How long a process sleeps before it looks whether the holder lives, and whether it was to be woken.
@@ -103,7 +104,7 @@ impl Lock {
             if word == waited_for
                 || self.word.compare_exchange(word, waited_for, Ordering::Relaxed, Ordering::Relaxed).is_ok()
             {
-                sleep(low_half(&self.word), waited_for as u32, deadline);
+                futex::wait_low(&self.word, waited_for, Some(look(deadline)));
             }
         }
     }
@@ -112,7 +113,7 @@ impl Lock {
     #[inline]
     pub(super) fn release(&self) {
         if self.word.swap(0, Ordering::Release) & WAITED_FOR != 0 {
-            futex::wake(low_half(&self.word), 1);
+            futex::wake_low(&self.word, 1);
         }
     }
 
@@ -142,7 +143,7 @@ pub(super) fn check_fork() {
 /// Spins, and looks ever more seldom, so that the others keep the cache line; then gives the processor away. False if `done` was not
 /// true by the end.
 pub(super) fn back_off(mut done: impl FnMut() -> bool) -> bool {
-    for round in 0..SPINS + YIELDS {
+    for round in 0..(SPINS + YIELDS) * PATIENCE {
         if round < SPINS {
             (0..8_u32 << round).for_each(|_| std::hint::spin_loop());
         } else {
@@ -157,16 +158,13 @@ pub(super) fn back_off(mut done: impl FnMut() -> bool) -> bool {
 
 /// Sleeps while a word is as it was seen, for [`LOOK`] at most.
 pub(super) fn sleep(word: &AtomicU32, seen: u32, deadline: Option<Instant>) {
-    let look = Instant::now() + LOOK;
-    futex::wait(word, seen, Some(deadline.map_or(look, |deadline| deadline.min(look))));
+    futex::wait(word, seen, Some(look(deadline)));
 }
 
-/// The half that changes whenever the word does, on which the kernel can sleep.
-pub(super) fn low_half(word: &AtomicU64) -> &AtomicU32 {
-    let halves = std::ptr::from_ref(word).cast::<[AtomicU32; 2]>();
-    // SAFETY: an `AtomicU64` has the size and at least the alignment of two `AtomicU32`; both halves are only used as atomics.
-    let halves = unsafe { &*halves };
-    &halves[if cfg!(target_endian = "little") { 0 } else { 1 }]
+/// When to look next.
+fn look(deadline: Option<Instant>) -> Instant {
+    let look = Instant::now() + LOOK;
+    deadline.map_or(look, |deadline| deadline.min(look))
 }
 
 thread_local! {
@@ -183,7 +181,7 @@ fn check_own(lock: &Lock) {
 }
 
 /// A lock that this thread holds. Its end lets the lock go; if that comes by a panic, the lock is poisoned.
-pub(super) struct Holding<'l> {
+pub(crate) struct Holding<'l> {
     lock: &'l Lock,
     panicking: bool,
     /// Code of the user's may run meanwhile.
@@ -198,7 +196,7 @@ unsafe impl Sync for Holding<'_> {}
 impl<'l> Holding<'l> {
     /// Takes a lock for our own steps, which do not panic and take no other lock.
     #[inline]
-    pub(super) fn briefly(lock: &'l Lock, space: &Space) -> (Self, Taken) {
+    pub(crate) fn briefly(lock: &'l Lock, space: &Space) -> (Self, Taken) {
         let taken = lock.take(space, None).expect("there is no deadline");
         (Self { lock, panicking: true, user: false, _not_send: PhantomData }, taken)
     }
@@ -247,17 +245,12 @@ thread_local! {
 
 #[cfg(test)]
 impl Lock {
+    pub(crate) fn free() -> Self {
+        Self { word: AtomicU64::new(0), poisoned: AtomicU32::new(0), _padding: 0 }
+    }
+
     /// Its holder is a process that is gone.
     pub(super) fn give_to_the_dead(&self) {
         self.word.store(Token::new(63, 99).bits(), Ordering::SeqCst);
     }
 }
-
-/// A holder of the lock died or panicked, and what the lock guards may be half changed.
-///
-/// As with [`std::sync::Mutex`]: every `lock` gives this until `clear_poison`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "poisoned: a process died, or panicked, while it held this lock, and what it guards may be half changed; set it right and call `clear_poison`"
-)]
-pub struct Poisoned;

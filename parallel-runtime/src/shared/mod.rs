@@ -10,6 +10,7 @@
 //! | [`tables`], [`held`] | who has which of them |
 //! | [`lock`], [`cells`], [`value`], [`array`], [`statics`] | a lock that outlives its holder; `SharedValue`, `SharedArray`, `#[shared]` |
 //! | `ndarray`, `arrow` | N-dimensional arrays and data frames, behind features |
+//! | [`broken`] | the errors of locks and barriers |
 //! | [`containers`], [`sync`] | dictionary, list, queue; lock, event, barrier, semaphore |
 //! | [`vec`], [`raw`], [`lending`], [`named`] | `SharedVec` and `SharedSlice`; their slices, which travel as places; segments with a name |
 
@@ -18,6 +19,7 @@ pub(crate) mod arena;
 pub(crate) mod array;
 #[cfg(feature = "arrow")]
 pub(crate) mod arrow;
+pub(crate) mod broken;
 mod cells;
 pub(crate) mod containers;
 pub(crate) mod held;

@@ -8,8 +8,8 @@ use std::sync::OnceLock;
 use bytemuck::{CheckedBitPattern, NoUninit};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::broken::Poisoned;
 use super::cells::{Cells, Locked};
-use super::lock::Poisoned;
 use super::statics::{self, Object, SharedObject};
 use super::vec::or_panic;
 use crate::error::TaskError;

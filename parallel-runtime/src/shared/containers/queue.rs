@@ -21,7 +21,7 @@ use super::{Container, Open, handle, set};
 use crate::codec::cargo::Source;
 use crate::error::TaskError;
 use crate::process::futex;
-use crate::shared::lock::{back_off, low_half, sleep};
+use crate::shared::lock::{back_off, sleep};
 use crate::shared::tables::Kind;
 use crate::shared::vec::or_panic;
 
@@ -221,7 +221,7 @@ impl<T> SharedQueue<T> {
     }
 
     fn wake(&self, which: usize) {
-        futex::wake_all(low_half(&self.container.head().numbers[which]));
+        futex::wake_all(futex::low_half(&self.container.head().numbers[which]));
     }
 
     /// Whether there is nothing to wait for: a hint, without the lock.
@@ -252,7 +252,7 @@ impl<T> SharedQueue<T> {
         let seen = load(&open, which) | SLEEPER;
         set(number(&open, which), seen);
         drop(open);
-        sleep(low_half(&self.container.head().numbers[which]), seen as u32, deadline);
+        sleep(futex::low_half(&self.container.head().numbers[which]), seen as u32, deadline);
         true
     }
 }

@@ -5,13 +5,14 @@
 //! broken, since a process that has died will not do what comes after it.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::{Header, Words, handle};
 use crate::error::TaskError;
 use crate::process::{futex, spin};
 use crate::shared::Token;
+use crate::shared::broken::BrokenBarrier;
 use crate::shared::lock::{Holding, Lock, Taken, sleep};
 use crate::shared::tables::Kind;
 use crate::shared::vec::or_panic;
@@ -43,8 +44,9 @@ struct Head {
     /// Counts; those who wait sleep on it.
     round: AtomicU32,
     broken: AtomicU32,
-    /// The round that was broken last, plus 1.
-    broken_round: AtomicU32,
+    _padding: u32,
+    /// How the last 64 rounds have ended: bit `round % 64` is set for one that was broken. For those who come to look late.
+    outcomes: AtomicU64,
 }
 
 // SAFETY: it is a lock, atomics and a number, aligned to a word.
@@ -53,14 +55,6 @@ unsafe impl Header for Head {
 }
 
 handle!(SharedBarrier, words: Words<Head>);
-
-/// A process died while it waited at the barrier, or one has waited too long: whoever waits gets this, and whoever comes, until
-/// [`SharedBarrier::reset`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the barrier is broken: a process died while it waited there, or waited too long; `reset` makes it usable again"
-)]
-pub struct BrokenBarrier;
 
 impl SharedBarrier {
     /// A barrier for so many.
@@ -103,8 +97,20 @@ impl SharedBarrier {
     fn break_locked(&self) {
         let head = self.words.head();
         head.broken.store(1, Ordering::SeqCst);
+        self.end_round(true);
+    }
+
+    /// With the lock. If the process dies in here, whoever takes the lock from it breaks the round, or the one after it, for which nobody
+    /// has come yet.
+    fn end_round(&self, broken: bool) {
+        let head = self.words.head();
         head.arrived.store(0, Ordering::SeqCst);
-        head.broken_round.store(head.round.load(Ordering::SeqCst).wrapping_add(1), Ordering::SeqCst);
+        let bit = 1 << (head.round.load(Ordering::SeqCst) % 64);
+        if broken {
+            head.outcomes.fetch_or(bit, Ordering::SeqCst);
+        } else {
+            head.outcomes.fetch_and(!bit, Ordering::SeqCst);
+        }
         head.round.fetch_add(1, Ordering::SeqCst);
         futex::wake_all(&head.round);
     }
@@ -141,9 +147,7 @@ impl SharedBarrier {
             };
             word.store(space.me().bits(), Ordering::SeqCst);
             if arrived + 1 == words.len() {
-                head.arrived.store(0, Ordering::SeqCst);
-                head.round.fetch_add(1, Ordering::SeqCst);
-                futex::wake_all(&head.round);
+                self.end_round(false);
                 return Ok(true);
             }
             head.arrived.store(arrived as u32 + 1, Ordering::SeqCst);
@@ -164,8 +168,7 @@ impl SharedBarrier {
             drop(holding);
             sleep(&head.round, round, deadline);
         }
-        // Of this round, not of a later one.
-        let broken = head.broken_round.load(Ordering::SeqCst) == round.wrapping_add(1);
+        let broken = head.outcomes.load(Ordering::SeqCst) & 1 << (round % 64) != 0;
         if broken { Err(BrokenBarrier) } else { Ok(false) }
     }
 

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::{Header, Words, handle};
 use crate::error::TaskError;
-use crate::shared::lock::{Holding, Lock, Poisoned};
+use crate::shared::broken::Poisoned;
+use crate::shared::lock::{Holding, Lock};
 use crate::shared::tables::Kind;
 use crate::shared::vec::or_panic;
 

@@ -1,4 +1,4 @@
-//! The protocols of the board under the model checker loom: every order in which the steps of a few threads can happen.
+//! The protocols of the board, and the lock of shared objects, under the model checker loom: every order in which the steps of a few threads can happen.
 //!
 //! The files are those of the runtime; only the atomics are loom's. `cargo test -p parallel-test-model --release`
 
@@ -11,7 +11,13 @@ mod sync {
     pub(crate) fn between_ordered_steps() {
         atomic::fence(atomic::Ordering::SeqCst);
     }
+
+    pub(crate) const PATIENCE: u32 = 0;
 }
+
+/// What the lock uses of the runtime.
+mod process;
+mod shared;
 
 #[path = "../../../../parallel-runtime/src/process/board/condemn.rs"]
 mod condemn;
@@ -23,6 +29,8 @@ mod ring;
 mod sleep;
 #[path = "../../../../parallel-runtime/src/process/board/word.rs"]
 mod word;
+
+mod lock;
 
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};

@@ -1,0 +1,39 @@
+//! The kernel, as far as the lock needs it.
+
+pub(crate) mod fork {
+    pub(crate) fn check() -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Sleeping on a word. Nobody wakes by himself here, as the runtime's sleepers do after a while: so a wake-up that is lost is a
+/// deadlock, which loom finds.
+pub(crate) mod futex {
+    use std::time::Instant;
+
+    use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+    use loom::sync::{Condvar, Mutex};
+
+    loom::lazy_static! {
+        static ref QUEUE: (Mutex<()>, Condvar) = (Mutex::new(()), Condvar::new());
+    }
+
+    pub(crate) fn wait(word: &AtomicU32, expected: u32, _deadline: Option<Instant>) {
+        let queue = QUEUE.0.lock().unwrap();
+        if word.load(Ordering::SeqCst) == expected {
+            drop(QUEUE.1.wait(queue));
+        }
+    }
+
+    pub(crate) fn wait_low(word: &AtomicU64, expected: u64, _deadline: Option<Instant>) {
+        let queue = QUEUE.0.lock().unwrap();
+        if word.load(Ordering::SeqCst) == expected {
+            drop(QUEUE.1.wait(queue));
+        }
+    }
+
+    pub(crate) fn wake_low(_word: &AtomicU64, count: u32) {
+        let _queue = QUEUE.0.lock().unwrap();
+        (0..count).for_each(|_| QUEUE.1.notify_one());
+    }
+}
