@@ -140,6 +140,7 @@ fn what_programs_do_to_themselves_does_no_harm() {
         "close-and-start",
         "ignore-children",
         "fork-with-threads",
+        "fork-with-shared-objects",
         "stderr-locked",
         "drop-privileges-before",
         "drop-privileges-after",

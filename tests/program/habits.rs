@@ -4,7 +4,9 @@ use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use parallel_runtime::{PoolError, ProcessPool, TaskError, parallel};
+use parallel_runtime::{
+    PoolError, ProcessPool, SharedEvent, SharedLock, SharedSemaphore, SharedValue, SharedVec, TaskError, parallel,
+};
 
 #[parallel(mode = "process", pool = 2)]
 fn add(a: u64, b: u64) -> u64 {
@@ -97,6 +99,7 @@ pub(crate) fn run(what: &str) {
                 "and a later one starts where the program is"
             );
         }
+        "fork-with-shared-objects" => fork_with_shared_objects(),
         "close-before" => {
             close_all();
             assert_eq!(add(1, 2), 3);
@@ -164,6 +167,38 @@ fn fork_with_threads() {
     });
     assert_eq!(code, 0);
     assert_eq!(waiting.join().expect("it is the parent's"), 300);
+}
+
+/// What the child does to shared objects does not reach its parent: it panics, or does nothing.
+fn fork_with_shared_objects() {
+    let (value, lock, semaphore) = (SharedValue::new(1_u64), SharedLock::new(), SharedSemaphore::new(1));
+    let event = SharedEvent::new();
+    // No pool has been used.
+    let lock_value = || value.lock().expect("nobody has died");
+    let mut held = Some((lock_value(), lock.lock().expect("nobody has died"), semaphore.acquire()));
+    let panics = |what: &dyn Fn()| std::panic::catch_unwind(std::panic::AssertUnwindSafe(what)).is_err();
+    let code = in_fork(|| {
+        if let Some((value, ..)) = &mut held {
+            **value = 99;
+        }
+        held = None;
+        let refused = [
+            panics(&|| value.set(99)),
+            panics(&|| drop(lock.try_lock())),
+            panics(&|| drop(semaphore.try_acquire())),
+            panics(&|| event.set()),
+            panics(&|| drop(SharedVec::from_slice(&[1]))),
+            add::submit(1, 2).join().is_err(),
+        ];
+        refused.iter().filter(|refused| !**refused).count() as i32
+    });
+    assert_eq!(code, 0);
+    assert_eq!((semaphore.available(), event.is_set()), (0, false));
+    let theirs = std::thread::scope(|scope| scope.spawn(|| lock.try_lock().is_ok_and(|guard| guard.is_some())).join());
+    assert!(!theirs.expect("it does not panic"), "the child has let go of its parent's lock");
+    drop(held);
+    assert_eq!((value.get(), semaphore.available()), (1, 1));
+    assert_eq!(add(1, 2), 3);
 }
 
 fn fork_after() {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::CodecError;
-use crate::shared::Held;
+use crate::shared::{Held, Named};
 
 /// What the value that is being encoded is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,8 +47,12 @@ pub(crate) enum Source {
 #[derive(Debug, Default)]
 pub(crate) struct Cargo {
     pub(crate) handles: Vec<Arc<Held>>,
-    /// Exclusive owners among them that move away: by the number of the object, and their own.
-    owners: BTreeMap<(u32, u32), Arc<Held>>,
+    /// Named segments of which there are slices in it.
+    segments: Vec<Arc<Named>>,
+    /// Exclusive owners among them that move away, each with the pass that has met it: by the number of the object, and their own.
+    owners: BTreeMap<(u32, u32), (Arc<Held>, u32)>,
+    /// How often the value has been encoded before: first to measure it, then to write it.
+    pass: u32,
     /// Whether they are only promised: they were found behind references, so that somebody may be using what they own.
     promised: bool,
 }
@@ -60,12 +64,15 @@ thread_local! {
     static MESSAGE: Cell<u64> = const { Cell::new(0) };
     static RETAINING: Cell<bool> = const { Cell::new(false) };
     static LOADED: Cell<bool> = const { Cell::new(false) };
-    static CARGO: RefCell<Cargo> = const { RefCell::new(Cargo { handles: Vec::new(), owners: BTreeMap::new(), promised: false }) };
+    static CARGO: RefCell<Cargo> = const { RefCell::new(Cargo::NONE) };
 }
 
 impl Cargo {
+    const NONE: Self =
+        Self { handles: Vec::new(), segments: Vec::new(), owners: BTreeMap::new(), pass: 0, promised: false };
+
     pub(crate) fn is_empty(&self) -> bool {
-        self.handles.is_empty()
+        self.handles.is_empty() && self.segments.is_empty()
     }
 
     /// Whether exclusive owners have moved away.
@@ -86,7 +93,7 @@ impl Cargo {
     pub(crate) fn settle(&mut self) -> Result<(), CodecError> {
         self.promised = false;
         let mut result = Ok(());
-        for ((_, number), held) in &self.owners {
+        for ((_, number), (held, _)) in &self.owners {
             if held.end_promise(*number) {
                 result = Err(CodecError::new(
                     "a `SharedVec` in it has not gone with it: somebody else has it, for instance in an `Arc`; pass the only one, pass a slice of it, or `share()` it",
@@ -98,7 +105,7 @@ impl Cargo {
 
     /// It was not sent after all.
     pub(crate) fn unload(self) {
-        for ((_, number), held) in &self.owners {
+        for ((_, number), (held, _)) in &self.owners {
             if !held.end_promise(*number) {
                 held.take_back(*number);
             }
@@ -126,6 +133,20 @@ pub(crate) fn finish() -> Cargo {
 fn take() -> Cargo {
     LOADED.set(false);
     CARGO.take()
+}
+
+/// The same value is encoded once more.
+#[inline(always)]
+pub(crate) fn again() {
+    if LOADED.get() {
+        CARGO.with_borrow_mut(|cargo| cargo.pass += 1);
+    }
+}
+
+/// Notes a named segment of which a slice is being encoded that must be kept.
+pub(crate) fn keep_segment(segment: Arc<Named>) {
+    LOADED.set(true);
+    CARGO.with_borrow_mut(|cargo| cargo.segments.push(segment));
 }
 
 /// It could not be encoded.
@@ -193,14 +214,13 @@ pub(crate) fn copying<R>(encode: impl FnOnce() -> R) -> R {
 
 /// Encodes slices that must be kept because their owner may be dropped before they are read.
 pub(crate) fn retaining<R>(encode: impl FnOnce() -> R) -> R {
-    struct Restore;
+    struct Restore(bool);
     impl Drop for Restore {
         fn drop(&mut self) {
-            RETAINING.set(false);
+            RETAINING.set(self.0);
         }
     }
-    RETAINING.set(true);
-    let _restore = Restore;
+    let _restore = Restore(RETAINING.replace(true));
     encode()
 }
 
@@ -208,15 +228,23 @@ pub(crate) fn is_retaining() -> bool {
     RETAINING.get()
 }
 
+/// Until its end, bytes come from a certain source.
+pub(crate) struct Entered(Source);
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        SOURCE.set(self.0);
+    }
+}
+
+/// From here on bytes come from there.
+pub(crate) fn enter(source: Source) -> Entered {
+    Entered(SOURCE.replace(source))
+}
+
 /// Decodes what comes from a container.
 pub(crate) fn from<R>(source: Source, decode: impl FnOnce() -> R) -> R {
-    struct Restore(Source);
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            SOURCE.set(self.0);
-        }
-    }
-    let _restore = Restore(SOURCE.replace(source));
+    let _entered = enter(source);
     decode()
 }
 
@@ -239,13 +267,13 @@ pub(crate) fn message() -> u64 {
 /// Worker: this object was named by the bytes that are decoded.
 pub(crate) fn receive(id: u32) {
     if SOURCE.get() == Source::Message {
-        RECEIVED.with_borrow_mut(|received| received.insert(id));
+        let _ = RECEIVED.try_with(|received| received.borrow_mut().insert(id));
     }
 }
 
 /// Worker: whether the message that is being run keeps this object.
 pub(crate) fn is_kept_by_message(id: u32) -> bool {
-    RECEIVED.with_borrow(|received| received.contains(&id))
+    RECEIVED.try_with(|received| received.borrow().contains(&id)).unwrap_or(false)
 }
 
 /// Notes a handle that is being encoded.
@@ -253,6 +281,11 @@ pub(crate) fn carry(held: &Arc<Held>) -> Result<(), CodecError> {
     if PURPOSE.get() == Purpose::None && !RETAINING.get() {
         return Err(CodecError::new(
             "a handle of shared memory means something to this program and its workers only: pass it to a task, or serialise what it holds",
+        ));
+    }
+    if CARGO.try_with(|_| ()).is_err() {
+        return Err(CodecError::new(
+            "a handle of shared memory cannot be sent by a destructor of a thread's own variables",
         ));
     }
     LOADED.set(true);
@@ -290,14 +323,13 @@ fn note_owner(held: &Arc<Held>, number: u32, send: impl FnOnce(&Held, u32) -> bo
     carry(held)?;
     CARGO.with_borrow_mut(|cargo| {
         let owner = (held.reference().id, number);
-        // A value may be encoded twice, once to measure it.
-        if cargo.owners.contains_key(&owner) {
-            return Ok(());
+        let pass = cargo.pass;
+        match cargo.owners.get_mut(&owner) {
+            Some((_, met)) if *met < pass => *met = pass,
+            None if send(held, number) => drop(cargo.owners.insert(owner, (Arc::clone(held), pass))),
+            Some(_) => return Err(CodecError::new("the same `SharedVec` is in it twice")),
+            None => return Err(CodecError::new("this `SharedVec` was sent away before")),
         }
-        if !send(held, number) {
-            return Err(CodecError::new("this `SharedVec` was sent away before"));
-        }
-        cargo.owners.insert(owner, Arc::clone(held));
         Ok(())
     })
 }

@@ -19,6 +19,7 @@ mod writer;
 use std::fmt;
 
 pub use reader::Reader;
+pub(crate) use writer::LentMemory;
 pub use writer::Writer;
 
 /// Why a value could not be encoded or decoded. The text is for people.

@@ -164,7 +164,7 @@ pub struct PlainSlice<E>(PhantomData<fn(E)>);
 
 impl<E: Pod> PlainSlice<E> {
     pub fn send(&self, value: &[E], writer: &mut Writer<'_>) -> Result<(), CodecError> {
-        if lending::send(value, writer)?.is_some() {
+        if lending::send(value, writer)? {
             return Ok(());
         }
         writer.put((value.len() as u64).to_ne_bytes());
@@ -192,8 +192,8 @@ pub struct PlainSliceMut<E>(PhantomData<fn(E)>);
 
 impl<E: Pod> PlainSliceMut<E> {
     pub fn send(&self, value: &[E], writer: &mut Writer<'_>) -> Result<(), CodecError> {
-        if let Some(offset) = lending::send(value, writer)? {
-            writer.lend(offset, size_of_val(value) as u64);
+        if lending::send(value, writer)? {
+            writer.lend(value);
             return Ok(());
         }
         writer.put((value.len() as u64).to_ne_bytes());

@@ -4,6 +4,16 @@ use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
 
+/// A part of shared memory that a task may change, where this process sees it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LentMemory {
+    pub(crate) start: NonNull<u8>,
+    pub(crate) len: usize,
+}
+
+// SAFETY: it is an address and a length; what is done with the memory is up to whoever does it.
+unsafe impl Send for LentMemory {}
+
 /// A bounded byte buffer.
 ///
 /// It never fails for lack of room: past its end it only counts. The caller then knows from
@@ -18,8 +28,8 @@ pub struct Writer<'a> {
     alignment: usize,
     /// Where the slices lie that the callee may change in place.
     marks: Vec<u64>,
-    /// Parts of shared memory that are lent to the callee, who may change them: offset and length.
-    lent: Vec<(u64, u64)>,
+    /// Parts of shared memory that are lent to the callee, who may change them.
+    lent: Vec<LentMemory>,
     _buffer: PhantomData<&'a mut [MaybeUninit<u8>]>,
 }
 
@@ -84,12 +94,12 @@ impl<'a> Writer<'a> {
     }
 
     /// Remembers that shared memory is lent to the callee, who may change it.
-    pub(crate) fn lend(&mut self, offset: u64, len: u64) {
-        self.lent.push((offset, len));
+    pub(crate) fn lend<E>(&mut self, slice: &[E]) {
+        self.lent.push(LentMemory { start: NonNull::from(slice).cast(), len: size_of_val(slice) });
     }
 
     /// Takes what was lent.
-    pub(crate) fn take_lent(&mut self) -> Vec<(u64, u64)> {
+    pub(crate) fn take_lent(&mut self) -> Vec<LentMemory> {
         std::mem::take(&mut self.lent)
     }
 

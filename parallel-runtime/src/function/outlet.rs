@@ -248,6 +248,7 @@ impl<'w> Outlet<'w> {
         self.writer.rewind(before);
         self.full = true;
         let placed = self.overflow.overflow(self.delivered, needed, &mut |writer| {
+            cargo::again();
             writer.put([code, 0, 0, 0, 0]);
             value.encode(writer)
         });

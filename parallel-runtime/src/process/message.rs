@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use super::board::slot::{INLINE_ALIGNMENT, INLINE_ARGUMENTS};
 use crate::codec::cargo::{self, Cargo};
-use crate::codec::{CodecError, Writer};
+use crate::codec::{CodecError, LentMemory, Writer};
 use crate::error::TaskError;
-use crate::shared::{Arena, Block, Space};
+use crate::shared::{Arena, Block};
 
 /// One or several items for one function.
 pub(crate) struct Message<'b> {
@@ -31,12 +31,12 @@ pub(crate) struct Message<'b> {
 pub(crate) struct Loan {
     /// The objects whose handles are in it. They exist as long as this does.
     cargo: Cargo,
-    /// Parts of shared memory that the task may change: offset (0 for a part of a named segment) and length.
-    lent: Vec<(u64, u64)>,
+    /// Parts of shared memory that the task may change.
+    lent: Vec<LentMemory>,
 }
 
 impl Loan {
-    fn of(cargo: Cargo, lent: Vec<(u64, u64)>) -> Option<Box<Self>> {
+    fn of(cargo: Cargo, lent: Vec<LentMemory>) -> Option<Box<Self>> {
         if cargo.is_empty() && lent.is_empty() {
             return None;
         }
@@ -68,26 +68,23 @@ impl Loan {
         self.cargo.unload();
     }
 
-    /// A private copy of what the task may change. `None` if it cannot be made.
+    /// A private copy of what the task may change. `None` if it is not known where that is.
     pub(crate) fn snapshot(&self) -> Option<Snapshot> {
-        let space = Space::existing()?;
         if self.has_owners() {
-            // Nobody knows where they are by now.
             return None;
         }
-        let copy = |&(offset, len): &(u64, u64)| {
-            let start = space.at(offset, len)?;
-            // SAFETY: the range lies in the arena; it is borrowed exclusively by the call that this message is part of, and no
-            // worker has been told of it yet.
-            Some((offset, unsafe { std::slice::from_raw_parts(start.as_ptr(), len as usize) }.into()))
+        let copy = |lent: &LentMemory| {
+            // SAFETY: the range is mapped as long as the call goes on, which has borrowed it exclusively; no worker has been told
+            // of it yet.
+            (*lent, unsafe { std::slice::from_raw_parts(lent.start.as_ptr(), lent.len) }.into())
         };
-        self.lent.iter().map(copy).collect::<Option<Vec<_>>>().map(Snapshot)
+        Some(Snapshot(self.lent.iter().map(copy).collect()))
     }
 }
 
 /// What lay in shared memory before a task could change it.
 #[derive(Debug, Default)]
-pub(crate) struct Snapshot(Vec<(u64, Box<[u8]>)>);
+pub(crate) struct Snapshot(Vec<(LentMemory, Box<[u8]>)>);
 
 impl Snapshot {
     /// Puts it back.
@@ -96,11 +93,9 @@ impl Snapshot {
     ///
     /// The call that has borrowed the memory goes on, and no worker uses the memory.
     pub(crate) unsafe fn restore(&self) {
-        for (offset, bytes) in &self.0 {
-            let start = Space::existing().and_then(|space| space.at(*offset, bytes.len() as u64));
-            let start = start.expect("it was there when the snapshot was made");
-            // SAFETY: the range lies in the arena; nobody else uses it, as the caller promises.
-            unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), start.as_ptr(), bytes.len()) };
+        for (lent, bytes) in &self.0 {
+            // SAFETY: the range is mapped as long as the call goes on; nobody else uses it, as the caller promises.
+            unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), lent.start.as_ptr(), bytes.len()) };
         }
     }
 }
@@ -265,7 +260,7 @@ impl<'b> Body<'b> {
         scratch: &'b mut Scratch,
         guess: usize,
         encode: &mut dyn FnMut(&mut Writer<'_>) -> Result<(), CodecError>,
-    ) -> Result<(Self, Vec<(u64, u64)>), Refused> {
+    ) -> Result<(Self, Vec<LentMemory>), Refused> {
         if guess > INLINE_ARGUMENTS {
             return Self::encode_in_block(arena, guess, encode);
         }
@@ -281,6 +276,7 @@ impl<'b> Body<'b> {
             return Ok((Self::Inline(written), lent));
         }
         drop(writer);
+        cargo::again();
         Self::encode_in_block(arena, len, encode)
     }
 
@@ -289,7 +285,7 @@ impl<'b> Body<'b> {
         arena: &Arc<Arena>,
         guess: usize,
         encode: &mut dyn FnMut(&mut Writer<'_>) -> Result<(), CodecError>,
-    ) -> Result<(Self, Vec<(u64, u64)>), Refused> {
+    ) -> Result<(Self, Vec<LentMemory>), Refused> {
         let mut room = guess.max(1);
         for _ in 0..2 {
             let mut block = arena.take(room as u64).map_err(Refused::Memory)?;
@@ -304,6 +300,7 @@ impl<'b> Body<'b> {
                 return Ok((Self::Block(Arguments { block, len, marks }), lent));
             }
             room = len;
+            cargo::again();
         }
         Err(Refused::Codec(CodecError::new("its `Serialize` wrote different amounts of data for the same value")))
     }

@@ -3,7 +3,7 @@
 use super::message::Refused;
 use super::ticket::Outcome;
 use crate::codec::strategy::{Changed, Returned};
-use crate::codec::{CodecError, Reader};
+use crate::codec::{CodecError, Reader, cargo};
 use crate::error::TaskError;
 use crate::function::{Received, Remote, code, header};
 
@@ -15,10 +15,13 @@ pub(super) struct Results<'o, I, R> {
     /// Items whose results lie together and have not been read.
     together: usize,
     granted: bool,
+    _source: cargo::Entered,
 }
 
 impl<'o, I, R> Results<'o, I, R> {
     pub(super) fn new(remote: &'o Remote<I, R>, outcome: &'o Outcome) -> Self {
+        // Also where a container's value is being decoded, whose `Deserialize` has called a task.
+        let source = cargo::enter(cargo::Source::Message);
         let bytes = outcome.results.as_slice();
         // SAFETY: the bytes are private and live as long as the outcome; only copies are made from this reader.
         let results = unsafe { Reader::from_raw(bytes.as_ptr(), bytes.len()) }.untrusted();
@@ -29,7 +32,7 @@ impl<'o, I, R> Results<'o, I, R> {
         });
         let granted = rare.is_some_and(|rare| rare.granted.is_some());
         let together = (outcome.done as usize).saturating_sub(usize::from(granted));
-        Self { remote, outcome, returned: Returned { results, arguments }, together, granted }
+        Self { remote, outcome, returned: Returned { results, arguments }, together, granted, _source: source }
     }
 
     /// Reads values until one is none, and says why it is not. To be called again with the items after that one.

@@ -43,15 +43,18 @@ impl Arena {
         static MAKING: Mutex<()> = Mutex::new(());
         let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
         if ARENA.get().is_none() {
+            // From here on a child of this process would share what it has, without its books.
+            fork::watch();
             let segment = Segment::create()?;
             // Offset 0 stands for "nothing", so the first page is never given out. The tables follow it.
             let tables = Tables::size(segment.len(), segment.is_scarce()).next_multiple_of(PAGE);
             segment.commit(TABLES_AT, tables)?;
             let allocator = Mutex::new(Allocator::new(TABLES_AT + tables, segment.len()));
-            let arena = ARENA.get_or_init(|| Arc::new(Self { segment, allocator }));
+            let arena = Arc::new(Self { segment, allocator });
             // A number that is not written by chance: a lock whose word it is counts as held.
             let generation = RandomState::new().hash_one(std::process::id());
             Space::set(&arena.segment, Token::new(0, generation), true);
+            let _ = ARENA.set(arena);
         }
         Ok(Arc::clone(ARENA.get().expect("it was just set")))
     }

@@ -143,29 +143,32 @@ impl<T: Pod + Send> SharedArray<T> {
     /// # Panics
     ///
     /// If this thread holds the lock already.
+    #[track_caller]
     pub fn lock(&self) -> Result<SharedArrayGuard<'_, T>, Poisoned> {
         let guard = self.guard();
         if self.is_poisoned() { Err(Poisoned) } else { Ok(guard) }
     }
 
+    #[track_caller]
     fn guard(&self) -> SharedArrayGuard<'_, T> {
         let locked = self.cells.for_user(None).expect("there is no deadline");
         SharedArrayGuard { cells: &self.cells, _locked: locked }
     }
 
     /// A copy of all elements, of one moment.
+    #[track_caller]
     pub fn to_vec(&self) -> Vec<T> {
         self.guard().to_vec()
     }
 
     /// Whether a process died, or panicked, while it held the lock.
     pub fn is_poisoned(&self) -> bool {
-        self.cells.lock().is_poisoned()
+        self.cells.is_poisoned()
     }
 
     /// The elements are as they should be, whatever has happened.
     pub fn clear_poison(&self) {
-        self.cells.lock().clear_poison();
+        self.cells.clear_poison();
     }
 }
 

@@ -103,8 +103,25 @@ impl<T> Cells<T> {
         unsafe { self.head.as_ref() }
     }
 
-    pub(super) fn lock(&self) -> &Lock {
+    fn lock(&self) -> &Lock {
         &self.head().lock
+    }
+
+    #[cfg(test)]
+    pub(super) fn lock_for_tests(&self) -> &Lock {
+        self.lock()
+    }
+
+    pub(super) fn is_poisoned(&self) -> bool {
+        self.lock().is_poisoned(Self::space())
+    }
+
+    pub(super) fn clear_poison(&self) {
+        if self.lock().is_orphaned(Self::space()) {
+            // Whoever took it next would poison it again.
+            drop(self.briefly());
+        }
+        self.lock().clear_poison();
     }
 
     fn at(&self, offset: usize) -> *mut T {
@@ -141,6 +158,7 @@ impl<T> Cells<T> {
 
     /// Takes the lock for a moment.
     #[inline]
+    #[track_caller]
     pub(super) fn briefly(&self) -> Locked<'_, T> {
         let (holding, taken) = Holding::briefly(self.lock(), Self::space());
         self.mended(holding, taken)
@@ -148,6 +166,7 @@ impl<T> Cells<T> {
 
     /// Takes the lock while code of the user's runs.
     #[inline]
+    #[track_caller]
     pub(super) fn for_user(&self, deadline: Option<Instant>) -> Option<Locked<'_, T>> {
         let (holding, taken) = Holding::for_user(self.lock(), Self::space(), deadline)?;
         Some(self.mended(holding, taken))

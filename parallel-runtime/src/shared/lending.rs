@@ -21,7 +21,7 @@ const NAMED: u64 = u64::MAX;
 /// Where a slice lies.
 enum Place {
     Arena(u64),
-    Named(named::Place),
+    Named(named::Source),
 }
 
 #[inline(always)]
@@ -39,17 +39,17 @@ pub(crate) fn is_lent<E>(slice: &[E]) -> bool {
     place_of(slice).is_some()
 }
 
-/// Writes where a slice lies, if it is in shared memory, and gives its offset (0 for one in a named segment).
+/// Writes where a slice lies, if it is in shared memory.
 #[inline]
-pub(crate) fn send<E: Pod>(slice: &[E], writer: &mut Writer<'_>) -> Result<Option<u64>, CodecError> {
+pub(crate) fn send<E: Pod>(slice: &[E], writer: &mut Writer<'_>) -> Result<bool, CodecError> {
     match place_of(slice) {
-        Some(place) => send_place(slice, place, writer).map(Some),
-        None => Ok(None),
+        Some(place) => send_place(slice, place, writer).map(|()| true),
+        None => Ok(false),
     }
 }
 
 #[cold]
-fn send_place<E: Pod>(slice: &[E], place: Place, writer: &mut Writer<'_>) -> Result<u64, CodecError> {
+fn send_place<E: Pod>(slice: &[E], place: Place, writer: &mut Writer<'_>) -> Result<(), CodecError> {
     writer.put((slice.len() as u64 | LENT).to_ne_bytes());
     match place {
         Place::Arena(offset) => {
@@ -59,14 +59,16 @@ fn send_place<E: Pod>(slice: &[E], place: Place, writer: &mut Writer<'_>) -> Res
                 cargo::carry(&held)?;
             }
             writer.put(offset.to_ne_bytes());
-            Ok(offset)
         }
         Place::Named(place) => {
             writer.put(NAMED.to_ne_bytes());
             place.send(writer);
-            Ok(0)
+            if cargo::is_retaining() {
+                cargo::keep_segment(place.segment);
+            }
         }
     }
+    Ok(())
 }
 
 /// A slice that was lent.

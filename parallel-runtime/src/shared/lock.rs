@@ -19,7 +19,8 @@
 //!
 //! It is not fair: a holder that comes back at once often finds it free, which moves much more than handing it over each time.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::hash::{BuildHasher, RandomState};
 use std::marker::PhantomData;
 use std::time::{Duration, Instant};
 
@@ -42,9 +43,10 @@ const YIELDS: u32 = 20;
 #[repr(C)]
 pub(crate) struct Lock {
     word: AtomicU64,
-    /// 1 if a holder died, or panicked, and nobody has cleared it since.
+    /// 1 if a holder died while code of the user's ran, or panicked, and nobody has cleared it since.
     poisoned: AtomicU32,
-    _padding: u32,
+    /// The number of a hold during which code of the user's runs, 0 during others. Written by the holder only.
+    user: AtomicU32,
 }
 
 /// How a lock was got.
@@ -63,17 +65,19 @@ impl Lock {
     }
 
     /// Takes it; `None` if `deadline` passes before.
-    #[inline]
     ///
     /// # Panics
     ///
     /// In the child of a program that was forked: it would hold the lock in its parent's name, and its end would not free it.
+    #[inline]
+    #[track_caller]
     pub(super) fn take(&self, space: &Space, deadline: Option<Instant>) -> Option<Taken> {
         check_fork();
         if self.try_take(space.me()) { Some(Taken::Free) } else { self.wait(space, deadline) }
     }
 
     #[cold]
+    #[track_caller]
     fn wait(&self, space: &Space, deadline: Option<Instant>) -> Option<Taken> {
         check_own(self);
         let me = space.me();
@@ -92,7 +96,10 @@ impl Lock {
             }
             if !space.is_living(Token::from_bits(word)) {
                 if self.word.compare_exchange(word, mine, Ordering::Acquire, Ordering::Relaxed).is_ok() {
-                    self.poison();
+                    // What our own steps leave half done is mended, and harms nobody.
+                    if self.user.swap(0, Ordering::Relaxed) != 0 {
+                        self.poison();
+                    }
                     return Some(Taken::FromTheDead);
                 }
                 continue;
@@ -121,8 +128,15 @@ impl Lock {
         self.poisoned.store(1, Ordering::Relaxed);
     }
 
-    pub(super) fn is_poisoned(&self) -> bool {
+    /// Whether its holder is dead: whoever takes it mends what it guards.
+    pub(super) fn is_orphaned(&self, space: &Space) -> bool {
+        let word = self.word.load(Ordering::Acquire);
+        word != 0 && !space.is_living(Token::from_bits(word))
+    }
+
+    pub(super) fn is_poisoned(&self, space: &Space) -> bool {
         self.poisoned.load(Ordering::Relaxed) != 0
+            || (self.user.load(Ordering::Relaxed) != 0 && self.is_orphaned(space))
     }
 
     pub(super) fn clear_poison(&self) {
@@ -134,6 +148,7 @@ impl Lock {
 ///
 /// In the child of a program that was forked.
 #[inline(always)]
+#[track_caller]
 pub(super) fn check_fork() {
     if let Err(error) = fork::check() {
         panic!("{error}");
@@ -168,17 +183,40 @@ fn look(deadline: Option<Instant>) -> Instant {
 }
 
 thread_local! {
-    /// The locks that this thread holds while code of the user's runs.
-    static OWN: RefCell<Vec<*const Lock>> = const { RefCell::new(Vec::new()) };
+    /// The locks that this thread holds while code of the user's runs, and the numbers of the holds.
+    static OWN: RefCell<Vec<(*const Lock, u32)>> = const { RefCell::new(Vec::new()) };
+    static LAST: Cell<u32> = const { Cell::new(0) };
+}
+
+/// A number for a hold: never 0, and hardly that of another thread, here or in another process.
+fn next_number() -> u32 {
+    LAST.with(|last| {
+        if last.get() == 0 {
+            last.set(RandomState::new().hash_one(std::process::id()) as u32);
+        }
+        let number = last.get().wrapping_add(1).max(1);
+        last.set(number);
+        number
+    })
 }
 
 /// # Panics
 ///
 /// If this thread holds the lock: it would wait for itself.
+#[track_caller]
 fn check_own(lock: &Lock) {
-    let own = OWN.with_borrow(|own| own.contains(&std::ptr::from_ref(lock)));
-    assert!(!own, "this thread holds the lock of this shared object already, and would wait for itself for ever");
+    // A guard that was forgotten is in the list for ever, but its lock may be another by now.
+    let hold = (std::ptr::from_ref(lock), lock.user.load(Ordering::Relaxed));
+    let own = OWN.try_with(|own| own.borrow().contains(&hold)).unwrap_or(false);
+    assert!(
+        !own,
+        "this thread holds the lock of this shared object already, and would wait for itself for ever: drop its guard first, or do \
+         all of it through the guard"
+    );
 }
+
+/// What stays on the thread where it was made.
+struct BoundToItsThread(#[expect(dead_code, reason = "it is there for its type")] *const ());
 
 /// A lock that this thread holds. Its end lets the lock go; if that comes by a panic, the lock is poisoned.
 pub(crate) struct Holding<'l> {
@@ -187,7 +225,7 @@ pub(crate) struct Holding<'l> {
     /// Code of the user's may run meanwhile.
     user: bool,
     /// It ends on the thread on which it began: that thread's list says so.
-    _not_send: PhantomData<*const ()>,
+    _thread: PhantomData<BoundToItsThread>,
 }
 
 // SAFETY: a shared reference to it can only be asked whether a panic has begun on the thread that asks.
@@ -196,17 +234,22 @@ unsafe impl Sync for Holding<'_> {}
 impl<'l> Holding<'l> {
     /// Takes a lock for our own steps, which do not panic and take no other lock.
     #[inline]
+    #[track_caller]
     pub(crate) fn briefly(lock: &'l Lock, space: &Space) -> (Self, Taken) {
         let taken = lock.take(space, None).expect("there is no deadline");
-        (Self { lock, panicking: true, user: false, _not_send: PhantomData }, taken)
+        (Self { lock, panicking: true, user: false, _thread: PhantomData }, taken)
     }
 
     /// Takes a lock while code of the user's runs.
     #[inline]
+    #[track_caller]
     pub(super) fn for_user(lock: &'l Lock, space: &Space, deadline: Option<Instant>) -> Option<(Self, Taken)> {
         let taken = lock.take(space, deadline)?;
-        OWN.with_borrow_mut(|own| own.push(lock));
-        Some((Self { lock, panicking: std::thread::panicking(), user: true, _not_send: PhantomData }, taken))
+        let number = next_number();
+        lock.user.store(number, Ordering::Relaxed);
+        // The thread's own variables may be gone: then nobody looks.
+        let _ = OWN.try_with(|own| own.borrow_mut().push((lock, number)));
+        Some((Self { lock, panicking: std::thread::panicking(), user: true, _thread: PhantomData }, taken))
     }
 
     /// Whether a panic has begun since.
@@ -218,16 +261,26 @@ impl<'l> Holding<'l> {
 impl Drop for Holding<'_> {
     #[inline]
     fn drop(&mut self) {
+        if fork::check().is_err() {
+            // It is the parent's.
+            return;
+        }
         if self.user {
             if self.is_panicking() {
                 self.lock.poison();
             }
-            OWN.with_borrow_mut(|own| {
-                let position = own.iter().rposition(|lock| std::ptr::eq(*lock, self.lock));
+            let _ = OWN.try_with(|own| {
+                let mut own = own.borrow_mut();
+                let position = own.iter().rposition(|(lock, _)| std::ptr::eq(*lock, self.lock));
                 if let Some(position) = position {
                     own.swap_remove(position);
                 }
             });
+            #[cfg(test)]
+            if DYING.get() {
+                return;
+            }
+            self.lock.user.store(0, Ordering::Relaxed);
         }
         #[cfg(test)]
         if DYING.get() {
@@ -246,7 +299,7 @@ thread_local! {
 #[cfg(test)]
 impl Lock {
     pub(crate) fn free() -> Self {
-        Self { word: AtomicU64::new(0), poisoned: AtomicU32::new(0), _padding: 0 }
+        Self { word: AtomicU64::new(0), poisoned: AtomicU32::new(0), user: AtomicU32::new(0) }
     }
 
     /// Its holder is a process that is gone.

@@ -41,5 +41,6 @@ pub(crate) mod vec;
 
 pub(crate) use arena::{Arena, Block};
 pub(crate) use held::Held;
+pub(crate) use named::Named;
 pub(crate) use space::Space;
 pub(crate) use tables::{Kind, Token};

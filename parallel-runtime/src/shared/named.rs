@@ -7,6 +7,8 @@
 //! * **Dead owners.** The object is made under a name that holds our process id and start time, and then linked to the name that
 //!   was asked for. Both are removed with the segment; what a killed program has left is found by the first name, in which its
 //!   owner is seen to be gone, and swept by the next.
+//! * **Names that others remove.** Python before 3.13 removes the name of every segment that it has had open when it ends. So a
+//!   segment that was opened has a name of ours too, and our workers find it by that.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -30,6 +32,8 @@ pub(crate) struct Named {
     len: usize,
     /// The number of its file, which a later segment of the same name does not have.
     inode: u64,
+    /// The name by which our workers open it.
+    own_name: Option<String>,
     /// Set in the process that made it.
     owner: bool,
     mapping: Mutex<Option<Shmem>>,
@@ -56,11 +60,24 @@ fn error(name: &str, source: io::Error) -> TaskError {
     TaskError::Named { name: name.to_owned(), source }
 }
 
+fn taken() -> io::Error {
+    io::Error::new(io::ErrorKind::AlreadyExists, "the name is taken: choose another, or `open_named` what is there")
+}
+
+fn not_found() -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, "there is no segment of that name, or not any more")
+}
+
+/// Says what there is to do about it, where that is known.
+fn explained(failed: io::Error) -> io::Error {
+    if failed.kind() == io::ErrorKind::NotFound { not_found() } else { failed }
+}
+
 fn io_error(error: ShmemError) -> io::Error {
     match error {
-        ShmemError::MappingIdExists => io::Error::from(io::ErrorKind::AlreadyExists),
+        ShmemError::MappingIdExists => taken(),
         ShmemError::MapOpenFailed(code) | ShmemError::MapCreateFailed(code) | ShmemError::UnknownOsError(code) => {
-            io::Error::from_raw_os_error(code.cast_signed())
+            explained(io::Error::from_raw_os_error(code.cast_signed()))
         }
         other => io::Error::other(other),
     }
@@ -84,49 +101,82 @@ fn reserve(file: &File, len: u64) -> Result<(), TaskError> {
     })
 }
 
+/// A name that shows whose it is. What follows must not be a name by which others may open it, unless that is to be swept with it.
+fn own_name(rest: &str) -> String {
+    let pid = std::process::id();
+    format!("{}{pid}-{}-{rest}", segment::PREFIX, segment::start_of(pid).unwrap_or(0))
+}
+
 impl Named {
     /// Makes a segment of `len` zero bytes.
     pub(super) fn create(name: &str, len: usize) -> Result<Arc<Self>, TaskError> {
         check_name(name)?;
+        if len == 0 {
+            let reason = "a segment has at least one element, of at least one byte";
+            return Err(error(name, io::Error::new(io::ErrorKind::InvalidInput, reason)));
+        }
         segment::sweep();
         if inode_of(name).is_some() {
-            return Err(error(name, io::Error::from(io::ErrorKind::AlreadyExists)));
+            return Err(error(name, taken()));
         }
-        let pid = std::process::id();
-        let own = format!("{}{pid}-{}-{name}", segment::PREFIX, segment::start_of(pid).unwrap_or(0));
+        let own = own_name(name);
         let mapping =
             ShmemConf::new().os_id(&own).size(len).create().map_err(|failed| error(name, io_error(failed)))?;
         // From here on the end of `mapping` removes the object under its own name.
         let file = OpenOptions::new().write(true).open(path(&own)).map_err(|failed| error(name, failed))?;
         reserve(&file, len as u64)?;
         std::fs::hard_link(path(&own), path(name)).map_err(|failed| error(name, failed))?;
-        Self::mapped(name, mapping, true)
+        let inode = inode_of(&own).ok_or_else(|| error(name, not_found()))?;
+        Self::mapped(name, mapping, inode, Some(own), true)
     }
 
-    /// Maps a segment that exists.
+    /// Maps a segment that exists, once.
     pub(super) fn open(name: &str) -> Result<Arc<Self>, TaskError> {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
         check_name(name)?;
-        Self::open_any(name)
+        if let Some(inode) = inode_of(name) {
+            forget_finished();
+            if living().any(|named| named.inode == inode) {
+                let reason = "this process has it open already, and there can be only one `&mut`: pass that `SharedVec`, or parts of it";
+                return Err(error(name, io::Error::new(io::ErrorKind::AlreadyExists, reason)));
+            }
+        }
+        // As a name for others it would begin with a dot, which none does.
+        let own = own_name(&format!(".{}", NUMBER.fetch_add(1, Ordering::Relaxed)));
+        let linked = std::fs::hard_link(path(name), path(&own)).is_ok();
+        let result = Self::open_any(if linked { &own } else { name }, name, linked.then(|| own.clone()));
+        if result.is_err() && linked {
+            let _ = std::fs::remove_file(path(&own));
+        }
+        result
     }
 
-    fn open_any(name: &str) -> Result<Arc<Self>, TaskError> {
-        let file = File::options().read(true).write(true).open(path(name)).map_err(|failed| error(name, failed))?;
-        let len = file.metadata().map_err(|failed| error(name, failed))?.len();
-        if len == 0 {
+    /// Maps the segment that has one name, as that which was asked for by another.
+    fn open_any(file_name: &str, name: &str, own: Option<String>) -> Result<Arc<Self>, TaskError> {
+        let file = File::options().read(true).write(true).open(path(file_name));
+        let file = file.map_err(|failed| error(name, explained(failed)))?;
+        let metadata = file.metadata().map_err(|failed| error(name, failed))?;
+        if metadata.len() == 0 {
             return Err(error(name, io::Error::other("it is empty")));
         }
-        reserve(&file, len)?;
-        let mapping = ShmemConf::new().os_id(name).open().map_err(|failed| error(name, io_error(failed)))?;
-        Self::mapped(name, mapping, false)
+        reserve(&file, metadata.len())?;
+        let mapping = ShmemConf::new().os_id(file_name).open().map_err(|failed| error(name, io_error(failed)))?;
+        if inode_of(file_name) != Some(metadata.ino()) {
+            return Err(error(name, not_found()));
+        }
+        Self::mapped(name, mapping, metadata.ino(), own, false)
     }
 
-    fn mapped(name: &str, mapping: Shmem, owner: bool) -> Result<Arc<Self>, TaskError> {
-        let gone = || error(name, io::Error::from(io::ErrorKind::NotFound));
-        let start = NonNull::new(mapping.as_ptr()).ok_or_else(gone)?;
-        let inode = inode_of(name).ok_or_else(gone)?;
-        let len = mapping.len();
-        let named =
-            Arc::new(Self { name: name.to_owned(), start, len, inode, owner, mapping: Mutex::new(Some(mapping)) });
+    fn mapped(
+        name: &str,
+        mapping: Shmem,
+        inode: u64,
+        own_name: Option<String>,
+        owner: bool,
+    ) -> Result<Arc<Self>, TaskError> {
+        let start = NonNull::new(mapping.as_ptr()).ok_or_else(|| error(name, not_found()))?;
+        let (name, len, mapping) = (name.to_owned(), mapping.len(), Mutex::new(Some(mapping)));
+        let named = Arc::new(Self { name, start, len, inode, own_name, owner, mapping });
         let mut all = MAPPED.write().unwrap_or_else(PoisonError::into_inner);
         all.retain(|other| other.strong_count() > 0);
         all.push(Arc::downgrade(&named));
@@ -147,76 +197,104 @@ impl Named {
     }
 }
 
+impl std::fmt::Debug for Named {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Named").field("name", &self.name).field("len", &self.len).finish_non_exhaustive()
+    }
+}
+
 impl Drop for Named {
     fn drop(&mut self) {
-        if self.owner && crate::process::fork::check().is_ok() && inode_of(&self.name) == Some(self.inode) {
-            let _ = std::fs::remove_file(path(&self.name));
-        }
+        let ours = crate::process::fork::check().is_ok();
+        let mut names = [self.owner.then_some(&self.name), self.own_name.as_ref()].into_iter().flatten();
+        names.by_ref().filter(|name| ours && inode_of(name) == Some(self.inode)).for_each(|name| {
+            let _ = std::fs::remove_file(path(name));
+        });
         let mapping = self.mapping.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let (Some(mapping), true) = (mapping, crate::process::fork::check().is_err()) {
-            // The names are the parent's.
+        if let Some(mapping) = mapping {
+            // The names are removed, or are the parent's.
             mapping.set_owner(false);
         }
     }
 }
 
-/// Part of a named segment, for another process.
-pub(crate) struct Place {
-    name: String,
-    inode: u64,
+/// The segments that are mapped.
+fn living() -> impl Iterator<Item = Arc<Named>> {
+    let all = MAPPED.read().unwrap_or_else(PoisonError::into_inner);
+    all.iter().filter_map(Weak::upgrade).collect::<Vec<_>>().into_iter()
+}
+
+/// Part of a named segment in the process that lends it.
+pub(super) struct Source {
+    pub(super) segment: Arc<Named>,
     offset: u64,
 }
 
 /// Where memory lies, if it is part of a named segment.
 #[inline(always)]
-pub(super) fn place_of(start: *const u8, len: usize) -> Option<Place> {
+pub(super) fn place_of(start: *const u8, len: usize) -> Option<Source> {
     if COUNT.load(Ordering::Acquire) == 0 { None } else { find(start, len) }
 }
 
 #[cold]
-fn find(start: *const u8, len: usize) -> Option<Place> {
-    let all = MAPPED.read().unwrap_or_else(PoisonError::into_inner);
-    all.iter().filter_map(Weak::upgrade).find_map(|named| {
+fn find(start: *const u8, len: usize) -> Option<Source> {
+    living().find_map(|named| {
         let offset = start.addr().checked_sub(named.start.addr().get())?;
         let inside = offset.checked_add(len)? <= named.len;
-        inside.then(|| Place { name: named.name.clone(), inode: named.inode, offset: offset as u64 })
+        inside.then(|| Source { segment: named, offset: offset as u64 })
     })
 }
 
-impl Place {
+impl Source {
     pub(super) fn send(&self, writer: &mut Writer<'_>) {
-        let name = (&self.name, self.inode, self.offset);
-        codec::encode(&name, writer).expect("a text and two numbers encode");
+        let Named { name, own_name, inode, .. } = &*self.segment;
+        let place = (name, own_name.as_ref().unwrap_or(name), inode, self.offset);
+        codec::encode(&place, writer).expect("texts and numbers encode");
     }
+}
 
+/// Part of a named segment in the process that it is lent to.
+pub(super) struct Place {
+    name: String,
+    file_name: String,
+    inode: u64,
+    offset: u64,
+}
+
+/// Worker: mappings, each with the message that has used it last, and the name by which it was opened.
+static KEPT: Mutex<Vec<(u64, String, Arc<Named>)>> = Mutex::new(Vec::new());
+
+/// Worker: nobody uses what earlier messages were lent.
+fn forget_finished() {
+    let message = cargo::message();
+    KEPT.lock().unwrap_or_else(PoisonError::into_inner).retain(|(used, ..)| *used == message);
+}
+
+impl Place {
     pub(super) fn receive(reader: &mut Reader<'_>) -> Result<Self, CodecError> {
-        let (name, inode, offset) = codec::decode(reader)?;
-        Ok(Self { name, inode, offset })
+        let (name, file_name, inode, offset) = codec::decode(reader)?;
+        Ok(Self { name, file_name, inode, offset })
     }
 
     /// Worker: the address of `len` bytes there, in a mapping that stays as long as the message is run.
     pub(super) fn map(&self, len: u64) -> Result<NonNull<u8>, CodecError> {
-        /// Mappings, each with the message that has used it last.
-        static KEPT: Mutex<Vec<(u64, Arc<Named>)>> = Mutex::new(Vec::new());
         let message = cargo::message();
         let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = kept.iter_mut().find(|(_, named)| named.name == self.name && named.inode == self.inode);
+        let known = kept.iter_mut().find(|(.., named)| named.inode == self.inode && named.name == self.name);
         let named = match known {
-            Some((used, named)) => {
+            Some((used, _, named)) => {
                 *used = message;
                 Arc::clone(named)
             }
             None => {
-                // Those whose names are gone would keep their memory.
-                kept.retain(|(used, named)| *used == message || inode_of(&named.name) == Some(named.inode));
-                let named = Named::open_any(&self.name).map_err(CodecError::new)?;
+                // Those that the program has let go of would keep their memory.
+                kept.retain(|(used, file, named)| *used == message || inode_of(file) == Some(named.inode));
+                let named = Named::open_any(&self.file_name, &self.name, None).map_err(CodecError::new)?;
                 if named.inode != self.inode {
-                    return Err(CodecError::new(format_args!(
-                        "the named segment `{}` is another one by now",
-                        self.name
-                    )));
+                    let reason = format_args!("the named segment `{}` is another one by now", self.name);
+                    return Err(CodecError::new(reason));
                 }
-                kept.push((message, Arc::clone(&named)));
+                kept.push((message, self.file_name.clone(), Arc::clone(&named)));
                 named
             }
         };

@@ -59,9 +59,12 @@ pub struct SharedNdSlice<T, D: Dimension> {
     shape: D,
 }
 
-/// How many elements a shape has.
+/// How many elements a shape has. As for `ndarray`, the lengths that are not 0 must have a product that is an `isize`.
 fn size_of_shape<D: Dimension>(shape: &D) -> Option<usize> {
-    shape.slice().iter().try_fold(1_usize, |size, axis| size.checked_mul(*axis))
+    let axes = shape.slice();
+    let others = axes.iter().filter(|axis| **axis != 0).try_fold(1_usize, |size, axis| size.checked_mul(*axis))?;
+    let size = if axes.contains(&0) { 0 } else { others };
+    isize::try_from(others).is_ok().then_some(size)
 }
 
 impl<T: Pod, D: Dimension> SharedNdArray<T, D> {
@@ -213,7 +216,7 @@ impl<E: Pod, D: Dimension> PlainView<E, D> {
     pub fn send(&self, view: &ArrayView<'_, E, D>, writer: &mut Writer<'_>) -> Result<(), CodecError> {
         codec::encode(view.shape(), writer)?;
         if let Some(elements) = view.as_slice()
-            && lending::send(elements, writer)?.is_some()
+            && lending::send(elements, writer)?
         {
             return Ok(());
         }
@@ -259,9 +262,9 @@ impl<E: Pod, D: Dimension> PlainViewMut<E, D> {
             return Ok(());
         }
         if let Some(elements) = view.as_slice()
-            && let Some(offset) = lending::send(elements, writer)?
+            && lending::send(elements, writer)?
         {
-            writer.lend(offset, size_of_val(elements) as u64);
+            writer.lend(elements);
             return Ok(());
         }
         Err(CodecError::new(

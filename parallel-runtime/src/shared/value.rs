@@ -13,7 +13,7 @@ use super::cells::{Cells, Locked};
 use super::statics::{self, Object, SharedObject};
 use super::vec::or_panic;
 use crate::error::TaskError;
-use crate::process::image;
+use crate::process::{fork, image};
 
 /// One value that every process sees which has a handle of it: Python's `multiprocessing.Value`.
 ///
@@ -46,10 +46,15 @@ use crate::process::image;
 ///   [`Poisoned`], until [`clear_poison`](SharedValue::clear_poison). The other methods do not mind.
 /// * A thread that locks what it has locked panics.
 pub struct SharedValue<T> {
+    /// [`MARK`], by which the executable shows where a static of this type begins.
+    mark: u64,
     /// What it is to be made of at first use.
     first: Option<T>,
     cells: OnceLock<Cells<T>>,
 }
+
+/// A number that is not in an executable by chance.
+const MARK: u64 = 0x7061_7261_6c6c_656c;
 
 /// What a [`SharedValue`] can hold: plain data, whose bytes are checked when they are read.
 pub trait SharedPlain: NoUninit + CheckedBitPattern + Send {}
@@ -61,7 +66,7 @@ impl<T> SharedValue<T> {
     ///
     /// The methods panic at first use if shared memory is short, with the text of [`TaskError::OutOfSharedMemory`].
     pub const fn new(first: T) -> Self {
-        Self { first: Some(first), cells: OnceLock::new() }
+        Self { mark: MARK, first: Some(first), cells: OnceLock::new() }
     }
 }
 
@@ -93,7 +98,9 @@ impl<T: SharedPlain> SharedValue<T> {
     fn first_use(&self) -> &Cells<T> {
         self.cells.get_or_init(|| {
             let first = self.first.expect("without cells there is a first value");
-            match statics::first_of(image::offset_of_static(self)) {
+            // One that the program has put into a static later (a `Mutex<Option<..>>`, a `OnceLock<..>`) is its own.
+            let declared = |at: &u64| image::initial_word(*at).is_none_or(|word| word == MARK);
+            match statics::first_of(image::offset_of_static(&self.mark).filter(declared)) {
                 // A static: the same in every process, whether or not it says `#[shared]`.
                 Some(at) => {
                     let held = statics::settle(at, || Self::make(first).map(|cells| cells.held().clone()));
@@ -106,6 +113,7 @@ impl<T: SharedPlain> SharedValue<T> {
 
     /// The value.
     #[inline]
+    #[track_caller]
     pub fn get(&self) -> T {
         let bytes = self.cells().briefly().read(0);
         checked(bytes)
@@ -113,6 +121,7 @@ impl<T: SharedPlain> SharedValue<T> {
 
     /// Sets it.
     #[inline]
+    #[track_caller]
     pub fn set(&self, value: T) {
         self.cells().briefly().write(0, value);
     }
@@ -123,6 +132,7 @@ impl<T: SharedPlain> SharedValue<T> {
     ///
     /// If `change` does: the value stays what it was, and the lock is poisoned. If `change` uses this same value.
     #[inline]
+    #[track_caller]
     pub fn update<R>(&self, change: impl FnOnce(&mut T) -> R) -> R {
         let mut locked = self.cells().for_user(None).expect("there is no deadline");
         let mut value = checked(locked.read(0));
@@ -141,9 +151,10 @@ impl<T: SharedPlain> SharedValue<T> {
     /// # Panics
     ///
     /// If this thread holds the lock already.
+    #[track_caller]
     pub fn lock(&self) -> Result<SharedValueGuard<'_, T>, Poisoned> {
         let locked = self.cells().for_user(None).expect("there is no deadline");
-        if self.cells().lock().is_poisoned() {
+        if self.cells().is_poisoned() {
             return Err(Poisoned);
         }
         let value = checked(locked.read(0));
@@ -152,12 +163,12 @@ impl<T: SharedPlain> SharedValue<T> {
 
     /// Whether a process died, or panicked, while it held the lock.
     pub fn is_poisoned(&self) -> bool {
-        self.cells().lock().is_poisoned()
+        self.cells().is_poisoned()
     }
 
     /// The value is as it should be, whatever has happened.
     pub fn clear_poison(&self) {
-        self.cells().lock().clear_poison();
+        self.cells().clear_poison();
     }
 }
 
@@ -198,7 +209,8 @@ impl<T: SharedPlain> DerefMut for SharedValueGuard<'_, T> {
 
 impl<T: SharedPlain> Drop for SharedValueGuard<'_, T> {
     fn drop(&mut self) {
-        if self.changed && !self.locked.is_panicking() {
+        // In the child of a program that was forked the lock is the parent's.
+        if self.changed && !self.locked.is_panicking() && fork::check().is_ok() {
             self.locked.write(0, self.value);
         }
     }
@@ -248,7 +260,7 @@ impl<'de, T: SharedPlain> Deserialize<'de> for SharedValue<T> {
 
 impl<T: SharedPlain> SharedValue<T> {
     fn of(cells: Cells<T>) -> Self {
-        Self { first: None, cells: OnceLock::from(cells) }
+        Self { mark: MARK, first: None, cells: OnceLock::from(cells) }
     }
 }
 
@@ -267,21 +279,25 @@ macro_rules! arithmetic {
         impl SharedValue<$type> {
             /// Adds, wrapping around at the limits. Gives the value from before.
             #[inline]
+            #[track_caller]
             pub fn fetch_add(&self, amount: $type) -> $type {
                 self.exchange(|value| value.wrapping_add(amount))
             }
             /// Subtracts, wrapping around at the limits. Gives the value from before.
             #[inline]
+            #[track_caller]
             pub fn fetch_sub(&self, amount: $type) -> $type {
                 self.exchange(|value| value.wrapping_sub(amount))
             }
             /// Sets the value to the larger of the two. Gives the value from before.
             #[inline]
+            #[track_caller]
             pub fn fetch_max(&self, other: $type) -> $type {
                 self.exchange(|value| value.max(other))
             }
             /// Sets the value to the smaller of the two. Gives the value from before.
             #[inline]
+            #[track_caller]
             pub fn fetch_min(&self, other: $type) -> $type {
                 self.exchange(|value| value.min(other))
             }
@@ -291,11 +307,13 @@ macro_rules! arithmetic {
             ///
             /// The value, if it is not `current`.
             #[inline]
+            #[track_caller]
             pub fn compare_exchange(&self, current: $type, new: $type) -> Result<$type, $type> {
                 let before = self.exchange(|value| if value == current { new } else { value });
                 if before == current { Ok(before) } else { Err(before) }
             }
             #[inline]
+            #[track_caller]
             fn exchange(&self, change: impl FnOnce($type) -> $type) -> $type {
                 let mut locked = self.cells().briefly();
                 let before = checked(locked.read(0));
@@ -306,3 +324,29 @@ macro_rules! arithmetic {
     )*};
 }
 arithmetic!(u8, u16, u32, u64, usize, i8, i16, i32, i64, isize);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shared::lock::Holding;
+    use crate::shared::space::Space;
+
+    #[test]
+    fn a_death_poisons_only_while_code_of_the_users_runs() {
+        let value = SharedValue::new(1_u64);
+        value.set(2);
+        value.cells().lock_for_tests().give_to_the_dead();
+        assert!(!value.is_poisoned());
+        assert_eq!(value.lock().map(|guard| *guard), Ok(2));
+        let space = Space::get().unwrap();
+        // The thread that forgets it is told that it holds it.
+        std::thread::scope(|scope| {
+            scope.spawn(|| std::mem::forget(Holding::for_user(value.cells().lock_for_tests(), space, None)));
+        });
+        value.cells().lock_for_tests().give_to_the_dead();
+        assert!(value.is_poisoned());
+        assert!(value.lock().is_err());
+        value.clear_poison();
+        assert!(value.lock().is_ok());
+    }
+}

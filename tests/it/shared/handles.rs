@@ -487,3 +487,64 @@ fn a_call_inside_a_serialisation_leaves_its_handles_alone() {
     let task = sum::submit(SharedSlice::from_slice(&[1]), Calls(0), SharedVec::from_slice(&[2]));
     assert_eq!(task.join().unwrap(), 10);
 }
+
+/// A value whose `Serialize` and `Deserialize` call tasks.
+struct Busy(u64);
+
+#[parallel(mode = "process", pool = 1)]
+fn make(number: u64) -> SharedVec<u64> {
+    SharedVec::from_slice(&[number; 10])
+}
+
+impl Serialize for Busy {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        drop(make::submit(1));
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Busy {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        u64::deserialize(deserializer).map(|number| Self(make(number)[9]))
+    }
+}
+
+#[test]
+fn values_that_call_tasks_while_they_are_encoded_or_decoded_disturb_nothing() {
+    #[parallel(mode = "process", pool = 1)]
+    fn total(_busy: Busy, gate: SharedEvent, numbers: &[u64]) -> u64 {
+        gate.wait();
+        numbers.iter().sum()
+    }
+    let gate = SharedEvent::new();
+    // The second argument is encoded after the first has submitted a task; its owner is dropped by then.
+    let task = total::submit(Busy(1), gate.clone(), SharedVec::from_slice(&[1; 1000]));
+    let others: Vec<_> = (0..4).map(|_| SharedVec::from_slice(&[9_u64; 1000])).collect();
+    gate.set();
+    assert_eq!(task.join().unwrap(), 1000);
+    drop(others);
+    let dict = SharedDict::new();
+    dict.insert(1, Busy(5));
+    assert_eq!(dict.get(&1).unwrap().0, 5);
+}
+
+#[test]
+fn the_same_shared_vec_cannot_be_sent_twice_in_one_value() {
+    struct Twice(SharedVec<u32>);
+    impl Serialize for Twice {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            (&self.0, &self.0).serialize(serializer)
+        }
+    }
+    impl<'de> Deserialize<'de> for Twice {
+        fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            <(SharedVec<u32>, SharedVec<u32>)>::deserialize(deserializer).map(|(first, _)| Self(first))
+        }
+    }
+    #[parallel(mode = "process", pool = 1)]
+    fn first(twice: Twice) -> u32 {
+        twice.0[0]
+    }
+    let refused = first::try_map([Twice(SharedVec::from_slice(&[1]))]);
+    assert!(matches!(&refused[0], Err(TaskError::Encode { reason, .. }) if reason.contains("twice")), "{refused:?}");
+}

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use parallel_runtime::{SharedVec, TaskError, parallel};
+use parallel_runtime::{SharedValue, SharedVec, TaskError, parallel};
 
 fn name(of: &str) -> String {
     format!("test-{}-{of}", std::process::id())
@@ -25,10 +25,70 @@ fn parts_of_a_named_segment_are_changed_where_they_are() {
     let name = name("parts");
     let mut ours = SharedVec::<i32>::create_named(&name, 1000).unwrap();
     ours.iter_mut().enumerate().for_each(|(index, number)| *number = index as i32);
-    let theirs = SharedVec::<i32>::open_named(&name).unwrap();
     assert_eq!(double::map(ours.chunks_mut(500)).iter().sum::<i32>(), 999_000);
-    assert_eq!((theirs.len(), theirs[999]), (1000, 1998));
+    let bytes = std::fs::read(file(&name)).unwrap();
+    assert_eq!((bytes.len(), &bytes[3996..]), (4000, 1998_i32.to_ne_bytes().as_slice()));
     assert_eq!(double::map(ours[..2].chunks_mut(1)), [0, 4]);
+}
+
+#[test]
+fn a_process_has_a_named_segment_open_once() {
+    #[parallel(mode = "process", pool = 1)]
+    fn open(name: String, part: &[i32]) -> Result<usize, String> {
+        let opened = SharedVec::<i32>::open_named(&name).map_err(|error| error.to_string())?;
+        Ok(opened.len() + part.len())
+    }
+    let name = name("once");
+    let ours = SharedVec::<i32>::create_named(&name, 1000).unwrap();
+    let refused = SharedVec::<i32>::open_named(&name).unwrap_err().to_string();
+    assert!(refused.contains("has it open already"), "{refused}");
+    // Neither may a task that was lent a part of it.
+    assert!(open(name.clone(), &ours[..10]).unwrap_err().contains("has it open already"));
+    assert_eq!(open(name.clone(), &[]), Ok(1000));
+    assert_eq!(open(name, &[]), Ok(1000), "the one before was dropped");
+}
+
+#[test]
+fn tasks_work_on_a_named_segment_whose_name_somebody_has_removed() {
+    // Python before 3.13 does that when it ends.
+    let (made, opened) = (name("made"), name("opened"));
+    let mut ours = SharedVec::<i32>::create_named(&made, 10).unwrap();
+    std::fs::write(file(&opened), [1; 40]).unwrap();
+    let mut theirs = SharedVec::<i32>::open_named(&opened).unwrap();
+    std::fs::remove_file(file(&made)).unwrap();
+    std::fs::remove_file(file(&opened)).unwrap();
+    let pool = parallel_runtime::ProcessPool::new(1);
+    assert_eq!(double::on(&pool).call(&mut ours), 0);
+    assert_eq!(double::on(&pool).call(&mut theirs[..1]), 0x0202_0202);
+    drop((ours, theirs));
+    let prefix = format!("parallel-{}-", std::process::id());
+    let left = std::fs::read_dir("/dev/shm").unwrap().flatten().map(|entry| entry.file_name());
+    let mut left = left.map(|name| name.to_string_lossy().into_owned()).filter(|name| name.starts_with(&prefix));
+    assert!(!left.any(|name| name.ends_with("-made") || name.ends_with("-opened")));
+}
+
+#[test]
+fn a_task_that_outlives_the_call_keeps_the_named_segment_and_retries_find_it_as_it_was() {
+    #[parallel(mode = "process", pool = 1)]
+    fn total(numbers: &[i32]) -> i32 {
+        numbers.iter().sum()
+    }
+    #[parallel(mode = "process", pool = 1, retries = 2)]
+    fn once_more(numbers: &mut [i32], tries: SharedValue<u32>) -> i32 {
+        numbers[0] += 1;
+        if tries.fetch_add(1) < 2 {
+            std::process::abort();
+        }
+        numbers[0]
+    }
+    let mut vec = SharedVec::<i32>::create_named(&name("outlived"), 10).unwrap();
+    vec.fill(2);
+    assert_eq!(total::submit(vec).join().unwrap(), 20);
+    assert!(!file(&name("outlived")).exists());
+    let mut vec = SharedVec::<i32>::create_named(&name("retried"), 10).unwrap();
+    let tries = SharedValue::new(0);
+    assert_eq!(once_more(&mut vec, tries.clone()), 1);
+    assert_eq!((tries.get(), vec[0]), (3, 1));
 }
 
 #[test]
@@ -36,9 +96,6 @@ fn a_named_segment_is_for_its_user_only_and_goes_with_its_maker() {
     let name = name("life");
     let vec = SharedVec::<u8>::create_named(&name, 10).unwrap();
     assert_eq!(std::fs::metadata(file(&name)).unwrap().permissions().mode() & 0o777, 0o600);
-    let opened = SharedVec::<u8>::open_named(&name).unwrap();
-    drop(opened);
-    assert!(file(&name).exists());
     let taken = SharedVec::<u8>::create_named(&name, 10).unwrap_err();
     assert!(matches!(&taken, TaskError::Named { source, .. } if source.kind() == std::io::ErrorKind::AlreadyExists));
     drop(vec);
@@ -57,8 +114,9 @@ fn what_cannot_be_a_segment_is_refused_by_name() {
     assert!(missing.to_string().contains("missing"), "{missing}");
     assert!(SharedVec::<u8>::create_named(&name("empty"), 0).is_err());
     let odd = name("odd");
-    let _bytes = SharedVec::<u8>::create_named(&odd, 10).unwrap();
+    std::fs::write(file(&odd), [0; 10]).unwrap();
     let error = SharedVec::<u64>::open_named(&odd).unwrap_err();
+    std::fs::remove_file(file(&odd)).unwrap();
     assert!(error.to_string().contains("10 bytes are not a whole number of `u64`"), "{error}");
     let large = SharedVec::<u8>::create_named(&name("large"), 1 << 50).unwrap_err();
     assert!(matches!(large, TaskError::OutOfSharedMemory { .. } | TaskError::Named { .. }), "{large}");
@@ -139,6 +197,9 @@ memory.close()
         return;
     }
     let mut theirs = SharedVec::<i32>::open_named(&name).unwrap();
+    drop(theirs);
+    assert!(file(&name).exists(), "the name is its maker's");
+    theirs = SharedVec::<i32>::open_named(&name).unwrap();
     assert_eq!(double::map(theirs.chunks_mut(250)).iter().sum::<i32>(), 999_000);
     drop(theirs);
     let script = format!(

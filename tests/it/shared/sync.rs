@@ -134,3 +134,98 @@ fn a_barrier_is_broken_when_one_that_waits_there_dies_or_has_waited_too_long() {
         assert_eq!(leaders.filter(|leader| *leader).count(), 1);
     });
 }
+
+#[test]
+fn a_barrier_is_broken_by_a_death_also_if_nobody_else_waits_there() {
+    #[parallel(mode = "process", pool = 1)]
+    fn wait(ready: SharedEvent, barrier: SharedBarrier) {
+        ready.set();
+        let _ = barrier.wait();
+    }
+    let pool = parallel_runtime::ProcessPool::new(1);
+    for asked in [true, false] {
+        let (ready, barrier) = (SharedEvent::new(), SharedBarrier::new(2));
+        let task = wait::on(&pool).submit((ready.clone(), barrier.clone()));
+        ready.wait();
+        // It may be on its way there: then it is found by the one that comes later.
+        task.kill();
+        assert!(task.join().is_err());
+        let broken = asked && barrier.is_broken();
+        let waited = barrier.wait_timeout(Duration::from_secs(if broken { 60 } else { 1 }));
+        assert_eq!(waited, Err(BrokenBarrier));
+    }
+}
+
+#[test]
+fn an_event_that_is_set_back_at_once_has_released_who_waited() {
+    #[parallel(mode = "process", pool = 1)]
+    fn wait(ready: SharedQueue<u32>, event: SharedEvent) -> bool {
+        ready.push(1).unwrap();
+        event.wait_timeout(Duration::from_secs(60))
+    }
+    let (ready, event) = (SharedQueue::bounded(1), SharedEvent::new());
+    let task = wait::submit(ready.clone(), event.clone());
+    ready.pop();
+    // It is about to wait, or waits: one of the pulses finds it there.
+    while !task.is_finished() {
+        event.set();
+        event.clear();
+        std::thread::yield_now();
+    }
+    assert!(task.join().unwrap());
+    assert!(!event.is_set());
+}
+
+#[test]
+fn poison_shows_before_anybody_has_taken_the_lock_and_can_be_cleared() {
+    #[parallel(mode = "process", pool = 1)]
+    fn die(lock: SharedLock) {
+        let _guard = lock.lock().unwrap();
+        std::process::abort()
+    }
+    let lock = SharedLock::new();
+    assert!(die::try_map([lock.clone()])[0].is_err());
+    assert!(lock.is_poisoned());
+    lock.clear_poison();
+    assert!(!lock.is_poisoned());
+    drop(lock.lock().unwrap());
+}
+
+#[test]
+fn a_guard_that_was_forgotten_says_nothing_about_another_lock() {
+    // A new lock often lies where the one before was.
+    for _ in 0..20 {
+        let lock = SharedLock::new();
+        std::mem::forget(lock.lock().unwrap());
+    }
+    for _ in 0..20 {
+        let (lock, inside) = (SharedLock::new(), std::sync::Barrier::new(2));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let _guard = lock.lock().unwrap();
+                inside.wait();
+            });
+            inside.wait();
+            drop(lock.lock().unwrap());
+        });
+    }
+}
+
+#[test]
+fn locking_twice_names_the_line_and_the_way_out() {
+    #[parallel(mode = "process", pool = 1)]
+    fn twice(lock: SharedLock) {
+        let _guard = lock.lock().unwrap();
+        let _again = lock.lock();
+    }
+    let result = twice::try_map([SharedLock::new()]).remove(0);
+    let Err(TaskError::Panicked { message, location: Some(location), .. }) = result else { panic!("{result:?}") };
+    assert!(message.contains("drop its guard first"), "{message}");
+    assert!(location.contains("sync.rs"), "{location}");
+}
+
+#[test]
+fn what_is_broken_says_what_to_do_when_it_is_unwrapped() {
+    assert!(format!("{Poisoned:?}").contains("clear_poison"));
+    assert!(format!("{BrokenBarrier:?}").contains("reset"));
+}

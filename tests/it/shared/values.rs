@@ -256,3 +256,45 @@ fn what_is_put_into_a_static_later_is_another_value() {
         assert_eq!(place.as_ref().unwrap().get(), number);
     }
 }
+
+#[test]
+fn a_value_that_is_put_into_a_static_later_is_its_process_own() {
+    static SLOT: std::sync::Mutex<Option<SharedValue<u64>>> = std::sync::Mutex::new(None);
+    static BARE: SharedValue<u64> = SharedValue::new(5);
+    fn put(value: u64) -> u64 {
+        let mut slot = SLOT.lock().unwrap();
+        slot.insert(SharedValue::new(value)).get()
+    }
+    #[parallel(mode = "process", pool = 1)]
+    fn both(value: u64) -> (u64, u64) {
+        (put(value), BARE.fetch_add(1))
+    }
+    assert_eq!((put(1), BARE.get()), (1, 5));
+    assert_eq!(both(42), (42, 5));
+    assert_eq!(BARE.get(), 6, "a static is the same everywhere, whether or not it says so");
+}
+
+#[test]
+fn a_value_can_be_changed_when_a_thread_ends() {
+    struct Count(std::cell::Cell<u64>);
+    impl Drop for Count {
+        fn drop(&mut self) {
+            TOTAL.update(|total| *total += self.0.get());
+        }
+    }
+    #[shared]
+    static TOTAL: SharedValue<u64> = SharedValue::new(0);
+    thread_local! {
+        static COUNT: Count = const { Count(std::cell::Cell::new(0)) };
+    }
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                COUNT.with(|count| count.0.set(7));
+                // From here on the thread has variables of ours, which end before that one.
+                TOTAL.update(|total| *total += 1);
+            });
+        }
+    });
+    assert_eq!(TOTAL.get(), 24);
+}

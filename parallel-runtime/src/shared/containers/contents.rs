@@ -122,6 +122,7 @@ fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, CodecError> {
     if !writer.overflowed() {
         return Ok(Bytes::Few(few, len));
     }
+    cargo::again();
     let mut many = Vec::with_capacity(len);
     let mut writer = Writer::new(&mut many.spare_capacity_mut()[..len]);
     codec::encode(value, &mut writer)?;

@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::contents::{Node, Packed, Taken, announce, pack, pack_and_keep, pack_key, retract, unpack};
-use super::table::{LEN, Place, SEED, Table, USED, find, mend, number, put, set_number, take_out};
+use super::table::{LEN, Place, SEED, Table, find, mend, number, put, take_out};
 use super::{Container, Open, handle, set};
 use crate::codec::cargo::Source;
 use crate::error::TaskError;
@@ -82,31 +82,33 @@ impl<K, V> SharedDict<K, V> {
     }
 
     /// How many elements there are.
+    #[track_caller]
     pub fn len(&self) -> usize {
         number(&self.open(), LEN) as usize
     }
 
     /// Whether there are none.
+    #[track_caller]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// Removes all elements.
+    #[track_caller]
     pub fn clear(&self) {
         let open = self.open();
         let Some(table) = Table::of(&open) else { return };
         let nodes: Vec<Node> = table.nodes(&open).collect();
         let taken: Vec<Taken> = nodes.iter().map(|node| node.value(open.heap)).collect();
         set(&open.head.root, 0);
-        set_number(&open, LEN, 0);
-        set_number(&open, USED, 0);
-        nodes.iter().for_each(|node| open.heap.free(node.0));
-        open.heap.free(table.block);
+        // Its memory is one piece again.
+        mend(&open);
         drop(open);
         taken.iter().for_each(|taken| retract(&self.container.held, &taken.handles));
     }
 
     #[inline]
+    #[track_caller]
     fn open(&self) -> Open<'_> {
         self.container.open(mend)
     }
@@ -119,6 +121,7 @@ impl<K, V> SharedDict<K, V> {
     }
 
     /// Copies of what the nodes hold, of one moment.
+    #[track_caller]
     fn copies(&self, copy: fn(Node, super::Heap<'_>) -> Taken) -> Vec<Taken> {
         let open = self.open();
         let nodes = Table::of(&open).into_iter().flat_map(|table| table.nodes(&open));
@@ -254,6 +257,7 @@ impl<K: Serialize, V: Serialize + DeserializeOwned> SharedDict<K, V> {
     }
 
     /// Copies of all values, of one moment, in no particular order.
+    #[track_caller]
     pub fn values(&self) -> Vec<V> {
         self.copies(Node::value).iter().map(|copy| unpack(&copy.bytes, Source::Copied)).collect()
     }
@@ -261,6 +265,7 @@ impl<K: Serialize, V: Serialize + DeserializeOwned> SharedDict<K, V> {
 
 impl<K: DeserializeOwned, V> SharedDict<K, V> {
     /// Copies of all keys, of one moment, in no particular order.
+    #[track_caller]
     pub fn keys(&self) -> Vec<K> {
         self.copies(Node::key).iter().map(|copy| unpack(&copy.bytes, Source::Copied)).collect()
     }
@@ -268,6 +273,7 @@ impl<K: DeserializeOwned, V> SharedDict<K, V> {
 
 impl<K: DeserializeOwned + Eq + Hash, V: DeserializeOwned> SharedDict<K, V> {
     /// A copy of the whole dictionary, of one moment.
+    #[track_caller]
     pub fn to_map(&self) -> HashMap<K, V> {
         let open = self.open();
         let nodes = Table::of(&open).into_iter().flat_map(|table| table.nodes(&open));

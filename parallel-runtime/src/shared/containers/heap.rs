@@ -155,19 +155,32 @@ impl Heap<'_> {
         let too_large = || TaskError::OutOfSharedMemory { requested: len, available: 0 };
         let size = len.checked_add(BLOCK_HEAD).ok_or_else(too_large)?;
         let class = class_of(size).ok_or_else(too_large)?;
-        let first = self.head.free[class].load(Ordering::Relaxed);
-        if first != 0 {
-            set(&self.head.free[class], self.load(first + BLOCK_HEAD));
-            return Ok(first);
+        if let Some(block) = self.pop(class) {
+            return Ok(block);
         }
         let size = class_size(class);
         let mut fresh = self.head.fresh.load(Ordering::Relaxed);
         if self.head.fresh_end.load(Ordering::Relaxed).saturating_sub(fresh) < size {
+            if let Some((larger, block)) = (class + 1..CLASSES).find_map(|class| Some((class, self.pop(class)?))) {
+                self.store(block, class as u64);
+                self.cut(block + size, block.saturating_add(class_size(larger)));
+                return Ok(block);
+            }
             fresh = self.new_chunk(size)?;
         }
         set(&self.head.fresh, fresh + size);
         self.store(fresh, class as u64);
         Ok(fresh)
+    }
+
+    /// A free block of a class.
+    fn pop(&self, class: usize) -> Option<u64> {
+        let first = self.head.free[class].load(Ordering::Relaxed);
+        if first == 0 {
+            return None;
+        }
+        set(&self.head.free[class], self.load(first + BLOCK_HEAD));
+        Some(first)
     }
 
     /// Gives a block back that the structure does not reach any more.

@@ -128,7 +128,8 @@ fn put(open: &Open<'_>, index: u64, value: &Packed) -> Result<(), TaskError> {
         places.set_len(open, len + 1);
         return Ok(());
     }
-    let places = Places::new(open, if len < FIRST { FIRST } else { len + len / 2 })?;
+    let places = Places::new(open, if len < FIRST { FIRST } else { len + len / 2 });
+    let places = places.inspect_err(|_| open.heap.free(node.0))?;
     for (to, from) in (0..=len).map(|to| (to, if to < index { Some(to) } else { to.checked_sub(1) })) {
         let moved = if to == index { node } else { old.zip(from).map_or(node, |(old, from)| old.node(open, from)) };
         open.heap.store(places.at(to), moved.0);
@@ -155,28 +156,33 @@ impl<T> SharedList<T> {
     }
 
     /// How many elements there are.
+    #[track_caller]
     pub fn len(&self) -> usize {
         len(&self.open()) as usize
     }
 
     /// Whether there are none.
+    #[track_caller]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// Removes all elements.
+    #[track_caller]
     pub fn clear(&self) {
         let open = self.open();
         let Some(places) = Places::of(&open) else { return };
         let nodes: Vec<Node> = places.nodes(&open).collect();
         let taken: Vec<Taken> = nodes.iter().map(|node| node.value(open.heap)).collect();
         places.set_len(&open, 0);
-        nodes.iter().for_each(|node| open.heap.free(node.0));
+        // Its memory is in few pieces again.
+        mend(&open);
         drop(open);
         taken.iter().for_each(|taken| retract(&self.container.held, &taken.handles));
     }
 
     #[inline]
+    #[track_caller]
     fn open(&self) -> Open<'_> {
         self.container.open(mend)
     }
@@ -338,6 +344,7 @@ impl<T: Serialize + DeserializeOwned> SharedList<T> {
     }
 
     /// Copies of all elements, of one moment.
+    #[track_caller]
     pub fn to_vec(&self) -> Vec<T> {
         let open = self.open();
         let nodes = Places::of(&open).into_iter().flat_map(|places| places.nodes(&open));

@@ -103,12 +103,14 @@ impl Container {
 
     /// Takes the lock for steps of our own. `mend` makes summaries anew if its holder died.
     #[inline]
+    #[track_caller]
     fn open(&self, mend: fn(&Open<'_>)) -> Open<'_> {
         let (holding, taken) = Holding::briefly(&self.head().lock, Self::space());
         self.opened(holding, taken, mend)
     }
 
     /// Takes the lock while code of the user's runs.
+    #[track_caller]
     fn open_for_user(&self, deadline: Option<Instant>, mend: fn(&Open<'_>)) -> Option<Open<'_>> {
         let (holding, taken) = Holding::for_user(&self.head().lock, Self::space(), deadline)?;
         Some(self.opened(holding, taken, mend))

@@ -185,26 +185,31 @@ impl<T> SharedQueue<T> {
     }
 
     #[inline]
+    #[track_caller]
     fn open(&self) -> Open<'_> {
         self.container.open(mend)
     }
 
     /// How many elements are in it.
+    #[track_caller]
     pub fn len(&self) -> usize {
         len(&self.open()) as usize
     }
 
     /// Whether it is empty.
+    #[track_caller]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// How many elements it can hold.
+    #[track_caller]
     pub fn capacity(&self) -> usize {
         load(&self.open(), BOUND) as usize
     }
 
     /// Closes it: nothing more goes in, and what is in it still comes out. Whoever waits is told.
+    #[track_caller]
     pub fn close(&self) {
         let open = self.open();
         set(number(&open, CLOSED), 1);
@@ -216,15 +221,18 @@ impl<T> SharedQueue<T> {
     }
 
     /// Whether it was closed.
+    #[track_caller]
     pub fn is_closed(&self) -> bool {
         load(&self.open(), CLOSED) != 0
     }
 
+    #[track_caller]
     fn wake(&self, which: usize) {
         futex::wake_all(futex::low_half(&self.container.head().numbers[which]));
     }
 
     /// Whether there is nothing to wait for: a hint, without the lock.
+    #[track_caller]
     fn is_over(&self, wait: Wait) -> bool {
         let number = |which: usize| self.container.head().numbers[which].load(Ordering::Relaxed);
         let len = number(PUSHED).wrapping_sub(number(POPPED));
@@ -237,6 +245,7 @@ impl<T> SharedQueue<T> {
 
     /// Waits for an element or for room. False if `deadline` has passed.
     #[cold]
+    #[track_caller]
     fn wait(&self, wait: Wait, deadline: Option<Instant>) -> bool {
         if back_off(|| self.is_over(wait)) {
             return true;
@@ -264,6 +273,7 @@ enum Pushed {
 }
 
 impl<T: Serialize + DeserializeOwned> SharedQueue<T> {
+    #[track_caller]
     fn push_packed(&self, value: &Packed) -> Result<Pushed, TaskError> {
         let open = self.open();
         if load(&open, CLOSED) != 0 {
@@ -284,6 +294,7 @@ impl<T: Serialize + DeserializeOwned> SharedQueue<T> {
         Ok(Pushed::Done)
     }
 
+    #[track_caller]
     fn push_until(&self, value: T, wait: impl Fn() -> bool) -> Result<(), TryPushError<T>> {
         let (packed, value) = pack_and_keep(value);
         announce(&self.container.held, &[&packed]);

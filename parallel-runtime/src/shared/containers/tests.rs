@@ -214,3 +214,34 @@ fn memory_of_a_dead_process_is_used_again() {
     }
     assert!(memory(&dict) < 100_000, "{} bytes for a dictionary that holds 10,000 at most", memory(&dict));
 }
+
+#[test]
+fn what_is_free_after_a_death_is_used_for_smaller_blocks() {
+    let dict: SharedDict<u64, String> = (0..20).map(|key| (key, "x".repeat(2000))).collect();
+    let before = memory(&dict);
+    (0..19).for_each(|key| drop(dict.remove(&key)));
+    for _ in 0..100 {
+        // Whoever comes next makes the list of free blocks anew, out of few large ones.
+        dict.container().head().lock.give_to_the_dead();
+        (0..20).for_each(|key| drop(dict.insert(100 + key, text(key))));
+        (0..20).for_each(|key| drop(dict.remove(&(100 + key))));
+    }
+    assert_eq!(memory(&dict), before);
+}
+
+#[test]
+fn a_cleared_container_has_its_memory_for_elements_of_any_size() {
+    let (dict, list) = (SharedDict::new(), SharedList::new());
+    let mut memories = Vec::new();
+    for size in [1000, 10, 60, 3000, 200] {
+        (0..200_000 / size as u64).for_each(|key| drop(dict.insert(key, "x".repeat(size))));
+        (0..200_000 / size).for_each(|_| list.push("x".repeat(size)));
+        memories.push((memory(&dict), memory(&list)));
+        dict.clear();
+        list.clear();
+    }
+    // The smallest need the most, for what each takes beside its text.
+    let most = |memory: u64| memory < 4_000_000;
+    assert!(memories.iter().all(|(dict, list)| most(*dict) && most(*list)), "{memories:?}");
+    assert_eq!(memories[2], memories[4]);
+}

@@ -137,7 +137,7 @@ impl SharedBarrier {
         let (head, words, space) = (self.words.head(), self.words.words(), Words::<Head>::space());
         let round = {
             let _holding = self.lock();
-            if self.is_broken() {
+            if self.look_locked() {
                 return Err(BrokenBarrier);
             }
             let arrived = head.arrived.load(Ordering::SeqCst) as usize;
@@ -158,11 +158,11 @@ impl SharedBarrier {
         while !over() {
             let late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
             let holding = self.lock();
-            let arrived = (head.arrived.load(Ordering::SeqCst) as usize).min(words.len());
-            let lives = |bits: u64| space.is_living(Token::from_bits(bits));
-            let dead = words[..arrived].iter().any(|word| !lives(word.load(Ordering::SeqCst)));
-            if !over() && (late || dead) {
+            if !over() && late {
                 self.break_locked();
+            }
+            self.look_locked();
+            if over() {
                 break;
             }
             drop(holding);
@@ -174,7 +174,19 @@ impl SharedBarrier {
 
     /// Whether it is broken.
     pub fn is_broken(&self) -> bool {
-        self.words.head().broken.load(Ordering::SeqCst) != 0
+        let _holding = self.lock();
+        self.look_locked()
+    }
+
+    /// Whether it is broken, by now also because one of those who wait is dead.
+    fn look_locked(&self) -> bool {
+        let (head, words, space) = (self.words.head(), self.words.words(), Words::<Head>::space());
+        let arrived = (head.arrived.load(Ordering::SeqCst) as usize).min(words.len());
+        let lives = |word: &AtomicU64| space.is_living(Token::from_bits(word.load(Ordering::SeqCst)));
+        if !words[..arrived].iter().all(lives) {
+            self.break_locked();
+        }
+        head.broken.load(Ordering::SeqCst) != 0
     }
 
     /// Makes it as new. Whoever waits is told that it was broken.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::{Header, Words, handle};
 use crate::error::TaskError;
 use crate::process::{futex, spin};
-use crate::shared::lock::sleep;
+use crate::shared::lock::{check_fork, sleep};
 use crate::shared::tables::Kind;
 use crate::shared::vec::or_panic;
 
@@ -35,11 +35,13 @@ pub struct SharedEvent {
 
 #[repr(C, align(8))]
 struct Head {
-    /// 1 if it is set; those who wait sleep while it is 0.
+    /// 1 if it is set.
     set: AtomicU32,
+    /// How often it was set; those who wait sleep on it, and go on when it has changed, even if it was set back by then.
+    times: AtomicU32,
 }
 
-// SAFETY: it is an atomic, aligned to a word.
+// SAFETY: it is atomics, aligned to a word.
 unsafe impl Header for Head {
     const KIND: Kind = Kind::Event;
 }
@@ -62,17 +64,21 @@ impl SharedEvent {
         Ok(Self { words: Words::new(0)? })
     }
 
-    /// Sets it: whoever waits goes on.
+    /// Sets it: whoever waits goes on, also if it is set back at once.
     pub fn set(&self) {
-        let word = &self.words.head().set;
-        if word.swap(1, Ordering::Release) == 0 {
-            futex::wake_all(word);
+        check_fork();
+        let head = self.words.head();
+        // If this process dies in between, those who wait find it set when they look.
+        if head.set.swap(1, Ordering::SeqCst) == 0 {
+            head.times.fetch_add(1, Ordering::SeqCst);
+            futex::wake_all(&head.times);
         }
     }
 
     /// Sets it back.
     pub fn clear(&self) {
-        self.words.head().set.store(0, Ordering::Release);
+        check_fork();
+        self.words.head().set.store(0, Ordering::SeqCst);
     }
 
     /// Whether it is set.
@@ -85,20 +91,23 @@ impl SharedEvent {
         self.wait_until(None);
     }
 
-    /// Waits until it is set, but not longer than `limit`. Whether it is set.
+    /// Waits until it is set, but not longer than `limit`. False if it was not set.
     pub fn wait_timeout(&self, limit: Duration) -> bool {
         self.wait_until(Instant::now().checked_add(limit))
     }
 
     fn wait_until(&self, deadline: Option<Instant>) -> bool {
-        if spin(|| self.is_set()) {
+        let times = &self.words.head().times;
+        let before = times.load(Ordering::SeqCst);
+        let over = || self.is_set() || times.load(Ordering::SeqCst) != before;
+        if spin(over) {
             return true;
         }
-        while !self.is_set() {
+        while !over() {
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 return false;
             }
-            sleep(&self.words.head().set, 0, deadline);
+            sleep(times, before, deadline);
         }
         true
     }

@@ -71,10 +71,15 @@ impl SharedLock {
         Ok(Self { words: Words::new(0)? })
     }
 
+    #[track_caller]
     fn take(&self, deadline: Option<Instant>) -> Result<Option<SharedLockGuard<'_>>, Poisoned> {
         let lock = &self.words.head().lock;
         let Some((holding, _)) = Holding::for_user(lock, Words::<Head>::space(), deadline) else { return Ok(None) };
-        if lock.is_poisoned() { Err(Poisoned) } else { Ok(Some(SharedLockGuard { _holding: holding })) }
+        if lock.is_poisoned(Words::<Head>::space()) {
+            Err(Poisoned)
+        } else {
+            Ok(Some(SharedLockGuard { _holding: holding }))
+        }
     }
 
     /// Takes the lock; waits while another thread or process holds it.
@@ -86,6 +91,7 @@ impl SharedLock {
     /// # Panics
     ///
     /// If this thread holds it already.
+    #[track_caller]
     pub fn lock(&self) -> Result<SharedLockGuard<'_>, Poisoned> {
         self.take(None).map(|guard| guard.expect("there is no deadline"))
     }
@@ -99,6 +105,7 @@ impl SharedLock {
     /// # Panics
     ///
     /// As for [`lock`](SharedLock::lock).
+    #[track_caller]
     pub fn try_lock(&self) -> Result<Option<SharedLockGuard<'_>>, Poisoned> {
         self.lock_timeout(Duration::ZERO)
     }
@@ -112,18 +119,24 @@ impl SharedLock {
     /// # Panics
     ///
     /// As for [`lock`](SharedLock::lock).
+    #[track_caller]
     pub fn lock_timeout(&self, limit: Duration) -> Result<Option<SharedLockGuard<'_>>, Poisoned> {
         self.take(Instant::now().checked_add(limit))
     }
 
     /// Whether a process died, or panicked, while it held the lock.
     pub fn is_poisoned(&self) -> bool {
-        self.words.head().lock.is_poisoned()
+        self.words.head().lock.is_poisoned(Words::<Head>::space())
     }
 
     /// What the lock guards is as it should be, whatever has happened.
     pub fn clear_poison(&self) {
-        self.words.head().lock.clear_poison();
+        let (lock, space) = (&self.words.head().lock, Words::<Head>::space());
+        if lock.is_orphaned(space) {
+            // Whoever took it next would poison it again.
+            drop(Holding::briefly(lock, space));
+        }
+        lock.clear_poison();
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::{Header, Words, handle};
 use crate::error::TaskError;
-use crate::process::futex;
+use crate::process::{fork, futex};
 use crate::shared::Token;
 use crate::shared::lock::{check_fork, sleep};
 use crate::shared::tables::Kind;
@@ -139,6 +139,10 @@ impl SharedSemaphore {
 
 impl Drop for SharedPermit<'_> {
     fn drop(&mut self) {
+        if fork::check().is_err() {
+            // It is the parent's.
+            return;
+        }
         let (head, words) = (self.semaphore.words.head(), self.semaphore.words.words());
         words[self.permit].store(0, Ordering::SeqCst);
         head.released.fetch_add(1, Ordering::SeqCst);
