@@ -9,7 +9,7 @@ use syn::{
     Attribute, Error, FnArg, GenericParam, Generics, Lifetime, Path, ReturnType, Safety, Signature, Type, Visibility,
 };
 
-use crate::lifetimes::{Found, Name, Replace};
+use crate::lifetimes::{Found, Name, Replace, Show};
 use crate::options::{Errors, Mode, Options};
 use crate::parameter::{Kind, Parameter};
 
@@ -23,12 +23,14 @@ pub(crate) struct Source {
 
 impl Parse for Source {
     fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
-        Ok(Self {
+        let mut source = Self {
             attributes: input.call(Attribute::parse_outer)?,
             visibility: input.parse()?,
             signature: input.parse()?,
             body: input.parse()?,
-        })
+        };
+        Show.visit_signature_mut(&mut source.signature);
+        Ok(source)
     }
 }
 

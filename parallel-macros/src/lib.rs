@@ -67,9 +67,11 @@ use quote::quote;
 ///
 /// # Parameters
 ///
-/// Parameters and results are `Send`; with `mode = "process"` they also implement serde's `Serialize` and `Deserialize`.
+/// Parameters and results are `Send`; with `mode = "process"` they also implement serde's `Serialize` and `Deserialize`. A generic
+/// parameter of such a function is bounded by `Serialize + DeserializeOwned + Send + 'static`.
 /// References (`&T`, `&str`, `&[T]`, `&mut [T]`, ...) are passed as they are to the verbs that wait: a plain call, `map`,
-/// `try_map`, `starmap`. The other verbs take the owned form, `String` for `&str`, `Vec<T>` or a `SharedVec<T>` for `&[T]`. With
+/// `try_map`, `starmap`. The other verbs take the owned form, `String` for `&str`, `Vec<T>` or a `SharedVec<T>` for `&[T]`, which is
+/// gone afterwards: for the changes of a `&mut` parameter use a verb that waits, or take the `SharedVec<T>` by value and return it. With
 /// `mode = "process"` a slice of plain numbers in shared memory (part of a `SharedVec` or `SharedSlice`) is worked on where it lies; any
 /// other slice is copied to the worker, and a `&mut` slice back; if the task fails, the caller's slice then stays as
 /// it was, and each of its `retries` starts from there. A function that returns a borrow of its arguments has the waiting verbs only, and no `mode = "process"`.

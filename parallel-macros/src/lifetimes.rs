@@ -7,7 +7,29 @@
 use proc_macro2::Span;
 use syn::visit::{self, Visit};
 use syn::visit_mut::{self, VisitMut};
-use syn::{Lifetime, ParenthesizedGenericArguments, Type, TypeReference};
+use syn::{GenericArgument, Lifetime, ParenthesizedGenericArguments, PathArguments, Type, TypeReference};
+
+/// Types that are known to have a lifetime, which may be left out in a signature: `ArrayView2<f64>`, `Cow<str>`.
+fn hides_lifetime(ident: &syn::Ident) -> bool {
+    let name = ident.to_string();
+    name == "Cow" || name.starts_with("ArrayView")
+}
+
+/// Writes `'_` where a lifetime was left out.
+pub(crate) struct Show;
+
+impl VisitMut for Show {
+    fn visit_path_segment_mut(&mut self, segment: &mut syn::PathSegment) {
+        if let PathArguments::AngleBracketed(arguments) = &mut segment.arguments
+            && hides_lifetime(&segment.ident)
+            && !arguments.args.iter().any(|argument| matches!(argument, GenericArgument::Lifetime(_)))
+        {
+            let lifetime = Lifetime::new("'_", segment.ident.span());
+            arguments.args.insert(0, GenericArgument::Lifetime(lifetime));
+        }
+        visit_mut::visit_path_segment_mut(self, segment);
+    }
+}
 
 /// Gives names to anonymous lifetimes.
 #[derive(Default)]

@@ -68,9 +68,7 @@ pub enum TaskError {
     },
 
     /// The arguments or the result could not be decoded.
-    #[error(
-        "`{function}`: its {what} cannot be read back on the other side: {reason}; does its type serialise and deserialise the same fields?"
-    )]
+    #[error("`{function}`: its {what} cannot be read back on the other side: {reason}")]
     #[non_exhaustive]
     Decode {
         /// Path of the function.
@@ -82,9 +80,7 @@ pub enum TaskError {
     },
 
     /// The arguments or the result do not fit into shared memory.
-    #[error(
-        "shared memory is short: {requested} bytes were needed, about {available} are available; pass less at a time, or allow more (`ulimit -v`, the size of /dev/shm, the memory limit of the container)"
-    )]
+    #[error("shared memory is short: {}; pass less at a time, or allow more (`ulimit -v`, the size of /dev/shm, the memory limit of the container)", short(.requested, .available))]
     OutOfSharedMemory {
         /// Bytes that were needed.
         requested: u64,
@@ -166,6 +162,25 @@ impl PoolError {
             other => TaskError::Spawn(io::Error::other(other)),
         }
     }
+}
+
+/// What was asked for, and what is there.
+fn short(requested: &u64, available: &u64) -> String {
+    if *requested == u64::MAX {
+        return "so many elements were asked for that the number of their bytes is none".to_owned();
+    }
+    format!(
+        "{requested} bytes{} were needed, about {available}{} are available",
+        in_units(*requested),
+        in_units(*available)
+    )
+}
+
+/// A large number of bytes once more, to be read.
+fn in_units(bytes: u64) -> String {
+    const UNITS: [(u32, &str); 4] = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
+    let unit = UNITS.iter().find(|(shift, _)| bytes >> shift >= 10);
+    unit.map_or_else(String::new, |(shift, name)| format!(" ({} {name})", bytes >> shift))
 }
 
 fn at(location: &Option<String>) -> String {

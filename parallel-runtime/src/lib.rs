@@ -107,6 +107,7 @@ pub use shared::containers::queue::{Closed, SharedQueue, TryPushError};
 #[cfg(feature = "ndarray")]
 pub use shared::ndarray::{SharedArray1, SharedArray2, SharedArray3, SharedArrayD, SharedNdArray, SharedNdSlice};
 pub use shared::objects::{SharedUsage, shared_usage};
+pub use shared::raw::SharedElement;
 pub use shared::statics::{SharedObject, SharedStatic};
 pub use shared::sync::barrier::SharedBarrier;
 pub use shared::sync::event::SharedEvent;

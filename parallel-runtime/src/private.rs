@@ -30,7 +30,9 @@ pub const fn strict() -> crate::sandbox::Sandbox {
     message = "`{Self}` cannot cross to a worker process",
     label = "not serialisable",
     note = "parameters and results of a `mode = \"process\"` function implement serde's `Serialize` and `Deserialize`, and own their data (or are `&T`, `&str`, `&[T]`, `&mut [T]` parameters)",
-    note = "derive them: `#[derive(serde::Serialize, serde::Deserialize)]`, or use `mode = \"thread\"`"
+    note = "derive them: `#[derive(serde::Serialize, serde::Deserialize)]`, or use `mode = \"thread\"`",
+    note = "elements of a `SharedVec`, `SharedSlice`, `SharedArray` or `SharedValue` are plain data (`bytemuck::Pod`); those of a `SharedList`, `SharedDict` or `SharedQueue` are of any serialisable type",
+    note = "a generic parameter is bounded by `serde::Serialize + serde::de::DeserializeOwned + Send + 'static`"
 )]
 pub trait ProcessValue: Serialize + DeserializeOwned {}
 

@@ -69,7 +69,7 @@ impl<'de> de::Deserializer<'de> for Decoder<'_, '_> {
         match self.reader.take_u8()? {
             0 => visitor.visit_bool(false),
             1 => visitor.visit_bool(true),
-            other => Err(CodecError::new(format_args!("{other} is not a bool"))),
+            other => Err(CodecError::mismatch(format_args!("{other} is not a bool"))),
         }
     }
 
@@ -77,7 +77,7 @@ impl<'de> de::Deserializer<'de> for Decoder<'_, '_> {
         let code = u32::from_ne_bytes(self.reader.take()?);
         match char::from_u32(code) {
             Some(value) => visitor.visit_char(value),
-            None => Err(CodecError::new(format_args!("{code:#x} is not a char"))),
+            None => Err(CodecError::mismatch(format_args!("{code:#x} is not a char"))),
         }
     }
 
@@ -105,7 +105,7 @@ impl<'de> de::Deserializer<'de> for Decoder<'_, '_> {
         match self.reader.take_u8()? {
             0 => visitor.visit_none(),
             1 => visitor.visit_some(self),
-            other => Err(CodecError::new(format_args!("{other} is not the tag of an option"))),
+            other => Err(CodecError::mismatch(format_args!("{other} is not the tag of an option"))),
         }
     }
 
@@ -209,7 +209,7 @@ impl Elements<'_, '_> {
     /// A visitor may stop early (an array of fixed length); the end mark is then still to be read.
     fn finish(mut self) -> Result<(), CodecError> {
         if self.more()? {
-            return Err(CodecError::new("the sequence has more elements than the type takes"));
+            return Err(CodecError::mismatch("the sequence has more elements than the type takes"));
         }
         Ok(())
     }

@@ -32,7 +32,12 @@ impl CodecError {
     }
 
     pub(crate) fn end_of_data() -> Self {
-        Self("the data ended before the value did".to_owned())
+        Self::mismatch("the data ended before the value did")
+    }
+
+    /// The bytes are not those of the type.
+    pub(crate) fn mismatch(what: impl fmt::Display) -> Self {
+        Self(format!("{what}; does its type serialise and deserialise the same fields?"))
     }
 }
 

@@ -8,13 +8,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::broken::Poisoned;
 use super::cells::{Cells, Locked};
+use super::raw::SharedElement;
 use super::statics::{Object, SharedObject};
 use super::vec::or_panic;
 use crate::error::TaskError;
 
 /// A fixed number of elements that every process sees and may change: Python's `multiprocessing.Array`.
 ///
-/// A clone is another handle of the same elements; it may be passed to tasks, inside any argument. Where parts are worked on
+/// `T` is plain data: see [`SharedElement`]. A clone is another handle of the same elements; it may be passed to tasks, inside any argument. Where parts are worked on
 /// independently, a [`SharedVec`](crate::SharedVec) is faster and needs no lock.
 ///
 /// ```
@@ -43,7 +44,7 @@ pub struct SharedArray<T> {
     cells: Cells<T>,
 }
 
-impl<T: Pod + Send> SharedArray<T> {
+impl<T: Send> SharedArray<T> {
     const HAS_SIZE: () = assert!(size_of::<T>() != 0, "a `SharedArray` has elements of some size");
 
     /// `len` elements, all zero.
@@ -52,12 +53,18 @@ impl<T: Pod + Send> SharedArray<T> {
     ///
     /// If shared memory is short, with the text of [`TaskError::OutOfSharedMemory`].
     #[track_caller]
-    pub fn new(len: usize) -> Self {
+    pub fn new(len: usize) -> Self
+    where
+        T: SharedElement,
+    {
         or_panic(Self::try_new(len))
     }
 
     /// [`new`](SharedArray::new), with an error if shared memory is short.
-    pub fn try_new(len: usize) -> Result<Self, TaskError> {
+    pub fn try_new(len: usize) -> Result<Self, TaskError>
+    where
+        T: SharedElement,
+    {
         let () = Self::HAS_SIZE;
         Ok(Self { cells: Cells::new(len)? })
     }
@@ -68,17 +75,25 @@ impl<T: Pod + Send> SharedArray<T> {
     ///
     /// If shared memory is short, with the text of [`TaskError::OutOfSharedMemory`].
     #[track_caller]
-    pub fn from_slice(elements: &[T]) -> Self {
+    pub fn from_slice(elements: &[T]) -> Self
+    where
+        T: SharedElement,
+    {
         or_panic(Self::try_from_slice(elements))
     }
 
     /// [`from_slice`](SharedArray::from_slice), with an error if shared memory is short.
-    pub fn try_from_slice(elements: &[T]) -> Result<Self, TaskError> {
+    pub fn try_from_slice(elements: &[T]) -> Result<Self, TaskError>
+    where
+        T: SharedElement,
+    {
         let array = Self::try_new(elements.len())?;
         array.guard().copy_from_slice(elements);
         Ok(array)
     }
+}
 
+impl<T: Pod + Send> SharedArray<T> {
     /// How many elements there are.
     pub fn len(&self) -> usize {
         self.cells.len()
@@ -214,6 +229,18 @@ impl<T: Pod + fmt::Debug> fmt::Debug for SharedArrayGuard<'_, T> {
 impl<T: Pod + Send> From<&[T]> for SharedArray<T> {
     fn from(elements: &[T]) -> Self {
         Self::from_slice(elements)
+    }
+}
+
+impl<T: Pod + Send> From<Vec<T>> for SharedArray<T> {
+    fn from(elements: Vec<T>) -> Self {
+        Self::from_slice(&elements)
+    }
+}
+
+impl<T: Pod + Send, const N: usize> From<[T; N]> for SharedArray<T> {
+    fn from(elements: [T; N]) -> Self {
+        Self::from_slice(&elements)
     }
 }
 

@@ -298,6 +298,7 @@ thread_local! {
 
 #[cfg(test)]
 impl Lock {
+    #[allow(dead_code, reason = "only the model of `tests/crates/model` makes one")]
     pub(crate) fn free() -> Self {
         Self { word: AtomicU64::new(0), poisoned: AtomicU32::new(0), user: AtomicU32::new(0) }
     }

@@ -29,7 +29,7 @@ mod named;
 #[cfg(feature = "ndarray")]
 pub(crate) mod ndarray;
 pub(crate) mod objects;
-mod raw;
+pub(crate) mod raw;
 pub(crate) mod segment;
 mod small;
 pub(crate) mod space;

@@ -14,6 +14,35 @@ use super::space::Space;
 use super::tables::Kind;
 use crate::error::TaskError;
 
+/// What a [`SharedVec`](crate::SharedVec) can hold: plain data (`bytemuck`'s `Pod`), any bytes of which are a value.
+///
+/// Numbers are, and arrays of them. A struct of such becomes plain by a derive, with the crate `bytemuck` and its feature `derive`:
+///
+/// ```
+/// use bytemuck::{Pod, Zeroable};
+/// use parallel_runtime::SharedVec;
+///
+/// #[derive(Clone, Copy, Pod, Zeroable)]
+/// #[repr(C)]
+/// struct Point {
+///     x: f64,
+///     y: f64,
+/// }
+///
+/// let points = SharedVec::<Point>::zeroed(1000);
+/// assert_eq!(points[999].y, 0.0);
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be an element of a `SharedVec`, `SharedSlice` or `SharedArray`",
+    label = "not plain data",
+    note = "a struct of numbers becomes plain by `#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)] #[repr(C)]`, with `bytemuck = {{ version = \"1\", features = [\"derive\"] }}` in Cargo.toml",
+    note = "elements of any serialisable type go into a `SharedList`"
+)]
+pub trait SharedElement: Pod {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Pod> SharedElement for T {}
+
 /// Elements and what keeps them.
 pub(super) struct Raw<T> {
     pub(super) start: NonNull<T>,

@@ -35,7 +35,8 @@ use crate::process::{fork, image};
 /// assert_eq!(hits.get(), 4000);
 /// ```
 ///
-/// A static can be shared too, without passing it: see [`#[shared]`](macro@crate::shared).
+/// A static can be shared too, without passing it: see [`#[shared]`](macro@crate::shared). It is plain data, and not any serde type: for
+/// that see [`SharedList`](crate::SharedList) and [`SharedDict`](crate::SharedDict).
 ///
 /// # What holds
 ///
@@ -57,8 +58,15 @@ pub struct SharedValue<T> {
 const MARK: u64 = 0x7061_7261_6c6c_656c;
 
 /// What a [`SharedValue`] can hold: plain data, whose bytes are checked when they are read.
+#[diagnostic::on_unimplemented(
+    message = "a `SharedValue` cannot hold a `{Self}`",
+    label = "not plain data",
+    note = "it holds numbers, `bool`, `char`, arrays of them, and structs with `#[derive(Clone, Copy, bytemuck::NoUninit, bytemuck::CheckedBitPattern)] #[repr(C)]`",
+    note = "a value of any serialisable type goes into a `SharedDict` or a `SharedList`"
+)]
 pub trait SharedPlain: NoUninit + CheckedBitPattern + Send {}
 
+#[diagnostic::do_not_recommend]
 impl<T: NoUninit + CheckedBitPattern + Send> SharedPlain for T {}
 
 impl<T> SharedValue<T> {

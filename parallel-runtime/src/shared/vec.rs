@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 use super::held;
 use super::named::Named;
-use super::raw::{Memory, Raw};
+use super::raw::{Memory, Raw, SharedElement};
 use super::statics::{Object, SharedObject};
 use super::tables::Kind;
 use crate::codec::cargo::{self, Owner};
@@ -19,7 +19,7 @@ use crate::error::TaskError;
 /// A buffer in shared memory with one owner: like a `Vec<T>` of fixed length whose elements a task in another process can read
 /// and change where they are.
 ///
-/// It derefs to `[T]`. Any part of it that is passed to a task as `&[T]` or `&mut [T]` travels as the place where it lies, not as
+/// `T` is plain data: see [`SharedElement`]. It derefs to `[T]`. Any part of it that is passed to a task as `&[T]` or `&mut [T]` travels as the place where it lies, not as
 /// bytes: **nothing is copied**, whatever its size. Passed or returned by value the buffer itself moves, which copies nothing
 /// either.
 ///
@@ -89,19 +89,25 @@ pub(super) fn or_panic<T>(result: Result<T, TaskError>) -> T {
     }
 }
 
-impl<T: Pod> SharedVec<T> {
+impl<T> SharedVec<T> {
     /// `len` elements, all zero.
     ///
     /// # Panics
     ///
     /// If shared memory is short, with the text of [`TaskError::OutOfSharedMemory`].
     #[track_caller]
-    pub fn zeroed(len: usize) -> Self {
+    pub fn zeroed(len: usize) -> Self
+    where
+        T: SharedElement,
+    {
         or_panic(Self::try_zeroed(len))
     }
 
     /// [`zeroed`](SharedVec::zeroed), with an error if shared memory is short.
-    pub fn try_zeroed(len: usize) -> Result<Self, TaskError> {
+    pub fn try_zeroed(len: usize) -> Result<Self, TaskError>
+    where
+        T: SharedElement,
+    {
         let (raw, zeroed) = Raw::new(len)?;
         let mut vec = Self::own(raw).expect("a new object has no owner");
         if !zeroed {
@@ -116,12 +122,18 @@ impl<T: Pod> SharedVec<T> {
     ///
     /// If shared memory is short, with the text of [`TaskError::OutOfSharedMemory`].
     #[track_caller]
-    pub fn from_slice(elements: &[T]) -> Self {
+    pub fn from_slice(elements: &[T]) -> Self
+    where
+        T: SharedElement,
+    {
         or_panic(Self::try_from_slice(elements))
     }
 
     /// [`from_slice`](SharedVec::from_slice), with an error if shared memory is short.
-    pub fn try_from_slice(elements: &[T]) -> Result<Self, TaskError> {
+    pub fn try_from_slice(elements: &[T]) -> Result<Self, TaskError>
+    where
+        T: SharedElement,
+    {
         let mut vec = Self::own(Raw::new(elements.len())?.0).expect("a new object has no owner");
         vec.copy_from_slice(elements);
         Ok(vec)
@@ -133,12 +145,18 @@ impl<T: Pod> SharedVec<T> {
     ///
     /// If shared memory is short, with the text of [`TaskError::OutOfSharedMemory`]; or if `element` panics.
     #[track_caller]
-    pub fn from_fn(len: usize, element: impl FnMut(usize) -> T) -> Self {
+    pub fn from_fn(len: usize, element: impl FnMut(usize) -> T) -> Self
+    where
+        T: SharedElement,
+    {
         or_panic(Self::try_from_fn(len, element))
     }
 
     /// [`from_fn`](SharedVec::from_fn), with an error if shared memory is short.
-    pub fn try_from_fn(len: usize, mut element: impl FnMut(usize) -> T) -> Result<Self, TaskError> {
+    pub fn try_from_fn(len: usize, mut element: impl FnMut(usize) -> T) -> Result<Self, TaskError>
+    where
+        T: SharedElement,
+    {
         let mut vec = Self::own(Raw::new(len)?.0).expect("a new object has no owner");
         vec.iter_mut().enumerate().for_each(|(index, target)| *target = element(index));
         Ok(vec)
@@ -152,23 +170,32 @@ impl<T: Pod> SharedVec<T> {
     /// what was left by a program that was killed is removed by the next that makes a segment. Parts of it are passed to tasks without
     /// copying, like those of any `SharedVec`; but it cannot be moved to one.
     ///
-    /// Nothing keeps another program from writing while this one reads: agree on turns.
+    /// Nothing keeps another program from writing while this one reads, which the borrow checker cannot see: agree on turns, by a pipe or
+    /// a queue between the programs.
+    ///
+    /// Python before 3.13 removes the *name* of every segment that it has had open when it ends, whoever made it
+    /// ([bpo-38119](https://github.com/python/cpython/issues/82300); from 3.13 on `SharedMemory(name, track=False)` does not). The memory stays, and tasks go on to work on it;
+    /// but nobody can open it by its name any more.
     ///
     /// ```
     /// use parallel_runtime::SharedVec;
     ///
     /// let name = format!("frames-{}", std::process::id());
-    /// let mut ours = SharedVec::<u16>::create_named(&name, 1000).unwrap();
-    /// ours[7] = 99;
-    /// let theirs = SharedVec::<u16>::open_named(&name).unwrap(); // in another program
-    /// assert_eq!((theirs.len(), theirs[7]), (1000, 99));
+    /// let mut frames = SharedVec::<u16>::create_named(&name, 1000).unwrap();
+    /// frames[7] = 99;
+    /// // What another program sees that opens it by its name:
+    /// let bytes = std::fs::read(format!("/dev/shm/{name}")).unwrap();
+    /// assert_eq!(bytes[14..16], 99_u16.to_ne_bytes());
     /// ```
     ///
     /// # Errors
     ///
     /// [`TaskError::OutOfSharedMemory`] if `/dev/shm` is too small; [`TaskError::Named`] if the name is taken or not valid, or if `len`
     /// is 0.
-    pub fn create_named(name: &str, len: usize) -> Result<Self, TaskError> {
+    pub fn create_named(name: &str, len: usize) -> Result<Self, TaskError>
+    where
+        T: SharedElement,
+    {
         let bytes = len.checked_mul(size_of::<T>());
         let bytes = bytes.ok_or(TaskError::OutOfSharedMemory { requested: u64::MAX, available: 0 })?;
         Ok(Self { raw: Raw::of_named(Named::create(name, bytes)?)?, number: 0 })
@@ -180,12 +207,17 @@ impl<T: Pod> SharedVec<T> {
     ///
     /// # Errors
     ///
-    /// [`TaskError::Named`] if there is none, it may not be opened, or it does not hold a whole number of `T`;
+    /// [`TaskError::Named`] if there is none, it may not be opened, this process has it open already, or it does not hold a whole number of `T`;
     /// [`TaskError::OutOfSharedMemory`] if its maker has not reserved its memory, and `/dev/shm` is too small for it.
-    pub fn open_named(name: &str) -> Result<Self, TaskError> {
+    pub fn open_named(name: &str) -> Result<Self, TaskError>
+    where
+        T: SharedElement,
+    {
         Ok(Self { raw: Raw::of_named(Named::open(name)?)?, number: 0 })
     }
+}
 
+impl<T: Pod> SharedVec<T> {
     /// Makes it readable by many, and changeable by nobody.
     pub fn share(self) -> SharedSlice<T> {
         if let Memory::Object(held) = &self.raw.memory {
@@ -251,19 +283,25 @@ impl<T> SharedSlice<T> {
     }
 }
 
-impl<T: Pod> SharedSlice<T> {
+impl<T> SharedSlice<T> {
     /// A copy of a slice.
     ///
     /// # Panics
     ///
     /// If shared memory is short, with the text of [`TaskError::OutOfSharedMemory`].
     #[track_caller]
-    pub fn from_slice(elements: &[T]) -> Self {
+    pub fn from_slice(elements: &[T]) -> Self
+    where
+        T: SharedElement,
+    {
         SharedVec::from_slice(elements).share()
     }
 
     /// [`from_slice`](SharedSlice::from_slice), with an error if shared memory is short.
-    pub fn try_from_slice(elements: &[T]) -> Result<Self, TaskError> {
+    pub fn try_from_slice(elements: &[T]) -> Result<Self, TaskError>
+    where
+        T: SharedElement,
+    {
         SharedVec::try_from_slice(elements).map(SharedVec::share)
     }
 }
@@ -371,6 +409,11 @@ macro_rules! like_a_slice {
         impl<T: Pod> From<&[T]> for $type<T> {
             fn from(elements: &[T]) -> Self {
                 Self::from_slice(elements)
+            }
+        }
+        impl<T: Pod, const N: usize> From<[T; N]> for $type<T> {
+            fn from(elements: [T; N]) -> Self {
+                Self::from_slice(&elements)
             }
         }
         impl<T: Pod> From<Vec<T>> for $type<T> {

@@ -10,7 +10,7 @@ fn double(mut rows: ArrayViewMut2<'_, f64>) -> usize {
 }
 
 #[parallel(mode = "process", pool = 2)]
-fn total(view: ArrayView2<'_, f64>) -> f64 {
+fn total(view: ArrayView2<f64>) -> f64 {
     view.sum()
 }
 

@@ -91,7 +91,6 @@ fn a_semaphore_lets_so_many_in() {
     assert!(semaphore.acquire_timeout(Duration::from_millis(10)).is_none());
     drop(permits);
     assert_eq!(semaphore.available(), 2);
-    assert!(SharedSemaphore::new(0).try_acquire().is_none());
 }
 
 #[test]
@@ -165,7 +164,7 @@ fn an_event_that_is_set_back_at_once_has_released_who_waited() {
     }
     let (ready, event) = (SharedQueue::bounded(1), SharedEvent::new());
     let task = wait::submit(ready.clone(), event.clone());
-    ready.pop();
+    ready.pop().unwrap();
     // It is about to wait, or waits: one of the pulses finds it there.
     while !task.is_finished() {
         event.set();
@@ -228,4 +227,28 @@ fn locking_twice_names_the_line_and_the_way_out() {
 fn what_is_broken_says_what_to_do_when_it_is_unwrapped() {
     assert!(format!("{Poisoned:?}").contains("clear_poison"));
     assert!(format!("{BrokenBarrier:?}").contains("reset"));
+}
+
+#[test]
+fn a_permit_can_be_taken_by_one_process_and_given_back_by_another() {
+    #[parallel(mode = "process", pool = 1)]
+    fn take_and_die(semaphore: SharedSemaphore) {
+        semaphore.acquire().forget();
+        std::process::abort();
+    }
+    #[parallel(mode = "process", pool = 1)]
+    fn give(semaphore: SharedSemaphore) -> (bool, bool) {
+        (semaphore.release(), semaphore.release())
+    }
+    let semaphore = SharedSemaphore::with_limit(1, 2);
+    assert!(take_and_die::try_map([semaphore.clone()])[0].is_err());
+    assert!(semaphore.try_acquire().is_none(), "a permit that was forgotten is not its process'");
+    let waits = std::thread::scope(|scope| {
+        let waits = scope.spawn(|| semaphore.acquire_timeout(Duration::from_secs(60)).is_some());
+        assert_eq!(give(semaphore.clone()), (true, true));
+        waits.join().unwrap()
+    });
+    assert!(waits);
+    assert_eq!((semaphore.available(), semaphore.release()), (2, false));
+    assert!(std::panic::catch_unwind(|| SharedSemaphore::new(0)).is_err());
 }

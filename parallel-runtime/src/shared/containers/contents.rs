@@ -81,8 +81,7 @@ impl Packed {
 /// If its `Serialize` fails; if a `SharedVec` in it does not go with it.
 #[track_caller]
 pub(super) fn pack_and_keep<T: Serialize>(value: T) -> (Packed, Option<T>) {
-    let refuse =
-        |error| -> ! { panic!("a `{}` cannot be put into a shared container: {error}", std::any::type_name::<T>()) };
+    let refuse = |error| -> ! { panic!("a `{}` cannot be put into a shared container: {error}", short_name::<T>()) };
     match cargo::aside(|| encode(&value)) {
         Ok((bytes, mut cargo)) if cargo.is_promised() => {
             drop(value);
@@ -109,8 +108,22 @@ pub(super) fn pack<T: Serialize>(value: T) -> Packed {
 pub(super) fn pack_key<T: Serialize + ?Sized>(key: &T) -> Packed {
     match cargo::aside(|| cargo::lending(|| encode(key))) {
         Ok((bytes, cargo)) => Packed { bytes, cargo },
-        Err(error) => panic!("a `{}` cannot be a key: {error}", std::any::type_name::<T>()),
+        Err(error) => panic!("a `{}` cannot be a key: {error}", short_name::<T>()),
     }
+}
+
+/// A type's name without the modules that it stands in.
+fn short_name<T: ?Sized>() -> String {
+    let mut short = String::new();
+    let mut rest = std::any::type_name::<T>();
+    while let Some(end) = rest.find(|letter: char| !letter.is_alphanumeric() && letter != '_' && letter != ':') {
+        let (path, after) = rest.split_at(end);
+        short.push_str(path.rsplit("::").next().unwrap_or(path));
+        let next = after.chars().next().map_or(0, char::len_utf8);
+        short.push_str(&after[..next]);
+        rest = &after[next..];
+    }
+    short + rest.rsplit("::").next().unwrap_or(rest)
 }
 
 #[inline]
@@ -148,7 +161,7 @@ pub(super) fn unpack<T: DeserializeOwned>(bytes: &[u8], source: Source) -> T {
     }
     match cargo::from(source, || codec::decode(&mut reader)) {
         Ok(value) => value,
-        Err(error) => panic!("a `{}` cannot be read from a shared container: {error}", std::any::type_name::<T>()),
+        Err(error) => panic!("a `{}` cannot be read from a shared container: {error}", short_name::<T>()),
     }
 }
 
@@ -269,5 +282,17 @@ impl Node {
         let mut bytes = Vec::new();
         heap.read(at, key, &mut bytes);
         Taken { bytes, handles: self.handles(heap) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_type_is_named_without_its_modules() {
+        assert_eq!(short_name::<Vec<Option<String>>>(), "Vec<Option<String>>");
+        assert_eq!(short_name::<(crate::SharedVec<u8>, [std::path::PathBuf; 2])>(), "(SharedVec<u8>, [PathBuf; 2])");
+        assert_eq!(short_name::<str>(), "str");
     }
 }

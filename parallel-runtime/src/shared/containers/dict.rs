@@ -145,6 +145,9 @@ impl<K: Serialize, V: Serialize + DeserializeOwned> SharedDict<K, V> {
     }
 
     /// A copy of the value of a key.
+    ///
+    /// A key is found by what it serialises to: so `Q` must serialise as `K` does, as `str` does for `String`. A slice does not for
+    /// an array, which has no length in front.
     #[track_caller]
     pub fn get<Q: Serialize + ?Sized>(&self, key: &Q) -> Option<V>
     where
@@ -297,6 +300,12 @@ impl<K: Serialize, V: Serialize + DeserializeOwned> Extend<(K, V)> for SharedDic
         for (key, value) in elements {
             self.insert(key, value);
         }
+    }
+}
+
+impl<K: Serialize, V: Serialize + DeserializeOwned, const N: usize> From<[(K, V); N]> for SharedDict<K, V> {
+    fn from(pairs: [(K, V); N]) -> Self {
+        pairs.into_iter().collect()
     }
 }
 

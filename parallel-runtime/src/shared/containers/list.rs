@@ -383,6 +383,18 @@ impl<T: Serialize + DeserializeOwned> Extend<T> for SharedList<T> {
     }
 }
 
+impl<T: Serialize + DeserializeOwned, const N: usize> From<[T; N]> for SharedList<T> {
+    fn from(elements: [T; N]) -> Self {
+        elements.into_iter().collect()
+    }
+}
+
+impl<T: Serialize + DeserializeOwned> From<Vec<T>> for SharedList<T> {
+    fn from(elements: Vec<T>) -> Self {
+        elements.into_iter().collect()
+    }
+}
+
 impl<T: Serialize + DeserializeOwned> FromIterator<T> for SharedList<T> {
     fn from_iter<I: IntoIterator<Item = T>>(elements: I) -> Self {
         let mut list = Self::new();

@@ -1,11 +1,11 @@
 //! `SharedSemaphore`.
 //!
-//! One word for each permit: 0, or the [`Token`] of the process that has it. A permit is taken and given back by one
+//! One word for each permit: 0, or the [`Token`] of the process that has it, or [`NOBODY`]. A permit is taken and given back by one
 //! compare-and-swap or store, so there is no instant at which it is nobody's. Whoever finds none free looks whether a holder is dead, and
 //! takes over from it.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::{Header, Words, handle};
@@ -19,7 +19,8 @@ use crate::shared::vec::or_panic;
 /// A number of permits that processes take and give back: Python's `multiprocessing.Semaphore`. So many do something at one time, and no
 /// more.
 ///
-/// A clone is another handle of the same semaphore. The permits of a process that dies are free again.
+/// A clone is another handle of the same semaphore. The permits of a process that dies are free again. A permit is given back when it is
+/// dropped; for one process to take it and another to give it back, see [`with_limit`](SharedSemaphore::with_limit).
 ///
 /// ```
 /// use parallel_runtime::{SharedSemaphore, parallel, shared};
@@ -53,6 +54,9 @@ unsafe impl Header for Head {
 
 handle!(SharedSemaphore, words: Words<Head>);
 
+/// The permit is taken, and belongs to no process: only [`SharedSemaphore::release`] gives it back.
+const NOBODY: u64 = u64::MAX;
+
 /// The most permits.
 const MOST: usize = 1 << 20;
 
@@ -68,7 +72,7 @@ impl SharedSemaphore {
     ///
     /// # Panics
     ///
-    /// If `permits` is more than 2^20. If shared memory is short, with the text of [`TaskError::OutOfSharedMemory`].
+    /// If `permits` is 0 (nobody could ever take one: see [`with_limit`](SharedSemaphore::with_limit)), or more than 2^20. If shared memory is short, with the text of [`TaskError::OutOfSharedMemory`].
     #[track_caller]
     pub fn new(permits: usize) -> Self {
         or_panic(Self::try_new(permits))
@@ -78,17 +82,81 @@ impl SharedSemaphore {
     ///
     /// # Panics
     ///
-    /// If `permits` is more than 2^20.
+    /// If `permits` is 0 or more than 2^20.
     #[track_caller]
     pub fn try_new(permits: usize) -> Result<Self, TaskError> {
-        assert!(permits <= MOST, "a semaphore has {MOST} permits at most, and {permits} were asked for");
-        Ok(Self { words: Words::new(permits)? })
+        Self::try_with_limit(permits, permits)
+    }
+
+    /// A semaphore of which `free` permits are free, and [`release`](SharedSemaphore::release) makes more, up to `limit`: with none free
+    /// at first, one process waits for what another has done.
+    ///
+    /// ```
+    /// use parallel_runtime::{SharedSemaphore, parallel};
+    ///
+    /// #[parallel(mode = "process", pool = 1)]
+    /// fn produce(ready: SharedSemaphore) {
+    ///     ready.release(); // once for each thing that is there
+    ///     ready.release();
+    /// }
+    ///
+    /// let ready = SharedSemaphore::with_limit(0, 100);
+    /// produce(ready.clone());
+    /// ready.acquire().forget(); // taken for good
+    /// assert_eq!(ready.available(), 1);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If `limit` is 0, less than `free`, or more than 2^20. If shared memory is short.
+    #[track_caller]
+    pub fn with_limit(free: usize, limit: usize) -> Self {
+        or_panic(Self::try_with_limit(free, limit))
+    }
+
+    /// [`with_limit`](SharedSemaphore::with_limit), with an error if shared memory is short.
+    ///
+    /// # Panics
+    ///
+    /// If `limit` is 0, less than `free`, or more than 2^20.
+    #[track_caller]
+    pub fn try_with_limit(free: usize, limit: usize) -> Result<Self, TaskError> {
+        assert!(
+            limit > 0,
+            "nobody could ever take a permit of a semaphore that has none: `with_limit(0, limit)` has none at first"
+        );
+        assert!(limit <= MOST, "a semaphore has {MOST} permits at most, and {limit} were asked for");
+        assert!(free <= limit, "{free} permits cannot be free where the limit is {limit}");
+        let semaphore = Self { words: Words::new(limit)? };
+        semaphore.words.words()[free..].iter().for_each(|word| word.store(NOBODY, Ordering::Relaxed));
+        Ok(semaphore)
+    }
+
+    /// Gives back a permit that was [forgotten](SharedPermit::forget), or was not free at first. It may be another process that took
+    /// it. False if there is none: then nothing happens.
+    pub fn release(&self) -> bool {
+        check_fork();
+        let free = |word: &AtomicU64| word.compare_exchange(NOBODY, 0, Ordering::SeqCst, Ordering::Relaxed).is_ok();
+        let released = self.words.words().iter().any(free);
+        if released {
+            self.wake();
+        }
+        released
+    }
+
+    /// A permit is free.
+    fn wake(&self) {
+        let head = self.words.head();
+        head.released.fetch_add(1, Ordering::SeqCst);
+        if head.waiting.load(Ordering::SeqCst) != 0 {
+            futex::wake(&head.released, 1);
+        }
     }
 
     /// How many permits are free.
     pub fn available(&self) -> usize {
         let space = Words::<Head>::space();
-        let free = |word: u64| word == 0 || !space.is_living(Token::from_bits(word));
+        let free = |word: u64| word == 0 || (word != NOBODY && !space.is_living(Token::from_bits(word)));
         self.words.words().iter().filter(|word| free(word.load(Ordering::Relaxed))).count()
     }
 
@@ -130,7 +198,8 @@ impl SharedSemaphore {
         let me = space.me().bits();
         let permit = self.words.words().iter().position(|word| {
             let now = word.load(Ordering::Relaxed);
-            let free = now == 0 || (from_the_dead && !space.is_living(Token::from_bits(now)));
+            let dead = || now != NOBODY && !space.is_living(Token::from_bits(now));
+            let free = now == 0 || (from_the_dead && dead());
             free && word.compare_exchange(now, me, Ordering::Acquire, Ordering::Relaxed).is_ok()
         })?;
         Some(SharedPermit { semaphore: self, permit })
@@ -143,12 +212,17 @@ impl Drop for SharedPermit<'_> {
             // It is the parent's.
             return;
         }
-        let (head, words) = (self.semaphore.words.head(), self.semaphore.words.words());
-        words[self.permit].store(0, Ordering::SeqCst);
-        head.released.fetch_add(1, Ordering::SeqCst);
-        if head.waiting.load(Ordering::SeqCst) != 0 {
-            futex::wake(&head.released, 1);
-        }
+        self.semaphore.words.words()[self.permit].store(0, Ordering::SeqCst);
+        self.semaphore.wake();
+    }
+}
+
+impl SharedPermit<'_> {
+    /// Keeps the permit taken, also when this process ends: until somebody [releases](SharedSemaphore::release) one.
+    pub fn forget(self) {
+        check_fork();
+        self.semaphore.words.words()[self.permit].store(NOBODY, Ordering::SeqCst);
+        std::mem::forget(self);
     }
 }
 
