@@ -137,21 +137,22 @@ fn a_barrier_is_broken_when_one_that_waits_there_dies_or_has_waited_too_long() {
 #[test]
 fn a_barrier_is_broken_by_a_death_also_if_nobody_else_waits_there() {
     #[parallel(mode = "process", pool = 1)]
-    fn wait(ready: SharedEvent, barrier: SharedBarrier) {
+    fn wait(ready: SharedEvent, alive: SharedLock, barrier: SharedBarrier) {
+        let _alive = alive.lock();
         ready.set();
         let _ = barrier.wait();
     }
     let pool = parallel_runtime::ProcessPool::new(1);
     for asked in [true, false] {
-        let (ready, barrier) = (SharedEvent::new(), SharedBarrier::new(2));
-        let task = wait::on(&pool).submit((ready.clone(), barrier.clone()));
+        let (ready, alive, barrier) = (SharedEvent::new(), SharedLock::new(), SharedBarrier::new(2));
+        let task = wait::on(&pool).submit((ready.clone(), alive.clone(), barrier.clone()));
         ready.wait();
-        // It may be on its way there: then it is found by the one that comes later.
         task.kill();
         assert!(task.join().is_err());
-        let broken = asked && barrier.is_broken();
-        let waited = barrier.wait_timeout(Duration::from_secs(if broken { 60 } else { 1 }));
-        assert_eq!(waited, Err(BrokenBarrier));
+        assert_eq!(alive.lock().unwrap_err(), Poisoned, "its process is gone");
+        // It may have been on its way there: then this one waits for it in vain.
+        assert!(!asked || barrier.is_broken() || barrier.wait_timeout(Duration::ZERO).is_err());
+        assert_eq!(barrier.wait_timeout(Duration::from_secs(1)), Err(BrokenBarrier));
     }
 }
 

@@ -287,14 +287,13 @@ fn a_value_can_be_changed_when_a_thread_ends() {
     thread_local! {
         static COUNT: Count = const { Count(std::cell::Cell::new(0)) };
     }
-    std::thread::scope(|scope| {
-        for _ in 0..3 {
-            scope.spawn(|| {
-                COUNT.with(|count| count.0.set(7));
-                // From here on the thread has variables of ours, which end before that one.
-                TOTAL.update(|total| *total += 1);
-            });
-        }
-    });
+    let work = || {
+        COUNT.with(|count| count.0.set(7));
+        // From here on the thread has variables of ours, which end before that one.
+        TOTAL.update(|total| *total += 1);
+    };
+    // A scope would not wait for the variables of its threads.
+    let threads: Vec<_> = (0..3).map(|_| std::thread::spawn(work)).collect();
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
     assert_eq!(TOTAL.get(), 24);
 }
