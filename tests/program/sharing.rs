@@ -233,6 +233,16 @@ fn keep(value: SharedValue<u64>) {
 }
 
 /// Where the last handle of an object goes, its memory goes, whoever has it.
+/// Puts slices into a list and takes them out again until it is killed.
+#[parallel(mode = "process", pool = 2)]
+fn shuffle(list: SharedList<SharedSlice<u8>>) {
+    loop {
+        list.push(SharedSlice::from_slice(&[1; 2000]));
+        list.push(SharedSlice::from_slice(&[1; 100]));
+        drop((list.pop(), list.pop()));
+    }
+}
+
 pub(crate) fn freed() {
     let usage = |objects, bytes| {
         let mut usage = SharedUsage::default();
@@ -274,6 +284,21 @@ pub(crate) fn freed() {
     dict.remove(&2);
     is(with_two.objects - 1, with_two.bytes - 7000);
     drop(dict);
+    is(0, 0);
+    // Also if the process that puts it there, or takes it out, is killed in the middle of that.
+    let list = SharedList::new();
+    for round in 0..200 {
+        let task = shuffle::submit(list.clone());
+        while !task.is_running() {
+            std::thread::yield_now();
+        }
+        std::thread::sleep(Duration::from_micros(round * 17 % 1000));
+        task.kill();
+        assert!(task.join().is_err());
+    }
+    list.clear();
+    assert!(eventually(|| shared_usage().objects == 1), "{:?}", shared_usage());
+    drop(list);
     is(0, 0);
     // A worker that keeps a handle has the object until it ends.
     let pool = ProcessPool::new(1);

@@ -272,6 +272,16 @@ impl<T> Deref for SharedSlice<T> {
     }
 }
 
+#[cfg(test)]
+impl<T> SharedSlice<T> {
+    pub(super) fn reference_for_tests(&self) -> super::held::Reference {
+        match &self.raw.memory {
+            Memory::Object(held) => held.reference(),
+            Memory::None | Memory::Named(_) => panic!("it has no object"),
+        }
+    }
+}
+
 #[cfg(feature = "arrow")]
 impl<T> SharedSlice<T> {
     /// What no other object has, if there is one.

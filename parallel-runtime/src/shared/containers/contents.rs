@@ -252,8 +252,8 @@ impl Node {
         key == bytes.len() as u64 && heap.equals(at, bytes)
     }
 
-    /// The handles in it.
-    fn handles(self, heap: Heap<'_>) -> Vec<Arc<Held>> {
+    /// The handles in it, as numbers and nonces of objects.
+    fn names(self, heap: Heap<'_>) -> Vec<(u32, u64)> {
         let count = heap.load(self.0 + HANDLES);
         if count == 0 {
             return Vec::new();
@@ -261,10 +261,18 @@ impl Node {
         self.parts(heap);
         let each = (0..count).filter_map(|position| {
             let word = |word: u64| heap.load(self.0 + REST + position * HANDLE + word * 8);
-            let id = u32::try_from(word(0)).ok()?;
-            held::pin(id, word(1))
+            Some((u32::try_from(word(0)).ok()?, word(1)))
         });
         each.collect()
+    }
+
+    /// The objects whose handles are in it.
+    pub(super) fn objects(self, heap: Heap<'_>) -> impl Iterator<Item = u32> {
+        self.names(heap).into_iter().map(|(id, _)| id)
+    }
+
+    fn handles(self, heap: Heap<'_>) -> Vec<Arc<Held>> {
+        self.names(heap).into_iter().filter_map(|(id, nonce)| held::pin(id, nonce)).collect()
     }
 
     /// Copies the value out.

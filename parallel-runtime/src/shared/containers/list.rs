@@ -108,10 +108,14 @@ impl Places {
     }
 }
 
-fn mend(open: &Open<'_>) {
-    let places = Places::of(open);
-    let nodes = places.into_iter().flat_map(|places| places.nodes(open)).map(|node| node.0);
-    open.heap.rebuild(places.iter().map(|places| places.block).chain(nodes).collect());
+/// All nodes.
+pub(super) fn nodes(open: &Open<'_>) -> Vec<Node> {
+    Places::of(open).into_iter().flat_map(|places| places.nodes(open)).collect()
+}
+
+pub(super) fn mend(open: &Open<'_>) {
+    let places = Places::of(open).map(|places| places.block);
+    open.heap.rebuild(places.into_iter().chain(nodes(open).iter().map(|node| node.0)).collect());
 }
 
 fn len(open: &Open<'_>) -> u64 {

@@ -21,6 +21,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -130,6 +131,34 @@ impl Container {
         }
         open
     }
+}
+
+/// Finds which handles are in a container, and how many of each object, and has it used under the container's lock.
+pub(super) fn with_handles(held: Arc<Held>, kind: Kind, use_them: impl FnOnce(&HashMap<u32, u64>)) {
+    let Some(container) = Container::of(held) else { return };
+    let (open, nodes) = match kind {
+        Kind::Dict => {
+            let open = container.open(table::mend);
+            let nodes = table::nodes(&open);
+            (open, nodes)
+        }
+        Kind::List => {
+            let open = container.open(list::mend);
+            let nodes = list::nodes(&open);
+            (open, nodes)
+        }
+        Kind::Queue => {
+            let open = container.open(queue::mend);
+            let nodes = queue::nodes(&open);
+            (open, nodes)
+        }
+        _ => return,
+    };
+    let mut found = HashMap::new();
+    for id in nodes.iter().flat_map(|node| node.objects(open.heap)) {
+        *found.entry(id).or_default() += 1;
+    }
+    use_them(&found);
 }
 
 /// The parts of a container's handle that are the same for all.

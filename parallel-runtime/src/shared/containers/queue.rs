@@ -133,10 +133,15 @@ fn len(open: &Open<'_>) -> u64 {
     len
 }
 
-fn mend(open: &Open<'_>) {
+/// All nodes.
+pub(super) fn nodes(open: &Open<'_>) -> Vec<Node> {
     let first = load(open, POPPED);
-    let nodes = (0..len(open)).map(|step| open.heap.load(at(open, first.wrapping_add(step))));
-    open.heap.rebuild(std::iter::once(open.head.root.load(Ordering::Acquire)).chain(nodes).collect());
+    (0..len(open)).map(|step| Node(open.heap.load(at(open, first.wrapping_add(step))))).collect()
+}
+
+pub(super) fn mend(open: &Open<'_>) {
+    let root = open.head.root.load(Ordering::Acquire);
+    open.heap.rebuild(std::iter::once(root).chain(nodes(open).iter().map(|node| node.0)).collect());
 }
 
 /// Changes a word that others may sleep on. True if somebody does.

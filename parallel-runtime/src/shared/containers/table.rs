@@ -115,6 +115,11 @@ pub(super) fn set_number(open: &Open<'_>, which: usize, value: u64) {
     set(&open.head.numbers[which], value);
 }
 
+/// All nodes.
+pub(super) fn nodes(open: &Open<'_>) -> Vec<Node> {
+    Table::of(open).into_iter().flat_map(|table| table.nodes(open)).collect()
+}
+
 pub(super) fn mend(open: &Open<'_>) {
     let mut blocks = Vec::new();
     let mut used = 0;

@@ -8,7 +8,10 @@ use super::Container;
 use super::dict::SharedDict;
 use super::list::SharedList;
 use super::queue::SharedQueue;
+use crate::shared::held::Reference;
 use crate::shared::lock::DYING;
+use crate::shared::objects;
+use crate::shared::vec::SharedSlice;
 
 thread_local! {
     /// After so many more writes this thread dies.
@@ -244,4 +247,77 @@ fn a_cleared_container_has_its_memory_for_elements_of_any_size() {
     let most = |memory: u64| memory < 4_000_000;
     assert!(memories.iter().all(|(dict, list)| most(*dict) && most(*list)), "{memories:?}");
     assert_eq!(memories[2], memories[4]);
+}
+
+fn recount(list: &SharedList<SharedSlice<u8>>) {
+    let Reference { id, nonce, .. } = list.container_for_tests().held.reference();
+    objects::recount(id, nonce);
+}
+
+fn exists(object: Reference) -> bool {
+    objects::named(object.id.into(), object.nonce).is_some()
+}
+
+/// Counts how often `operation` died before each of its writes, and the object was freed, and stayed.
+fn with_an_object_on_its_way(
+    before: u8,
+    operation: impl Fn(&SharedList<SharedSlice<u8>>, SharedSlice<u8>),
+) -> (u32, u32) {
+    let (mut freed, mut stayed) = (0, 0);
+    for writes in 0.. {
+        let list = SharedList::new();
+        let slice = SharedSlice::from_slice(&[1; 100]);
+        let object = slice.reference_for_tests();
+        list.push(SharedSlice::from_slice(&[0]));
+        (0..before).for_each(|_| list.push(slice.clone()));
+        let died = dies_after(writes, || operation(&list, slice));
+        if !died {
+            break;
+        }
+        list.container_for_tests().head().lock.give_to_the_dead();
+        recount(&list);
+        let is_there = list.to_vec().iter().any(|slice| slice.len() == 100);
+        assert_eq!(exists(object), is_there, "after {writes} writes");
+        freed += u32::from(!is_there);
+        stayed += u32::from(is_there);
+        drop(list);
+        assert!(!exists(object));
+    }
+    (freed, stayed)
+}
+
+#[test]
+fn an_object_that_a_dead_process_was_putting_into_a_container_is_freed() {
+    let (freed, _) = with_an_object_on_its_way(0, |list, slice| list.push(slice));
+    assert!(freed > 0);
+    let (freed, stayed) = with_an_object_on_its_way(1, |list, slice| list.push(slice));
+    assert!(freed == 0 && stayed > 0);
+}
+
+#[test]
+fn an_object_that_a_dead_process_was_taking_out_of_a_container_is_freed() {
+    let (freed, stayed) = with_an_object_on_its_way(1, |list, slice| {
+        drop(slice);
+        drop(list.pop());
+    });
+    assert!(freed > 0 && stayed > 0);
+}
+
+#[test]
+fn an_object_that_somebody_else_has_is_freed_when_he_lets_go() {
+    let list = SharedList::new();
+    let slice = SharedSlice::from_slice(&[1; 100]);
+    let object = slice.reference_for_tests();
+    assert!(dies_after(0, || list.push(slice.clone())));
+    list.container_for_tests().head().lock.give_to_the_dead();
+    recount(&list);
+    assert!(exists(object));
+    drop(slice);
+    // Another thread looks through the list once more.
+    let start = std::time::Instant::now();
+    while exists(object) {
+        assert!(start.elapsed().as_secs() < 60, "the object stays");
+        std::thread::yield_now();
+    }
+    assert!(list.is_empty());
 }

@@ -1,0 +1,260 @@
+//! The books themselves.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+
+use super::recount;
+use crate::error::TaskError;
+use crate::process::supervisor;
+use crate::shared::held::{Held, Reference};
+use crate::shared::small::{self, Piece, Small};
+use crate::shared::space::Space;
+use crate::shared::tables::Kind;
+use crate::shared::{Arena, Block, allocator};
+
+/// The books.
+#[derive(Default)]
+pub(super) struct Books {
+    pub(super) entries: Vec<Entry>,
+    pub(super) free: Vec<u32>,
+    /// By offset: which object starts there.
+    pub(super) by_offset: BTreeMap<u64, u32>,
+    pub(super) small: Small,
+    /// What goes back to the arena when the books are closed.
+    pub(super) freed: Vec<Block>,
+    /// Objects that only workers had when it was last looked.
+    pub(super) orphans: HashSet<u32>,
+    /// By place: whether a process is there. The first is the program's, which needs no bits.
+    pub(super) processes: Vec<bool>,
+    /// By their offset in the executable: see [`statics`](super::statics).
+    pub(super) statics: HashMap<u64, Arc<Held>>,
+    pub(super) nonces: u64,
+    /// Containers in which a process may have left more counted than there is. They are looked through when the books are closed.
+    pub(super) recounts: BTreeSet<(u32, u64)>,
+}
+
+#[derive(Default)]
+pub(super) struct Entry {
+    pub(super) nonce: u64,
+    pub(super) memory: Option<Memory>,
+    /// What it has taken beyond that.
+    pub(super) more: Vec<Block>,
+    pub(super) offset: u64,
+    pub(super) len: u64,
+    pub(super) kind: Option<Kind>,
+    /// The program's own handle.
+    pub(super) here: Weak<Held>,
+    /// For a container: the objects whose handles are in it, and how many of each.
+    pub(super) contents: HashMap<u32, u64>,
+    /// How often its handle is in a container.
+    pub(super) stored: u64,
+    /// Containers that may have it less often than is counted, which shows when nobody else has it.
+    pub(super) doubtful: BTreeSet<u32>,
+}
+
+pub(super) enum Memory {
+    Block(Block),
+    Piece(Piece),
+}
+
+/// The books, while this thread reads or writes them. What is freed meanwhile goes back to the arena afterwards.
+pub(super) struct Access {
+    books: Option<MutexGuard<'static, Books>>,
+}
+
+pub(super) fn books() -> Access {
+    static BOOKS: OnceLock<Mutex<Books>> = OnceLock::new();
+    Access { books: Some(BOOKS.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)) }
+}
+
+impl Deref for Access {
+    type Target = Books;
+    fn deref(&self) -> &Books {
+        self.books.as_ref().expect("they are open until the end")
+    }
+}
+
+impl DerefMut for Access {
+    fn deref_mut(&mut self) -> &mut Books {
+        self.books.as_mut().expect("they are open until the end")
+    }
+}
+
+impl Drop for Access {
+    fn drop(&mut self) {
+        let take = |books: &mut MutexGuard<'static, Books>| {
+            (std::mem::take(&mut books.freed), std::mem::take(&mut books.recounts))
+        };
+        let (freed, recounts) = self.books.as_mut().map(take).unwrap_or_default();
+        self.books = None;
+        if !recounts.is_empty() {
+            recount::schedule(recounts);
+        }
+        let bytes: u64 = freed.iter().map(Block::len).sum();
+        // Many pages take long, and the supervisor has no time.
+        if bytes > LARGE && supervisor::is_this_thread() {
+            let spawned = std::thread::Builder::new().name("parallel-free".to_owned()).spawn(move || drop(freed));
+            drop(spawned);
+        }
+    }
+}
+
+/// What the supervisor does not give back by itself, in bytes.
+const LARGE: u64 = 64 << 20;
+
+impl Books {
+    pub(super) fn new_id(&mut self) -> Result<u32, TaskError> {
+        if let Some(id) = self.free.pop() {
+            return Ok(id);
+        }
+        let most = Space::get()?.tables().most_objects();
+        if self.entries.len() == most {
+            return Err(TaskError::OutOfSharedMemory { requested: 1, available: 0 });
+        }
+        self.entries.push(Entry::default());
+        Ok(self.entries.len() as u32 - 1)
+    }
+
+    /// A number that nobody can guess, and never 0: it shows that a handle is what it says.
+    pub(super) fn new_nonce(&mut self) -> u64 {
+        static SEED: OnceLock<RandomState> = OnceLock::new();
+        self.nonces += 1;
+        SEED.get_or_init(RandomState::new).hash_one(self.nonces).max(1)
+    }
+
+    pub(super) fn take(
+        &mut self,
+        arena: &Arc<Arena>,
+        len: u64,
+        alignment: u64,
+    ) -> Result<(Memory, u64, bool), TaskError> {
+        if len <= small::LARGEST && alignment <= len.next_power_of_two() {
+            let piece = self.small.take(arena, len)?;
+            return Ok((Memory::Piece(piece), piece.offset, false));
+        }
+        // Blocks start at pages.
+        let slack = alignment.saturating_sub(allocator::PAGE);
+        let room = len.saturating_add(slack);
+        let block = arena.take(room)?;
+        let offset = block.offset().next_multiple_of(alignment);
+        let zeroed = block.is_zeroed();
+        Ok((Memory::Block(block), offset, zeroed))
+    }
+
+    /// Frees an object if nobody has it; and then, what only it had.
+    pub(super) fn free_if_unused(&mut self, id: u32) {
+        // Not by recursion: containers may be nested deeper than a stack.
+        let mut left = vec![id];
+        while let Some(id) = left.pop() {
+            self.free_one(id, &mut left);
+        }
+    }
+
+    /// Whether a living worker has an object. It says so from now on when it lets go of it.
+    fn worker_has(&mut self, space: &Space, id: u32) -> bool {
+        space.tables().object(id).orphan.store(1, SeqCst);
+        self.orphans.insert(id);
+        self.has_bit(space, id)
+    }
+
+    fn has_bit(&self, space: &Space, id: u32) -> bool {
+        let mut living = self.processes.iter().enumerate().filter(|(_, lives)| **lives);
+        living.any(|(place, _)| space.tables().has_bit(place as u32, id))
+    }
+
+    /// Frees an object if nobody has it. What it had is `left` to be looked at.
+    fn free_one(&mut self, id: u32, left: &mut Vec<u32>) {
+        let Some(space) = Space::existing() else { return };
+        let Some(entry) = self.entries.get(id as usize) else { return };
+        let is_settled = entry.stored > 0 && entry.doubtful.is_empty();
+        if entry.memory.is_none() || entry.here.strong_count() > 0 || is_settled {
+            return;
+        }
+        // A worker that has it may just be comparing the nonce: so that is not touched as long as one has it.
+        if self.worker_has(space, id) {
+            return;
+        }
+        let object = space.tables().object(id);
+        let entry = &mut self.entries[id as usize];
+        if entry.stored > 0 {
+            let containers = std::mem::take(&mut entry.doubtful);
+            let nonce_of = |id: u32| self.entries.get(id as usize).map(|entry| (id, entry.nonce));
+            self.recounts.extend(containers.into_iter().filter_map(nonce_of));
+            return;
+        }
+        object.nonce.store(0, SeqCst);
+        if self.has_bit(space, id) {
+            object.nonce.store(self.entries[id as usize].nonce, SeqCst);
+            return;
+        }
+        self.orphans.remove(&id);
+        let Entry { memory, more, offset, contents, .. } = std::mem::take(&mut self.entries[id as usize]);
+        self.by_offset.remove(&offset);
+        match memory {
+            Some(Memory::Piece(piece)) => self.small.give_back(piece),
+            Some(Memory::Block(block)) => self.freed.push(block),
+            None => {}
+        }
+        self.freed.extend(more);
+        self.free.push(id);
+        for (content, count) in contents {
+            if let Some(entry) = self.entries.get_mut(content as usize) {
+                entry.stored = entry.stored.saturating_sub(count);
+                left.push(content);
+            }
+        }
+    }
+
+    pub(super) fn unstore(&mut self, id: u32, count: u64) {
+        if let Some(entry) = self.entries.get_mut(id as usize) {
+            entry.stored = entry.stored.saturating_sub(count);
+            self.free_if_unused(id);
+        }
+    }
+
+    /// Sets right how often a container has each object, whose lock this thread holds: as often as was `found` there. An object that
+    /// somebody else has may just be on its way into the container or out of it: of that one it is seen later.
+    pub(super) fn correct(&mut self, container: u32, found: &HashMap<u32, u64>) {
+        let Some(space) = Space::existing() else { return };
+        let counted = self.entries[container as usize].contents.clone();
+        for (id, count) in counted {
+            let there = found.get(&id).copied().unwrap_or(0);
+            if there >= count {
+                continue;
+            }
+            let somebody_has_it = self.entries[id as usize].here.strong_count() > 0 || self.worker_has(space, id);
+            if somebody_has_it {
+                self.entries[id as usize].doubtful.insert(container);
+                continue;
+            }
+            let contents = &mut self.entries[container as usize].contents;
+            if there == 0 {
+                contents.remove(&id);
+            } else {
+                contents.insert(id, there);
+            }
+            self.unstore(id, count - there);
+        }
+    }
+
+    /// The program's handle of an object, which it may have had before or not.
+    pub(super) fn adopt(&mut self, id: u32, nonce: u64) -> Option<Arc<Held>> {
+        let entry = self.entries.get_mut(id as usize)?;
+        if nonce == 0 || entry.nonce != nonce || entry.memory.is_none() {
+            return None;
+        }
+        if let Some(held) = entry.here.upgrade() {
+            return Some(held);
+        }
+        let held = Arc::new(Held::new(Reference { id, nonce, offset: entry.offset, len: entry.len }));
+        entry.here = Arc::downgrade(&held);
+        self.orphans.remove(&id);
+        if let Some(space) = Space::existing() {
+            space.tables().object(id).orphan.store(0, SeqCst);
+        }
+        Some(held)
+    }
+}
