@@ -2,11 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use parallel_runtime::{ProcessPool, TaskError, parallel};
+use parallel_runtime::{
+    ProcessPool, SharedArray, SharedDict, SharedList, SharedQueue, SharedSlice, SharedValue, TaskError, parallel,
+};
 use serde::{Deserialize, Serialize};
 
-/// How much of the shared memory is written over: the boards, the regions and the blocks of this program lie at its start.
-const REACH: usize = 48 << 20;
+/// How much of the shared memory is written over. The tables of who has what lie at its start; the boards, the regions and the blocks of
+/// this program lie behind its first object.
+const TABLES: usize = 4 << 20;
+const BLOCKS: usize = 48 << 20;
 
 /// A small generator of random numbers (xorshift64*, Vigna 2016): the runs can be repeated by their seeds.
 pub(crate) struct Random(pub(crate) u64);
@@ -72,17 +76,19 @@ fn arena() -> *mut u64 {
 
 /// Writes over shared memory for a while, and then dies, or claims to be done.
 #[parallel(mode = "process", pool = POOL)]
-fn scribble(seed: u64, milliseconds: u64, dies: bool) -> u64 {
+fn scribble(first: SharedSlice<u8>, seed: u64, milliseconds: u64, dies: bool) -> u64 {
     let mut random = Random(seed | 1);
-    let start = arena();
+    let first = std::ptr::with_exposed_provenance_mut(first.as_ptr().addr() & !7);
+    let (tables, blocks) = ((arena(), TABLES), (first, BLOCKS));
+    // The boards come soon after that object: they get the most.
+    let ranges = [tables, blocks, (first, TABLES), (first, TABLES)];
     let end = Instant::now() + Duration::from_millis(milliseconds);
     let style = random.below(4);
     while Instant::now() < end {
         for _ in 0..2000 {
-            // The boards are at the start: they get the most.
-            let reach = [4 << 20, REACH][random.below(2) as usize] / 8;
+            let (start, reach) = ranges[random.below(4) as usize];
             // SAFETY: none: `at` lies in the arena, whose memory others use. This is the fault under test.
-            let at = unsafe { start.add(random.below(reach as u64) as usize) };
+            let at = unsafe { start.add(random.below(reach as u64 / 8) as usize) };
             // SAFETY: as above.
             let before = unsafe { at.read_volatile() };
             let value = match style {
@@ -101,14 +107,54 @@ fn scribble(seed: u64, milliseconds: u64, dies: bool) -> u64 {
     seed
 }
 
+/// Uses shared objects that were written over. Each use ends; it may panic.
+fn use_objects(number: u64, objects: &Objects) -> u64 {
+    let uses: [&(dyn Fn() + Sync); 9] = [
+        &|| objects.value.update(|value| *value += 1),
+        &|| objects.array.set(3, 4),
+        &|| drop(objects.dict.insert(number, "x".repeat(number as usize % 900))),
+        &|| drop(objects.dict.get(&(number / 2))),
+        &|| drop(objects.dict.to_map()),
+        &|| objects.list.push(vec![number; 9]),
+        &|| drop(objects.list.to_vec()),
+        &|| assert!(objects.queue.try_push(number).is_ok() || number > 0),
+        &|| assert!(objects.queue.try_pop().is_ok()),
+    ];
+    let panics = |action: &&(dyn Fn() + Sync)| {
+        u64::from(std::panic::catch_unwind(std::panic::AssertUnwindSafe(*action)).is_err())
+    };
+    uses.iter().map(panics).sum()
+}
+
+struct Objects {
+    value: SharedValue<u64>,
+    array: SharedArray<u32>,
+    dict: SharedDict<u64, String>,
+    list: SharedList<Vec<u64>>,
+    queue: SharedQueue<u64>,
+}
+
 /// So many rounds: whatever the workers write, each task ends, this program lives, and afterwards a new pool works.
 pub(crate) fn run(rounds: u64, first_seed: u64) {
     let (mut right, mut wrong, mut errors) = (0_u64, 0_u64, 0_u64);
+    // A container that was written over panics in whoever uses it.
+    std::panic::set_hook(Box::new(|_| ()));
     let mut longest = Duration::ZERO;
+    let first = SharedSlice::from_slice(&[0_u8; 8]);
+    // On the heap, for a thread that may not come back.
+    let objects: &'static Objects = Box::leak(Box::new(Objects {
+        value: SharedValue::new(0),
+        array: SharedArray::new(100),
+        dict: (0..50).map(|key| (key, "y".repeat(key as usize))).collect(),
+        list: (0..50).map(|number| vec![number]).collect(),
+        queue: SharedQueue::bounded(20),
+    }));
+    let value = objects.value.get();
+    assert_eq!(value, 0);
     for round in first_seed..first_seed + rounds {
         let begun = Instant::now();
         let mut random = Random(round * 0x9e37_79b9 + 1);
-        let scribbler = scribble::submit(round, 1 + random.below(20), random.below(3) > 0);
+        let scribbler = scribble::submit(first.clone(), round, 1 + random.below(20), random.below(3) > 0);
         let tasks: Vec<_> = (0..40).map(honest::submit).collect();
         let mut numbers = vec![0_u64; 3000];
         let mut count = |error: bool, same: bool| {
@@ -138,12 +184,21 @@ pub(crate) fn run(rounds: u64, first_seed: u64) {
         assert!(took < Duration::from_secs(30), "round {round} took {took:?}");
     }
     POOL.kill();
+    // Now that nobody writes: a lock of this program's own would be held for ever if a worker wrote its number there.
+    let using = std::thread::spawn(move || (0..50).map(|number| use_objects(number, objects)).sum::<u64>());
+    let begun = Instant::now();
+    while !using.is_finished() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "a shared object is stuck");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let panics = using.join().expect("each use is caught");
+    let _ = std::panic::take_hook();
     // What was written over belongs to the old workers and to this arena: a pool that starts now is whole.
     let fresh = ProcessPool::new(2);
     for number in 0..100 {
         assert_eq!(honest::on(&fresh).call(number), answer(number));
     }
     println!(
-        "{rounds} rounds: {right} right results, {wrong} wrong ones, {errors} errors; the longest round took {longest:.1?}"
+        "{rounds} rounds: {right} right results, {wrong} wrong ones, {errors} errors, {panics} panics of shared objects; the longest round took {longest:.1?}"
     );
 }
