@@ -12,6 +12,7 @@
 pub(crate) mod cargo;
 mod de;
 mod reader;
+mod referents;
 mod ser;
 pub(crate) mod strategy;
 mod writer;

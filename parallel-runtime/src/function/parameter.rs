@@ -4,7 +4,8 @@ use std::ffi::{CStr, CString, OsStr, OsString};
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
-use crate::shared::vec::{SharedSlice, SharedVec};
+use crate::shared::slice::SharedSlice;
+use crate::shared::vec::SharedVec;
 
 /// A parameter `T`.
 pub struct ByValue<T>(PhantomData<fn(T)>);

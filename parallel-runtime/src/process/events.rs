@@ -83,6 +83,8 @@ impl Engine {
         supervisor.forget(&worker);
         // Killing what is dead does nothing; what only closed its socket must be dead before its memory is used again.
         let status = worker.kill();
+        // Before anybody is told that the task has ended: its locks are nobody's by then.
+        worker.process.mark_dead();
         let (signal, exit_code) = status.map_or((None, None), |status| (status.signal(), status.code()));
         let board = self.board();
         let record = board.record(seat as u32);

@@ -1,4 +1,4 @@
-//! The workers of a pool: when they are started, what happens if they cannot be, and how they end.
+//! The workers of a pool: when they are started, and what happens if they cannot be.
 //!
 //! All workers are started on the supervisor's thread, which lives as long as the program: the kernel ends a worker when the
 //! thread ends that started it.
@@ -12,7 +12,6 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::admission::Admission;
 use super::engine::{Engine, Life, State};
 use super::handshake::Welcome;
 use super::seat::{Occupant, Seat, Worker};
@@ -52,9 +51,6 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// How often it is looked whether tasks have ended for which nobody waits, and with which shared memory goes.
 const ABANDONED_LOOK: Duration = Duration::from_millis(50);
-
-/// How long the workers of a pool that is shut down may take to end by themselves.
-const END_LIMIT: Duration = Duration::from_millis(50);
 
 /// Why a worker could not be started.
 #[derive(Debug, Clone)]
@@ -315,7 +311,7 @@ impl Engine {
     }
 
     /// Waits until something has changed, or a while has passed; then it makes sure that somebody is there who changes it.
-    fn wait_for_change<'e>(&'e self, state: MutexGuard<'e, State>) -> MutexGuard<'e, State> {
+    pub(super) fn wait_for_change<'e>(&'e self, state: MutexGuard<'e, State>) -> MutexGuard<'e, State> {
         let waited = self.changed.wait_timeout(state, LOOK).unwrap_or_else(PoisonError::into_inner);
         if !waited.1.timed_out() {
             return waited.0;
@@ -331,126 +327,5 @@ impl Engine {
         while state.last_pid.is_none() && state.seats.iter().any(|seat| matches!(seat.occupant, Occupant::Starting)) {
             state = self.wait_for_change(state);
         }
-    }
-
-    /// Takes no more tasks, waits until those it has are done, and ends the workers.
-    pub(crate) fn shutdown(&self) {
-        if fork::check().is_err() {
-            return;
-        }
-        {
-            let mut state = self.lock();
-            if state.life == Life::Open {
-                state.life = Life::Draining;
-            }
-        }
-        let _ = self.is_sound();
-        // A map whose items shut the pool down cannot be waited for.
-        let own = Admission::of_this_thread(self);
-        if self.has_board() {
-            self.wait_until(|| {
-                let mut state = self.lock();
-                self.harvest(&mut state);
-                self.refill(&mut state);
-                state.outstanding() == 0 && state.admitted <= own
-            });
-        }
-        let mut workers = self.stop();
-        for worker in &workers {
-            worker.hang_up();
-        }
-        let deadline = Instant::now() + END_LIMIT;
-        for worker in &mut workers {
-            // One that is stopped, or whose threads do not come to run, is ended by force.
-            if !worker.is_gone_by(deadline) {
-                worker.signal(rustix::process::Signal::KILL);
-            }
-            let _ = worker.started.child.wait();
-            worker.stderr().drain();
-        }
-        self.release_memory(!workers.is_empty());
-    }
-
-    /// Takes no more tasks, and ends workers and tasks at once.
-    pub(crate) fn kill(&self) {
-        if fork::check().is_err() {
-            return;
-        }
-        let mut workers = self.stop();
-        for worker in &mut workers {
-            worker.signal(rustix::process::Signal::KILL);
-        }
-        for worker in &mut workers {
-            // After this nobody writes into the tasks' memory.
-            let _ = worker.started.child.wait();
-            worker.stderr().drain();
-        }
-        if self.has_board() {
-            let mut state = self.lock();
-            self.harvest(&mut state);
-            self.end_all(&mut state, || TaskError::Cancelled);
-        }
-        self.release_memory(!workers.is_empty());
-    }
-
-    /// At the exit of the program: ends workers that run no task, if none waits for them.
-    pub(super) fn end_idle(&self, state: &mut State, deadline: Instant) {
-        if self.memory.get().is_none() || self.has_waiting(state) {
-            return;
-        }
-        // Their deaths are seen as any others; but nobody takes their places.
-        state.exiting = true;
-        let busy = self.busy_seats(state);
-        let idle = state.seats.iter_mut().enumerate().filter(|(seat, _)| !busy.contains(seat));
-        let mut idle: Vec<_> = idle.filter_map(|(_, seat)| seat.worker_mut()).collect();
-        idle.iter().for_each(|worker| worker.hang_up());
-        for worker in &mut idle {
-            worker.is_gone_by(deadline);
-        }
-    }
-
-    /// Marks the pool as stopped and empties its places.
-    #[expect(clippy::vec_box, reason = "they come out of their places as they are")]
-    fn stop(&self) -> Vec<Box<Worker>> {
-        let _ = self.is_sound();
-        let mut state = self.lock();
-        if state.life != Life::Broken {
-            state.life = Life::Stopped;
-        }
-        self.changed.notify_all();
-        // The supervisor will find the pool stopped; and another thread may be stopping it too.
-        let in_between = |seat: &Seat| matches!(seat.occupant, Occupant::Starting | Occupant::Ending);
-        while state.seats.iter().any(in_between) {
-            state = self.wait_for_change(state);
-        }
-        let workers: Vec<_> = state.seats.iter_mut().filter_map(Seat::take).collect();
-        if !workers.is_empty() {
-            // Until they are gone their memory is theirs.
-            state.seats.iter_mut().for_each(|seat| seat.occupant = Occupant::Ending);
-        }
-        drop(state);
-        if let Some(supervisor) = Supervisor::running() {
-            for worker in &workers {
-                supervisor.forget(worker);
-            }
-        }
-        self.changed.notify_all();
-        workers
-    }
-
-    /// Gives back the result regions. No worker is left to write them. `ended`: this thread has ended the workers.
-    fn release_memory(&self, ended: bool) {
-        let mut state = self.lock();
-        for seat in &mut state.seats {
-            if ended {
-                seat.occupant = Occupant::Nobody;
-            }
-            seat.region = None;
-            seat.grants.clear();
-            seat.kept.clear();
-        }
-        self.end_quarantine(&mut state);
-        drop(state);
-        self.changed.notify_all();
     }
 }

@@ -41,8 +41,8 @@
 //! | [`spawn`], [`handshake`] | starting a worker, and what it is told |
 //! | [`board`] | slots, ring, records: the layout and the steps on it |
 //! | [`state`], [`admission`] | the program's private books of a pool; maps that outlast a shutdown |
-//! | [`engine`], [`life`], [`harvest`], [`waiting`] | the program's side: submitting, its workers, collecting, waiting |
-//! | [`map`], [`sizes`], [`results`] | many items: messages of an adaptive size, and reading what came back |
+//! | [`engine`], [`life`], [`closing`], [`harvest`], [`waiting`] | the program's side: submitting, its workers and their end, collecting, waiting |
+//! | [`map`], [`flights`], [`sizes`], [`results`] | many items: messages of an adaptive size, and reading what came back |
 //! | [`supervisor`], [`events`], [`requests`] | one thread that starts workers, serves their control sockets and sees their deaths |
 //! | [`limits`] | time limits, and ending a worker for the task that it runs |
 //! | [`death`], [`stderr`] | why a worker died, and its last lines |
@@ -54,9 +54,11 @@ mod admission;
 mod audit;
 pub(crate) mod board;
 pub(crate) mod clock;
+mod closing;
 mod death;
 pub(crate) mod engine;
 mod events;
+mod flights;
 pub(crate) mod fork;
 pub(crate) mod futex;
 pub(crate) mod handshake;

@@ -16,7 +16,8 @@ use arrow_ipc::{Block, root_as_footer};
 use arrow_schema::ArrowError;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::vec::{SharedSlice, SharedVec};
+use super::slice::SharedSlice;
+use super::vec::SharedVec;
 use crate::error::TaskError;
 
 /// A data frame that is written once into shared memory and read there by every worker: an Arrow `RecordBatch` whose columns lie in a

@@ -12,7 +12,7 @@
 //! | `ndarray`, `arrow` | N-dimensional arrays and data frames, behind features |
 //! | [`broken`] | the errors of locks and barriers |
 //! | [`containers`], [`sync`] | dictionary, list, queue; lock, event, barrier, semaphore |
-//! | [`vec`], [`raw`], [`lending`], [`named`] | `SharedVec` and `SharedSlice`; their slices, which travel as places; segments with a name |
+//! | [`vec`], [`slice`], [`raw`], [`lending`], [`named`] | `SharedVec` and `SharedSlice`; their slices, which travel as places; segments with a name |
 
 mod allocator;
 pub(crate) mod arena;
@@ -31,6 +31,7 @@ pub(crate) mod ndarray;
 pub(crate) mod objects;
 pub(crate) mod raw;
 pub(crate) mod segment;
+pub(crate) mod slice;
 mod small;
 pub(crate) mod space;
 pub(crate) mod statics;

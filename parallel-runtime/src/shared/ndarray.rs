@@ -8,7 +8,8 @@ use ndarray::{ArrayBase, ArrayView, ArrayViewMut, Data, Dimension, IntoDimension
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::lending;
-use super::vec::{SharedSlice, SharedVec, or_panic};
+use super::slice::SharedSlice;
+use super::vec::{SharedVec, or_panic};
 use crate::codec::strategy::{Probe, ViaBytes};
 use crate::codec::{self, CodecError, Reader, Writer};
 use crate::error::TaskError;

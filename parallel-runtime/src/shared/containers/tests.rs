@@ -11,7 +11,7 @@ use super::queue::SharedQueue;
 use crate::shared::held::Reference;
 use crate::shared::lock::DYING;
 use crate::shared::objects;
-use crate::shared::vec::SharedSlice;
+use crate::shared::slice::SharedSlice;
 
 thread_local! {
     /// After so many more writes this thread dies.

@@ -47,6 +47,13 @@ impl Process {
             space.tables().set_bit(self.token, reference.id);
         }
     }
+
+    /// The process has ended: what it has locked is nobody's from now on.
+    pub(crate) fn mark_dead(&self) {
+        if let Some(space) = Space::existing() {
+            space.tables().set_living(self.token, false);
+        }
+    }
 }
 
 impl Drop for Process {

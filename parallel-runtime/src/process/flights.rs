@@ -1,0 +1,287 @@
+//! The messages of a map, from the packing of their items to their results.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::admission::Admission;
+use super::engine::Engine;
+use super::map::{Control, Target, encode};
+use super::message::{Loan, Message, Refused, Scratch, Snapshot};
+use super::results::Results;
+use super::sizes::Sizes;
+use super::ticket::{Outcome, Ticket};
+use crate::error::TaskError;
+use crate::function::Remote;
+use crate::options::CallOptions;
+
+/// A message in flight, or landed.
+pub(super) struct Flight<I> {
+    ticket: Option<Arc<Ticket>>,
+    /// Its items; none if the only one had to be gone when it was sent, or was never sent.
+    items: Vec<I>,
+    /// How many items it is for.
+    count: usize,
+    outcome: Option<Outcome>,
+    /// How often its first item was tried before.
+    tries: u32,
+    /// What it may change in shared memory, if it can be tried again.
+    before: Option<Snapshot>,
+}
+
+impl<I> Flight<I> {
+    /// An item that has failed.
+    fn failed(error: TaskError) -> Self {
+        Self { ticket: None, items: Vec::new(), count: 1, outcome: Some(Outcome::error(error)), tries: 0, before: None }
+    }
+}
+
+/// The messages of a map, in the order of their items.
+pub(super) struct Flights<'e, I, R> {
+    pub(super) engine: &'e Arc<Engine>,
+    pub(super) remote: &'e Remote<I, R>,
+    pub(super) entry: u64,
+    pub(super) options: CallOptions,
+    pub(super) admitted: &'e Admission,
+    pub(super) queue: VecDeque<Flight<I>>,
+}
+
+/// Why a message was not sent.
+enum Unsent {
+    /// This one item is at fault.
+    Alone(TaskError),
+    /// One of several items is.
+    Together,
+}
+
+impl<I, R> Flights<'_, I, R> {
+    pub(super) fn unfinished(&self) -> usize {
+        self.queue.iter().filter(|flight| flight.outcome.is_none()).count()
+    }
+
+    /// Sends items, as the last of the queue or at a position of it.
+    pub(super) fn send(&mut self, mut items: Vec<I>, position: Option<usize>, sizes: &mut Sizes, tries: u32) {
+        let count = items.len();
+        let flight = match self.try_send(&mut items, sizes) {
+            Ok((ticket, before)) => Flight { ticket: Some(ticket), items, count, outcome: None, tries, before },
+            Err(Unsent::Alone(error)) => {
+                let at = position.unwrap_or(self.queue.len());
+                let mut error = Some(error);
+                for offset in 0..count {
+                    let error = error.take().unwrap_or(TaskError::Cancelled);
+                    self.queue.insert(at + offset, Flight::failed(error));
+                }
+                return;
+            }
+            // One of several cannot be encoded, or they do not fit together: one by one it shows which. Or they must not travel
+            // together.
+            Err(Unsent::Together) => {
+                let position = position.unwrap_or(self.queue.len());
+                for (offset, item) in items.into_iter().enumerate() {
+                    self.send(vec![item], Some(position + offset), sizes, 0);
+                }
+                return;
+            }
+        };
+        match position {
+            Some(position) => self.queue.insert(position, flight),
+            None => self.queue.push_back(flight),
+        }
+    }
+
+    /// `items`: cleared if they must be gone by now.
+    fn try_send(&self, items: &mut Vec<I>, sizes: &mut Sizes) -> Result<(Arc<Ticket>, Option<Snapshot>), Unsent> {
+        let unsent = |error| if items.len() > 1 { Unsent::Together } else { Unsent::Alone(error) };
+        let arena = self.engine.arena().map_err(|error| unsent(error.into_task_error()))?;
+        let guess = if items.len() > 1 { sizes.arguments(items.len()) } else { 0 };
+        let mut scratch = Scratch::new();
+        let mut bytes = 0;
+        let body = encode(arena, self.remote, items, &mut scratch, guess, &mut bytes);
+        let (body, mut loan) = body.map_err(|refused| unsent(refused.into_task_error(self.remote.function)))?;
+        let may_retry = self.options.retries.is_some_and(|retries| retries > 0);
+        // Which owner belongs to which item, and which part to which, would have to be known when some of them are sent again.
+        let alone = |loan: &mut Box<Loan>| loan.has_owners() || (may_retry && loan.is_exclusive());
+        if items.len() > 1
+            && let Some(loan) = loan.take_if(alone)
+        {
+            loan.unload();
+            sizes.send_alone();
+            return Err(Unsent::Together);
+        }
+        let before = match &loan {
+            _ if !may_retry => None,
+            None => Some(Snapshot::default()),
+            Some(loan) => loan.snapshot(),
+        };
+        sizes.saw_arguments(items.len(), bytes);
+        let count = items.len() as u32;
+        if let Some(loan) = loan.as_deref_mut().filter(|loan| loan.is_promised()) {
+            // It is a single item.
+            items.clear();
+            let settled = loan.settle().map_err(|error| Refused::from(error).into_task_error(self.remote.function));
+            settled.map_err(Unsent::Alone)?;
+        }
+        let limit = self.options.timeout;
+        let message = Message { entry: self.entry, items: count, timed: true, limit, retry: None, body, loan };
+        self.engine.submit(message, Some(self.admitted)).map(|ticket| (ticket, before)).map_err(Unsent::Alone)
+    }
+
+    pub(super) fn any_arrived(&self) -> bool {
+        let arrived = |flight: &Flight<I>| flight.ticket.as_ref().is_some_and(|ticket| ticket.is_finished());
+        self.queue.iter().any(arrived)
+    }
+
+    pub(super) fn front_has_landed(&self) -> bool {
+        self.queue.front().is_some_and(|flight| flight.outcome.is_some())
+    }
+
+    /// Takes the outcomes that have arrived, and sends again what their workers had not started. True if an item failed.
+    /// `failing`: one had failed before, and nothing more is to be started.
+    pub(super) fn land(&mut self, sizes: &mut Sizes, stop_at_failure: bool, failing: bool) -> bool {
+        let mut failed = failing;
+        let mut position = 0;
+        while position < self.queue.len() {
+            let flight = &mut self.queue[position];
+            position += 1;
+            failed |= flight.outcome.as_ref().is_some_and(|outcome| outcome.failed || outcome.has_error());
+            let Some(ticket) = flight.ticket.take_if(|ticket| ticket.is_finished()) else { continue };
+            let mut outcome = ticket.take_outcome().unwrap_or_default();
+            let done = outcome.done as usize;
+            // A worker may leave items to the next one, but only after it has run some.
+            if done == 0 && !outcome.has_error() {
+                outcome.rare().error = Some(Results::<I, R>::missing(self.remote.function));
+            }
+            sizes.saw_results(done, outcome.results.as_slice().len(), outcome.nanoseconds);
+            let tries = if done == 0 { flight.tries } else { 0 };
+            let again = !(failed && stop_at_failure)
+                && tries < self.options.retries.unwrap_or(0)
+                && done < flight.items.len()
+                && flight.before.is_some()
+                && outcome.rare.as_ref().and_then(|rare| rare.error.as_ref()).is_some_and(TaskError::may_be_retried);
+            if again {
+                outcome.take_error();
+                if let Some(before) = flight.before.take().filter(|_| done == 0) {
+                    // SAFETY: the items' borrows are ours, and the message has ended, by which no worker uses their memory.
+                    unsafe { before.restore() };
+                }
+                let mut rest = flight.items.split_off(done);
+                flight.count = done;
+                let after = rest.split_off(1);
+                flight.outcome = Some(outcome);
+                self.engine.count_retry();
+                self.send(rest, Some(position), sizes, tries + 1);
+                if !after.is_empty() {
+                    self.send(after, Some(position + 1), sizes, 0);
+                }
+                continue;
+            }
+            failed |= outcome.failed || outcome.has_error();
+            let ended = done + usize::from(outcome.has_error());
+            // A pool that is closed, or cannot start workers, answers for all items at once.
+            let error = outcome.rare.as_ref().and_then(|rare| rare.error.as_ref());
+            let for_all = matches!(error, Some(TaskError::Cancelled | TaskError::PoolClosed | TaskError::Spawn(_)));
+            let rest = flight.items.split_off(ended.min(flight.items.len()));
+            flight.outcome = Some(outcome);
+            if rest.is_empty() {
+                continue;
+            }
+            flight.count = ended;
+            if for_all || (failed && stop_at_failure) {
+                for offset in 0..rest.len() {
+                    self.queue.insert(position + offset, Flight::failed(TaskError::Cancelled));
+                }
+            } else {
+                self.send(rest, Some(position), sizes, 0);
+            }
+        }
+        failed
+    }
+
+    /// Gives the results that have landed, in order, as far as there is no gap. For [`Target::Values`] the first failure ends it.
+    pub(super) fn give(&mut self, target: &mut Target<'_, R>, control: &Control<'_>) -> Result<(), TaskError> {
+        while self.front_has_landed() {
+            let Some(Flight { mut items, count: ended, outcome, .. }) = self.queue.pop_front() else { break };
+            let mut outcome = outcome.unwrap_or_default();
+            let before = match target {
+                Target::Values(_) => 0,
+                Target::Results(each) => each.len(),
+            };
+            let mut left = items.as_mut_slice();
+            let mut results = Results::new(self.remote, &outcome);
+            if left.is_empty()
+                && let Some(value) = results.read_output()
+            {
+                match target {
+                    Target::Values(values) => values.push(value?),
+                    Target::Results(each) => each.push(value),
+                }
+            }
+            while !left.is_empty() {
+                let (count, failure) = match target {
+                    Target::Values(values) => {
+                        let before = values.len();
+                        let failure = results.read(left, values);
+                        (values.len() - before, failure)
+                    }
+                    Target::Results(each) => {
+                        let mut values = Vec::new();
+                        let failure = results.read(left, &mut values);
+                        let count = values.len();
+                        each.extend(values.into_iter().map(Ok));
+                        (count, failure)
+                    }
+                };
+                let Some(failure) = failure else { break };
+                match target {
+                    Target::Values(_) => return Err(failure),
+                    Target::Results(each) => each.push(Err(failure)),
+                }
+                left = &mut left[(count + 1).min(ended)..];
+            }
+            if let Some(error) = outcome.take_error() {
+                let error = error.of(self.remote.function);
+                match target {
+                    Target::Values(_) => return Err(error),
+                    Target::Results(each) => each.push(Err(error)),
+                }
+            }
+            if let Target::Results(each) = target {
+                // A worker that damaged its results may have left fewer than it said.
+                let missing = || Err(Results::<I, R>::missing(self.remote.function));
+                each.resize_with(before + ended, missing);
+            }
+            if let Some(done) = control.done {
+                done.fetch_add(ended, Ordering::Relaxed);
+            }
+        }
+        Ok(())
+    }
+
+    /// The first failure, in the order of the items, that is not merely the cancellation that followed another.
+    pub(super) fn first_failure(&mut self) -> Option<TaskError> {
+        while !self.queue.is_empty() {
+            match self.give(&mut Target::Values(&mut Vec::new()), &Control::default()) {
+                Ok(()) | Err(TaskError::Cancelled) => {}
+                Err(error) => return Some(error),
+            }
+        }
+        None
+    }
+
+    /// Cancels what no worker has claimed.
+    pub(super) fn cancel_waiting(&mut self) {
+        for ticket in self.queue.iter().filter_map(|flight| flight.ticket.as_ref()) {
+            self.engine.cancel(ticket);
+        }
+    }
+}
+
+impl<I, R> Drop for Flights<'_, I, R> {
+    /// Nothing of a map goes on after it: what has started is waited for.
+    fn drop(&mut self) {
+        self.cancel_waiting();
+        for ticket in self.queue.iter().filter_map(|flight| flight.ticket.as_ref()) {
+            drop(self.engine.wait(ticket, None));
+        }
+    }
+}

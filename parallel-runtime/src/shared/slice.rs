@@ -1,0 +1,130 @@
+//! `SharedSlice`.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use bytemuck::Pod;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+
+use super::raw::{Memory, Raw, SharedElement};
+use super::statics::{Object, SharedObject};
+use super::tables::Kind;
+use super::vec::SharedVec;
+use crate::codec::cargo;
+use crate::error::TaskError;
+
+/// Plain data in shared memory that nobody changes any more, like an `Arc<[T]>`: one large table for every worker.
+///
+/// A clone is another handle of the same memory. In a task's arguments it travels as a handle; a part of it that is passed as
+/// `&[T]` travels as the place where it lies.
+///
+/// ```
+/// use parallel_runtime::{SharedSlice, SharedVec, parallel};
+///
+/// #[parallel(mode = "process", pool = 2)]
+/// fn look_up(table: SharedSlice<u32>, index: usize) -> u32 {
+///     table[index]
+/// }
+///
+/// let table = SharedVec::from_fn(1000, |index| index as u32 * 3).share();
+/// let found = look_up::map((0..4).map(|index| (table.clone(), index)));
+/// assert_eq!(found, [0, 3, 6, 9]);
+/// ```
+pub struct SharedSlice<T> {
+    pub(super) raw: Raw<T>,
+}
+
+impl<T> Clone for SharedSlice<T> {
+    fn clone(&self) -> Self {
+        Self { raw: self.raw.clone() }
+    }
+}
+
+impl<T> Deref for SharedSlice<T> {
+    type Target = [T];
+    fn deref(&self) -> &[T] {
+        self.raw.slice()
+    }
+}
+
+#[cfg(test)]
+impl<T> SharedSlice<T> {
+    pub(super) fn reference_for_tests(&self) -> super::held::Reference {
+        match &self.raw.memory {
+            Memory::Object(held) => held.reference(),
+            Memory::None | Memory::Named(_) => panic!("it has no object"),
+        }
+    }
+}
+
+#[cfg(feature = "arrow")]
+impl<T> SharedSlice<T> {
+    /// What no other object has, if there is one.
+    pub(super) fn nonce(&self) -> Option<u64> {
+        match &self.raw.memory {
+            Memory::Object(held) => Some(held.reference().nonce),
+            Memory::None | Memory::Named(_) => None,
+        }
+    }
+}
+
+impl<T> SharedSlice<T> {
+    /// A copy of a slice.
+    ///
+    /// # Panics
+    ///
+    /// If shared memory is short, with the text of [`TaskError::OutOfSharedMemory`].
+    #[track_caller]
+    pub fn from_slice(elements: &[T]) -> Self
+    where
+        T: SharedElement,
+    {
+        SharedVec::from_slice(elements).share()
+    }
+
+    /// [`from_slice`](SharedSlice::from_slice), with an error if shared memory is short.
+    pub fn try_from_slice(elements: &[T]) -> Result<Self, TaskError>
+    where
+        T: SharedElement,
+    {
+        SharedVec::try_from_slice(elements).map(SharedVec::share)
+    }
+}
+
+impl<T: Pod> Serialize for SharedSlice<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.raw.encode(serializer, |held| cargo::carry(held).map_err(ser::Error::custom))
+    }
+}
+
+impl<'de, T: Pod> Deserialize<'de> for SharedSlice<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = Raw::decode(deserializer, Kind::Slice)?;
+        if let Memory::Object(held) = &raw.memory
+            && !held.mark_shared()
+        {
+            return Err(de::Error::custom("this shared memory has an exclusive owner"));
+        }
+        Ok(Self { raw })
+    }
+}
+
+impl<T: Pod> SharedObject for SharedSlice<T> {
+    fn to_object(&self) -> Object {
+        match &self.raw.memory {
+            Memory::Object(held) => Object(Arc::clone(held)),
+            Memory::None | Memory::Named(_) => panic!("a `#[shared]` slice has elements, and no name"),
+        }
+    }
+    fn from_object(object: Object) -> Self {
+        let len = (object.0.reference().len as usize).checked_div(size_of::<T>()).unwrap_or(0);
+        object.0.mark_shared();
+        Self { raw: Raw::of(object.0, len).expect("the object of a static is of its type") }
+    }
+}
+
+impl<T: Pod> From<SharedVec<T>> for SharedSlice<T> {
+    fn from(vec: SharedVec<T>) -> Self {
+        vec.share()
+    }
+}
