@@ -8,5 +8,8 @@ pub(crate) use std::sync::atomic;
 #[inline(always)]
 pub(crate) fn between_ordered_steps() {}
 
-/// 1 where it pays to spin before sleeping, 0 in the model.
-pub(crate) const PATIENCE: u32 = 1;
+/// How often to look before sleeping, if that pays: not in the model.
+#[inline(always)]
+pub(crate) fn patience(rounds: u32) -> u32 {
+    rounds
+}

@@ -27,8 +27,8 @@ use std::time::{Duration, Instant};
 use super::space::Space;
 use super::tables::Token;
 use crate::process::{fork, futex};
-use crate::sync::PATIENCE;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::patience;
 
 /// How long a process sleeps before it looks whether the holder lives, and whether it was to be woken.
 pub(super) const LOOK: Duration = Duration::from_millis(20);
@@ -158,7 +158,7 @@ pub(super) fn check_fork() {
 /// Spins, and looks ever more seldom, so that the others keep the cache line; then gives the processor away. False if `done` was not
 /// true by the end.
 pub(super) fn back_off(mut done: impl FnMut() -> bool) -> bool {
-    for round in 0..(SPINS + YIELDS) * PATIENCE {
+    for round in 0..patience(SPINS + YIELDS) {
         if round < SPINS {
             (0..8_u32 << round).for_each(|_| std::hint::spin_loop());
         } else {
