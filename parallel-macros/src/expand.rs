@@ -218,6 +218,32 @@ fn owned_verbs(function: &Function, options: &Options) -> TokenStream {
         quote!(impl ::core::iter::IntoIterator<Item: #runtime::private::IntoOwned<#markers, Owned = #owned_types>>)
     };
     let predicates = owned_predicates(function, options);
+    let each = if function.parameters.iter().all(|parameter| parameter.kind() == Kind::Value) {
+        quote!(::core::iter::IntoIterator<Item = #owned_types>)
+    } else {
+        quote!(::core::iter::IntoIterator<Item: #runtime::private::IntoOwned<#markers, Owned = #owned_types>>)
+    };
+    let streams = [("imap", "Imap"), ("imap_unordered", "ImapUnordered"), ("stream", "TaskStream")];
+    let docs = [
+        "Gives the results of all items in order, as they come; takes items only as results are taken.",
+        "Gives the results of all items as they come, each with its item's number; takes items only as results are taken.",
+        "Gives the results of all items in order, as a stream; takes items only as results are taken.",
+    ];
+    let streams = streams.iter().zip(docs).map(|((verb, ty), doc)| {
+        let (verb, ty) = (quote::format_ident!("{verb}"), quote::format_ident!("{ty}"));
+        quote! {
+            #[doc = #doc]
+            #visibility fn #verb<__Items: #each>(
+                items: __Items,
+            ) -> #runtime::#ty<Self, <__Items as ::core::iter::IntoIterator>::IntoIter>
+            where
+                #(#predicates),*
+            {
+                #runtime::Call::<Self>::new().#verb(items)
+            }
+        }
+    });
+    let streams: TokenStream = streams.collect();
     let clause = if predicates.is_empty() { TokenStream::new() } else { quote!(where #(#predicates),*) };
     let starmap_async = if function.parameters.len() > 1 {
         quote! {
@@ -241,6 +267,8 @@ fn owned_verbs(function: &Function, options: &Options) -> TokenStream {
         }
 
         #starmap_async
+
+        #streams
 
         /// Runs one call on a thread or in a process of its own, outside every pool.
         #visibility fn spawn(#(#names: #types),*) -> #runtime::Spawned<#output> #clause {

@@ -12,7 +12,8 @@ use crate::panics;
 use crate::pool::{Pool, Target};
 use crate::process::map::{Control, Target as Into, call, map, submit};
 use crate::process::ticket::Outcome;
-use crate::task::{InProcess, MapTask, Spawned, Task};
+use crate::task::stream::{Ahead, run_here};
+use crate::task::{Imap, ImapUnordered, InProcess, MapTask, Spawned, Task, TaskStream};
 use crate::thread::Failed;
 use crate::{init, process, sandbox, thread};
 
@@ -287,7 +288,7 @@ impl<F: OwnedFn> Call<'_, F> {
         let name = F::spec().name;
         match self.route() {
             Err(error) => Task::ready(Err(error)),
-            Ok(Route::Here) => Task::ready(here::<F>(item)),
+            Ok(Route::Here) => Task::ready(run_here::<F>(item)),
             Ok(Route::Thread(engine)) => {
                 let limit = self.options(engine.defaults).timeout;
                 match engine.submit(name, limit, false, move || F::run_owned(item)) {
@@ -355,6 +356,71 @@ impl<F: OwnedFn> Call<'_, F> {
         self.map_async(items)
     }
 
+    /// Gives each item's result or error, in the order of the items, as they come: Python's `Pool.imap`.
+    ///
+    /// It is lazy. Items are taken from `items` a little ahead of the results that are taken, and no more: so `items` may have no end, and
+    /// memory does not grow. When the iterator is dropped, what has not started is cancelled.
+    ///
+    /// ```
+    /// use parallel_runtime::parallel;
+    ///
+    /// #[parallel(mode = "process", pool = 2)]
+    /// fn square(x: u64) -> u64 {
+    ///     x * x
+    /// }
+    ///
+    /// let large = square::imap(0..).map(Result::unwrap).find(|square| *square > 1000);
+    /// assert_eq!(large, Some(1024));
+    /// ```
+    pub fn imap<I>(&self, items: I) -> Imap<F, I::IntoIter>
+    where
+        I: IntoIterator,
+        I::Item: IntoOwned<F::Parameters, Owned = F::Owned>,
+    {
+        let items = items.into_iter();
+        let ahead = self.ahead(items.size_hint(), true);
+        Imap::new(items, ahead)
+    }
+
+    /// As [`imap`](Call::imap), but each result comes as soon as it is there, with the number of its item: Python's
+    /// `Pool.imap_unordered`.
+    pub fn imap_unordered<I>(&self, items: I) -> ImapUnordered<F, I::IntoIter>
+    where
+        I: IntoIterator,
+        I::Item: IntoOwned<F::Parameters, Owned = F::Owned>,
+    {
+        let items = items.into_iter();
+        let ahead = self.ahead(items.size_hint(), false);
+        ImapUnordered::new(items, ahead)
+    }
+
+    /// As [`imap`](Call::imap), as a [`Stream`](futures_core::Stream), for any executor.
+    pub fn stream<I>(&self, items: I) -> TaskStream<F, I::IntoIter>
+    where
+        I: IntoIterator,
+        I::Item: IntoOwned<F::Parameters, Owned = F::Owned>,
+    {
+        let items = items.into_iter();
+        let ahead = self.ahead(items.size_hint(), true);
+        TaskStream::new(items, ahead)
+    }
+
+    fn ahead(&self, hint: (usize, Option<usize>), ordered: bool) -> Ahead<F::Owned, F::Output> {
+        let made = self.route().and_then(|route| match route {
+            Route::Here => Ok(Ahead::Here(run_here::<F>)),
+            Route::Thread(engine) => {
+                let options = self.options(engine.defaults);
+                let name = F::spec().name;
+                Ok(Ahead::Thread(thread::ahead::Ahead::new(engine, name, F::run_owned, options, hint, ordered)))
+            }
+            Route::Process(engine) => {
+                let options = self.options(engine.defaults);
+                process::ahead::Ahead::new(engine, remote_owned::<F>(), options, hint, ordered).map(Ahead::Process)
+            }
+        });
+        made.unwrap_or_else(|error| Ahead::Nowhere(Some(error)))
+    }
+
     /// Runs one item on a thread or in a process of its own, outside every pool.
     pub fn spawn<A>(&self, item: A) -> Spawned<F::Output>
     where
@@ -368,7 +434,7 @@ impl<F: OwnedFn> Call<'_, F> {
         let name = F::spec().name;
         match self.route() {
             Err(error) => Spawned::on_thread(Task::ready(Err(error))),
-            Ok(Route::Here) => Spawned::on_thread(Task::ready(here::<F>(item))),
+            Ok(Route::Here) => Spawned::on_thread(Task::ready(run_here::<F>(item))),
             Ok(Route::Thread(engine)) => {
                 let limit = self.options(engine.defaults).timeout;
                 let init = F::spec().worker_options().init;
@@ -393,11 +459,6 @@ impl<F: OwnedFn> Call<'_, F> {
             }
         }
     }
-}
-
-/// Runs an item in place, as a task would run it.
-fn here<F: OwnedFn>(item: F::Owned) -> Result<F::Output, TaskError> {
-    panics::catch(|| F::run_owned(item)).map_err(|caught| caught.into_error(F::spec().name))
 }
 
 fn submit_owned<F: OwnedFn>(engine: &Arc<process::Engine>, item: F::Owned, options: CallOptions) -> Task<F::Output> {

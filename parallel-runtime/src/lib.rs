@@ -116,4 +116,6 @@ pub use shared::sync::mutex::{SharedLock, SharedLockGuard};
 pub use shared::sync::semaphore::{SharedPermit, SharedSemaphore};
 pub use shared::value::{SharedPlain, SharedValue, SharedValueGuard};
 pub use shared::vec::SharedVec;
-pub use task::{MapTask, Spawned, Task};
+pub use task::{
+    AsCompleted, Imap, ImapUnordered, MapTask, Spawned, Task, TaskStream, WaitFor, Waited, as_completed, wait,
+};

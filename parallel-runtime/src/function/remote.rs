@@ -53,6 +53,14 @@ pub struct Remote<I, R> {
     pub(crate) takes_back: bool,
 }
 
+impl<I, R> Clone for Remote<I, R> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<I, R> Copy for Remote<I, R> {}
+
 impl<I, R> Remote<I, R> {
     /// With the arguments as they are.
     pub fn borrowed<F: ProcessFn<Item = I, Output = R>>() -> Self {

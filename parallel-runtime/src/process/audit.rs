@@ -145,8 +145,7 @@ impl Engine {
                 worker.signal(Signal::KILL);
             }
         } else if let Some((ticket, outcome)) = ending.take() {
-            state.finished += 1;
-            ticket.finish(outcome);
+            state.end(&ticket, outcome);
             self.wake_waiter(index);
         }
         if let Some((ticket, _)) = &ending {
@@ -227,20 +226,20 @@ impl Engine {
             return;
         }
         let alive: Vec<u64> = state.seats.iter().filter_map(|seat| seat.worker().map(|worker| worker.key)).collect();
-        let State { quarantine, free, finished, .. } = state;
-        let mut freed = Vec::new();
+        let State { quarantine, free, .. } = state;
+        let (mut freed, mut endings) = (Vec::new(), Vec::new());
         quarantine.retain_mut(|quarantine| {
             let held = quarantine.workers.iter().any(|worker| alive.contains(worker));
             if !held {
                 free.push(quarantine.slot);
                 freed.push(quarantine.slot);
-                if let Some((ticket, outcome)) = quarantine.ending.take() {
-                    *finished += 1;
-                    ticket.finish(outcome);
-                }
+                endings.extend(quarantine.ending.take());
             }
             held
         });
+        for (ticket, outcome) in endings {
+            state.end(&ticket, outcome);
+        }
         for slot in freed {
             self.wake_waiter(slot);
         }
@@ -250,8 +249,7 @@ impl Engine {
     pub(super) fn end_quarantine(&self, state: &mut State) {
         for quarantine in std::mem::take(&mut state.quarantine) {
             if let Some((ticket, outcome)) = quarantine.ending {
-                state.finished += 1;
-                ticket.finish(outcome);
+                state.end(&ticket, outcome);
             }
         }
     }

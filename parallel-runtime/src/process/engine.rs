@@ -3,7 +3,7 @@
 
 use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
 
 use super::admission::Admission;
 use super::board::slot::INLINE_ARGUMENTS;
@@ -14,7 +14,7 @@ use super::futex;
 use super::limits::Limited;
 use super::message::{Body, Message};
 use super::seat::{Seat, Worker};
-pub(super) use super::state::{InFlight, Life, State};
+pub(super) use super::state::{Access, InFlight, Life, State};
 use super::supervisor::Supervisor;
 use super::ticket::{Outcome, Phase, Ticket};
 use crate::error::{PoolError, TaskError};
@@ -94,8 +94,8 @@ impl Engine {
         self.workers
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn lock(&self) -> Access<'_> {
+        Access::new(&self.state)
     }
 
     /// The board. Only called once there is one: whoever has a ticket or a worker.
@@ -244,14 +244,13 @@ impl Engine {
         let Some(task) = state.in_flight[index as usize].take() else { return };
         let mut outcome = collect(state, &task);
         self.free(state, index);
-        state.finished += 1;
         if let Some(arguments) = task.arguments.filter(|arguments| !arguments.marks.is_empty()) {
             outcome.rare().arguments = Some(arguments);
         }
         if let Some(loan) = task.loan {
             outcome.rare().loan = Some(loan);
         }
-        task.ticket.finish(outcome);
+        state.end(&task.ticket, outcome);
         self.wake_waiter(index);
     }
 
@@ -269,10 +268,7 @@ impl Engine {
                 ticket.requeue();
                 state.queue.push_front((ticket, message));
             }
-            Err(error) => {
-                state.finished += 1;
-                ticket.finish(Outcome::error(error));
-            }
+            Err(error) => state.end(&ticket, Outcome::error(error)),
         }
         self.wake_waiter(index);
     }
@@ -302,8 +298,7 @@ impl Engine {
             Phase::Queued => {
                 let position = state.queue.iter().position(|(queued, _)| std::ptr::eq(&**queued, ticket));
                 if let Some((queued, _)) = position.and_then(|position| state.queue.remove(position)) {
-                    state.finished += 1;
-                    queued.finish(Outcome::error(TaskError::Cancelled));
+                    state.end(&queued, Outcome::error(TaskError::Cancelled));
                     true
                 } else {
                     false

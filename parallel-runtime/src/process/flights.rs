@@ -6,21 +6,24 @@ use std::sync::atomic::Ordering;
 
 use super::admission::Admission;
 use super::engine::Engine;
+use super::image;
 use super::map::{Control, Target, encode};
 use super::message::{Loan, Message, Refused, Scratch, Snapshot};
 use super::results::Results;
 use super::sizes::Sizes;
 use super::ticket::{Outcome, Ticket};
-use crate::error::TaskError;
+use crate::error::{PoolError, TaskError};
 use crate::function::Remote;
 use crate::options::CallOptions;
+use crate::task::watch::{Signal, Watcher};
 
 /// A message in flight, or landed.
 pub(super) struct Flight<I> {
     ticket: Option<Arc<Ticket>>,
     /// Its items; none if the only one had to be gone when it was sent, or was never sent.
     items: Vec<I>,
-    /// How many items it is for.
+    /// The number of its first item, and how many it is for.
+    first: usize,
     count: usize,
     outcome: Option<Outcome>,
     /// How often its first item was tried before.
@@ -31,19 +34,28 @@ pub(super) struct Flight<I> {
 
 impl<I> Flight<I> {
     /// An item that has failed.
-    fn failed(error: TaskError) -> Self {
-        Self { ticket: None, items: Vec::new(), count: 1, outcome: Some(Outcome::error(error)), tries: 0, before: None }
+    fn failed(first: usize, error: TaskError) -> Self {
+        let outcome = Some(Outcome::error(error));
+        Self { ticket: None, items: Vec::new(), first, count: 1, outcome, tries: 0, before: None }
     }
 }
 
 /// The messages of a map, in the order of their items.
-pub(super) struct Flights<'e, I, R> {
-    pub(super) engine: &'e Arc<Engine>,
-    pub(super) remote: &'e Remote<I, R>,
-    pub(super) entry: u64,
-    pub(super) options: CallOptions,
-    pub(super) admitted: &'e Admission,
+pub(super) struct Flights<I, R> {
+    pub(super) engine: Arc<Engine>,
+    pub(super) remote: Remote<I, R>,
+    entry: u64,
+    options: CallOptions,
+    /// The pool runs all of them, even if it is shut down meanwhile.
+    admitted: Option<Admission>,
     pub(super) queue: VecDeque<Flight<I>>,
+    pub(super) sizes: Sizes,
+    /// How many items there have been.
+    taken: usize,
+    /// Whether items may hold borrows: then what has started is waited for, whatever happens.
+    borrows: bool,
+    /// Who is told of each message that ends.
+    signal: Option<Arc<Signal>>,
 }
 
 /// Why a message was not sent.
@@ -54,22 +66,60 @@ enum Unsent {
     Together,
 }
 
-impl<I, R> Flights<'_, I, R> {
+impl<I, R> Flights<I, R> {
+    /// `hint`: the size hint of the items. `admitted`: see [`Flights`]. `borrows`: too.
+    pub(super) fn new(
+        engine: &Arc<Engine>,
+        remote: Remote<I, R>,
+        options: CallOptions,
+        hint: (usize, Option<usize>),
+        admitted: Option<Admission>,
+        borrows: bool,
+    ) -> Result<Self, TaskError> {
+        let entry = image::offset_of(remote.serve).map_err(TaskError::Spawn)?;
+        engine.arena().map_err(PoolError::into_task_error)?;
+        Ok(Self {
+            engine: Arc::clone(engine),
+            remote,
+            entry,
+            options,
+            admitted,
+            queue: VecDeque::new(),
+            sizes: Sizes::new(engine.workers(), options.chunk, hint),
+            taken: 0,
+            borrows,
+            signal: None,
+        })
+    }
+
+    /// From now on `signal` is raised when a message ends; nobody else need collect results.
+    pub(super) fn raise(&mut self, signal: Arc<Signal>) {
+        self.signal = Some(signal);
+    }
+
+    /// Sends the next items.
+    pub(super) fn send(&mut self, items: Vec<I>) {
+        let first = self.taken;
+        self.taken += items.len();
+        self.sizes.taken(items.len());
+        self.send_at(items, first, None, 0);
+    }
+
     pub(super) fn unfinished(&self) -> usize {
         self.queue.iter().filter(|flight| flight.outcome.is_none()).count()
     }
 
     /// Sends items, as the last of the queue or at a position of it.
-    pub(super) fn send(&mut self, mut items: Vec<I>, position: Option<usize>, sizes: &mut Sizes, tries: u32) {
+    fn send_at(&mut self, mut items: Vec<I>, first: usize, position: Option<usize>, tries: u32) {
         let count = items.len();
-        let flight = match self.try_send(&mut items, sizes) {
-            Ok((ticket, before)) => Flight { ticket: Some(ticket), items, count, outcome: None, tries, before },
+        let flight = match self.try_send(&mut items) {
+            Ok((ticket, before)) => Flight { ticket: Some(ticket), items, first, count, outcome: None, tries, before },
             Err(Unsent::Alone(error)) => {
                 let at = position.unwrap_or(self.queue.len());
                 let mut error = Some(error);
                 for offset in 0..count {
                     let error = error.take().unwrap_or(TaskError::Cancelled);
-                    self.queue.insert(at + offset, Flight::failed(error));
+                    self.queue.insert(at + offset, Flight::failed(first + offset, error));
                 }
                 return;
             }
@@ -78,7 +128,7 @@ impl<I, R> Flights<'_, I, R> {
             Err(Unsent::Together) => {
                 let position = position.unwrap_or(self.queue.len());
                 for (offset, item) in items.into_iter().enumerate() {
-                    self.send(vec![item], Some(position + offset), sizes, 0);
+                    self.send_at(vec![item], first + offset, Some(position + offset), 0);
                 }
                 return;
             }
@@ -90,13 +140,13 @@ impl<I, R> Flights<'_, I, R> {
     }
 
     /// `items`: cleared if they must be gone by now.
-    fn try_send(&self, items: &mut Vec<I>, sizes: &mut Sizes) -> Result<(Arc<Ticket>, Option<Snapshot>), Unsent> {
+    fn try_send(&mut self, items: &mut Vec<I>) -> Result<(Arc<Ticket>, Option<Snapshot>), Unsent> {
         let unsent = |error| if items.len() > 1 { Unsent::Together } else { Unsent::Alone(error) };
         let arena = self.engine.arena().map_err(|error| unsent(error.into_task_error()))?;
-        let guess = if items.len() > 1 { sizes.arguments(items.len()) } else { 0 };
+        let guess = if items.len() > 1 { self.sizes.arguments(items.len()) } else { 0 };
         let mut scratch = Scratch::new();
         let mut bytes = 0;
-        let body = encode(arena, self.remote, items, &mut scratch, guess, &mut bytes);
+        let body = encode(arena, &self.remote, items, &mut scratch, guess, &mut bytes);
         let (body, mut loan) = body.map_err(|refused| unsent(refused.into_task_error(self.remote.function)))?;
         let may_retry = self.options.retries.is_some_and(|retries| retries > 0);
         // Which owner belongs to which item, and which part to which, would have to be known when some of them are sent again.
@@ -105,7 +155,7 @@ impl<I, R> Flights<'_, I, R> {
             && let Some(loan) = loan.take_if(alone)
         {
             loan.unload();
-            sizes.send_alone();
+            self.sizes.send_alone();
             return Err(Unsent::Together);
         }
         let before = match &loan {
@@ -113,7 +163,7 @@ impl<I, R> Flights<'_, I, R> {
             None => Some(Snapshot::default()),
             Some(loan) => loan.snapshot(),
         };
-        sizes.saw_arguments(items.len(), bytes);
+        self.sizes.saw_arguments(items.len(), bytes);
         let count = items.len() as u32;
         if let Some(loan) = loan.as_deref_mut().filter(|loan| loan.is_promised()) {
             // It is a single item.
@@ -123,7 +173,13 @@ impl<I, R> Flights<'_, I, R> {
         }
         let limit = self.options.timeout;
         let message = Message { entry: self.entry, items: count, timed: true, limit, retry: None, body, loan };
-        self.engine.submit(message, Some(self.admitted)).map(|ticket| (ticket, before)).map_err(Unsent::Alone)
+        let ticket = self.engine.submit(message, self.admitted.as_ref()).map_err(Unsent::Alone)?;
+        if let Some(signal) = &self.signal
+            && let Err(watcher) = self.engine.watch(&ticket, Watcher::Signal(Arc::clone(signal)), true)
+        {
+            watcher.fire();
+        }
+        Ok((ticket, before))
     }
 
     pub(super) fn any_arrived(&self) -> bool {
@@ -137,7 +193,7 @@ impl<I, R> Flights<'_, I, R> {
 
     /// Takes the outcomes that have arrived, and sends again what their workers had not started. True if an item failed.
     /// `failing`: one had failed before, and nothing more is to be started.
-    pub(super) fn land(&mut self, sizes: &mut Sizes, stop_at_failure: bool, failing: bool) -> bool {
+    pub(super) fn land(&mut self, stop_at_failure: bool, failing: bool) -> bool {
         let mut failed = failing;
         let mut position = 0;
         while position < self.queue.len() {
@@ -151,7 +207,7 @@ impl<I, R> Flights<'_, I, R> {
             if done == 0 && !outcome.has_error() {
                 outcome.rare().error = Some(Results::<I, R>::missing(self.remote.function));
             }
-            sizes.saw_results(done, outcome.results.as_slice().len(), outcome.nanoseconds);
+            self.sizes.saw_results(done, outcome.results.as_slice().len(), outcome.nanoseconds);
             let tries = if done == 0 { flight.tries } else { 0 };
             let again = !(failed && stop_at_failure)
                 && tries < self.options.retries.unwrap_or(0)
@@ -165,13 +221,14 @@ impl<I, R> Flights<'_, I, R> {
                     unsafe { before.restore() };
                 }
                 let mut rest = flight.items.split_off(done);
+                let first = flight.first + done;
                 flight.count = done;
                 let after = rest.split_off(1);
                 flight.outcome = Some(outcome);
                 self.engine.count_retry();
-                self.send(rest, Some(position), sizes, tries + 1);
+                self.send_at(rest, first, Some(position), tries + 1);
                 if !after.is_empty() {
-                    self.send(after, Some(position + 1), sizes, 0);
+                    self.send_at(after, first + 1, Some(position + 1), 0);
                 }
                 continue;
             }
@@ -185,13 +242,14 @@ impl<I, R> Flights<'_, I, R> {
             if rest.is_empty() {
                 continue;
             }
+            let first = flight.first + ended;
             flight.count = ended;
             if for_all || (failed && stop_at_failure) {
                 for offset in 0..rest.len() {
-                    self.queue.insert(position + offset, Flight::failed(TaskError::Cancelled));
+                    self.queue.insert(position + offset, Flight::failed(first + offset, TaskError::Cancelled));
                 }
             } else {
-                self.send(rest, Some(position), sizes, 0);
+                self.send_at(rest, first, Some(position), 0);
             }
         }
         failed
@@ -200,59 +258,82 @@ impl<I, R> Flights<'_, I, R> {
     /// Gives the results that have landed, in order, as far as there is no gap. For [`Target::Values`] the first failure ends it.
     pub(super) fn give(&mut self, target: &mut Target<'_, R>, control: &Control<'_>) -> Result<(), TaskError> {
         while self.front_has_landed() {
-            let Some(Flight { mut items, count: ended, outcome, .. }) = self.queue.pop_front() else { break };
-            let mut outcome = outcome.unwrap_or_default();
-            let before = match target {
-                Target::Values(_) => 0,
-                Target::Results(each) => each.len(),
-            };
-            let mut left = items.as_mut_slice();
-            let mut results = Results::new(self.remote, &outcome);
-            if left.is_empty()
-                && let Some(value) = results.read_output()
-            {
-                match target {
-                    Target::Values(values) => values.push(value?),
-                    Target::Results(each) => each.push(value),
-                }
-            }
-            while !left.is_empty() {
-                let (count, failure) = match target {
-                    Target::Values(values) => {
-                        let before = values.len();
-                        let failure = results.read(left, values);
-                        (values.len() - before, failure)
-                    }
-                    Target::Results(each) => {
-                        let mut values = Vec::new();
-                        let failure = results.read(left, &mut values);
-                        let count = values.len();
-                        each.extend(values.into_iter().map(Ok));
-                        (count, failure)
-                    }
-                };
-                let Some(failure) = failure else { break };
-                match target {
-                    Target::Values(_) => return Err(failure),
-                    Target::Results(each) => each.push(Err(failure)),
-                }
-                left = &mut left[(count + 1).min(ended)..];
-            }
-            if let Some(error) = outcome.take_error() {
-                let error = error.of(self.remote.function);
-                match target {
-                    Target::Values(_) => return Err(error),
-                    Target::Results(each) => each.push(Err(error)),
-                }
-            }
-            if let Target::Results(each) = target {
-                // A worker that damaged its results may have left fewer than it said.
-                let missing = || Err(Results::<I, R>::missing(self.remote.function));
-                each.resize_with(before + ended, missing);
-            }
+            let Some(flight) = self.queue.pop_front() else { break };
+            let ended = flight.count;
+            self.read(flight, target)?;
             if let Some(done) = control.done {
                 done.fetch_add(ended, Ordering::Relaxed);
             }
+        }
+        Ok(())
+    }
+
+    /// Gives the results of one message that has landed, whichever, each with the number of its item.
+    pub(super) fn give_any(&mut self, each: &mut Vec<(usize, Result<R, TaskError>)>) {
+        let landed = self.queue.iter().position(|flight| flight.outcome.is_some());
+        let Some(flight) = landed.and_then(|landed| self.queue.remove(landed)) else { return };
+        let (first, mut results) = (flight.first, Vec::new());
+        let read = self.read(flight, &mut Target::Results(&mut results));
+        each.extend(
+            results.into_iter().chain(read.err().map(Err)).enumerate().map(|(at, result)| (first + at, result)),
+        );
+    }
+
+    pub(super) fn any_has_landed(&self) -> bool {
+        self.queue.iter().any(|flight| flight.outcome.is_some())
+    }
+
+    /// Reads the results of a message.
+    fn read(&self, flight: Flight<I>, target: &mut Target<'_, R>) -> Result<(), TaskError> {
+        let Flight { mut items, count: ended, outcome, .. } = flight;
+        let mut outcome = outcome.unwrap_or_default();
+        let before = match target {
+            Target::Values(_) => 0,
+            Target::Results(each) => each.len(),
+        };
+        let mut left = items.as_mut_slice();
+        let mut results = Results::new(&self.remote, &outcome);
+        if left.is_empty()
+            && let Some(value) = results.read_output()
+        {
+            match target {
+                Target::Values(values) => values.push(value?),
+                Target::Results(each) => each.push(value),
+            }
+        }
+        while !left.is_empty() {
+            let (count, failure) = match target {
+                Target::Values(values) => {
+                    let before = values.len();
+                    let failure = results.read(left, values);
+                    (values.len() - before, failure)
+                }
+                Target::Results(each) => {
+                    let mut values = Vec::new();
+                    let failure = results.read(left, &mut values);
+                    let count = values.len();
+                    each.extend(values.into_iter().map(Ok));
+                    (count, failure)
+                }
+            };
+            let Some(failure) = failure else { break };
+            match target {
+                Target::Values(_) => return Err(failure),
+                Target::Results(each) => each.push(Err(failure)),
+            }
+            left = &mut left[(count + 1).min(ended)..];
+        }
+        if let Some(error) = outcome.take_error() {
+            let error = error.of(self.remote.function);
+            match target {
+                Target::Values(_) => return Err(error),
+                Target::Results(each) => each.push(Err(error)),
+            }
+        }
+        if let Target::Results(each) = target {
+            // A worker that damaged its results may have left fewer than it said.
+            let missing = || Err(Results::<I, R>::missing(self.remote.function));
+            each.resize_with(before + ended, missing);
         }
         Ok(())
     }
@@ -276,12 +357,16 @@ impl<I, R> Flights<'_, I, R> {
     }
 }
 
-impl<I, R> Drop for Flights<'_, I, R> {
-    /// Nothing of a map goes on after it: what has started is waited for.
+impl<I, R> Drop for Flights<I, R> {
+    /// Nothing of a map goes on after it that may use what is borrowed: what has started is waited for.
     fn drop(&mut self) {
         self.cancel_waiting();
         for ticket in self.queue.iter().filter_map(|flight| flight.ticket.as_ref()) {
-            drop(self.engine.wait(ticket, None));
+            if self.borrows {
+                drop(self.engine.wait(ticket, None));
+            } else {
+                self.engine.abandon(ticket);
+            }
         }
     }
 }

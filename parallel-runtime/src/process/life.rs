@@ -8,11 +8,11 @@
 //! with the reason, unless another worker lives.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::engine::{Engine, Life, State};
+use super::engine::{Access, Engine, Life, State};
 use super::handshake::Welcome;
 use super::seat::{Occupant, Seat, Worker};
 use super::supervisor::Supervisor;
@@ -225,8 +225,7 @@ impl Engine {
     /// Ends all that is outstanding. No worker may be running any of it.
     pub(super) fn end_all(&self, state: &mut State, error: impl Fn() -> TaskError) {
         for (ticket, _) in std::mem::take(&mut state.queue) {
-            ticket.finish(Outcome::error(error()));
-            state.finished += 1;
+            state.end(&ticket, Outcome::error(error()));
         }
         for index in 0..state.in_flight.len() {
             if state.in_flight[index].is_some() {
@@ -311,12 +310,10 @@ impl Engine {
     }
 
     /// Waits until something has changed, or a while has passed; then it makes sure that somebody is there who changes it.
-    pub(super) fn wait_for_change<'e>(&'e self, state: MutexGuard<'e, State>) -> MutexGuard<'e, State> {
-        let waited = self.changed.wait_timeout(state, LOOK).unwrap_or_else(PoisonError::into_inner);
-        if !waited.1.timed_out() {
-            return waited.0;
+    pub(super) fn wait_for_change<'e>(&'e self, state: Access<'e>) -> Access<'e> {
+        if let Some(state) = state.wait(&self.changed, LOOK) {
+            return state;
         }
-        drop(waited);
         let _ = self.is_sound();
         self.lock()
     }

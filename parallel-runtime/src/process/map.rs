@@ -4,7 +4,6 @@
 //! end: a result did not fit, an item failed, or the worker died. Results of items that were done are good; what had not started
 //! is sent again.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
@@ -14,7 +13,6 @@ use super::flights::Flights;
 use super::image;
 use super::message::{Body, Loan, Message, Refused, Retry, Scratch, Snapshot};
 use super::results::Results;
-use super::sizes::Sizes;
 use super::ticket::{Outcome, Ticket};
 use crate::codec::Writer;
 use crate::error::{PoolError, TaskError};
@@ -164,14 +162,11 @@ pub(crate) fn map<I, R>(
     control: &Control<'_>,
     mut target: Target<'_, R>,
 ) -> Result<(), TaskError> {
-    let entry = image::offset_of(remote.serve).map_err(TaskError::Spawn)?;
-    engine.arena().map_err(PoolError::into_task_error)?;
-    let admitted = engine.admit(control.admitted)?;
-    let _inside = Inside::new(engine);
     let mut items = items.fuse();
-    let mut sizes = Sizes::new(engine.workers(), control.options.chunk, items.size_hint());
-    let mut flights =
-        Flights { engine, remote, entry, options: control.options, admitted: &admitted, queue: VecDeque::new() };
+    engine.arena().map_err(PoolError::into_task_error)?;
+    let admitted = Some(engine.admit(control.admitted)?);
+    let mut flights = Flights::new(engine, *remote, control.options, items.size_hint(), admitted, true)?;
+    let _inside = Inside::new(engine);
     let stop_at_failure = matches!(target, Target::Values(_));
     let mut exhausted = false;
     let mut failing = false;
@@ -184,16 +179,15 @@ pub(crate) fn map<I, R>(
         } else {
             flights.give(&mut target, control)?;
         }
-        while !exhausted && !failing && flights.unfinished() < sizes.window() && !flights.front_has_landed() {
+        while !exhausted && !failing && flights.unfinished() < flights.sizes.window() && !flights.front_has_landed() {
             if control.stopped() {
                 return Err(TaskError::Cancelled);
             }
-            let count = sizes.next();
+            let count = flights.sizes.next();
             let batch: Vec<I> = items.by_ref().take(count).collect();
             exhausted = batch.len() < count;
             if !batch.is_empty() {
-                sizes.taken(batch.len());
-                flights.send(batch, None, &mut sizes, 0);
+                flights.send(batch);
             }
         }
         if flights.queue.is_empty() {
@@ -214,7 +208,7 @@ pub(crate) fn map<I, R>(
         if stopped {
             return Err(TaskError::Cancelled);
         }
-        if flights.land(&mut sizes, stop_at_failure, failing) && stop_at_failure && !failing {
+        if flights.land(stop_at_failure, failing) && stop_at_failure && !failing {
             failing = true;
             flights.cancel_waiting();
         }

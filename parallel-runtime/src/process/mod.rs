@@ -41,8 +41,8 @@
 //! | [`spawn`], [`handshake`] | starting a worker, and what it is told |
 //! | [`board`] | slots, ring, records: the layout and the steps on it |
 //! | [`state`], [`admission`] | the program's private books of a pool; maps that outlast a shutdown |
-//! | [`engine`], [`life`], [`closing`], [`harvest`], [`waiting`] | the program's side: submitting, its workers and their end, collecting, waiting |
-//! | [`map`], [`flights`], [`sizes`], [`results`] | many items: messages of an adaptive size, and reading what came back |
+//! | [`engine`], [`life`], [`closing`], [`harvest`], [`waiting`], [`reactor`] | the program's side: submitting, its workers and their end, collecting, waiting |
+//! | [`map`], [`ahead`], [`flights`], [`sizes`], [`results`] | many items: messages of an adaptive size, and reading what came back |
 //! | [`supervisor`], [`events`], [`requests`] | one thread that starts workers, serves their control sockets and sees their deaths |
 //! | [`limits`] | time limits, and ending a worker for the task that it runs |
 //! | [`death`], [`stderr`] | why a worker died, and its last lines |
@@ -51,6 +51,7 @@
 //! | [`worker`], [`region`], [`link`] | the worker's side |
 
 mod admission;
+pub(crate) mod ahead;
 mod audit;
 pub(crate) mod board;
 pub(crate) mod clock;
@@ -70,11 +71,12 @@ mod limits;
 pub(crate) mod link;
 pub(crate) mod map;
 mod message;
+mod reactor;
 mod region;
 mod requests;
 mod results;
 mod seat;
-mod sizes;
+pub(crate) mod sizes;
 mod spawn;
 mod state;
 mod stderr;

@@ -17,7 +17,7 @@ const MOST_RESULTS: usize = 60 << 10;
 /// A message may hold so many times as many items as the one before.
 const GROWTH: usize = 64;
 
-pub(super) struct Sizes {
+pub(crate) struct Sizes {
     workers: usize,
     fixed: Option<usize>,
     /// Items that are still to come, if the iterator knows.
@@ -33,13 +33,13 @@ pub(super) struct Sizes {
 
 impl Sizes {
     /// `hint` is the size hint of the items.
-    pub(super) fn new(workers: usize, fixed: Option<usize>, hint: (usize, Option<usize>)) -> Self {
+    pub(crate) fn new(workers: usize, fixed: Option<usize>, hint: (usize, Option<usize>)) -> Self {
         let left = (hint.1 == Some(hint.0)).then_some(hint.0);
         Self { workers, fixed, left, nanoseconds: 0.0, argument_bytes: 0, result_bytes: 0, last: 1 }
     }
 
     /// The size of the next message, in items.
-    pub(super) fn next(&mut self) -> usize {
+    pub(crate) fn next(&mut self) -> usize {
         if let Some(fixed) = self.fixed {
             return fixed;
         }
@@ -57,36 +57,36 @@ impl Sizes {
     }
 
     /// From now on each message holds one item.
-    pub(super) fn send_alone(&mut self) {
+    pub(crate) fn send_alone(&mut self) {
         self.fixed = Some(1);
     }
 
     /// So many items were taken.
-    pub(super) fn taken(&mut self, count: usize) {
+    pub(crate) fn taken(&mut self, count: usize) {
         if let Some(left) = &mut self.left {
             *left = left.saturating_sub(count);
         }
     }
 
     /// How many messages may be in flight.
-    pub(super) fn window(&self) -> usize {
+    pub(crate) fn window(&self) -> usize {
         let message = self.nanoseconds * self.fixed.unwrap_or(self.last) as f64;
         // Many if they are short: then the way to the worker and back takes longer than the work.
         if self.nanoseconds > 0.0 && message < 50_000.0 { 512 } else { 3 * self.workers + 2 }
     }
 
     /// About how many bytes the arguments of so many items take: a little more than the last ones did.
-    pub(super) fn arguments(&self, count: usize) -> usize {
+    pub(crate) fn arguments(&self, count: usize) -> usize {
         (self.argument_bytes * (count + count / 8)).max(4096)
     }
 
     /// The arguments of so many items took so many bytes.
-    pub(super) fn saw_arguments(&mut self, count: usize, bytes: usize) {
+    pub(crate) fn saw_arguments(&mut self, count: usize, bytes: usize) {
         self.argument_bytes = bytes.div_ceil(count);
     }
 
     /// The results of so many items took so many bytes, and their work so many nanoseconds.
-    pub(super) fn saw_results(&mut self, count: usize, bytes: usize, nanoseconds: u64) {
+    pub(crate) fn saw_results(&mut self, count: usize, bytes: usize, nanoseconds: u64) {
         if count == 0 {
             return;
         }

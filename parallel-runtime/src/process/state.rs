@@ -1,8 +1,9 @@
 //! What the program alone knows of a pool: its books, which no worker can write.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
-use std::time::Instant;
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::audit::{Quarantine, Suspect};
 use super::board::ring::Place;
@@ -11,8 +12,9 @@ use super::life::Failure;
 use super::limits::Limited;
 use super::message::{Arguments, Loan, Message, Retry};
 use super::seat::Seat;
-use super::ticket::Ticket;
+use super::ticket::{Outcome, Ticket};
 use crate::error::TaskError;
+use crate::task::watch::Watchers;
 
 /// How far the pool's life has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +66,12 @@ pub(super) struct State {
     pub(super) abandoned: bool,
     /// The program is exiting: workers that end need no successors.
     pub(super) exiting: bool,
+    /// Tasks that have not ended and whose end somebody is told of.
+    pub(super) watched: usize,
+    /// Who is to be told, as soon as the lock is free.
+    pub(super) fired: Watchers,
+    /// A thread looks after those tasks: see [`reactor`](super::reactor).
+    pub(super) reactor: bool,
     pub(super) submitted: u64,
     pub(super) finished: u64,
     pub(super) worker_deaths: u64,
@@ -107,6 +115,9 @@ impl State {
             admitted: 0,
             abandoned: false,
             exiting: false,
+            watched: 0,
+            fired: Watchers::default(),
+            reactor: false,
             submitted: 0,
             finished: 0,
             worker_deaths: 0,
@@ -126,7 +137,66 @@ impl State {
         }
     }
 
+    /// A task has ended.
+    pub(super) fn end(&mut self, ticket: &Ticket, outcome: Outcome) {
+        self.finished += 1;
+        let watchers = ticket.finish(outcome);
+        if !watchers.is_empty() {
+            self.watched -= 1;
+            self.fired.append(watchers);
+        }
+    }
+
     pub(super) fn outstanding(&self) -> usize {
         (self.submitted - self.finished) as usize
+    }
+}
+
+/// The books of an engine, while this thread reads or writes them. Who is to be told of the end of a task is told afterwards.
+pub(super) struct Access<'e> {
+    state: Option<MutexGuard<'e, State>>,
+}
+
+impl<'e> Access<'e> {
+    pub(super) fn new(state: &'e Mutex<State>) -> Self {
+        Self { state: Some(state.lock().unwrap_or_else(PoisonError::into_inner)) }
+    }
+
+    /// Waits until `changed` is notified, at most for `limit`. `None` if it was not, or if there was something to do first.
+    pub(super) fn wait(mut self, changed: &Condvar, limit: Duration) -> Option<Self> {
+        if !self.fired.is_empty() {
+            // They are told now, without the lock.
+            return None;
+        }
+        let state = self.state.take()?;
+        let (state, timeout) = changed.wait_timeout(state, limit).unwrap_or_else(PoisonError::into_inner);
+        let access = Self { state: Some(state) };
+        (!timeout.timed_out()).then_some(access)
+    }
+}
+
+impl Deref for Access<'_> {
+    type Target = State;
+    fn deref(&self) -> &State {
+        self.state.as_ref().expect("it is there until the end")
+    }
+}
+
+impl DerefMut for Access<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        self.state.as_mut().expect("it is there until the end")
+    }
+}
+
+impl Drop for Access<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        let Some(state) = &mut self.state else { return };
+        if state.fired.is_empty() {
+            return;
+        }
+        let fired = std::mem::take(&mut state.fired);
+        self.state = None;
+        fired.fire();
     }
 }

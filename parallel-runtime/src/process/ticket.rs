@@ -1,12 +1,13 @@
 //! The program's private record of a submitted message: where it is, and then what came of it.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::futex;
 use super::message::{Arguments, Loan};
 use crate::error::TaskError;
 use crate::shared::{Block, Held};
+use crate::task::watch::{Watcher, Watchers};
 
 /// It waits in the program for a free slot.
 const QUEUED: u32 = 0;
@@ -21,7 +22,14 @@ pub(crate) struct Ticket {
     sleepers: AtomicU32,
     /// `generation | slot` while it is in a slot.
     place: AtomicU64,
-    outcome: Mutex<Option<Outcome>>,
+    end: Mutex<End>,
+}
+
+#[derive(Default)]
+struct End {
+    outcome: Option<Outcome>,
+    /// Who is told when it comes.
+    watchers: Watchers,
 }
 
 /// Where a ticket's message is.
@@ -130,7 +138,7 @@ impl Ticket {
             phase: AtomicU32::new(QUEUED),
             sleepers: AtomicU32::new(0),
             place: AtomicU64::new(0),
-            outcome: Mutex::new(None),
+            end: Mutex::default(),
         }
     }
 
@@ -160,10 +168,32 @@ impl Ticket {
         self.enter(QUEUED);
     }
 
-    /// It has ended. Called under the engine's lock, once.
-    pub(crate) fn finish(&self, outcome: Outcome) {
-        *self.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
+    /// It has ended. Called under the engine's lock, once. Gives who is to be told, without the lock.
+    #[must_use]
+    pub(super) fn finish(&self, outcome: Outcome) -> Watchers {
+        let mut end = self.end();
+        end.outcome = Some(outcome);
+        let watchers = std::mem::take(&mut end.watchers);
+        drop(end);
         self.enter(FINISHED);
+        watchers
+    }
+
+    /// Adds somebody who is told when it ends. Called under the engine's lock, before its end. True if he is the first.
+    pub(super) fn watch(&self, watcher: Watcher) -> bool {
+        let mut end = self.end();
+        let first = end.watchers.is_empty();
+        end.watchers.add(watcher);
+        first
+    }
+
+    /// Whether it has ended, and its outcome says that something failed.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.end().outcome.as_ref().is_some_and(|outcome| outcome.failed || outcome.has_error())
+    }
+
+    fn end(&self) -> MutexGuard<'_, End> {
+        self.end.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn enter(&self, phase: u32) {
@@ -186,6 +216,6 @@ impl Ticket {
 
     /// The outcome, once.
     pub(crate) fn take_outcome(&self) -> Option<Outcome> {
-        self.outcome.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.end().outcome.take()
     }
 }

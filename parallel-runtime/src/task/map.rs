@@ -1,8 +1,10 @@
 //! A map in the background.
 
 use std::fmt;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 
 use crate::error::TaskError;
 use crate::panics;
@@ -11,7 +13,7 @@ use crate::thread::wait_while;
 
 /// A map that goes on in the background: Python's `AsyncResult`.
 ///
-/// Dropping it does not stop it.
+/// Dropping it does not stop it. It is also a future: `.await` gives what `join` gives.
 ///
 /// ```
 /// use parallel_runtime::parallel;
@@ -41,8 +43,20 @@ pub(crate) struct Shared<R> {
 }
 
 enum Progress<R> {
-    Running,
+    /// With a future that waits.
+    Running(Option<Waker>),
     Ended(Result<Vec<R>, TaskError>),
+    /// Its results were taken.
+    Taken,
+}
+
+impl<R> Progress<R> {
+    fn take(&mut self) -> Result<Vec<R>, TaskError> {
+        match std::mem::replace(self, Self::Taken) {
+            Self::Ended(result) => result,
+            Self::Running(_) | Self::Taken => Err(TaskError::Cancelled),
+        }
+    }
 }
 
 impl<R: Send + 'static> MapTask<R> {
@@ -57,7 +71,7 @@ impl<R: Send + 'static> MapTask<R> {
             stop: AtomicBool::new(false),
             done: AtomicUsize::new(0),
             total,
-            result: Mutex::new(Progress::Running),
+            result: Mutex::new(Progress::Running(None)),
             ended: Condvar::new(),
         });
         let theirs = Arc::clone(&shared);
@@ -81,17 +95,13 @@ impl<R: Send + 'static> MapTask<R> {
     ///
     /// The first failure, in the order of the items; [`TaskError::Cancelled`] after [`cancel`](MapTask::cancel).
     pub fn join(self) -> Result<Vec<R>, TaskError> {
-        let running = |progress: &Progress<R>| matches!(progress, Progress::Running);
-        let mut result = wait_while(&self.shared.result, &self.shared.ended, None, running);
-        match std::mem::replace(&mut *result, Progress::Running) {
-            Progress::Ended(result) => result,
-            Progress::Running => Err(TaskError::Cancelled),
-        }
+        let running = |progress: &Progress<R>| matches!(progress, Progress::Running(_));
+        wait_while(&self.shared.result, &self.shared.ended, None, running).take()
     }
 
     /// Whether all items have ended.
     pub fn is_finished(&self) -> bool {
-        matches!(*self.shared.result.lock().unwrap_or_else(PoisonError::into_inner), Progress::Ended(_))
+        !matches!(*self.shared.result(), Progress::Running(_))
     }
 
     /// How many items have ended, and how many there are.
@@ -106,9 +116,33 @@ impl<R: Send + 'static> MapTask<R> {
 }
 
 impl<R> Shared<R> {
+    fn result(&self) -> MutexGuard<'_, Progress<R>> {
+        self.result.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn end(&self, result: Result<Vec<R>, TaskError>) {
-        *self.result.lock().unwrap_or_else(PoisonError::into_inner) = Progress::Ended(result);
+        let before = std::mem::replace(&mut *self.result(), Progress::Ended(result));
         self.ended.notify_all();
+        if let Progress::Running(Some(waker)) = before {
+            waker.wake();
+        }
+    }
+}
+
+/// Nothing of it is ever pinned.
+impl<R> Unpin for MapTask<R> {}
+
+impl<R: Send + 'static> Future for MapTask<R> {
+    type Output = Result<Vec<R>, TaskError>;
+
+    /// Gives the results once.
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut result = self.shared.result();
+        if let Progress::Running(waker) = &mut *result {
+            *waker = Some(context.waker().clone());
+            return Poll::Pending;
+        }
+        Poll::Ready(result.take())
     }
 }
 

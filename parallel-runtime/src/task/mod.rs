@@ -1,20 +1,28 @@
 //! Tasks: calls that have been submitted and are waited for later.
 
+mod completed;
 mod map;
 mod spawned;
+pub(crate) mod stream;
+pub(crate) mod watch;
 
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+pub use completed::{AsCompleted, WaitFor, Waited, as_completed, wait};
 pub use map::MapTask;
 pub(crate) use map::Shared;
 pub use spawned::Spawned;
+pub use stream::{Imap, ImapUnordered, TaskStream};
 
 use crate::error::TaskError;
 use crate::process::ticket::{Outcome, Ticket};
 use crate::{process, thread};
+use watch::Watcher;
 
 /// A call that was submitted: Python's `Future`.
 ///
@@ -30,6 +38,28 @@ use crate::{process, thread};
 ///
 /// let task = area::submit(3, 4);
 /// assert_eq!(task.join().unwrap(), 12);
+/// ```
+///
+/// It is also a future, under any executor: `task.await` gives what `join` gives. Dropping the future lets the task run on, too.
+///
+/// ```
+/// # use parallel_runtime::{TaskError, parallel};
+/// # #[parallel]
+/// # fn area(width: u64, height: u64) -> u64 {
+/// #     width * height
+/// # }
+/// async fn both() -> Result<u64, TaskError> {
+///     let (one, other) = (area::submit(3, 4), area::submit(5, 6));
+///     Ok(one.await? + other.await?)
+/// }
+/// # use std::task::{Context, Poll, Waker};
+/// # let mut future = std::pin::pin!(both());
+/// # let sum = loop {
+/// #     if let Poll::Ready(sum) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+/// #         break sum;
+/// #     }
+/// # };
+/// # assert_eq!(sum.unwrap(), 42);
 /// ```
 #[must_use = "a task runs on when it is dropped, but its result and its errors are lost; call `join()`"]
 pub struct Task<R> {
@@ -165,9 +195,71 @@ impl<R: Send + 'static> Task<R> {
         }
     }
 
+    /// Calls `then` when it has ended, well or not; at once if it has ended already. It is called on a thread that is there for that, one
+    /// after the other: what takes long keeps others waiting. A panic in it is printed, and has no other effect.
+    ///
+    /// ```
+    /// use std::sync::mpsc::channel;
+    /// use parallel_runtime::parallel;
+    ///
+    /// #[parallel(mode = "process")]
+    /// fn square(x: u64) -> u64 {
+    ///     x * x
+    /// }
+    ///
+    /// let (sender, receiver) = channel();
+    /// let task = square::submit(12);
+    /// task.on_done(move || sender.send("done").unwrap());
+    /// assert_eq!(receiver.recv().unwrap(), "done");
+    /// assert_eq!(task.join().unwrap(), 144);
+    /// ```
+    pub fn on_done(&self, then: impl FnOnce() + Send + 'static) {
+        if let Err(watcher) = self.watch(Watcher::Call(Box::new(then)), true) {
+            watcher.fire();
+        }
+    }
+
+    /// Has somebody told of its end. `attend`: nobody collects results otherwise.
+    ///
+    /// # Errors
+    ///
+    /// The watcher, if it has ended.
+    fn watch(&self, watcher: Watcher, attend: bool) -> Result<(), Watcher> {
+        match &self.state {
+            State::Ready(_) => Err(watcher),
+            State::Thread(job) => job.watch(watcher),
+            State::Process(task) => task.engine.watch(&task.ticket, watcher, attend),
+        }
+    }
+
+    /// Whether it has ended, and not with a value.
+    fn has_failed(&self) -> bool {
+        match &self.state {
+            State::Ready(result) => matches!(result, Some(Err(_))),
+            State::Thread(job) => job.has_failed(),
+            State::Process(task) => task.ticket.has_failed(),
+        }
+    }
+
     /// A number that no other task of this program has.
     pub fn id(&self) -> u64 {
         self.id
+    }
+}
+
+/// Nothing of it is ever pinned.
+impl<R> Unpin for Task<R> {}
+
+impl<R: Send + 'static> Future for Task<R> {
+    type Output = Result<R, TaskError>;
+
+    /// Gives the result once, as [`join_timeout`](Task::join_timeout) does.
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.watch(Watcher::Waker(context.waker().clone()), true) {
+            Ok(()) => Poll::Pending,
+            // It has ended, so that nothing is waited for.
+            Err(_) => Poll::Ready(self.wait(None).unwrap_or(Err(TaskError::Cancelled))),
+        }
     }
 }
 

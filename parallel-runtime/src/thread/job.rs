@@ -1,13 +1,15 @@
 //! A task that was submitted to threads.
 
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::timer::{self, Due};
 use super::{Cancel, Engine, Running, wait_while};
 use crate::error::TaskError;
 use crate::panics;
 use crate::process::fork;
+use crate::task::watch::{Watcher, Watchers};
 
 type Body<R> = Box<dyn FnOnce() -> R + Send>;
 
@@ -24,13 +26,19 @@ pub(crate) struct Job<R> {
     state: AtomicU8,
     body: Mutex<Option<Body<R>>>,
     /// Under this lock `state` becomes DONE.
-    result: Mutex<Option<Result<R, TaskError>>>,
+    end: Mutex<End<R>>,
     /// It has begun, or it is done.
     done: Condvar,
     limit: Option<Duration>,
     began: OnceLock<Instant>,
     /// The pool that counts this task; a task on a thread of its own has none.
     engine: Option<Arc<Engine>>,
+}
+
+struct End<R> {
+    result: Option<Result<R, TaskError>>,
+    /// Who is told when it comes.
+    watchers: Watchers,
 }
 
 impl<R: Send + 'static> Job<R> {
@@ -44,7 +52,7 @@ impl<R: Send + 'static> Job<R> {
             function,
             state: AtomicU8::new(PENDING),
             body: Mutex::new(Some(body)),
-            result: Mutex::new(None),
+            end: Mutex::new(End { result: None, watchers: Watchers::default() }),
             done: Condvar::new(),
             limit,
             began: OnceLock::new(),
@@ -53,7 +61,7 @@ impl<R: Send + 'static> Job<R> {
     }
 
     /// Runs it on a thread of the pool, unless it was claimed or cancelled.
-    pub(crate) fn run_on_pool(&self) {
+    pub(crate) fn run_on_pool(self: &Arc<Self>) {
         if self.is_finished() {
             return;
         }
@@ -70,7 +78,7 @@ impl<R: Send + 'static> Job<R> {
         self.state.compare_exchange(PENDING, next, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
-    fn run(&self) {
+    fn run(self: &Arc<Self>) {
         if !self.claim(RUNNING) {
             return;
         }
@@ -80,8 +88,11 @@ impl<R: Send + 'static> Job<R> {
         if self.limit.is_some() {
             let _ = self.began.set(Instant::now());
             // Who waits looks when the limit ends.
-            drop(self.result.lock().unwrap_or_else(PoisonError::into_inner));
+            let is_watched = !self.end().watchers.is_empty();
             self.done.notify_all();
+            if is_watched {
+                self.time();
+            }
         }
         let result = match (prepared, body) {
             (Ok(()), Some(body)) => panics::catch(body).map_err(|caught| caught.into_error(self.function)),
@@ -106,18 +117,61 @@ impl<R: Send + 'static> Job<R> {
 
     /// False if it had ended before.
     fn finish(&self, result: Result<R, TaskError>) -> bool {
-        let mut slot = self.result.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut end = self.end();
         if self.state.load(Ordering::Acquire) == DONE {
             return false;
         }
-        *slot = Some(result);
+        end.result = Some(result);
         self.state.store(DONE, Ordering::Release);
-        drop(slot);
+        let watchers = std::mem::take(&mut end.watchers);
+        drop(end);
         self.done.notify_all();
         if let Some(engine) = &self.engine {
             engine.dismiss();
         }
+        watchers.fire();
         true
+    }
+
+    fn end(&self) -> MutexGuard<'_, End<R>> {
+        self.end.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has somebody told of its end.
+    ///
+    /// # Errors
+    ///
+    /// The watcher, if it has ended.
+    pub(crate) fn watch(self: &Arc<Self>, watcher: Watcher) -> Result<(), Watcher> {
+        self.run_if_it_needs_us();
+        self.expire_if_due();
+        let mut end = self.end();
+        if self.is_done() || fork::check().is_err() {
+            return Err(watcher);
+        }
+        end.watchers.add(watcher);
+        drop(end);
+        self.time();
+        Ok(())
+    }
+
+    /// Has its limit looked at when it is over, since nobody may be waiting then.
+    fn time(self: &Arc<Self>) {
+        if let Some(expiry) = self.expiry() {
+            timer::look_at(expiry, Arc::downgrade(self) as _);
+        }
+    }
+
+    /// Whether it has ended, and not with a value.
+    pub(crate) fn has_failed(&self) -> bool {
+        matches!(self.end().result, Some(Err(_)))
+    }
+
+    /// A task of the pool that waits for another task of it may be what keeps that task from running.
+    fn run_if_it_needs_us(self: &Arc<Self>) {
+        if self.engine.as_ref().is_some_and(|engine| engine.permits.held()) {
+            self.run();
+        }
     }
 
     /// When it is over its limit; `None` if it has none or has not begun.
@@ -171,11 +225,8 @@ impl<R: Send + 'static> Job<R> {
     }
 
     /// Waits for the end, at most until `deadline`. Takes the result; a second call finds none and gives `Cancelled`.
-    pub(crate) fn wait(&self, deadline: Option<Instant>) -> Option<Result<R, TaskError>> {
-        // A task of the pool that waits for another task of it may be what keeps that task from running.
-        if self.engine.as_ref().is_some_and(|engine| engine.permits.held()) {
-            self.run();
-        }
+    pub(crate) fn wait(self: &Arc<Self>, deadline: Option<Instant>) -> Option<Result<R, TaskError>> {
+        self.run_if_it_needs_us();
         loop {
             if let Err(error) = fork::check() {
                 return Some(Err(TaskError::Spawn(error)));
@@ -188,15 +239,21 @@ impl<R: Send + 'static> Job<R> {
             };
             // It begins while we wait: then there is an expiry to wait for.
             let begins = || self.limit.is_some() && self.began.get().is_some() != had_begun;
-            let mut result = wait_while(&self.result, &self.done, until, |_| !self.is_done() && !begins());
+            let mut end = wait_while(&self.end, &self.done, until, |_| !self.is_done() && !begins());
             if self.is_done() {
-                return Some(result.take().unwrap_or(Err(TaskError::Cancelled)));
+                return Some(end.result.take().unwrap_or(Err(TaskError::Cancelled)));
             }
-            drop(result);
+            drop(end);
             if !self.expire_if_due() && deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 return None;
             }
         }
+    }
+}
+
+impl<R: Send + 'static> Due for Job<R> {
+    fn look(&self) {
+        self.expire_if_due();
     }
 }
 

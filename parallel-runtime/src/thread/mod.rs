@@ -4,10 +4,12 @@
 //! saves two thread switches. [`Permits`] keep the number of tasks that run at a time, on whichever threads, at the pool's
 //! size, so that a pool of one serialises a library that is not thread-safe.
 
+pub(crate) mod ahead;
 mod job;
 mod limited;
 mod map;
 mod permits;
+mod timer;
 mod waiting;
 
 use std::cell::RefCell;

@@ -1,0 +1,87 @@
+//! Results as they come: items are sent a little ahead of whoever takes the results.
+
+use std::sync::Arc;
+
+use super::engine::Engine;
+use super::flights::Flights;
+use super::map::{Control, Target};
+use crate::error::TaskError;
+use crate::function::Remote;
+use crate::options::CallOptions;
+use crate::task::watch::Signal;
+
+/// Items in worker processes, and results that nobody has taken.
+pub(crate) struct Ahead<I, R> {
+    flights: Flights<I, R>,
+    /// Whether results come in the order of the items.
+    ordered: bool,
+    /// How many results were given in order.
+    given: usize,
+}
+
+impl<I, R> Ahead<I, R> {
+    pub(crate) fn new(
+        engine: &Arc<Engine>,
+        remote: Remote<I, R>,
+        options: CallOptions,
+        hint: (usize, Option<usize>),
+        ordered: bool,
+    ) -> Result<Self, TaskError> {
+        let flights = Flights::new(engine, remote, options, hint, None, false)?;
+        Ok(Self { flights, ordered, given: 0 })
+    }
+
+    /// How many items may be sent now; 0 if there are enough on their way.
+    pub(crate) fn room(&mut self) -> usize {
+        let window = self.flights.sizes.window();
+        // Behind an item that takes long others may have ended.
+        let full = self.flights.unfinished() >= window || self.flights.queue.len() >= 2 * window;
+        if full || self.has_landed() { 0 } else { self.flights.sizes.next() }
+    }
+
+    pub(crate) fn send(&mut self, items: Vec<I>) {
+        self.flights.send(items);
+    }
+
+    fn has_landed(&self) -> bool {
+        if self.ordered { self.flights.front_has_landed() } else { self.flights.any_has_landed() }
+    }
+
+    /// Whether nothing is on its way, and no result left.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.flights.queue.is_empty()
+    }
+
+    /// Takes results, each with the number of its item.
+    pub(crate) fn take(&mut self, results: &mut Vec<(usize, Result<R, TaskError>)>) {
+        self.flights.engine.collect_done();
+        self.flights.land(false, false);
+        if !self.ordered {
+            self.flights.give_any(results);
+            return;
+        }
+        let mut landed = Vec::new();
+        if let Err(error) = self.flights.give(&mut Target::Results(&mut landed), &Control::default()) {
+            landed.push(Err(error));
+        }
+        let given = self.given;
+        self.given += landed.len();
+        results.extend(landed.into_iter().enumerate().map(|(at, result)| (given + at, result)));
+    }
+
+    /// Waits until something has ended.
+    pub(crate) fn wait(&self) {
+        if self.has_landed() {
+            return;
+        }
+        self.flights.engine.wait_until(|| {
+            self.flights.engine.collect_done();
+            self.flights.any_arrived()
+        });
+    }
+
+    /// From now on `signal` is raised when something ends.
+    pub(crate) fn raise(&mut self, signal: Arc<Signal>) {
+        self.flights.raise(signal);
+    }
+}

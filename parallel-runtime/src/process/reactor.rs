@@ -1,0 +1,65 @@
+//! A thread that collects results for those who do not wait themselves: futures, callbacks, and threads that wait for tasks of
+//! several pools.
+//!
+//! A pool has one while somebody is to be told of the end of one of its tasks, and a little longer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::engine::Engine;
+use super::fork;
+use super::ticket::Ticket;
+use crate::task::watch::Watcher;
+
+/// How long it stays when there is nothing to do.
+const LINGER: Duration = Duration::from_secs(1);
+
+impl Engine {
+    /// Has somebody told of the end of a task. `attend`: nobody collects results otherwise.
+    ///
+    /// # Errors
+    ///
+    /// The watcher, if the task has ended.
+    pub(crate) fn watch(self: &Arc<Self>, ticket: &Ticket, watcher: Watcher, attend: bool) -> Result<(), Watcher> {
+        if ticket.is_finished() || fork::check().is_err() {
+            return Err(watcher);
+        }
+        let mut state = self.lock();
+        if ticket.is_finished() {
+            return Err(watcher);
+        }
+        if ticket.watch(watcher) {
+            state.watched += 1;
+        }
+        if attend && !state.reactor {
+            let engine = Arc::clone(self);
+            let reactor = std::thread::Builder::new().name("parallel-reactor".to_owned());
+            // Without one, whoever else collects results tells of them.
+            state.reactor = reactor.spawn(move || engine.react()).is_ok();
+        } else if attend && state.watched == 1 {
+            // It may be about to leave.
+            self.changed.notify_all();
+        }
+        Ok(())
+    }
+
+    fn react(&self) {
+        loop {
+            self.wait_until(|| {
+                self.collect_done();
+                self.lock().watched == 0
+            });
+            let mut state = self.lock();
+            if state.watched == 0 {
+                match state.wait(&self.changed, LINGER) {
+                    Some(again) => state = again,
+                    None => state = self.lock(),
+                }
+            }
+            if state.watched == 0 {
+                state.reactor = false;
+                return;
+            }
+        }
+    }
+}

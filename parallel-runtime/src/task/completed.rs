@@ -1,0 +1,189 @@
+//! Waiting for several tasks, of whatever pools.
+
+use std::iter::FusedIterator;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::watch::{Ready, Watcher};
+use super::{State, Task};
+use crate::error::TaskError;
+use crate::process;
+use crate::thread::wait_while;
+
+/// Who waits for several tasks.
+struct Waiting {
+    ready: Arc<Ready>,
+    /// The one pool of processes that they all run on: this thread collects its results itself.
+    engine: Option<Arc<process::Engine>>,
+}
+
+impl Waiting {
+    fn new<'t, R: Send + 'static>(tasks: impl Iterator<Item = &'t Task<R>> + Clone) -> Self {
+        let mut engines = tasks.clone().filter_map(|task| match &task.state {
+            State::Ready(_) => None,
+            State::Thread(_) => Some(None),
+            State::Process(task) => Some(Some(&task.engine)),
+        });
+        let first = engines.next().flatten();
+        let alone = first.filter(|first| engines.all(|other| other.is_some_and(|other| Arc::ptr_eq(first, other))));
+        let ready = Arc::new(Ready::default());
+        for (index, task) in tasks.enumerate() {
+            let watcher = Watcher::Ready(Arc::clone(&ready), index);
+            if let Err(watcher) = task.watch(watcher, alone.is_none()) {
+                watcher.fire();
+            }
+        }
+        Self { ready, engine: alone.cloned() }
+    }
+
+    /// The next task that has ended; `None` if none does until `deadline`.
+    fn next(&self, deadline: Option<Instant>) -> Option<usize> {
+        if let Some(index) = self.ready.pop() {
+            return Some(index);
+        }
+        match &self.engine {
+            Some(engine) => {
+                let mut ended = || {
+                    engine.collect_done();
+                    !self.ready.is_empty()
+                };
+                engine.wait_until_deadline(deadline, &mut ended);
+            }
+            None => drop(wait_while(&self.ready.ended, &self.ready.more, deadline, |ended| ended.is_empty())),
+        }
+        self.ready.pop()
+    }
+}
+
+/// Gives tasks as they end, each with its position among `tasks`: Python's `concurrent.futures.as_completed`.
+///
+/// They may be of different functions, if those have the same result, and of different pools, of threads and of processes.
+///
+/// ```
+/// use parallel_runtime::{as_completed, parallel};
+///
+/// #[parallel(mode = "process", pool = 2)]
+/// fn square(x: u64) -> u64 {
+///     x * x
+/// }
+///
+/// let tasks: Vec<_> = (0..10).map(square::submit).collect();
+/// let mut sum = 0;
+/// for (index, result) in as_completed(tasks) {
+///     let square = result.unwrap();
+///     assert_eq!(square, (index * index) as u64);
+///     sum += square;
+/// }
+/// assert_eq!(sum, 285);
+/// ```
+pub fn as_completed<R: Send + 'static>(tasks: impl IntoIterator<Item = Task<R>>) -> AsCompleted<R> {
+    let tasks: Vec<Option<Task<R>>> = tasks.into_iter().map(Some).collect();
+    let waiting = Waiting::new(tasks.iter().flatten());
+    AsCompleted { left: tasks.len(), tasks, waiting }
+}
+
+/// Tasks as they end: see [`as_completed`]. Those that are left when it is dropped run on.
+#[must_use = "it does nothing but wait when it is iterated over"]
+pub struct AsCompleted<R> {
+    tasks: Vec<Option<Task<R>>>,
+    waiting: Waiting,
+    left: usize,
+}
+
+impl<R: Send + 'static> Iterator for AsCompleted<R> {
+    type Item = (usize, Result<R, TaskError>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while self.left > 0 {
+            let Some(index) = self.waiting.next(None) else { continue };
+            let Some(task) = self.tasks.get_mut(index).and_then(Option::take) else { continue };
+            self.left -= 1;
+            return Some((index, task.join()));
+        }
+        None
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl<R: Send + 'static> ExactSizeIterator for AsCompleted<R> {}
+impl<R: Send + 'static> FusedIterator for AsCompleted<R> {}
+
+impl<R> std::fmt::Debug for AsCompleted<R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AsCompleted").field("left", &self.left).finish_non_exhaustive()
+    }
+}
+
+/// What [`wait`] waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WaitFor {
+    /// Until one has ended, well or not.
+    FirstCompleted,
+    /// Until one has failed (with a [`TaskError`]), or all have ended.
+    FirstError,
+    /// Until all have ended.
+    All,
+}
+
+/// Which tasks have ended, as positions among those that were waited for, in order.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Waited {
+    /// Those that have ended, well or not.
+    pub done: Vec<usize>,
+    /// Those that have not.
+    pub pending: Vec<usize>,
+}
+
+/// Waits for some of several tasks, but no longer than `limit`: Python's `concurrent.futures.wait`. It takes no results.
+///
+/// ```
+/// use std::time::Duration;
+/// use parallel_runtime::{WaitFor, parallel, wait};
+///
+/// #[parallel(mode = "process", pool = 2)]
+/// fn sleep(milliseconds: u64) {
+///     std::thread::sleep(Duration::from_millis(milliseconds));
+/// }
+///
+/// let tasks = [sleep::submit(60_000), sleep::submit(1)];
+/// let waited = wait(&tasks, WaitFor::FirstCompleted, None);
+/// assert_eq!((waited.done, waited.pending), (vec![1], vec![0]));
+/// tasks[0].kill();
+/// ```
+pub fn wait<R: Send + 'static>(tasks: &[Task<R>], until: WaitFor, limit: Option<Duration>) -> Waited {
+    let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
+    let waiting = Waiting::new(tasks.iter());
+    let mut ended = vec![false; tasks.len()];
+    let (mut count, mut failed) = (0, false);
+    let mut note = |index: usize| {
+        count += usize::from(!std::mem::replace(&mut ended[index], true));
+        failed |= until == WaitFor::FirstError && tasks[index].has_failed();
+        (count, failed)
+    };
+    let mut so_far = (0, false);
+    loop {
+        while let Some(index) = waiting.ready.pop() {
+            so_far = note(index);
+        }
+        let (count, failed) = so_far;
+        let over = match until {
+            WaitFor::FirstCompleted => count > 0,
+            WaitFor::FirstError => failed,
+            WaitFor::All => false,
+        };
+        if over || count == tasks.len() {
+            break;
+        }
+        match waiting.next(deadline) {
+            Some(index) => so_far = note(index),
+            None if deadline.is_some_and(|deadline| Instant::now() >= deadline) => break,
+            None => {}
+        }
+    }
+    let with = |wanted: bool| (0..tasks.len()).filter(|index| ended[*index] == wanted).collect();
+    Waited { done: with(true), pending: with(false) }
+}

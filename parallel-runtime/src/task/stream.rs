@@ -1,0 +1,228 @@
+//! Results as they come: `imap`, `imap_unordered`, `stream`.
+
+use std::fmt;
+use std::iter::{Fuse, FusedIterator};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use super::watch::Signal;
+use crate::error::TaskError;
+use crate::function::{IntoOwned, OwnedFn};
+use crate::{panics, process, thread};
+
+/// Where the items run.
+pub(crate) enum Ahead<A, R> {
+    /// Nowhere: the first item gets this error.
+    Nowhere(Option<TaskError>),
+    /// Right here, when their results are wanted.
+    Here(fn(A) -> Result<R, TaskError>),
+    Thread(thread::ahead::Ahead<A, R>),
+    Process(process::ahead::Ahead<A, R>),
+}
+
+/// Results, and the items that are still to come.
+struct Results<F: OwnedFn, I> {
+    items: Fuse<I>,
+    exhausted: bool,
+    ahead: Ahead<F::Owned, F::Output>,
+    buffer: std::vec::IntoIter<(usize, Result<F::Output, TaskError>)>,
+    /// How many items were run here.
+    here: usize,
+}
+
+type Numbered<R> = (usize, Result<R, TaskError>);
+
+impl<F: OwnedFn, I: Iterator<Item: IntoOwned<F::Parameters, Owned = F::Owned>>> Results<F, I> {
+    fn new(items: I, ahead: Ahead<F::Owned, F::Output>) -> Self {
+        Self { items: items.fuse(), exhausted: false, ahead, buffer: Vec::new().into_iter(), here: 0 }
+    }
+
+    /// Sends items as far as there is room for them.
+    fn fill(&mut self) {
+        while !self.exhausted {
+            let room = match &mut self.ahead {
+                Ahead::Thread(ahead) => ahead.room(),
+                Ahead::Process(ahead) => ahead.room(),
+                Ahead::Nowhere(_) | Ahead::Here(_) => return,
+            };
+            if room == 0 {
+                return;
+            }
+            let batch: Vec<F::Owned> = self.items.by_ref().take(room).map(IntoOwned::into_owned).collect();
+            self.exhausted = batch.len() < room;
+            if batch.is_empty() {
+                return;
+            }
+            match &mut self.ahead {
+                Ahead::Thread(ahead) => ahead.send(batch),
+                Ahead::Process(ahead) => ahead.send(batch),
+                Ahead::Nowhere(_) | Ahead::Here(_) => {}
+            }
+        }
+    }
+
+    /// The next result that is there. `Ready(None)` when there will be no more.
+    fn look(&mut self) -> Poll<Option<Numbered<F::Output>>> {
+        if let Some(result) = self.buffer.next() {
+            return Poll::Ready(Some(result));
+        }
+        let mut results = Vec::new();
+        let is_empty = match &mut self.ahead {
+            Ahead::Nowhere(error) => {
+                let result = self.items.next().map(|_| Err(error.take().unwrap_or(TaskError::Cancelled)));
+                return Poll::Ready(result.map(|result| self.number(result)));
+            }
+            Ahead::Here(run) => {
+                let result = self.items.next().map(IntoOwned::into_owned).map(*run);
+                return Poll::Ready(result.map(|result| self.number(result)));
+            }
+            Ahead::Thread(ahead) => {
+                ahead.take(&mut results);
+                ahead.is_empty()
+            }
+            Ahead::Process(ahead) => {
+                ahead.take(&mut results);
+                ahead.is_empty()
+            }
+        };
+        self.buffer = results.into_iter();
+        // Before anybody works on what is there: so the workers go on meanwhile.
+        self.fill();
+        match self.buffer.next() {
+            Some(result) => Poll::Ready(Some(result)),
+            None if is_empty && self.exhausted && self.is_empty() => Poll::Ready(None),
+            None => Poll::Pending,
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        match &self.ahead {
+            Ahead::Thread(ahead) => ahead.is_empty(),
+            Ahead::Process(ahead) => ahead.is_empty(),
+            Ahead::Nowhere(_) | Ahead::Here(_) => true,
+        }
+    }
+
+    fn number(&mut self, result: Result<F::Output, TaskError>) -> Numbered<F::Output> {
+        self.here += 1;
+        (self.here - 1, result)
+    }
+
+    fn next(&mut self) -> Option<Numbered<F::Output>> {
+        loop {
+            if let Poll::Ready(result) = self.look() {
+                return result;
+            }
+            match &self.ahead {
+                Ahead::Thread(ahead) => ahead.wait(),
+                Ahead::Process(ahead) => ahead.wait(),
+                Ahead::Nowhere(_) | Ahead::Here(_) => {}
+            }
+        }
+    }
+
+    /// From now on `signal` is raised when there is more to see.
+    fn raise(&mut self, signal: &Arc<Signal>) {
+        match &mut self.ahead {
+            Ahead::Thread(ahead) => ahead.raise(Arc::clone(signal)),
+            Ahead::Process(ahead) => ahead.raise(Arc::clone(signal)),
+            Ahead::Nowhere(_) | Ahead::Here(_) => {}
+        }
+    }
+}
+
+/// What an item became, in the order of the items: from `f::imap(items)`, Python's `Pool.imap`.
+///
+/// It is lazy: items are taken a little ahead of the results that are taken, so that they may have no end, and memory does not grow.
+/// When it is dropped, what has not started is cancelled.
+#[must_use = "items are run when their results are asked for"]
+pub struct Imap<F: OwnedFn, I> {
+    results: Results<F, I>,
+}
+
+/// What each item became, as they end, with the item's number: from `f::imap_unordered(items)`, Python's `Pool.imap_unordered`.
+///
+/// Lazy as [`Imap`]; when it is dropped, what has not started is cancelled.
+#[must_use = "items are run when their results are asked for"]
+pub struct ImapUnordered<F: OwnedFn, I> {
+    results: Results<F, I>,
+}
+
+/// What each item became, in the order of the items, as a stream: from `f::stream(items)`.
+///
+/// Lazy as [`Imap`], under any executor: items are taken only as results are. When it is dropped, what has not started is cancelled.
+#[must_use = "items are run when their results are asked for"]
+pub struct TaskStream<F: OwnedFn, I> {
+    results: Results<F, I>,
+    signal: Arc<Signal>,
+}
+
+impl<F: OwnedFn, I: Iterator<Item: IntoOwned<F::Parameters, Owned = F::Owned>>> Imap<F, I> {
+    pub(crate) fn new(items: I, ahead: Ahead<F::Owned, F::Output>) -> Self {
+        Self { results: Results::new(items, ahead) }
+    }
+}
+
+impl<F: OwnedFn, I: Iterator<Item: IntoOwned<F::Parameters, Owned = F::Owned>>> ImapUnordered<F, I> {
+    pub(crate) fn new(items: I, ahead: Ahead<F::Owned, F::Output>) -> Self {
+        Self { results: Results::new(items, ahead) }
+    }
+}
+
+impl<F: OwnedFn, I: Iterator<Item: IntoOwned<F::Parameters, Owned = F::Owned>>> TaskStream<F, I> {
+    pub(crate) fn new(items: I, ahead: Ahead<F::Owned, F::Output>) -> Self {
+        let (mut results, signal) = (Results::new(items, ahead), Arc::default());
+        results.raise(&signal);
+        Self { results, signal }
+    }
+}
+
+impl<F: OwnedFn, I: Iterator<Item: IntoOwned<F::Parameters, Owned = F::Owned>>> Iterator for Imap<F, I> {
+    type Item = Result<F::Output, TaskError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.results.next().map(|(_, result)| result)
+    }
+}
+
+impl<F: OwnedFn, I: Iterator<Item: IntoOwned<F::Parameters, Owned = F::Owned>>> Iterator for ImapUnordered<F, I> {
+    type Item = (usize, Result<F::Output, TaskError>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.results.next()
+    }
+}
+
+impl<F: OwnedFn, I: Iterator<Item: IntoOwned<F::Parameters, Owned = F::Owned>>> FusedIterator for Imap<F, I> {}
+impl<F: OwnedFn, I: Iterator<Item: IntoOwned<F::Parameters, Owned = F::Owned>>> FusedIterator for ImapUnordered<F, I> {}
+
+/// Nothing of it is ever pinned.
+impl<F: OwnedFn, I> Unpin for TaskStream<F, I> {}
+
+impl<F: OwnedFn, I: Iterator<Item: IntoOwned<F::Parameters, Owned = F::Owned>>> futures_core::Stream
+    for TaskStream<F, I>
+{
+    type Item = Result<F::Output, TaskError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.signal.set(context.waker());
+        self.results.look().map(|result| result.map(|(_, result)| result))
+    }
+}
+
+macro_rules! debug {
+    ($($type:ident),*) => {$(
+        impl<F: OwnedFn, I> fmt::Debug for $type<F, I> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($type)).field("function", &F::spec().name).finish_non_exhaustive()
+            }
+        }
+    )*};
+}
+debug!(Imap, ImapUnordered, TaskStream);
+
+/// Runs an item in place, as a task would run it.
+pub(crate) fn run_here<F: OwnedFn>(item: F::Owned) -> Result<F::Output, TaskError> {
+    panics::catch(|| F::run_owned(item)).map_err(|caught| caught.into_error(F::spec().name))
+}

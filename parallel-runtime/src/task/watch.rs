@@ -1,0 +1,136 @@
+//! Who is told when a task ends, beside the threads that sleep until it does.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::task::Waker;
+
+/// What is done when a task ends.
+pub(crate) enum Watcher {
+    /// Wakes a future.
+    Waker(Waker),
+    /// Notes the task, by its number, as one that has ended.
+    Ready(Arc<Ready>, usize),
+    /// Raises a signal.
+    Signal(Arc<Signal>),
+    /// Calls back.
+    Call(Box<dyn FnOnce() + Send>),
+}
+
+impl Watcher {
+    /// To be called without a lock.
+    pub(crate) fn fire(self) {
+        match self {
+            Self::Waker(waker) => waker.wake(),
+            Self::Ready(ready, index) => ready.push(index),
+            Self::Signal(signal) => signal.raise(),
+            Self::Call(call) => call_back(call),
+        }
+    }
+
+    /// Whether somebody still wants to know.
+    fn is_wanted(&self) -> bool {
+        !matches!(self, Self::Ready(ready, _) if Arc::strong_count(ready) == 1)
+    }
+
+    /// Whether the other is one more of the same.
+    fn is_like(&self, other: &Self) -> bool {
+        matches!((self, other), (Self::Waker(one), Self::Waker(other)) if one.will_wake(other))
+    }
+}
+
+/// The watchers of one task.
+#[derive(Default)]
+pub(crate) struct Watchers(Vec<Watcher>);
+
+impl Watchers {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn add(&mut self, watcher: Watcher) {
+        // A future is polled often, and each time says whom to wake.
+        self.0.retain(|other| other.is_wanted() && !other.is_like(&watcher));
+        self.0.push(watcher);
+    }
+
+    pub(crate) fn append(&mut self, mut others: Self) {
+        self.0.append(&mut others.0);
+    }
+
+    /// To be called without a lock.
+    pub(crate) fn fire(self) {
+        self.0.into_iter().for_each(Watcher::fire);
+    }
+}
+
+/// Tasks that have ended, for one who waits for several.
+#[derive(Default)]
+pub(crate) struct Ready {
+    pub(crate) ended: Mutex<VecDeque<usize>>,
+    pub(crate) more: Condvar,
+}
+
+impl Ready {
+    fn push(&self, index: usize) {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner).push_back(index);
+        self.more.notify_one();
+    }
+
+    pub(crate) fn pop(&self) -> Option<usize> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+}
+
+/// Says that one of several tasks has ended, to a future that looks which.
+#[derive(Default)]
+pub(crate) struct Signal(Mutex<Option<Waker>>);
+
+impl Signal {
+    /// Who is woken next. To be set before one looks.
+    pub(crate) fn set(&self, waker: &Waker) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(waker.clone());
+    }
+
+    fn raise(&self) {
+        let waker = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+type Call = Box<dyn FnOnce() + Send>;
+
+/// Has the thread for that call back: whoever finds that a task has ended may have no time.
+fn call_back(call: Call) {
+    static CALLS: Mutex<Option<Sender<Call>>> = Mutex::new(None);
+    let mut calls = CALLS.lock().unwrap_or_else(PoisonError::into_inner);
+    let failed = match &*calls {
+        Some(thread) => match thread.send(call) {
+            Ok(()) => return,
+            Err(failed) => failed.0,
+        },
+        None => call,
+    };
+    let (sender, receiver) = channel::<Call>();
+    let work = move || {
+        for call in receiver {
+            // Its text has been printed by the panic hook.
+            let _ = catch_unwind(AssertUnwindSafe(call));
+        }
+    };
+    if std::thread::Builder::new().name("parallel-callbacks".to_owned()).spawn(work).is_ok() {
+        let _ = sender.send(failed);
+        *calls = Some(sender);
+    } else {
+        drop(calls);
+        // Better here than never.
+        let _ = catch_unwind(AssertUnwindSafe(failed));
+    }
+}

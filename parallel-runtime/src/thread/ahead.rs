@@ -1,0 +1,158 @@
+//! Results as they come, from threads: see [`process::ahead`](crate::process::ahead).
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::{Engine, Job, wait_while};
+use crate::error::TaskError;
+use crate::options::CallOptions;
+use crate::panics;
+use crate::process::sizes::Sizes;
+use crate::task::watch::{Ready, Signal, Watcher};
+
+/// Items on threads, and results that nobody has taken.
+pub(crate) struct Ahead<A, R> {
+    engine: Arc<Engine>,
+    function: &'static str,
+    run: fn(A) -> R,
+    limit: Option<Duration>,
+    queue: VecDeque<Batch<R>>,
+    sizes: Sizes,
+    ordered: bool,
+    taken: usize,
+    /// Items that have not started are not to start any more.
+    stop: Arc<AtomicBool>,
+    /// Which batches have ended.
+    ready: Arc<Ready>,
+    signal: Option<Arc<Signal>>,
+}
+
+/// What became of the items of a batch, and how long they took.
+type Ended<R> = (Vec<Result<R, TaskError>>, Duration);
+
+struct Batch<R> {
+    first: usize,
+    count: usize,
+    job: Result<Arc<Job<Ended<R>>>, TaskError>,
+}
+
+impl<R: Send + 'static> Batch<R> {
+    fn has_ended(&self) -> bool {
+        self.job.as_ref().map_or(true, |job| job.is_finished())
+    }
+}
+
+impl<A: Send + 'static, R: Send + 'static> Ahead<A, R> {
+    pub(crate) fn new(
+        engine: &Arc<Engine>,
+        function: &'static str,
+        run: fn(A) -> R,
+        options: CallOptions,
+        hint: (usize, Option<usize>),
+        ordered: bool,
+    ) -> Self {
+        // A limit is that of an item.
+        let chunk = options.timeout.map_or(options.chunk, |_| Some(1));
+        Self {
+            engine: Arc::clone(engine),
+            function,
+            run,
+            limit: options.timeout,
+            queue: VecDeque::new(),
+            sizes: Sizes::new(engine.workers(), chunk, hint),
+            ordered,
+            taken: 0,
+            stop: Arc::default(),
+            ready: Arc::default(),
+            signal: None,
+        }
+    }
+
+    /// How many items may be sent now; 0 if there are enough on their way.
+    pub(crate) fn room(&mut self) -> usize {
+        if self.queue.len() >= self.sizes.window() || self.ended().is_some() { 0 } else { self.sizes.next() }
+    }
+
+    pub(crate) fn send(&mut self, items: Vec<A>) {
+        let (first, count) = (self.taken, items.len());
+        self.taken += count;
+        self.sizes.taken(count);
+        let (run, function, stop) = (self.run, self.function, Arc::clone(&self.stop));
+        let body = move || {
+            let begun = Instant::now();
+            let run_one = |item| {
+                if stop.load(Ordering::Relaxed) {
+                    return Err(TaskError::Cancelled);
+                }
+                panics::catch(|| run(item)).map_err(|caught| caught.into_error(function))
+            };
+            let results: Vec<_> = items.into_iter().map(run_one).collect();
+            (results, begun.elapsed())
+        };
+        let job = self.engine.submit(function, self.limit, false, body);
+        if let Ok(job) = &job {
+            let watcher = match &self.signal {
+                Some(signal) => Watcher::Signal(Arc::clone(signal)),
+                None => Watcher::Ready(Arc::clone(&self.ready), first),
+            };
+            if let Err(watcher) = job.watch(watcher) {
+                watcher.fire();
+            }
+        }
+        self.queue.push_back(Batch { first, count, job });
+    }
+
+    /// Whether nothing is on its way, and no result left.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Where a batch is whose results may be taken.
+    fn ended(&self) -> Option<usize> {
+        if self.ordered {
+            self.queue.front().filter(|batch| batch.has_ended()).map(|_| 0)
+        } else {
+            self.queue.iter().position(Batch::has_ended)
+        }
+    }
+
+    /// Takes results, each with the number of its item.
+    pub(crate) fn take(&mut self, results: &mut Vec<(usize, Result<R, TaskError>)>) {
+        let Some(Batch { first, count, job }) = self.ended().and_then(|at| self.queue.remove(at)) else { return };
+        let ended = job.and_then(|job| job.wait(None).unwrap_or(Err(TaskError::Cancelled)));
+        let each = match ended {
+            Ok((each, time)) => {
+                let result_bytes = 0;
+                self.sizes.saw_results(count, result_bytes, u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+                each
+            }
+            Err(error) => {
+                let others = std::iter::repeat_with(|| Err(TaskError::Cancelled));
+                std::iter::once(Err(error)).chain(others).take(count).collect()
+            }
+        };
+        results.extend(each.into_iter().enumerate().map(|(at, result)| (first + at, result)));
+    }
+
+    /// Waits until something has ended.
+    pub(crate) fn wait(&self) {
+        if self.ended().is_none() {
+            let mut ended = wait_while(&self.ready.ended, &self.ready.more, None, |ended| ended.is_empty());
+            ended.clear();
+        }
+    }
+
+    /// From now on `signal` is raised when something ends.
+    pub(crate) fn raise(&mut self, signal: Arc<Signal>) {
+        self.signal = Some(signal);
+    }
+}
+
+impl<A, R> Drop for Ahead<A, R> {
+    fn drop(&mut self) {
+        // Those that wait for a thread find it when their turn comes.
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
