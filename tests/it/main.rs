@@ -14,6 +14,7 @@ mod processes;
 mod retries;
 mod sandbox;
 mod shared;
+mod streams;
 mod threads;
 mod timeouts;
 mod worker_options;

@@ -71,10 +71,6 @@ impl Cargo {
     const NONE: Self =
         Self { handles: Vec::new(), segments: Vec::new(), owners: BTreeMap::new(), pass: 0, promised: false };
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.handles.is_empty() && self.segments.is_empty()
-    }
-
     /// Whether exclusive owners have moved away.
     pub(crate) fn has_owners(&self) -> bool {
         !self.owners.is_empty()
@@ -122,11 +118,11 @@ pub(crate) fn begin() {
     PURPOSE.set(Purpose::Move);
 }
 
-/// It is encoded: gives its handles.
+/// It is encoded: gives its handles, if there are any.
 #[inline(always)]
-pub(crate) fn finish() -> Cargo {
+pub(crate) fn finish() -> Option<Cargo> {
     PURPOSE.set(Purpose::None);
-    if LOADED.get() { take() } else { Cargo::default() }
+    if LOADED.get() { Some(take()) } else { None }
 }
 
 #[cold]
@@ -160,7 +156,7 @@ pub(crate) fn abort() {
 
 /// Encodes something on the side, while another value may be half encoded.
 #[inline]
-pub(crate) fn aside<R, E>(encode: impl FnOnce() -> Result<R, E>) -> Result<(R, Cargo), E> {
+pub(crate) fn aside<R, E>(encode: impl FnOnce() -> Result<R, E>) -> Result<(R, Option<Cargo>), E> {
     /// Also if `encode` panics.
     struct Restore {
         purpose: Purpose,
@@ -182,12 +178,14 @@ pub(crate) fn aside<R, E>(encode: impl FnOnce() -> Result<R, E>) -> Result<(R, C
     let restore = Restore { purpose: PURPOSE.get(), others: LOADED.get().then(take) };
     PURPOSE.set(Purpose::Move);
     let result = encode();
-    let cargo = if LOADED.get() { take() } else { Cargo::default() };
+    let cargo = if LOADED.get() { Some(take()) } else { None };
     drop(restore);
     match result {
         Ok(value) => Ok((value, cargo)),
         Err(error) => {
-            cargo.unload();
+            if let Some(cargo) = cargo {
+                cargo.unload();
+            }
             Err(error)
         }
     }

@@ -75,10 +75,8 @@ impl<V, E: FnMut(&V, &mut Writer<'_>) -> Result<(), CodecError>> Deliverable for
 /// Makes sure that the objects whose handles are in a result exist until the program has read it, and that their owners have gone
 /// with it.
 #[inline(always)]
-fn keep(cargo: Cargo, value: &mut (impl Deliverable + ?Sized)) -> Result<(), ServeError> {
-    if cargo.is_empty() {
-        return Ok(());
-    }
+fn keep(cargo: Option<Cargo>, value: &mut (impl Deliverable + ?Sized)) -> Result<(), ServeError> {
+    let Some(cargo) = cargo else { return Ok(()) };
     if cargo.is_promised() {
         value.let_go();
     }

@@ -14,6 +14,7 @@ use super::futex;
 use super::limits::Limited;
 use super::message::{Body, Message};
 use super::seat::{Seat, Worker};
+use super::state::Fired;
 pub(super) use super::state::{Access, InFlight, Life, State};
 use super::supervisor::Supervisor;
 use super::ticket::{Outcome, Phase, Ticket};
@@ -40,6 +41,7 @@ pub(crate) struct Engine {
     pub(super) done_waiters: AtomicU32,
     pub(super) memory: OnceLock<Memory>,
     pub(super) state: Mutex<State>,
+    fired: Arc<Fired>,
     /// A seat or the pool's life has changed: what `start` and `stop` wait for. Nothing on the way of a task notifies it, because
     /// that is a system call.
     pub(super) changed: Condvar,
@@ -70,6 +72,7 @@ impl Engine {
     }
 
     fn with(workers: usize, one_shot: bool, options: WorkerOptions, defaults: CallOptions) -> Arc<Self> {
+        let fired = Arc::<Fired>::default();
         Arc::new(Self {
             workers,
             one_shot,
@@ -77,7 +80,8 @@ impl Engine {
             defaults,
             done_waiters: AtomicU32::new(0),
             memory: OnceLock::new(),
-            state: Mutex::new(State::new()),
+            state: Mutex::new(State::new(Arc::clone(&fired))),
+            fired,
             changed: Condvar::new(),
         })
     }
@@ -95,7 +99,7 @@ impl Engine {
     }
 
     pub(super) fn lock(&self) -> Access<'_> {
-        Access::new(&self.state)
+        Access::new(&self.state, &self.fired)
     }
 
     /// The board. Only called once there is one: whoever has a ticket or a worker.

@@ -36,11 +36,12 @@ pub(crate) struct Loan {
 }
 
 impl Loan {
-    fn of(cargo: Cargo, lent: Vec<LentMemory>) -> Option<Box<Self>> {
-        if cargo.is_empty() && lent.is_empty() {
+    #[inline(always)]
+    fn of(cargo: Option<Cargo>, lent: Vec<LentMemory>) -> Option<Box<Self>> {
+        if cargo.is_none() && lent.is_empty() {
             return None;
         }
-        Some(Box::new(Self { cargo, lent }))
+        Some(Box::new(Self { cargo: cargo.unwrap_or_default(), lent }))
     }
 
     /// Whether a task that is still running could change what its caller has.

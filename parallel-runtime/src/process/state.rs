@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -69,7 +70,7 @@ pub(super) struct State {
     /// Tasks that have not ended and whose end somebody is told of.
     pub(super) watched: usize,
     /// Who is to be told, as soon as the lock is free.
-    pub(super) fired: Watchers,
+    fired: Arc<Fired>,
     /// A thread looks after those tasks: see [`reactor`](super::reactor).
     pub(super) reactor: bool,
     pub(super) submitted: u64,
@@ -92,7 +93,7 @@ pub(super) struct InFlight {
 }
 
 impl State {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(fired: Arc<Fired>) -> Self {
         Self {
             life: Life::Open,
             free: Vec::new(),
@@ -116,7 +117,7 @@ impl State {
             abandoned: false,
             exiting: false,
             watched: 0,
-            fired: Watchers::default(),
+            fired,
             reactor: false,
             submitted: 0,
             finished: 0,
@@ -143,7 +144,7 @@ impl State {
         let watchers = ticket.finish(outcome);
         if !watchers.is_empty() {
             self.watched -= 1;
-            self.fired.append(watchers);
+            self.fired.add(watchers);
         }
     }
 
@@ -152,51 +153,80 @@ impl State {
     }
 }
 
+/// Who is to be told that a task has ended.
+#[derive(Default)]
+pub(super) struct Fired {
+    any: AtomicBool,
+    watchers: Mutex<Watchers>,
+}
+
+impl Fired {
+    fn watchers(&self) -> MutexGuard<'_, Watchers> {
+        self.watchers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[cold]
+    fn add(&self, watchers: Watchers) {
+        self.watchers().append(watchers);
+        self.any.store(true, Ordering::Relaxed);
+    }
+
+    #[cold]
+    fn tell(&self) {
+        self.any.store(false, Ordering::Relaxed);
+        let watchers = std::mem::take(&mut *self.watchers());
+        watchers.fire();
+    }
+}
+
+/// Tells who is to be told when it is dropped.
+struct Telling<'e>(&'e Fired);
+
+impl Drop for Telling<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if self.0.any.load(Ordering::Relaxed) {
+            self.0.tell();
+        }
+    }
+}
+
 /// The books of an engine, while this thread reads or writes them. Who is to be told of the end of a task is told afterwards.
 pub(super) struct Access<'e> {
-    state: Option<MutexGuard<'e, State>>,
+    // The order matters: first the lock is free, then they are told.
+    state: MutexGuard<'e, State>,
+    telling: Telling<'e>,
 }
 
 impl<'e> Access<'e> {
-    pub(super) fn new(state: &'e Mutex<State>) -> Self {
-        Self { state: Some(state.lock().unwrap_or_else(PoisonError::into_inner)) }
+    #[inline(always)]
+    pub(super) fn new(state: &'e Mutex<State>, fired: &'e Fired) -> Self {
+        Self { state: state.lock().unwrap_or_else(PoisonError::into_inner), telling: Telling(fired) }
     }
 
     /// Waits until `changed` is notified, at most for `limit`. `None` if it was not, or if there was something to do first.
-    pub(super) fn wait(mut self, changed: &Condvar, limit: Duration) -> Option<Self> {
-        if !self.fired.is_empty() {
+    pub(super) fn wait(self, changed: &Condvar, limit: Duration) -> Option<Self> {
+        if self.telling.0.any.load(Ordering::Relaxed) {
             // They are told now, without the lock.
             return None;
         }
-        let state = self.state.take()?;
+        let Self { state, telling } = self;
         let (state, timeout) = changed.wait_timeout(state, limit).unwrap_or_else(PoisonError::into_inner);
-        let access = Self { state: Some(state) };
-        (!timeout.timed_out()).then_some(access)
+        (!timeout.timed_out()).then_some(Self { state, telling })
     }
 }
 
 impl Deref for Access<'_> {
     type Target = State;
+    #[inline(always)]
     fn deref(&self) -> &State {
-        self.state.as_ref().expect("it is there until the end")
+        &self.state
     }
 }
 
 impl DerefMut for Access<'_> {
+    #[inline(always)]
     fn deref_mut(&mut self) -> &mut State {
-        self.state.as_mut().expect("it is there until the end")
-    }
-}
-
-impl Drop for Access<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        let Some(state) = &mut self.state else { return };
-        if state.fired.is_empty() {
-            return;
-        }
-        let fired = std::mem::take(&mut state.fired);
-        self.state = None;
-        fired.fire();
+        &mut self.state
     }
 }

@@ -40,28 +40,35 @@ impl Watcher {
     }
 }
 
-/// The watchers of one task.
+/// The watchers of one task: most have none.
 #[derive(Default)]
-pub(crate) struct Watchers(Vec<Watcher>);
+#[expect(clippy::box_collection, reason = "every task has one of these, and it should be small")]
+pub(crate) struct Watchers(Option<Box<Vec<Watcher>>>);
 
 impl Watchers {
+    #[inline(always)]
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.is_none()
     }
 
     pub(crate) fn add(&mut self, watcher: Watcher) {
+        let watchers = self.0.get_or_insert_default();
         // A future is polled often, and each time says whom to wake.
-        self.0.retain(|other| other.is_wanted() && !other.is_like(&watcher));
-        self.0.push(watcher);
+        watchers.retain(|other| other.is_wanted() && !other.is_like(&watcher));
+        watchers.push(watcher);
     }
 
-    pub(crate) fn append(&mut self, mut others: Self) {
-        self.0.append(&mut others.0);
+    pub(crate) fn append(&mut self, others: Self) {
+        match (&mut self.0, others.0) {
+            (Some(watchers), Some(mut others)) => watchers.append(&mut others),
+            (Some(_), None) => {}
+            (none, others) => *none = others,
+        }
     }
 
     /// To be called without a lock.
     pub(crate) fn fire(self) {
-        self.0.into_iter().for_each(Watcher::fire);
+        self.0.into_iter().flat_map(|watchers| *watchers).for_each(Watcher::fire);
     }
 }
 

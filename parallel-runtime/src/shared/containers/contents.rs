@@ -83,12 +83,12 @@ impl Packed {
 pub(super) fn pack_and_keep<T: Serialize>(value: T) -> (Packed, Option<T>) {
     let refuse = |error| -> ! { panic!("a `{}` cannot be put into a shared container: {error}", short_name::<T>()) };
     match cargo::aside(|| encode(&value)) {
-        Ok((bytes, mut cargo)) if cargo.is_promised() => {
+        Ok((bytes, Some(mut cargo))) if cargo.is_promised() => {
             drop(value);
             cargo.settle().unwrap_or_else(|error| refuse(error));
             (Packed { bytes, cargo }, None)
         }
-        Ok((bytes, cargo)) => (Packed { bytes, cargo }, Some(value)),
+        Ok((bytes, cargo)) => (Packed { bytes, cargo: cargo.unwrap_or_default() }, Some(value)),
         Err(error) => refuse(error),
     }
 }
@@ -107,7 +107,7 @@ pub(super) fn pack<T: Serialize>(value: T) -> Packed {
 #[track_caller]
 pub(super) fn pack_key<T: Serialize + ?Sized>(key: &T) -> Packed {
     match cargo::aside(|| cargo::lending(|| encode(key))) {
-        Ok((bytes, cargo)) => Packed { bytes, cargo },
+        Ok((bytes, cargo)) => Packed { bytes, cargo: cargo.unwrap_or_default() },
         Err(error) => panic!("a `{}` cannot be a key: {error}", short_name::<T>()),
     }
 }

@@ -1,0 +1,397 @@
+//! Results as they come, wherever the functions run: `as_completed`, `wait`, `imap`, streams, futures, callbacks.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
+
+use parallel_runtime::{ProcessPool, SharedVec, TaskError, ThreadPool, WaitFor, as_completed, parallel, wait};
+
+/// The smallest executor.
+pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
+    struct Unpark(std::thread::Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut future = std::pin::pin!(future);
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(value) => return value,
+            Poll::Pending => std::thread::park(),
+        }
+    }
+}
+
+macro_rules! streams {
+    ($module:ident, $mode:literal $(, $pool:ident = $workers:literal)?) => {
+        mod $module {
+            use super::*;
+
+            #[parallel(mode = $mode $(, $pool = $workers)?)]
+            fn square(x: u64) -> u64 {
+                x * x
+            }
+
+            #[parallel(mode = $mode $(, $pool = $workers)?)]
+            fn length(text: &str, times: usize) -> usize {
+                text.len() * times
+            }
+
+            #[parallel(mode = $mode $(, $pool = $workers)?)]
+            fn pause(milliseconds: u64) -> u64 {
+                std::thread::sleep(Duration::from_millis(milliseconds));
+                milliseconds
+            }
+
+            #[parallel(mode = $mode $(, $pool = $workers)?)]
+            fn odd(x: u64) -> u64 {
+                assert!(x % 2 == 1, "{x} is even");
+                x
+            }
+
+            #[test]
+            fn as_completed_gives_each_task_once() {
+                let tasks = (0..500).map(square::submit);
+                let mut results: Vec<_> = as_completed(tasks).map(|(index, result)| (index, result.unwrap())).collect();
+                results.sort_unstable();
+                assert_eq!(results, (0..500).map(|x| (x as usize, x * x)).collect::<Vec<_>>());
+                assert_eq!(as_completed(Vec::<parallel_runtime::Task<u8>>::new()).count(), 0);
+            }
+
+            #[test]
+            fn as_completed_gives_failures_as_they_are() {
+                let results: Vec<_> = as_completed((0..10).map(odd::submit)).collect();
+                assert_eq!(results.len(), 10);
+                for (index, result) in results {
+                    match result {
+                        Ok(value) => assert_eq!((value, index % 2), (index as u64, 1)),
+                        Err(error) => {
+                            assert!(matches!(error, TaskError::Panicked { .. }) && index % 2 == 0);
+                            assert!(error.to_string().contains("is even"), "{error}");
+                        }
+                    }
+                }
+            }
+
+            #[test]
+            fn wait_tells_which_have_ended() {
+                let tasks: Vec<_> = (0..20).map(square::submit).collect();
+                let waited = wait(&tasks, WaitFor::All, None);
+                assert_eq!((waited.done, waited.pending), ((0..20).collect(), vec![]));
+                // It takes nothing, and may be asked again.
+                assert_eq!(wait(&tasks, WaitFor::FirstCompleted, None).done.len(), 20);
+                assert_eq!(tasks.into_iter().map(|task| task.join().unwrap()).sum::<u64>(), 2470);
+                let tasks: Vec<_> = [1, 3, 2, 5].map(odd::submit).into();
+                let waited = wait(&tasks, WaitFor::FirstError, None);
+                assert!(waited.done.contains(&2), "{waited:?}");
+                assert_eq!(wait(&Vec::<parallel_runtime::Task<u8>>::new(), WaitFor::FirstCompleted, None).done.len(), 0);
+            }
+
+            #[test]
+            fn wait_gives_up_at_its_limit() {
+                if $mode == "serial" {
+                    return;
+                }
+                let tasks = [pause::submit(3_000), pause::submit(1)];
+                let begun = Instant::now();
+                let waited = wait(&tasks, WaitFor::All, Some(Duration::from_millis(50)));
+                assert!(begun.elapsed() < Duration::from_secs(2) && waited.pending.contains(&0), "{waited:?}");
+                let _ = tasks.iter().map(|task| task.kill()).count();
+            }
+
+            #[test]
+            fn imap_gives_results_in_order() {
+                let squares: Vec<u64> = square::imap(0..3000).map(Result::unwrap).collect();
+                assert_eq!(squares, (0..3000).map(|x| x * x).collect::<Vec<_>>());
+                assert_eq!(square::imap([]).count(), 0);
+                let lengths = length::imap([("a".to_owned(), 2), ("bcd".to_owned(), 1), (String::new(), 9)]);
+                assert_eq!(lengths.map(Result::unwrap).collect::<Vec<_>>(), [2, 3, 0]);
+                let chunks = square::options().chunk(7).imap(0..100);
+                assert_eq!(chunks.map(Result::unwrap).last(), Some(9801));
+            }
+
+            #[test]
+            fn imap_takes_items_only_a_little_ahead() {
+                let taken = Cell::new(0_u64);
+                let mut squares = square::imap((0..).inspect(|_| taken.set(taken.get() + 1)));
+                assert_eq!(taken.get(), 0);
+                let mut ahead = 0;
+                for expected in 0..2000_u64 {
+                    assert_eq!(squares.next().unwrap().unwrap(), expected * expected);
+                    ahead = ahead.max(taken.get() - expected);
+                }
+                assert!(ahead < 1_000_000, "{ahead} items ahead of the results");
+            }
+
+            #[test]
+            fn imap_goes_on_after_an_item_that_failed() {
+                let results: Vec<_> = odd::imap(0..100).collect();
+                assert_eq!(results.len(), 100);
+                for (x, result) in results.into_iter().enumerate() {
+                    assert_eq!(result.ok(), (x % 2 == 1).then_some(x as u64));
+                }
+            }
+
+            #[test]
+            fn imap_unordered_gives_each_item_once_with_its_number() {
+                let mut results: Vec<_> = square::imap_unordered(0..3000).map(|(index, result)| (index, result.unwrap())).collect();
+                results.sort_unstable();
+                assert_eq!(results, (0..3000).map(|x| (x as usize, x * x)).collect::<Vec<_>>());
+            }
+
+            #[test]
+            fn what_an_iterator_has_not_started_never_runs() {
+                #[parallel(mode = $mode $(, $pool = $workers)?)]
+                fn counted(runs: parallel_runtime::SharedValue<u32>) {
+                    runs.fetch_add(1);
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                let runs = parallel_runtime::SharedValue::new(0);
+                let mut results = counted::options().chunk(1).imap(std::iter::repeat_n(runs.clone(), 1000));
+                assert!(results.next().unwrap().is_ok());
+                drop(results);
+                // It comes after what has started.
+                counted::submit(runs.clone()).join().unwrap();
+                assert!(runs.get() < 100, "{} have run", runs.get());
+            }
+
+            #[test]
+            fn tasks_and_maps_are_futures() {
+                let sum = async {
+                    let (one, other) = (square::submit(3), square::submit(4));
+                    let squares = square::map_async(0..100).await?;
+                    Ok::<_, TaskError>(one.await? + other.await? + squares[99])
+                };
+                assert_eq!(block_on(sum).unwrap(), 25 + 9801);
+                assert!(matches!(block_on(odd::submit(2)), Err(TaskError::Panicked { .. })));
+                assert!(matches!(block_on(odd::map_async([1, 2])), Err(TaskError::Panicked { .. })));
+                let mut task = square::submit(5);
+                assert_eq!(block_on(&mut task).unwrap(), 25);
+                assert!(matches!(block_on(&mut task), Err(TaskError::Cancelled)), "the result is given once");
+            }
+
+            #[test]
+            fn many_futures_are_awaited_at_once() {
+                use futures_lite::StreamExt;
+                let all = async {
+                    let tasks: Vec<_> = (0..1000).map(square::submit).collect();
+                    let mut sum = 0;
+                    let mut tasks = futures_lite::stream::iter(tasks);
+                    while let Some(task) = tasks.next().await {
+                        sum += task.await.unwrap();
+                    }
+                    sum
+                };
+                assert_eq!(smol::block_on(all), (0..1000_u64).map(|x| x * x).sum());
+                let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+                let sum = runtime.block_on(async {
+                    let tasks: Vec<_> = (0..200).map(|x| tokio::spawn(async move { square::submit(x).await.unwrap() })).collect();
+                    let mut sum = 0;
+                    for task in tasks {
+                        sum += task.await.unwrap();
+                    }
+                    sum
+                });
+                assert_eq!(sum, (0..200_u64).map(|x| x * x).sum());
+            }
+
+            #[test]
+            fn a_stream_gives_results_in_order_and_takes_items_as_they_are_wanted() {
+                use futures_lite::StreamExt;
+                let taken = Cell::new(0_u64);
+                let items = (0..).inspect(|_| taken.set(taken.get() + 1));
+                let squares = block_on(async {
+                    let mut stream = square::stream(items).take(3000);
+                    let mut squares = Vec::new();
+                    while let Some(square) = stream.next().await {
+                        squares.push(square.unwrap());
+                    }
+                    squares
+                });
+                assert_eq!(squares, (0..3000).map(|x| x * x).collect::<Vec<_>>());
+                assert!(taken.get() < 1_000_000, "{}", taken.get());
+                let lengths = smol::block_on(length::stream([("a".to_owned(), 2), ("bcd".to_owned(), 1)]).collect::<Vec<_>>());
+                assert_eq!(lengths.into_iter().map(Result::unwrap).collect::<Vec<_>>(), [2, 3]);
+            }
+
+            #[test]
+            fn on_done_calls_back_before_and_after_the_end() {
+                let (sender, receiver) = channel();
+                let task = square::submit(6);
+                let say = |what: &'static str| {
+                    let sender = sender.clone();
+                    move || sender.send(what).unwrap()
+                };
+                task.on_done(say("first"));
+                task.on_done(|| panic!("this is printed, and harms nobody"));
+                task.on_done(say("second"));
+                assert_eq!((receiver.recv().unwrap(), receiver.recv().unwrap()), ("first", "second"));
+                task.on_done(say("late"));
+                assert_eq!(receiver.recv().unwrap(), "late");
+                assert_eq!(task.join().unwrap(), 36);
+                // The task is dropped, and still calls back.
+                pause::submit(20).on_done(say("dropped"));
+                assert_eq!(receiver.recv().unwrap(), "dropped");
+            }
+        }
+    };
+}
+
+streams!(serial, "serial");
+streams!(thread, "thread", pool = 2);
+streams!(thread_of_one, "thread", pool = 1);
+streams!(process, "process", pool = 2);
+streams!(process_of_one, "process", pool = 1);
+
+#[parallel(mode = "process", pool = 2)]
+fn in_process(milliseconds: u64) -> String {
+    std::thread::sleep(Duration::from_millis(milliseconds));
+    format!("process {milliseconds}")
+}
+
+#[parallel(pool = 2)]
+fn on_thread(milliseconds: u64) -> String {
+    std::thread::sleep(Duration::from_millis(milliseconds));
+    format!("thread {milliseconds}")
+}
+
+#[test]
+fn tasks_of_different_pools_are_waited_for_together() {
+    let other = ProcessPool::new(1);
+    let make =
+        || vec![in_process::submit(30), on_thread::submit(1), in_process::on(&other).submit(2), on_thread::submit(40)];
+    let mut results: Vec<_> = as_completed(make()).map(|(index, result)| (index, result.unwrap())).collect();
+    results.sort_unstable();
+    let expected = ["process 30", "thread 1", "process 2", "thread 40"].map(str::to_owned);
+    assert_eq!(results, expected.into_iter().enumerate().collect::<Vec<_>>());
+    assert_eq!(wait(&make(), WaitFor::All, None).done, [0, 1, 2, 3]);
+    assert!(!wait(&make(), WaitFor::FirstCompleted, None).done.is_empty());
+    // Nothing of theirs goes on when the pool is gone.
+    drop(other);
+}
+
+#[test]
+fn tasks_come_as_they_end() {
+    let gate = parallel_runtime::SharedEvent::new();
+    #[parallel(mode = "process", pool = 2)]
+    fn pass(gate: parallel_runtime::SharedEvent, waits: bool) -> bool {
+        if waits {
+            gate.wait();
+        }
+        waits
+    }
+    let mut ended = as_completed([pass::submit(gate.clone(), true), pass::submit(gate.clone(), false)]);
+    assert_eq!(ended.next().map(|(index, result)| (index, result.unwrap())), Some((1, false)));
+    gate.set();
+    assert_eq!(ended.next().map(|(index, result)| (index, result.unwrap())), Some((0, true)));
+    gate.clear();
+    // Unordered results pass one that takes long; ordered ones wait for it.
+    let items = [true, false, false, false].map(|waits| (gate.clone(), waits));
+    let mut unordered = pass::imap_unordered(items);
+    let first = unordered.next().unwrap();
+    assert!(first.0 > 0 && !first.1.unwrap());
+    gate.set();
+    assert_eq!(unordered.count(), 3);
+}
+
+#[test]
+fn a_death_costs_one_result_of_an_imap() {
+    #[parallel(mode = "process", pool = 2)]
+    fn fragile(x: u32) -> u32 {
+        if x == 1234 {
+            std::process::abort();
+        }
+        x
+    }
+    let mut failed = Vec::new();
+    for (x, result) in fragile::imap(0..3000).enumerate() {
+        match result {
+            Ok(value) => assert_eq!(value, x as u32),
+            Err(error) => failed.push((x, matches!(error, TaskError::WorkerDied { .. }))),
+        }
+    }
+    assert_eq!(failed, [(1234, true)]);
+    assert_eq!(fragile::options().retries(1).imap([1, 1234, 2]).filter(Result::is_ok).count(), 2);
+    assert!(block_on(fragile::submit(1234)).is_err());
+    let task = fragile::submit(1234);
+    let (sender, receiver) = channel();
+    task.on_done(move || sender.send(()).unwrap());
+    receiver.recv().unwrap();
+    assert!(task.is_finished());
+}
+
+#[test]
+fn an_imap_of_a_pool_that_is_closed_ends_with_errors() {
+    let (processes, threads) = (ProcessPool::new(1), ThreadPool::new(1));
+    let (mut one, mut other) = (
+        in_process::on(&processes).imap(std::iter::repeat_n(0, 500)),
+        on_thread::on(&threads).imap(std::iter::repeat_n(0, 500)),
+    );
+    assert!(one.next().unwrap().is_ok() && other.next().unwrap().is_ok());
+    processes.shutdown();
+    threads.shutdown();
+    let is_closed =
+        |result: &Result<String, TaskError>| matches!(result, Err(TaskError::PoolClosed | TaskError::Cancelled));
+    assert!(one.by_ref().last().as_ref().is_some_and(is_closed));
+    assert!(other.by_ref().last().as_ref().is_some_and(is_closed));
+}
+
+#[test]
+fn a_time_limit_ends_what_is_awaited() {
+    let slow = || in_process::options().timeout(Duration::from_millis(50)).submit(60_000);
+    assert!(matches!(block_on(slow()), Err(TaskError::TimedOut { .. })));
+    let late = || on_thread::options().timeout(Duration::from_millis(50)).submit(1_000);
+    assert!(matches!(block_on(late()), Err(TaskError::TimedOut { .. })));
+    let waited = wait(&[slow(), late()], WaitFor::All, Some(Duration::from_secs(60)));
+    assert_eq!(waited.done, [0, 1]);
+    let results: Vec<_> = on_thread::options().timeout(Duration::from_millis(200)).imap([1, 1_000, 2]).collect();
+    assert!(results[0].is_ok() && matches!(results[1], Err(TaskError::TimedOut { .. })) && results[2].is_ok());
+}
+
+#[test]
+fn shared_memory_streams_through_workers() {
+    #[parallel(mode = "process", pool = 2)]
+    fn double(mut numbers: SharedVec<u32>) -> SharedVec<u32> {
+        numbers.iter_mut().for_each(|number| *number *= 2);
+        numbers
+    }
+    let doubled = double::imap((0..50).map(|number| SharedVec::from_slice(&[number; 100])));
+    for (number, doubled) in doubled.enumerate() {
+        assert_eq!(doubled.unwrap()[99], number as u32 * 2);
+    }
+}
+
+#[test]
+fn a_task_on_a_thread_awaits_a_task_of_its_own_pool() {
+    #[parallel(pool = 1)]
+    fn inner(x: u32) -> u32 {
+        x + 1
+    }
+    #[parallel(pool = 1)]
+    fn outer(x: u32) -> u32 {
+        let awaited = block_on(inner::submit(x)).unwrap();
+        let mut completed = as_completed([inner::submit(awaited)]);
+        let completed = completed.next().unwrap().1.unwrap();
+        inner::imap([completed]).map(Result::unwrap).sum()
+    }
+    assert_eq!(outer(0), 3);
+    assert_eq!(outer::submit(0).join().unwrap(), 3);
+}
+
+#[test]
+fn streams_work_inside_workers() {
+    #[parallel(mode = "process", pool = 1)]
+    fn sum(upto: u64) -> u64 {
+        let squares = as_completed((0..upto).map(twice::submit)).map(|(_, result)| result.unwrap()).sum::<u64>();
+        squares + twice::imap(0..upto).map(Result::unwrap).sum::<u64>() + block_on(twice::submit(1)).unwrap()
+    }
+    #[parallel(mode = "process", pool = 1)]
+    fn twice(x: u64) -> u64 {
+        2 * x
+    }
+    assert_eq!(sum(10), 90 + 90 + 2);
+}
