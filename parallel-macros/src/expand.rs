@@ -150,6 +150,8 @@ fn item(function: &Function) -> TokenStream {
 fn waiting_verbs(function: &Function, options: &Options) -> TokenStream {
     let visibility = &function.visibility;
     let (runtime, output, item) = (&options.runtime, &function.output, item(function));
+    let (names, pattern) = (variables(&function.parameters), pattern(&function.parameters));
+    let types = function.parameters.iter().map(|parameter| &parameter.ty);
     let starmap = if function.parameters.len() > 1 {
         quote! {
             /// `map` under Python's name for functions of several parameters.
@@ -176,6 +178,19 @@ fn waiting_verbs(function: &Function, options: &Options) -> TokenStream {
         }
 
         #starmap
+
+        /// Hands one call to the pool and returns at once; it may borrow what lives longer than the scope.
+        #visibility fn scoped<'__scope>(
+            __scope: &'__scope #runtime::Scope<'__scope, '_>,
+            #(#names: #types),*
+        ) -> #runtime::ScopedTask<'__scope, #output>
+        where
+            Self: '__scope,
+            #item: '__scope,
+            #output: '__scope,
+        {
+            #runtime::Call::<Self>::new().scoped(__scope, #pattern)
+        }
 
         /// The same verbs on a pool of your own.
         #visibility fn on<'__pool>(pool: &'__pool impl #runtime::Pool<Self>) -> #runtime::Call<'__pool, Self> {

@@ -10,10 +10,10 @@ use crate::function::{IntoOwned, OwnedFn, ParallelFn, Remote};
 use crate::options::CallOptions;
 use crate::panics;
 use crate::pool::{Pool, Target};
-use crate::process::map::{Control, Target as Into, call, map, submit};
+use crate::process::map::{Control, Target as Into, call, map, submit, submit_lent};
 use crate::process::ticket::Outcome;
 use crate::task::stream::{Ahead, run_here};
-use crate::task::{Imap, ImapUnordered, InProcess, MapTask, Spawned, Task, TaskStream};
+use crate::task::{Imap, ImapUnordered, InProcess, MapTask, Scope, ScopedTask, Spawned, Task, TaskStream};
 use crate::thread::Failed;
 use crate::{init, process, sandbox, thread};
 
@@ -260,6 +260,31 @@ impl<'p, F: ParallelFn> Call<'p, F> {
                 match map(engine, &remote::<F>(), &mut items, &control, Into::Results(&mut results)) {
                     Ok(()) => results,
                     Err(error) => for_each(error, items.count()),
+                }
+            }
+        }
+    }
+
+    /// Hands one item to the pool and returns at once. It may borrow what lives longer than the [`scope`](crate::scope()).
+    pub fn scoped<'scope>(&self, scope: &'scope Scope<'scope, '_>, item: F::Item) -> ScopedTask<'scope, F::Output>
+    where
+        F: 'scope,
+        F::Item: 'scope,
+        F::Output: 'scope,
+    {
+        let name = F::spec().name;
+        match self.route() {
+            Err(error) => scope.ready(Err(error)),
+            Ok(Route::Here) => scope.ready(panics::catch(|| F::run(item)).map_err(|caught| caught.into_error(name))),
+            Ok(Route::Thread(engine)) => {
+                let limit = self.options(engine.defaults).timeout;
+                scope.on_thread(engine, name, limit, || F::run(item))
+            }
+            Ok(Route::Process(engine)) => {
+                let (remote, mut item) = (remote::<F>(), Some(item));
+                match submit_lent(engine, &remote, &mut item, self.options(engine.defaults)) {
+                    Ok(ticket) => scope.in_process(engine, ticket, remote, item),
+                    Err(error) => scope.ready(Err(error)),
                 }
             }
         }

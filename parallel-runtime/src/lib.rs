@@ -117,5 +117,6 @@ pub use shared::sync::semaphore::{SharedPermit, SharedSemaphore};
 pub use shared::value::{SharedPlain, SharedValue, SharedValueGuard};
 pub use shared::vec::SharedVec;
 pub use task::{
-    AsCompleted, Imap, ImapUnordered, MapTask, Spawned, Task, TaskStream, WaitFor, Waited, as_completed, wait,
+    AsCompleted, Imap, ImapUnordered, MapTask, Scope, ScopedTask, Spawned, Task, TaskStream, WaitFor, Waited,
+    as_completed, scope, wait,
 };

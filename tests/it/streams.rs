@@ -6,7 +6,7 @@ use std::sync::mpsc::channel;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
-use parallel_runtime::{ProcessPool, SharedVec, TaskError, ThreadPool, WaitFor, as_completed, parallel, wait};
+use parallel_runtime::{ProcessPool, SharedVec, TaskError, ThreadPool, WaitFor, as_completed, parallel, scope, wait};
 
 /// The smallest executor.
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
@@ -218,6 +218,62 @@ macro_rules! streams {
                 assert_eq!(lengths.into_iter().map(Result::unwrap).collect::<Vec<_>>(), [2, 3]);
             }
 
+            #[parallel(mode = $mode $(, $pool = $workers)?)]
+            fn total(numbers: &[u64]) -> u64 {
+                numbers.iter().sum()
+            }
+
+            #[parallel(mode = $mode $(, $pool = $workers)?)]
+            fn double(numbers: &mut [u64], words: &mut Vec<String>, fails: bool) -> usize {
+                numbers.iter_mut().for_each(|number| *number *= 2);
+                words.push("more".to_owned());
+                assert!(!fails, "on purpose");
+                numbers.len()
+            }
+
+            #[test]
+            fn tasks_in_a_scope_borrow() {
+                let table: Vec<u64> = (0..1000).collect();
+                let (mut numbers, mut words) = ([1, 2, 3, 4], [vec![], vec![]]);
+                let mut shared = SharedVec::from_slice(&[5_u64; 10]);
+                let [one, other] = &mut words;
+                let sums = scope(|s| {
+                    let (left, right) = numbers.split_at_mut(2);
+                    let doubled = double::scoped(s, left, one, false);
+                    let sums = table.chunks(100).map(|part| total::scoped(s, part)).collect::<Vec<_>>();
+                    // Nobody joins these, and they are waited for.
+                    let _ = double::scoped(s, right, other, false);
+                    let _ = double::options().scoped(s, (&mut shared[..5], Box::leak(Box::default()), false));
+                    assert_eq!(doubled.join().unwrap(), 2);
+                    sums.into_iter().map(|sum| sum.join().unwrap()).sum::<u64>()
+                });
+                assert_eq!((sums, numbers), (499_500, [2, 4, 6, 8]));
+                assert_eq!(words, [["more"], ["more"]]);
+                assert_eq!(shared, [10, 10, 10, 10, 10, 5, 5, 5, 5, 5]);
+            }
+
+            #[test]
+            fn a_scope_does_not_lose_failures() {
+                let mut numbers = [1, 2];
+                let result = scope(|s| double::scoped(s, &mut numbers, Box::leak(Box::default()), true).join());
+                assert!(matches!(result, Err(TaskError::Panicked { .. })));
+                let unjoined = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                    scope(|s| drop(double::scoped(s, &mut numbers, Box::leak(Box::default()), true)));
+                }));
+                let text = *unjoined.unwrap_err().downcast::<String>().unwrap();
+                assert!(text.contains("on purpose") && text.contains("double"), "{text}");
+                // What panics in the scope itself comes out, after all tasks.
+                let mut more = [3, 4];
+                let own = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                    scope(|s| {
+                        let _ = double::scoped(s, &mut more, Box::leak(Box::default()), false);
+                        panic!("of its own");
+                    })
+                }));
+                assert_eq!(*own.unwrap_err().downcast_ref::<&str>().unwrap(), "of its own");
+                assert_eq!(more, [6, 8]);
+            }
+
             #[test]
             fn on_done_calls_back_before_and_after_the_end() {
                 let (sender, receiver) = channel();
@@ -394,4 +450,47 @@ fn streams_work_inside_workers() {
         2 * x
     }
     assert_eq!(sum(10), 90 + 90 + 2);
+}
+
+#[test]
+fn a_scope_waits_for_what_takes_too_long() {
+    #[parallel(pool = 1, timeout = "20ms")]
+    fn slow(numbers: &mut [u64]) {
+        std::thread::sleep(Duration::from_millis(100));
+        numbers.fill(1);
+    }
+    #[parallel(mode = "process", pool = 1, timeout = "50ms")]
+    fn endless(numbers: &mut [u64]) {
+        numbers.fill(1);
+        loop {
+            std::hint::spin_loop();
+        }
+    }
+    let (mut one, mut other) = ([0; 3], [0; 3]);
+    let mut shared = SharedVec::from_slice(&[0_u64; 3]);
+    scope(|s| {
+        let (slow, endless) = (slow::scoped(s, &mut one), endless::scoped(s, &mut other));
+        let lent = endless::scoped(s, &mut shared);
+        assert!(matches!(slow.join(), Err(TaskError::TimedOut { .. })));
+        assert!(matches!(endless.join(), Err(TaskError::TimedOut { .. })));
+        assert!(matches!(lent.join(), Err(TaskError::TimedOut { .. })));
+    });
+    assert_eq!((one, other), ([1; 3], [0; 3]), "a thread has run to its end, a process has not");
+    assert_eq!(shared, [1; 3]);
+}
+
+#[test]
+fn a_scope_of_many_tasks_keeps_few() {
+    #[parallel(mode = "process", pool = 2)]
+    fn one(number: &u64) -> u64 {
+        *number
+    }
+    let numbers: Vec<u64> = (0..3000).collect();
+    let sum = scope(|s| numbers.iter().map(|number| one::scoped(s, number).join().unwrap()).sum::<u64>());
+    assert_eq!(sum, 4_498_500);
+    let cancelled = scope(|s| {
+        let tasks: Vec<_> = numbers.iter().map(|number| one::scoped(s, number)).collect();
+        tasks.iter().filter(|task| task.cancel() || task.kill()).count()
+    });
+    assert!(cancelled <= 3000);
 }

@@ -38,14 +38,11 @@ pub(crate) fn call<I, R>(
         let wanted = (left > 0 && before.is_none()).then_some(&mut snapshot);
         let ticket = submit_part(engine, remote, &mut item, options, admitted.as_ref(), wanted)?;
         before = before.or(snapshot);
-        let mut outcome = engine.wait(&ticket, None).unwrap_or_default();
+        let outcome = engine.wait(&ticket, None).unwrap_or_default();
         let Some(item) = &mut item else { return output(remote, outcome) };
-        let mut value = Vec::new();
-        let error = Results::new(remote, &outcome).read(std::slice::from_mut(item), &mut value);
-        let error = match (value.pop(), error.or_else(|| outcome.take_error())) {
-            (Some(value), None) => return Ok(value),
-            (_, Some(error)) => error,
-            (None, None) => Results::<I, R>::missing(remote.function),
+        let error = match read(remote, item, outcome) {
+            Ok(value) => return Ok(value),
+            Err(error) => error,
         };
         let Some(before) = before.as_ref().filter(|_| left > 0 && error.may_be_retried()) else {
             return Err(error.of(remote.function));
@@ -55,6 +52,35 @@ pub(crate) fn call<I, R>(
         left -= 1;
         engine.count_retry();
     }
+}
+
+/// Reads the result of a message of one item, and copies what was changed back into it.
+fn read<I, R>(remote: &Remote<I, R>, item: &mut I, mut outcome: Outcome) -> Result<R, TaskError> {
+    let mut value = Vec::new();
+    let error = Results::new(remote, &outcome).read(std::slice::from_mut(item), &mut value);
+    match (value.pop(), error.or_else(|| outcome.take_error())) {
+        (Some(value), None) => Ok(value),
+        (_, Some(error)) => Err(error),
+        (None, None) => Err(Results::<I, R>::missing(remote.function)),
+    }
+}
+
+/// The same, if the item is still there.
+pub(crate) fn read_one<I, R>(remote: &Remote<I, R>, item: Option<I>, outcome: Outcome) -> Result<R, TaskError> {
+    match item {
+        Some(mut item) => read(remote, &mut item, outcome).map_err(|error| error.of(remote.function)),
+        None => output(remote, outcome),
+    }
+}
+
+/// Hands one item to the workers, and keeps it if it need not be gone by now.
+pub(crate) fn submit_lent<I, R>(
+    engine: &Arc<Engine>,
+    remote: &Remote<I, R>,
+    item: &mut Option<I>,
+    options: CallOptions,
+) -> Result<Arc<Ticket>, TaskError> {
+    submit_part(engine, remote, item, options, None, None)
 }
 
 /// Hands one item to the workers.

@@ -2,6 +2,7 @@
 
 mod completed;
 mod map;
+pub(crate) mod scope;
 mod spawned;
 pub(crate) mod stream;
 pub(crate) mod watch;
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 pub use completed::{AsCompleted, WaitFor, Waited, as_completed, wait};
 pub use map::MapTask;
 pub(crate) use map::Shared;
+pub use scope::{Scope, ScopedTask, scope};
 pub use spawned::Spawned;
 pub use stream::{Imap, ImapUnordered, TaskStream};
 
