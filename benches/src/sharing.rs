@@ -24,7 +24,8 @@ fn double(numbers: &mut [f64]) {
     doubled(numbers);
 }
 
-fn timed(run: impl FnOnce()) -> Duration {
+/// How long it takes.
+pub fn timed(run: impl FnOnce()) -> Duration {
     let begun = Instant::now();
     run();
     begun.elapsed()
@@ -128,10 +129,11 @@ fn consume(queue: SharedQueue<u64>) -> f64 {
 }
 
 /// The same in Python; no time where there is none.
-fn python(what: &'static str) -> Subject<'static> {
+/// What a Python script says that it takes.
+pub fn python(script: &'static str, what: &'static str) -> Subject<'static> {
     Subject::new("Python", move || {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/sharing.py");
-        let output = Command::new("python3").args([script, what]).output();
+        let script = format!("{}/{script}", env!("CARGO_MANIFEST_DIR"));
+        let output = Command::new("python3").args([&script, what]).output();
         let seconds = output.ok().and_then(|output| String::from_utf8(output.stdout).ok()?.trim().parse().ok());
         Duration::from_secs_f64(seconds.unwrap_or(0.0))
     })
@@ -146,14 +148,14 @@ pub fn value() -> Section<'static> {
             let elapsed = timed(|| drop(update::map([(value.clone(), times), (value.clone(), times)])));
             Duration::from_secs_f64(elapsed.as_secs_f64() / (2 * times) as f64)
         }))
-        .subject(python("value"))
+        .subject(python("sharing.py", "value"))
 }
 
 /// A dictionary, from a worker.
 pub fn dict() -> Section<'static> {
     Section::new("set and get in a shared dictionary of 100 keys, from one worker", 5)
         .subject(Subject::ours("ours", || Duration::from_secs_f64(use_dict(SharedDict::new(), 200_000))))
-        .subject(python("dict"))
+        .subject(python("sharing.py", "dict"))
 }
 
 /// A queue, one way.
@@ -166,5 +168,5 @@ pub fn queue() -> Section<'static> {
             queue.close();
             Duration::from_secs_f64(consumer.join().expect("no worker dies"))
         }))
-        .subject(python("queue"))
+        .subject(python("sharing.py", "queue"))
 }

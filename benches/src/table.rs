@@ -6,6 +6,7 @@
 mod measure;
 mod peers;
 mod sharing;
+mod streams;
 mod work;
 
 use std::hint::black_box;
@@ -26,7 +27,7 @@ fn main() {
     procspawn::init();
     // `cargo bench -p parallel-benches -- map` runs the sections whose names contain `map`.
     let wanted = std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();
-    let sections: [(&str, MakeSection); 12] = [
+    let sections: [(&str, MakeSection); 15] = [
         ("round trip", round_trip),
         ("submit and join", submit_and_join),
         ("map, tiny items", map_tiny),
@@ -39,6 +40,9 @@ fn main() {
         ("shared value", sharing::value),
         ("shared dict", sharing::dict),
         ("shared queue", sharing::queue),
+        ("as completed", streams::completed),
+        ("imap", streams::imap),
+        ("await", streams::awaited),
     ];
     println!("{} CPUs", parallel_runtime::cpu_count());
     for (name, section) in sections {

@@ -61,6 +61,9 @@ use quote::quote;
 /// | `f::map(items)`, `f::starmap(items)` | `Vec<R>`, in order; panics at the first item that failed |
 /// | `f::try_map(items)` | `Vec<Result<R, TaskError>>`, one for each item |
 /// | `f::map_async(items)`, `f::starmap_async(items)` | `MapTask<R>`, at once |
+/// | `f::imap(items)`, `f::imap_unordered(items)` | an iterator of results as they come, lazy, in order or with the item's number |
+/// | `f::stream(items)` | the same as a `futures_core::Stream` |
+/// | `f::scoped(scope, a, b)` | `ScopedTask<R>`, at once; may borrow what lives longer than the `scope` |
 /// | `f::spawn(a, b)` | `Spawned<R>`: a thread or process of its own |
 /// | `f::inline(a, b)` | `R`: the plain function, right here |
 /// | `f::on(&pool)`, `f::options()` | `Call`: the same verbs, taking items, on a pool of your own or with options |

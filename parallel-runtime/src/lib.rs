@@ -25,6 +25,9 @@
 //! | a pool of your own, its life | [`ThreadPool`], [`ProcessPool`] |
 //! | options for one call, code over annotated functions | [`Call`], [`ParallelFn`] |
 //! | a submitted call, a map in the background, a process of its own | [`Task`], [`MapTask`], [`Spawned`] |
+//! | results as they come, of many items or of many tasks | [`Call::imap`], [`Call::imap_unordered`], [`as_completed`], [`wait`] |
+//! | `async`: tasks are futures, many items a stream | [`Task`], [`Call::stream`] |
+//! | to borrow in calls that do not wait | [`scope()`] |
 //! | what can go wrong | [`TaskError`], [`PoolError`] |
 //! | big data without copies | [`SharedVec`], [`SharedSlice`] |
 //! | values that several processes change | [`SharedValue`], [`SharedArray`], [`SharedDict`], [`SharedList`], [`macro@shared`] |

@@ -1,0 +1,81 @@
+//! Sections about results as they come.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use parallel_runtime::as_completed;
+
+use crate::measure::{Section, Subject, per};
+use crate::sharing::{python, timed};
+use crate::work::{next, next_on_threads};
+
+const TASKS: u64 = 100_000;
+
+fn each(count: u64, run: impl FnOnce()) -> Duration {
+    Duration::from_secs_f64(timed(run).as_secs_f64() / count as f64)
+}
+
+/// Tasks as they end.
+pub fn completed() -> Section<'static> {
+    Section::new("time for each of 100,000 tasks, two workers", 7)
+        .subject(Subject::ours("ours, as_completed", || {
+            each(TASKS, || assert_eq!(as_completed((0..TASKS).map(next::submit)).count() as u64, TASKS))
+        }))
+        .subject(Subject::new("ours, map, one item in a message", || {
+            each(TASKS, || drop(black_box(next::options().chunk(1).map(0..TASKS))))
+        }))
+        .subject(Subject::new("ours, as_completed, threads", || {
+            each(TASKS, || assert_eq!(as_completed((0..TASKS).map(next_on_threads::submit)).count() as u64, TASKS))
+        }))
+        .subject(python("streams.py", "as_completed"))
+}
+
+/// Many items in little memory.
+pub fn imap() -> Section<'static> {
+    const ITEMS: u64 = 2_000_000;
+    Section::new("time for each of 2,000,000 items, two workers", 5)
+        .subject(Subject::ours("ours, imap", || {
+            each(ITEMS, || assert_eq!(next::imap(0..ITEMS).filter(Result::is_ok).count() as u64, ITEMS))
+        }))
+        .subject(Subject::new("ours, map", || each(ITEMS, || drop(black_box(next::map(0..ITEMS))))))
+        .subject(Subject::new("ours, imap_unordered", || {
+            each(ITEMS, || assert_eq!(next::imap_unordered(0..ITEMS).count() as u64, ITEMS))
+        }))
+        .subject(python("streams.py", "imap"))
+}
+
+struct Unpark(std::thread::Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+fn block_on<F: Future>(future: F) -> F::Output {
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut future = std::pin::pin!(future);
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(value) => return value,
+            Poll::Pending => std::thread::park(),
+        }
+    }
+}
+
+/// A call that is awaited.
+pub fn awaited() -> Section<'static> {
+    let (to, from) = (std::sync::mpsc::channel::<u64>(), std::sync::mpsc::channel::<u64>());
+    std::thread::spawn(move || to.1.iter().try_for_each(|x| from.0.send(x)));
+    Section::new("one call after the other, each awaited; the executor is the caller's thread", 7)
+        .subject(Subject::ours("ours, await", || per(20_000, |x| block_on(next::submit(x)).expect("no worker dies"))))
+        .subject(Subject::new("ours, f(x)", || per(100_000, next)))
+        .subject(Subject::new("a thread woken and back", move || {
+            per(20_000, |x| {
+                to.0.send(x).expect("the thread lives");
+                from.1.recv().expect("the thread lives")
+            })
+        }))
+}
