@@ -40,6 +40,15 @@ pub(crate) fn caller(
     }
     let verbs = function.with_any_lifetimes();
     let item = tuple(arguments);
+    if function.is_async {
+        return quote! {
+            #(#cfgs)*
+            #(#outer)*
+            #visibility #signature {
+                #runtime::private::awaited::<#verbs>(#item).await
+            }
+        };
+    }
     quote! {
         #(#cfgs)*
         #(#outer)*
@@ -300,6 +309,7 @@ fn parallel_fn(function: &Function, options: &Options, path: &TokenStream) -> To
     let item = item(function);
     let pattern = pattern(&function.parameters);
     let names = variables(&function.parameters);
+    let runner = function.runner();
     let remote = if options.mode == Mode::Process { remote::table(options) } else { TokenStream::new() };
     // Without generics nothing in the item can be borrowed: all lifetimes have names by now, and are generics.
     let detach = if generics.params.is_empty() && function.owned {
@@ -328,7 +338,7 @@ fn parallel_fn(function: &Function, options: &Options, path: &TokenStream) -> To
                 &SPEC
             }
             fn run(#pattern: Self::Item) -> Self::Output {
-                Self::inline(#(#names),*)
+                Self::#runner(#(#names),*)
             }
             #detach
             #remote
@@ -380,6 +390,7 @@ fn owned_fn(function: &Function, options: &Options) -> TokenStream {
     let Function { attributes, name, generics, parameters, .. } = function;
     let runtime = &options.runtime;
     let cfgs = &attributes.cfgs;
+    let runner = function.runner();
     let markers = markers(function, options);
     let owned: Vec<TokenStream> = parameters.iter().map(|parameter| parameter.owned(runtime)).collect();
     let predicates = owned_predicates(function, options);
@@ -414,7 +425,7 @@ fn owned_fn(function: &Function, options: &Options) -> TokenStream {
             type Owned = #owned;
             fn run_owned(#pattern: Self::Owned) -> Self::Output {
                 #rebind
-                #verbs::inline(#(#lent),*)
+                #verbs::#runner(#(#lent),*)
             }
             #table
         }

@@ -48,6 +48,8 @@ pub(crate) struct Function {
     pub(crate) output: Type,
     /// Whether a call can outlive the expression that makes it.
     pub(crate) owned: bool,
+    /// Whether it is an `async fn`.
+    pub(crate) is_async: bool,
 }
 
 /// The user's attributes, by where they go.
@@ -100,10 +102,6 @@ pub(crate) fn check(source: &Source, errors: &mut Errors) {
     }
     if let Some(abi) = &signature.abi {
         errors.at(abi.span(), "an `extern` function cannot be annotated: call it from an ordinary function");
-    }
-    if let Some(token) = &signature.asyncness {
-        let message = "`async` functions cannot run on a pool yet: annotate an ordinary function, and wait for its `Task` where you need it";
-        errors.at(token.span(), message);
     }
     if let Some(variadic) = &signature.variadic {
         errors.at(variadic.span(), "a variadic function cannot be annotated");
@@ -181,6 +179,20 @@ impl Function {
             }
         }
 
+        if let Some(token) = &signature.asyncness {
+            if context.is_some() {
+                let message = "an `async` method cannot be annotated: annotate an `async fn` that it calls";
+                errors.at(token.span(), message);
+            }
+            for parameter in &parameters {
+                let found = Found::of(&parameter.ty);
+                if found.borrows() {
+                    let message = "a parameter of an `async fn` owns its data, since its future may be dropped while the task runs: take `String` for `&str`, `Vec<T>` or a `SharedSlice<T>` for `&[T]`";
+                    errors.at(parameter.span(), message);
+                }
+            }
+        }
+
         let borrows = Found::of(&output).borrows();
         let dyns = parameters
             .iter()
@@ -199,7 +211,13 @@ impl Function {
             parameters,
             output,
             owned: !borrows && !dyns,
+            is_async: signature.asyncness.is_some(),
         }
+    }
+
+    /// The function of the verbs' type that calls the plain function and waits for it.
+    pub(crate) fn runner(&self) -> Ident {
+        Ident::new(if self.is_async { "__run" } else { "inline" }, Span::call_site())
     }
 
     /// The names of the parameters.

@@ -79,6 +79,33 @@ use quote::quote;
 /// other slice is copied to the worker, and a `&mut` slice back; if the task fails, the caller's slice then stays as
 /// it was, and each of its `retries` starts from there. A function that returns a borrow of its arguments has the waiting verbs only, and no `mode = "process"`.
 ///
+/// # Async
+///
+/// An `async fn` keeps its signature: `f(x).await` waits without holding up the caller's executor. Its body is driven to its end on a
+/// worker, one at a time on each; with the feature `tokio` inside a tokio runtime there. If the future is dropped before the task has
+/// started, it never runs. Parameters own their data. `f::inline(x)` is the plain `async fn`.
+///
+/// ```
+/// use parallel_runtime::parallel;
+///
+/// #[parallel(mode = "process", pool = 2)]
+/// async fn word_count(text: String) -> usize {
+///     text.split_whitespace().count()
+/// }
+///
+/// async fn both() -> usize {
+///     word_count("one two".to_owned()).await + word_count("three".to_owned()).await
+/// }
+/// # use std::task::{Context, Poll, Waker};
+/// # let mut future = std::pin::pin!(both());
+/// # let count = loop {
+/// #     if let Poll::Ready(count) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+/// #         break count;
+/// #     }
+/// # };
+/// # assert_eq!(count, 3);
+/// ```
+///
 /// # Methods
 ///
 /// Put a bare `#[parallel]` on the `impl` block and the keys on its methods. The verbs of `Foo::area` are those of the type
@@ -106,7 +133,7 @@ use quote::quote;
 /// # Limits
 ///
 /// * `#[track_caller]` in the body sees the runtime, not the caller.
-/// * `impl Trait` parameters and results, `unsafe`, `const`, `extern` and (so far) `async` functions are refused.
+/// * `impl Trait` parameters and results, `unsafe`, `const`, `extern` functions and `async` methods are refused.
 /// * A module and a function of the same name, re-exported together (`mod work; pub use work::work;`), clash with the type.
 #[proc_macro_attribute]
 pub fn parallel(arguments: TokenStream, item: TokenStream) -> TokenStream {

@@ -59,10 +59,24 @@ fn free_function(arguments: TokenStream, source: &Source) -> syn::Result<TokenSt
         (&function.visibility, &source.body, &function.attributes.inner, &function.output);
     let patterns = function.parameters.iter().map(|parameter| &parameter.pattern);
     let types = function.parameters.iter().map(|parameter| &parameter.ty);
-    let inline = quote! {
-        /// Calls the plain function, right here.
-        #(#inner)*
-        #visibility fn inline(#(#patterns: #types),*) -> #output #body
+    let inline = if function.is_async {
+        let (runtime, runner, plain) = (&options.runtime, function.runner(), function.names());
+        let plain_types = types.clone();
+        quote! {
+            /// Calls the plain function, right here.
+            #(#inner)*
+            #visibility async fn inline(#(#patterns: #types),*) -> #output #body
+
+            fn #runner(#(#plain: #plain_types),*) -> #output {
+                #runtime::private::drive(Self::inline(#(#plain),*))
+            }
+        }
+    } else {
+        quote! {
+            /// Calls the plain function, right here.
+            #(#inner)*
+            #visibility fn inline(#(#patterns: #types),*) -> #output #body
+        }
     };
     let arguments = Function::arguments(&source.signature.generics);
     let verbs = expand::verbs(&function, &options, &inline, &quote!(#name::#arguments));

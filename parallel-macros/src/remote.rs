@@ -45,6 +45,7 @@ pub(crate) fn functions(function: &Function, options: &Options) -> TokenStream {
     let cfgs = &function.attributes.cfgs;
     let (bounds, arguments, clause) = function.generics.split_for_impl();
     let verbs = function.with_any_lifetimes();
+    let runner = function.runner();
     let imports = imports(options);
     let (strategies, lets) = strategies(function, options);
     let output = output_strategy(function, options);
@@ -101,7 +102,7 @@ pub(crate) fn functions(function: &Function, options: &Options) -> TokenStream {
                 #imports
                 #lets
                 #received
-                let __result = #verbs::inline(#(#lent),*);
+                let __result = #verbs::#runner(#(#lent),*);
                 outlet.deliver((__result, #(#changed,)*), |__value, writer| -> #result {
                     // Made here, where they are constants that are inlined.
                     #output

@@ -51,6 +51,7 @@
 //! | `sandbox` | `sandbox = "strict"`, [`Sandbox`](https://docs.rs/parallel-runtime/latest/parallel_runtime/struct.Sandbox.html): worker processes that may only compute |
 //! | `ndarray` | [`SharedNdArray`](https://docs.rs/parallel-runtime/latest/parallel_runtime/struct.SharedNdArray.html): N-dimensional arrays in shared memory, and their views as parameters |
 //! | `arrow` | [`SharedBatch`](https://docs.rs/parallel-runtime/latest/parallel_runtime/struct.SharedBatch.html): Arrow record batches in shared memory |
+//! | `tokio` | the bodies of `#[parallel] async fn`s run inside a tokio runtime |
 //!
 //! # How processes work
 //!

@@ -10,6 +10,7 @@ pub use crate::function::{
     detached,
 };
 pub use crate::options::{Mode, Spec};
+pub use crate::task::drive::{awaited, drive};
 
 /// What `sandbox = "strict"` stands for.
 #[cfg(feature = "sandbox")]

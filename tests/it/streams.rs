@@ -231,6 +231,48 @@ macro_rules! streams {
                 numbers.len()
             }
 
+            /// Ready when it is polled for the second time.
+            #[parallel(mode = $mode $(, $pool = $workers)?)]
+            async fn later(text: String, times: usize) -> usize {
+                futures_lite::future::yield_now().await;
+                assert!(!text.is_empty(), "no text");
+                text.len() * times
+            }
+
+            #[test]
+            fn an_async_function_is_awaited_here_and_runs_there() {
+                let sum = async { later("abc".to_owned(), 2).await + later("d".to_owned(), 1).await };
+                assert_eq!(block_on(sum), 7);
+                assert_eq!(later::submit("ab".to_owned(), 3).join().unwrap(), 6);
+                assert_eq!(later::map((1..4).map(|times| ("x".to_owned(), times))), [1, 2, 3]);
+                assert_eq!(block_on(later::inline("abc".to_owned(), 1)), 3);
+                let panicked = std::panic::catch_unwind(|| block_on(later(String::new(), 1)));
+                let payload = panicked.unwrap_err();
+                let text = payload.downcast_ref::<String>().map_or_else(|| *payload.downcast_ref::<&str>().unwrap(), String::as_str);
+                assert_eq!(text, "no text");
+            }
+
+            #[test]
+            fn an_async_call_that_is_dropped_before_it_starts_does_not_run() {
+                if $mode == "serial" {
+                    return;
+                }
+                #[parallel(mode = $mode $(, $pool = $workers)?)]
+                async fn count(runs: parallel_runtime::SharedValue<u32>) {
+                    runs.fetch_add(1);
+                }
+                let runs = parallel_runtime::SharedValue::new(0);
+                drop(count(runs.clone()));
+                // The tasks before it keep every worker busy.
+                let busy: Vec<_> = (0..4).map(|_| pause::submit(200)).collect();
+                let mut call = Box::pin(count(runs.clone()));
+                assert!(call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+                drop(call);
+                drop(busy);
+                assert_eq!(pause::submit(0).join().unwrap(), 0);
+                assert_eq!(runs.get(), 0);
+            }
+
             #[test]
             fn tasks_in_a_scope_borrow() {
                 let table: Vec<u64> = (0..1000).collect();
@@ -493,4 +535,28 @@ fn a_scope_of_many_tasks_keeps_few() {
         tasks.iter().filter(|task| task.cancel() || task.kill()).count()
     });
     assert!(cancelled <= 3000);
+}
+
+#[cfg(feature = "tokio")]
+#[test]
+fn bodies_of_async_functions_run_inside_tokio() {
+    #[parallel(mode = "process", pool = 1)]
+    async fn in_process(milliseconds: u64) -> u64 {
+        tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+        // In place, inside a runtime.
+        on_thread(milliseconds).await + in_worker(milliseconds).await
+    }
+    #[parallel(pool = 1)]
+    async fn on_thread(milliseconds: u64) -> u64 {
+        tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+        milliseconds
+    }
+    #[parallel(mode = "process", pool = 1)]
+    async fn in_worker(milliseconds: u64) -> u64 {
+        tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+        milliseconds
+    }
+    assert_eq!(block_on(in_process(2)), 4);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    assert_eq!(runtime.block_on(async { on_thread(3).await + in_process(1).await }), 5);
 }

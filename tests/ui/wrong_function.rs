@@ -16,8 +16,8 @@ extern "C" fn foreign(x: u32) -> u32 {
 }
 
 #[parallel]
-async fn asynchronous(x: u32) -> u32 {
-    x
+async fn asynchronous(x: &u32, text: std::borrow::Cow<'_, str>) -> u32 {
+    *x + text.len() as u32
 }
 
 #[parallel]

@@ -1,6 +1,7 @@
 //! Tasks: calls that have been submitted and are waited for later.
 
 mod completed;
+pub(crate) mod drive;
 mod map;
 pub(crate) mod scope;
 mod spawned;
