@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::engine::Engine;
 use super::flights::Flights;
-use super::map::{Control, Target};
 use crate::error::TaskError;
 use crate::function::Remote;
 use crate::options::CallOptions;
@@ -15,8 +14,6 @@ pub(crate) struct Ahead<I, R> {
     flights: Flights<I, R>,
     /// Whether results come in the order of the items.
     ordered: bool,
-    /// How many results were given in order.
-    given: usize,
 }
 
 impl<I, R> Ahead<I, R> {
@@ -28,7 +25,7 @@ impl<I, R> Ahead<I, R> {
         ordered: bool,
     ) -> Result<Self, TaskError> {
         let flights = Flights::new(engine, remote, options, hint, None, false)?;
-        Ok(Self { flights, ordered, given: 0 })
+        Ok(Self { flights, ordered })
     }
 
     /// How many items may be sent now; 0 if there are enough on their way.
@@ -56,17 +53,8 @@ impl<I, R> Ahead<I, R> {
     pub(crate) fn take(&mut self, results: &mut Vec<(usize, Result<R, TaskError>)>) {
         self.flights.engine.collect_done();
         self.flights.land(false, false);
-        if !self.ordered {
-            self.flights.give_any(results);
-            return;
-        }
-        let mut landed = Vec::new();
-        if let Err(error) = self.flights.give(&mut Target::Results(&mut landed), &Control::default()) {
-            landed.push(Err(error));
-        }
-        let given = self.given;
-        self.given += landed.len();
-        results.extend(landed.into_iter().enumerate().map(|(at, result)| (given + at, result)));
+        // Not all that there is: what is given at once is held in memory.
+        self.flights.give_one(!self.ordered, results);
     }
 
     /// Waits until something has ended.

@@ -268,11 +268,12 @@ impl<I, R> Flights<I, R> {
         Ok(())
     }
 
-    /// Gives the results of one message that has landed, whichever, each with the number of its item.
-    pub(super) fn give_any(&mut self, each: &mut Vec<(usize, Result<R, TaskError>)>) {
-        let landed = self.queue.iter().position(|flight| flight.outcome.is_some());
+    /// Gives the results of one message that has landed, each with the number of its item: of the first or, if `any`, of whichever.
+    pub(super) fn give_one(&mut self, any: bool, each: &mut Vec<(usize, Result<R, TaskError>)>) {
+        let most = if any { self.queue.len() } else { 1 };
+        let landed = self.queue.iter().take(most).position(|flight| flight.outcome.is_some());
         let Some(flight) = landed.and_then(|landed| self.queue.remove(landed)) else { return };
-        let (first, mut results) = (flight.first, Vec::new());
+        let (first, mut results) = (flight.first, Vec::with_capacity(flight.count));
         let read = self.read(flight, &mut Target::Results(&mut results));
         each.extend(
             results.into_iter().chain(read.err().map(Err)).enumerate().map(|(at, result)| (first + at, result)),
