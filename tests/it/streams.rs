@@ -439,6 +439,26 @@ fn an_imap_of_a_pool_that_is_closed_ends_with_errors() {
 }
 
 #[test]
+fn a_stream_of_items_that_cannot_be_sent_ends() {
+    use futures_lite::StreamExt;
+    #[parallel(mode = "process", pool = 1)]
+    fn name(path: std::path::PathBuf) -> String {
+        path.display().to_string()
+    }
+    let bad =
+        || std::path::PathBuf::from(<std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(vec![0xff]));
+    let results = block_on(name::stream([bad(), bad(), "x".into(), bad()]).collect::<Vec<_>>());
+    assert_eq!(results.iter().map(Result::is_ok).collect::<Vec<_>>(), [false, false, true, false]);
+    assert!(name::imap([bad(), "y".into()]).map(|result| result.is_ok()).eq([false, true]));
+    let (processes, threads) = (ProcessPool::new(1), ThreadPool::new(1));
+    processes.shutdown();
+    threads.shutdown();
+    let closed = |results: Vec<Result<String, TaskError>>| results.len() == 3 && results.iter().all(Result::is_err);
+    assert!(closed(block_on(in_process::on(&processes).stream([0; 3]).collect())));
+    assert!(closed(block_on(on_thread::on(&threads).stream([0; 3]).collect())));
+}
+
+#[test]
 fn a_time_limit_ends_what_is_awaited() {
     let slow = || in_process::options().timeout(Duration::from_millis(50)).submit(60_000);
     assert!(matches!(block_on(slow()), Err(TaskError::TimedOut { .. })));

@@ -40,7 +40,8 @@ impl<I, R> Ahead<I, R> {
         self.flights.send(items);
     }
 
-    fn has_landed(&self) -> bool {
+    /// Whether there is something to take.
+    pub(crate) fn has_landed(&self) -> bool {
         if self.ordered { self.flights.front_has_landed() } else { self.flights.any_has_landed() }
     }
 

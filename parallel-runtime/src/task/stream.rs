@@ -67,32 +67,41 @@ impl<F: OwnedFn, I: Iterator<Item: IntoOwned<F::Parameters, Owned = F::Owned>>> 
         if let Some(result) = self.buffer.next() {
             return Poll::Ready(Some(result));
         }
-        let mut results = Vec::new();
-        let is_empty = match &mut self.ahead {
-            Ahead::Nowhere(error) => {
-                let result = self.items.next().map(|_| Err(error.take().unwrap_or(TaskError::Cancelled)));
-                return Poll::Ready(result.map(|result| self.number(result)));
+        loop {
+            let mut results = Vec::new();
+            match &mut self.ahead {
+                Ahead::Nowhere(error) => {
+                    let result = self.items.next().map(|_| Err(error.take().unwrap_or(TaskError::Cancelled)));
+                    return Poll::Ready(result.map(|result| self.number(result)));
+                }
+                Ahead::Here(run) => {
+                    let result = self.items.next().map(IntoOwned::into_owned).map(*run);
+                    return Poll::Ready(result.map(|result| self.number(result)));
+                }
+                Ahead::Thread(ahead) => ahead.take(&mut results),
+                Ahead::Process(ahead) => ahead.take(&mut results),
             }
-            Ahead::Here(run) => {
-                let result = self.items.next().map(IntoOwned::into_owned).map(*run);
-                return Poll::Ready(result.map(|result| self.number(result)));
+            self.buffer = results.into_iter();
+            // Before anybody works on what is there: so the workers go on meanwhile.
+            self.fill();
+            if let Some(result) = self.buffer.next() {
+                return Poll::Ready(Some(result));
             }
-            Ahead::Thread(ahead) => {
-                ahead.take(&mut results);
-                ahead.is_empty()
+            if self.exhausted && self.is_empty() {
+                return Poll::Ready(None);
             }
-            Ahead::Process(ahead) => {
-                ahead.take(&mut results);
-                ahead.is_empty()
+            // What could not even be sent has ended, and nobody says so.
+            if !self.has_landed() {
+                return Poll::Pending;
             }
-        };
-        self.buffer = results.into_iter();
-        // Before anybody works on what is there: so the workers go on meanwhile.
-        self.fill();
-        match self.buffer.next() {
-            Some(result) => Poll::Ready(Some(result)),
-            None if is_empty && self.exhausted && self.is_empty() => Poll::Ready(None),
-            None => Poll::Pending,
+        }
+    }
+
+    fn has_landed(&self) -> bool {
+        match &self.ahead {
+            Ahead::Thread(ahead) => ahead.has_landed(),
+            Ahead::Process(ahead) => ahead.has_landed(),
+            Ahead::Nowhere(_) | Ahead::Here(_) => false,
         }
     }
 

@@ -6,6 +6,8 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::task::Waker;
 
+use crate::process::fork;
+
 /// What is done when a task ends.
 pub(crate) enum Watcher {
     /// Wakes a future.
@@ -117,6 +119,11 @@ type Call = Box<dyn FnOnce() + Send>;
 /// Has the thread for that call back: whoever finds that a task has ended may have no time.
 fn call_back(call: Call) {
     static CALLS: Mutex<Option<Sender<Call>>> = Mutex::new(None);
+    if fork::check().is_err() {
+        // That thread is the parent's.
+        let _ = catch_unwind(AssertUnwindSafe(call));
+        return;
+    }
     let mut calls = CALLS.lock().unwrap_or_else(PoisonError::into_inner);
     let failed = match &*calls {
         Some(thread) => match thread.send(call) {

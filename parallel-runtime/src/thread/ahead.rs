@@ -109,6 +109,11 @@ impl<A: Send + 'static, R: Send + 'static> Ahead<A, R> {
         self.queue.is_empty()
     }
 
+    /// Whether there is something to take.
+    pub(crate) fn has_landed(&self) -> bool {
+        self.ended().is_some()
+    }
+
     /// Where a batch is whose results may be taken.
     fn ended(&self) -> Option<usize> {
         if self.ordered {
