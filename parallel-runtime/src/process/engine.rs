@@ -335,6 +335,7 @@ impl Engine {
             return;
         }
         let mut state = self.lock();
+        ticket.abandon();
         let has_loan = match ticket.phase() {
             Phase::Boarded { slot, .. } => {
                 state.in_flight[slot as usize].as_ref().is_some_and(|task| task.loan.is_some())

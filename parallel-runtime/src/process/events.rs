@@ -74,7 +74,9 @@ impl Engine {
         for _ in 0..MOST_WORDS {
             let Some(worker) = state.seats[seat].worker() else { break };
             match Request::receive(&worker.started.socket) {
-                Received::Request(Request::Unstore { container, object }) => objects::unstore(container, object),
+                Received::Request(Request::Unstore { container, object }) => {
+                    objects::unstore(container, object, Some(&worker.process));
+                }
                 Received::Request(request) => note(&mut state, seat, request),
                 Received::Nothing | Received::End => break,
             }

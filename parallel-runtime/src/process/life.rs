@@ -16,7 +16,7 @@ use super::engine::{Access, Engine, Life, State};
 use super::handshake::Welcome;
 use super::seat::{Occupant, Seat, Worker};
 use super::supervisor::Supervisor;
-use super::ticket::Outcome;
+use super::ticket::{Outcome, Ticket};
 use super::{fork, hook, image, spawn};
 use crate::error::{PoolError, TaskError};
 use crate::sandbox::{Allowed, Sandbox};
@@ -259,7 +259,7 @@ impl Engine {
         if state.abandoned {
             self.harvest(&mut state);
             self.refill(&mut state);
-            let unwaited = |ticket, loan: &Option<_>| loan.is_some() && Arc::strong_count(ticket) == 1;
+            let unwaited = |ticket: &Ticket, loan: &Option<_>| loan.is_some() && ticket.is_abandoned();
             state.abandoned = state.in_flight.iter().flatten().any(|task| unwaited(&task.ticket, &task.loan))
                 || state.queue.iter().any(|(ticket, message)| unwaited(ticket, &message.loan));
             if state.abandoned {

@@ -34,7 +34,10 @@ impl Engine {
                     [reference.offset, reference.len, reference.id.into(), reference.nonce, 0]
                 })
             }
-            Request::Unstore { container, object } => return objects::unstore(container, object),
+            Request::Unstore { container, object } => {
+                let by = state.seats[seat].worker().map(|worker| &worker.process);
+                return objects::unstore(container, object, by);
+            }
             Request::Released(id) => return objects::released(id),
             Request::Hello | Request::Ready | Request::Retire | Request::Failed(_) => return,
         };

@@ -1,6 +1,6 @@
 //! The program's private record of a submitted message: where it is, and then what came of it.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::futex;
@@ -22,6 +22,8 @@ pub(crate) struct Ticket {
     sleepers: AtomicU32,
     /// `generation | slot` while it is in a slot.
     place: AtomicU64,
+    /// Nobody waits for it any more.
+    abandoned: AtomicBool,
     end: Mutex<End>,
 }
 
@@ -138,6 +140,7 @@ impl Ticket {
             phase: AtomicU32::new(QUEUED),
             sleepers: AtomicU32::new(0),
             place: AtomicU64::new(0),
+            abandoned: AtomicBool::new(false),
             end: Mutex::default(),
         }
     }
@@ -185,6 +188,14 @@ impl Ticket {
         let first = end.watchers.is_empty();
         end.watchers.add(watcher);
         first
+    }
+
+    pub(super) fn abandon(&self) {
+        self.abandoned.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.abandoned.load(Ordering::Relaxed)
     }
 
     /// Whether it has ended, and its outcome says that something failed.

@@ -6,6 +6,7 @@
 //! | memory | written by | what |
 //! | --- | --- | --- |
 //! | `living` | the program | by place: the generation of the process that lives there, 0 for none |
+//! | `withdrawn` | that worker, before it lets go of the objects | by place: how many handles it has said that it took out of containers |
 //! | an object's `nonce` | the program | which object has this number now, 0 for none |
 //! | its `offset`, `len` | the program, before the nonce | where it lies |
 //! | its `kind` | the program; the owner of a `Vec` that makes it a `Slice` | what it is |
@@ -124,8 +125,12 @@ impl Layout {
         Self { processes: processes as usize, objects: objects as usize }
     }
 
-    fn objects_at(self) -> usize {
+    fn withdrawn_at(self) -> usize {
         self.processes * size_of::<AtomicU64>()
+    }
+
+    fn objects_at(self) -> usize {
+        2 * self.processes * size_of::<AtomicU64>()
     }
 
     fn bits_at(self) -> usize {
@@ -182,6 +187,11 @@ impl Tables {
 
     fn living(&self) -> &'static [AtomicU64] {
         self.part(0, self.layout.processes)
+    }
+
+    /// How many handles the process at a place has said, or is about to say, that it took out of containers.
+    pub(super) fn withdrawn(&self, place: u32) -> &'static AtomicU64 {
+        &self.part::<AtomicU64>(self.layout.withdrawn_at(), self.layout.processes)[place as usize]
     }
 
     /// Program: a process has, or had, this token.

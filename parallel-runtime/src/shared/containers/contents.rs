@@ -9,6 +9,7 @@
 
 use std::mem::MaybeUninit;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -20,7 +21,7 @@ use crate::error::TaskError;
 use crate::process::handshake::Request;
 use crate::process::{hook, link};
 use crate::shared::held::{self, Held, Reference};
-use crate::shared::objects;
+use crate::shared::{Space, objects};
 
 const HASH: u64 = BLOCK_HEAD;
 const KEY_LEN: u64 = 16;
@@ -190,10 +191,12 @@ pub(super) fn retract(container: &Held, handles: &[Arc<Held>]) {
     let container = u64::from(container.reference().id);
     for held in handles {
         let object = u64::from(held.reference().id);
-        if hook::in_worker() {
+        if let Some(space) = Space::existing().filter(|_| hook::in_worker()) {
+            // Before the handles end: see `recount`.
+            space.tables().withdrawn(space.me().place()).fetch_add(1, Ordering::SeqCst);
             link::tell(&Request::Unstore { container, object });
         } else {
-            objects::unstore(container, object);
+            objects::unstore(container, object, None);
         }
     }
 }

@@ -134,8 +134,12 @@ impl Container {
 }
 
 /// Finds which handles are in a container, and how many of each object, and has it used under the container's lock.
-pub(super) fn with_handles(held: Arc<Held>, kind: Kind, use_them: impl FnOnce(&HashMap<u32, u64>)) {
-    let Some(container) = Container::of(held) else { return };
+pub(super) fn with_handles<R>(
+    held: Arc<Held>,
+    kind: Kind,
+    use_them: impl FnOnce(&HashMap<u32, u64>) -> R,
+) -> Option<R> {
+    let container = Container::of(held)?;
     let (open, nodes) = match kind {
         Kind::Dict => {
             let open = container.open(table::mend);
@@ -152,13 +156,13 @@ pub(super) fn with_handles(held: Arc<Held>, kind: Kind, use_them: impl FnOnce(&H
             let nodes = queue::nodes(&open);
             (open, nodes)
         }
-        _ => return,
+        _ => return None,
     };
     let mut found = HashMap::new();
     for id in nodes.iter().flat_map(|node| node.objects(open.heap)) {
         *found.entry(id).or_default() += 1;
     }
-    use_them(&found);
+    Some(use_them(&found))
 }
 
 /// The parts of a container's handle that are the same for all.

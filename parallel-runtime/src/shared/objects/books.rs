@@ -29,6 +29,8 @@ pub(super) struct Books {
     pub(super) orphans: HashSet<u32>,
     /// By place: whether a process is there. The first is the program's, which needs no bits.
     pub(super) processes: Vec<bool>,
+    /// By place: how many handles its process has said that it took out of containers.
+    pub(super) withdrawn: Vec<u64>,
     /// By their offset in the executable: see [`statics`](super::statics).
     pub(super) statics: HashMap<u64, Arc<Held>>,
     pub(super) nonces: u64,
@@ -217,8 +219,12 @@ impl Books {
 
     /// Sets right how often a container has each object, whose lock this thread holds: as often as was `found` there. An object that
     /// somebody else has may just be on its way into the container or out of it: of that one it is seen later.
-    pub(super) fn correct(&mut self, container: u32, found: &HashMap<u32, u64>) {
-        let Some(space) = Space::existing() else { return };
+    ///
+    /// Nor is anything set right while a process has said something that has not been read: it may be that it took one out, and would
+    /// be counted twice. False if that is so.
+    pub(super) fn correct(&mut self, container: u32, found: &HashMap<u32, u64>) -> bool {
+        let Some(space) = Space::existing() else { return true };
+        let mut all_read = true;
         let counted = self.entries[container as usize].contents.clone();
         for (id, count) in counted {
             let there = found.get(&id).copied().unwrap_or(0);
@@ -230,6 +236,11 @@ impl Books {
                 self.entries[id as usize].doubtful.insert(container);
                 continue;
             }
+            // After it was seen that nobody has it: whoever had it has said so before.
+            if !self.has_read_all(space) {
+                all_read = false;
+                continue;
+            }
             let contents = &mut self.entries[container as usize].contents;
             if there == 0 {
                 contents.remove(&id);
@@ -238,6 +249,16 @@ impl Books {
             }
             self.unstore(id, count - there);
         }
+        all_read
+    }
+
+    /// Whether all that living processes have said of handles that they took out has been read.
+    fn has_read_all(&self, space: &Space) -> bool {
+        let mut living = self.processes.iter().enumerate().skip(1).filter(|(_, lives)| **lives);
+        living.all(|(place, _)| {
+            let read = self.withdrawn.get(place).copied().unwrap_or(0);
+            space.tables().withdrawn(place as u32).load(SeqCst) == read
+        })
     }
 
     /// The program's handle of an object, which it may have had before or not.

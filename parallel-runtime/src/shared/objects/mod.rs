@@ -162,9 +162,13 @@ pub(crate) fn store(container: (u64, u64), object: (u64, u64)) -> bool {
     true
 }
 
-/// A handle of an object has been taken out of a container.
-pub(crate) fn unstore(container: u64, object: u64) {
+/// A handle of an object has been taken out of a container, as the process `by` says; the program itself if there is none.
+pub(crate) fn unstore(container: u64, object: u64, by: Option<&Process>) {
     let mut books = books();
+    if let Some(process) = by {
+        // Under the same lock, so that it is read and done at once.
+        books.withdrawn[process.token().place() as usize] += 1;
+    }
     let Some(entry) = usize::try_from(container).ok().and_then(|id| books.entries.get_mut(id)) else { return };
     let Ok(object) = u32::try_from(object) else { return };
     let Some(count) = entry.contents.get_mut(&object) else { return };

@@ -1,5 +1,7 @@
 //! Who lives.
 
+use std::sync::atomic::Ordering::SeqCst;
+
 use super::books::books;
 use crate::error::TaskError;
 use crate::shared::held::Reference;
@@ -32,6 +34,10 @@ impl Process {
             ))));
         }
         books.processes[place] = true;
+        let places = books.processes.len();
+        books.withdrawn.resize(places, 0);
+        books.withdrawn[place] = 0;
+        space.tables().withdrawn(place as u32).store(0, SeqCst);
         let token = Token::new(place as u32, books.new_nonce());
         space.tables().set_living(token, true);
         Ok(Self { token })

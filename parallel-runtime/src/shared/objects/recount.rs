@@ -3,14 +3,20 @@
 //! A worker says that it puts a handle into a container before it does, and that it has taken one out after it has. If it dies in
 //! between, the books count one too many, and the object would stay until the container goes. So containers that a dead worker had are
 //! looked through, under their locks. What is counted too often is set right as soon as nobody has the object beside containers: then
-//! no other process can be in between.
+//! no other process can be in between. And not before all has been read that processes have said of handles that they took out, which
+//! they say while they still have them.
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use super::books::books;
 use crate::shared::containers;
+
+/// How long to wait for what has been said to be read, and how often: a worker that says nonsense must not keep this thread for ever.
+const PAUSE: Duration = Duration::from_millis(2);
+const MOST_LOOKS: u32 = 500;
 
 /// Containers that wait, by number and nonce; and whether a thread is at it.
 static QUEUE: Mutex<(BTreeSet<(u32, u64)>, bool)> = Mutex::new((BTreeSet::new(), false));
@@ -34,18 +40,25 @@ fn work() {
         };
         let Some((id, nonce)) = next else { return };
         // A container that a process has written over panics, and stays as it is.
-        let _ = catch_unwind(AssertUnwindSafe(|| recount(id, nonce)));
+        let look = || {
+            (0..MOST_LOOKS).any(|_| {
+                recount(id, nonce) || {
+                    std::thread::sleep(PAUSE);
+                    false
+                }
+            })
+        };
+        let _ = catch_unwind(AssertUnwindSafe(look));
     }
 }
 
-/// Looks through one container.
-pub(in crate::shared) fn recount(id: u32, nonce: u64) {
+/// Looks through one container. False if something has been said that has not been read.
+pub(in crate::shared) fn recount(id: u32, nonce: u64) -> bool {
     let (held, kind) = {
         let mut books = books();
-        let Some(held) = books.adopt(id, nonce) else { return };
+        let Some(held) = books.adopt(id, nonce) else { return true };
         (held, books.entries[id as usize].kind)
     };
-    if let Some(kind) = kind {
-        containers::with_handles(held, kind, |found| books().correct(id, found));
-    }
+    let correct = |kind| containers::with_handles(held, kind, |found| books().correct(id, found));
+    kind.and_then(correct).unwrap_or(true)
 }
