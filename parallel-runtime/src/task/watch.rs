@@ -68,9 +68,11 @@ impl Watchers {
         }
     }
 
-    /// To be called without a lock.
+    /// To be called without a lock. A waker that panics harms nobody: this may be the thread that looks after all pools.
     pub(crate) fn fire(self) {
-        self.0.into_iter().flat_map(|watchers| *watchers).for_each(Watcher::fire);
+        for watcher in self.0.into_iter().flat_map(|watchers| *watchers) {
+            let _ = catch_unwind(AssertUnwindSafe(|| watcher.fire()));
+        }
     }
 }
 
