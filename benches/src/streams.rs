@@ -1,10 +1,9 @@
 //! Sections about results as they come.
 
 use std::hint::black_box;
-use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
+use futures_lite::future::block_on;
 use parallel_runtime::as_completed;
 
 use crate::measure::{Section, Subject, per};
@@ -44,25 +43,6 @@ pub fn imap() -> Section<'static> {
             each(ITEMS, || assert_eq!(next::imap_unordered(0..ITEMS).count() as u64, ITEMS))
         }))
         .subject(python("streams.py", "imap"))
-}
-
-struct Unpark(std::thread::Thread);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
-    }
-}
-
-fn block_on<F: Future>(future: F) -> F::Output {
-    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
-    let mut future = std::pin::pin!(future);
-    loop {
-        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(value) => return value,
-            Poll::Pending => std::thread::park(),
-        }
-    }
 }
 
 /// A call that is awaited.

@@ -13,8 +13,8 @@ use crate::{panics, process, thread};
 
 /// Where the items run.
 pub(crate) enum Ahead<A, R> {
-    /// Nowhere: the first item gets this error.
-    Nowhere(Option<TaskError>),
+    /// Nowhere: each item gets one of these errors.
+    Nowhere(Box<dyn Iterator<Item = TaskError> + Send>),
     /// Right here, when their results are wanted.
     Here(fn(A) -> Result<R, TaskError>),
     Thread(thread::ahead::Ahead<A, R>),
@@ -70,8 +70,8 @@ impl<F: OwnedFn, I: Iterator<Item: IntoOwned<F::Parameters, Owned = F::Owned>>> 
         loop {
             let mut results = Vec::new();
             match &mut self.ahead {
-                Ahead::Nowhere(error) => {
-                    let result = self.items.next().map(|_| Err(error.take().unwrap_or(TaskError::Cancelled)));
+                Ahead::Nowhere(errors) => {
+                    let result = self.items.next().map(|_| Err(errors.next().unwrap_or(TaskError::Cancelled)));
                     return Poll::Ready(result.map(|result| self.number(result)));
                 }
                 Ahead::Here(run) => {

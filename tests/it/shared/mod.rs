@@ -7,6 +7,7 @@ mod handles;
 mod named;
 #[cfg(feature = "ndarray")]
 mod ndarray;
+mod owners;
 mod slices;
 mod sync;
 mod values;

@@ -1,19 +1,19 @@
-//! The verbs of an annotated function.
+//! The verbs of an annotated function: those that wait, which may borrow. Those that take owned arguments are in [`owned`].
+
+mod owned;
 
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crate::error::TaskError;
-use crate::function::{IntoOwned, OwnedFn, ParallelFn, Remote};
+use crate::function::{ParallelFn, Remote};
 use crate::options::CallOptions;
 use crate::panics;
 use crate::pool::{Pool, Target};
-use crate::process::map::{Control, Target as Into, call, map, submit, submit_lent};
-use crate::process::ticket::Outcome;
-use crate::task::stream::{Ahead, run_here};
-use crate::task::{Imap, ImapUnordered, InProcess, MapTask, Scope, ScopedTask, Spawned, Task, TaskStream};
+use crate::process::map::{Control, Target as Into, call, map, submit_lent};
+use crate::task::{Scope, ScopedTask};
 use crate::thread::Failed;
 use crate::{init, process, sandbox, thread};
 
@@ -297,220 +297,14 @@ impl<'p, F: ParallelFn> Call<'p, F> {
     }
 }
 
-impl<F: OwnedFn> Call<'_, F> {
-    /// Hands one item to the pool and returns at once.
-    ///
-    /// References are passed in their owned form: `String` for `&str`, `Vec<T>` for `&[T]`.
-    pub fn submit<A>(&self, item: A) -> Task<F::Output>
-    where
-        A: IntoOwned<F::Parameters, Owned = F::Owned>,
-    {
-        self.submit_owned(item.into_owned())
-    }
-
-    #[doc(hidden)]
-    pub fn submit_owned(&self, item: F::Owned) -> Task<F::Output> {
-        let name = F::spec().name;
-        match self.route() {
-            Err(error) => Task::ready(Err(error)),
-            Ok(Route::Here) => Task::ready(run_here::<F>(item)),
-            Ok(Route::Thread(engine)) => {
-                let limit = self.options(engine.defaults).timeout;
-                match engine.submit(name, limit, false, move || F::run_owned(item)) {
-                    Ok(job) => Task::on_thread(job),
-                    Err(error) => Task::ready(Err(error)),
-                }
-            }
-            Ok(Route::Process(engine)) => submit_owned::<F>(engine, item, self.options(engine.defaults)),
-        }
-    }
-
-    /// Runs all items in the background and returns at once.
-    pub fn map_async<I>(&self, items: I) -> MapTask<F::Output>
-    where
-        I: IntoIterator,
-        I::Item: IntoOwned<F::Parameters, Owned = F::Owned>,
-    {
-        let items: Vec<F::Owned> = items.into_iter().map(IntoOwned::into_owned).collect();
-        let (total, own, target) = (items.len(), self.options, self.target().clone());
-        // A pool that is shut down from here on still runs all of them.
-        let admitted = self.route().and_then(|route| match route {
-            Route::Process(engine) => engine.admit(false).map(|admission| (Some(admission), None)),
-            Route::Thread(engine) => engine.accept().map(|accepted| (None, Some(accepted))),
-            Route::Here => Ok((None, None)),
-        });
-        MapTask::start(F::spec().name, total, &target.clone(), move |shared| {
-            let _admitted = admitted?;
-            let run = |item| {
-                let output = F::run_owned(item);
-                shared.done.fetch_add(1, Ordering::Relaxed);
-                output
-            };
-            let mapped = match &target {
-                Target::Here => Ok(thread::in_place(items, &shared.stop, &run)),
-                Target::Thread(engine) => {
-                    let options = own.or(engine.defaults);
-                    if let Some(limit) = options.timeout {
-                        return thread::submit_all(engine, F::spec().name, items, limit, F::run_owned, shared);
-                    }
-                    engine.map(items, options.chunk.unwrap_or(1), &shared.stop, (true, true), &run)
-                }
-                Target::Process(engine) => {
-                    let mut results = Vec::with_capacity(total);
-                    let stop = || shared.stop.load(Ordering::Relaxed);
-                    let options = own.or(engine.defaults);
-                    let control = Control { options, stop: Some(&stop), done: Some(&shared.done), admitted: true };
-                    let target = Into::Values(&mut results);
-                    return map(engine, &remote_owned::<F>(), items.into_iter(), &control, target).map(|()| results);
-                }
-            };
-            mapped?.map_err(|failed| match failed {
-                Failed::Panicked(caught) => caught.into_error(F::spec().name),
-                Failed::Stopped => TaskError::Cancelled,
-                Failed::Unprepared(error) => error,
-            })
-        })
-    }
-
-    /// [`map_async`](Call::map_async) under Python's name for functions of several parameters.
-    pub fn starmap_async<I>(&self, items: I) -> MapTask<F::Output>
-    where
-        I: IntoIterator,
-        I::Item: IntoOwned<F::Parameters, Owned = F::Owned>,
-    {
-        self.map_async(items)
-    }
-
-    /// Gives each item's result or error, in the order of the items, as they come: Python's `Pool.imap`.
-    ///
-    /// It is lazy. Items are taken from `items` a little ahead of the results that are taken, and no more: so `items` may have no end, and
-    /// memory does not grow. When the iterator is dropped, what has not started is cancelled.
-    ///
-    /// ```
-    /// use parallel_runtime::parallel;
-    ///
-    /// #[parallel(mode = "process", pool = 2)]
-    /// fn square(x: u64) -> u64 {
-    ///     x * x
-    /// }
-    ///
-    /// let large = square::imap(0..).map(Result::unwrap).find(|square| *square > 1000);
-    /// assert_eq!(large, Some(1024));
-    /// ```
-    pub fn imap<I>(&self, items: I) -> Imap<F, I::IntoIter>
-    where
-        I: IntoIterator,
-        I::Item: IntoOwned<F::Parameters, Owned = F::Owned>,
-    {
-        let items = items.into_iter();
-        let ahead = self.ahead(items.size_hint(), true);
-        Imap::new(items, ahead)
-    }
-
-    /// As [`imap`](Call::imap), but each result comes as soon as it is there, with the number of its item: Python's
-    /// `Pool.imap_unordered`.
-    pub fn imap_unordered<I>(&self, items: I) -> ImapUnordered<F, I::IntoIter>
-    where
-        I: IntoIterator,
-        I::Item: IntoOwned<F::Parameters, Owned = F::Owned>,
-    {
-        let items = items.into_iter();
-        let ahead = self.ahead(items.size_hint(), false);
-        ImapUnordered::new(items, ahead)
-    }
-
-    /// As [`imap`](Call::imap), as a [`Stream`](futures_core::Stream), for any executor.
-    pub fn stream<I>(&self, items: I) -> TaskStream<F, I::IntoIter>
-    where
-        I: IntoIterator,
-        I::Item: IntoOwned<F::Parameters, Owned = F::Owned>,
-    {
-        let items = items.into_iter();
-        let ahead = self.ahead(items.size_hint(), true);
-        TaskStream::new(items, ahead)
-    }
-
-    fn ahead(&self, hint: (usize, Option<usize>), ordered: bool) -> Ahead<F::Owned, F::Output> {
-        let made = self.route().and_then(|route| match route {
-            Route::Here => Ok(Ahead::Here(run_here::<F>)),
-            Route::Thread(engine) => {
-                let options = self.options(engine.defaults);
-                let name = F::spec().name;
-                Ok(Ahead::Thread(thread::ahead::Ahead::new(engine, name, F::run_owned, options, hint, ordered)))
-            }
-            Route::Process(engine) => {
-                let options = self.options(engine.defaults);
-                process::ahead::Ahead::new(engine, remote_owned::<F>(), options, hint, ordered).map(Ahead::Process)
-            }
-        });
-        made.unwrap_or_else(|error| Ahead::Nowhere(Some(error)))
-    }
-
-    /// Runs one item on a thread or in a process of its own, outside every pool.
-    pub fn spawn<A>(&self, item: A) -> Spawned<F::Output>
-    where
-        A: IntoOwned<F::Parameters, Owned = F::Owned>,
-    {
-        self.spawn_owned(item.into_owned())
-    }
-
-    #[doc(hidden)]
-    pub fn spawn_owned(&self, item: F::Owned) -> Spawned<F::Output> {
-        let name = F::spec().name;
-        match self.route() {
-            Err(error) => Spawned::on_thread(Task::ready(Err(error))),
-            Ok(Route::Here) => Spawned::on_thread(Task::ready(run_here::<F>(item))),
-            Ok(Route::Thread(engine)) => {
-                let limit = self.options(engine.defaults).timeout;
-                let init = F::spec().worker_options().init;
-                let job = Arc::new(thread::Job::new(name, Box::new(move || F::run_owned(item)), limit, None));
-                let theirs = Arc::clone(&job);
-                let short_name = name.rsplit("::").next().unwrap_or(name);
-                let thread = std::thread::Builder::new().name(short_name.to_owned()).spawn(move || {
-                    match init.map_or(Ok(()), panics::catch) {
-                        Ok(()) => theirs.run_on_pool(),
-                        Err(caught) => theirs.fail(caught.into_init_error()),
-                    }
-                });
-                Spawned::on_thread(match thread {
-                    Ok(_) => Task::on_thread(job),
-                    Err(error) => Task::ready(Err(TaskError::Spawn(error))),
-                })
-            }
-            Ok(Route::Process(pool)) => {
-                let engine = process::Engine::one_shot(pool.worker_options());
-                let task = submit_owned::<F>(&engine, item, self.options(pool.defaults));
-                Spawned::in_process(task, engine)
-            }
-        }
-    }
-}
-
-fn submit_owned<F: OwnedFn>(engine: &Arc<process::Engine>, item: F::Owned, options: CallOptions) -> Task<F::Output> {
-    let remote = remote_owned::<F>();
-    match submit(engine, &remote, item, options) {
-        Ok(ticket) => Task::in_process(InProcess { engine: Arc::clone(engine), ticket, read: read_owned::<F> }),
-        Err(error) => Task::ready(Err(error)),
-    }
-}
-
-/// Reads the result of a task that was submitted with owned arguments, which are gone.
-fn read_owned<F: OwnedFn>(outcome: Outcome) -> Result<F::Output, TaskError> {
-    process::map::output(&remote_owned::<F>(), outcome)
-}
-
 const NOT_REMOTE: &str = "the pool of a function that is not `mode = \"process\"` has no processes";
 
 fn remote<F: ParallelFn>() -> Remote<F::Item, F::Output> {
     F::remote().expect(NOT_REMOTE)
 }
 
-fn remote_owned<F: OwnedFn>() -> Remote<F::Owned, F::Output> {
-    F::remote_owned().expect(NOT_REMOTE)
-}
-
 /// One error for every item: if it cannot be had twice, the others are cancelled.
-fn for_each<R>(error: TaskError, count: usize) -> Vec<Result<R, TaskError>> {
+fn repeated(error: TaskError) -> impl Iterator<Item = TaskError> + Send {
     let again = match &error {
         TaskError::Spawn(error) => Some(error.to_string()),
         _ => None,
@@ -519,7 +313,11 @@ fn for_each<R>(error: TaskError, count: usize) -> Vec<Result<R, TaskError>> {
         Some(text) => TaskError::Spawn(std::io::Error::other(text.clone())),
         None => TaskError::Cancelled,
     });
-    std::iter::once(error).chain(others).take(count).map(Err).collect()
+    std::iter::once(error).chain(others)
+}
+
+fn for_each<R>(error: TaskError, count: usize) -> Vec<Result<R, TaskError>> {
+    repeated(error).take(count).map(Err).collect()
 }
 
 /// A function that asks for a sandbox was to run without it.
