@@ -1,7 +1,7 @@
 //! The verbs of a function.
 
 use proc_macro2::{Ident, TokenStream};
-use quote::quote;
+use quote::{quote, quote_spanned};
 use syn::{GenericParam, Generics, Type};
 
 use crate::function::{Function, Source};
@@ -312,7 +312,17 @@ fn parallel_fn(function: &Function, options: &Options, path: &TokenStream) -> To
     let runner = function.runner();
     let remote = if options.mode == Mode::Process { remote::table(options) } else { TokenStream::new() };
     // Without generics nothing in the item can be borrowed: all lifetimes have names by now, and are generics.
-    let detach = if generics.params.is_empty() && function.owned {
+    let is_async = function.is_async.then(|| quote!(const IS_ASYNC: bool = true;));
+    let detach = if function.is_async {
+        quote! {
+            fn detach(
+                item: Self::Item,
+            ) -> ::core::result::Result<#runtime::private::Detached<Self::Output>, Self::Item> {
+                let body = <Self as #runtime::OwnedFn>::body(item);
+                ::core::result::Result::Ok(#runtime::private::detached_body(body))
+            }
+        }
+    } else if generics.params.is_empty() && function.owned {
         quote! {
             fn detach(
                 item: Self::Item,
@@ -328,6 +338,7 @@ fn parallel_fn(function: &Function, options: &Options, path: &TokenStream) -> To
         impl #bounds #runtime::ParallelFn for #name #arguments #clause {
             type Item = #item;
             type Output = #output;
+            #is_async
             fn spec() -> &'static #runtime::private::Spec {
                 static SPEC: #runtime::private::Spec = #runtime::private::Spec::new(
                     ::core::concat!(::core::module_path!(), "::", #shown),
@@ -413,6 +424,15 @@ fn owned_fn(function: &Function, options: &Options) -> TokenStream {
             }
         });
     }
+    let body = function.is_async.then(|| {
+        // The span makes an error point at the function whose future cannot move between threads.
+        let future = quote_spanned!(function.span=> #runtime::private::Body::future(#verbs::inline(#(#lent),*)));
+        quote! {
+            fn body(#pattern: Self::Owned) -> #runtime::private::Body<Self::Output> {
+                #future
+            }
+        }
+    });
     let (table, remote) = if options.mode == Mode::Process {
         (remote::owned_table(options), remote::owned_functions(function, options, &extended))
     } else {
@@ -427,6 +447,7 @@ fn owned_fn(function: &Function, options: &Options) -> TokenStream {
                 #rebind
                 #verbs::#runner(#(#lent),*)
             }
+            #body
             #table
         }
         #remote

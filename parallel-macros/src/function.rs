@@ -40,6 +40,8 @@ pub(crate) struct Function {
     pub(crate) visibility: Visibility,
     /// The type that carries the verbs.
     pub(crate) name: Ident,
+    /// Where its name stands.
+    pub(crate) span: Span,
     /// The name that messages show.
     pub(crate) shown: String,
     /// The generics of that type: those of the function (and of its `impl` block), and the lifetimes that were named.
@@ -206,6 +208,7 @@ impl Function {
             attributes: Attributes::sort(&source.attributes),
             visibility: source.visibility.clone(),
             name: verbs,
+            span: name.span(),
             shown,
             generics,
             parameters,

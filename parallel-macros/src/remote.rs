@@ -90,6 +90,11 @@ pub(crate) fn functions(function: &Function, options: &Options) -> TokenStream {
             }
         }
     };
+    let (how, value) = if function.is_async {
+        (quote!(defer), quote!(async move { (#verbs::inline(#(#lent),*).await, #(#changed,)*) }))
+    } else {
+        (quote!(deliver), quote!((#verbs::#runner(#(#lent),*), #(#changed,)*)))
+    };
     let again = (!given_back.is_empty()).then_some(&lets);
     let result = quote!(::core::result::Result<(), #runtime::private::CodecError>);
     quote! {
@@ -102,8 +107,7 @@ pub(crate) fn functions(function: &Function, options: &Options) -> TokenStream {
                 #imports
                 #lets
                 #received
-                let __result = #verbs::#runner(#(#lent),*);
-                outlet.deliver((__result, #(#changed,)*), |__value, writer| -> #result {
+                outlet.#how(#value, |__value, writer| -> #result {
                     // Made here, where they are constants that are inlined.
                     #output
                     #again

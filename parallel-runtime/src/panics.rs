@@ -40,6 +40,16 @@ pub(crate) fn catch<R>(task: impl FnOnce() -> R) -> Result<R, Caught> {
     })
 }
 
+/// Runs `last`, whose panic is nobody's business, and neither is that of dropping the payload: where user values are dropped on
+/// threads that must go on.
+pub(crate) fn discard(last: impl FnOnce()) {
+    if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(last))
+        && let Err(payload) = panic::catch_unwind(AssertUnwindSafe(|| drop(payload)))
+    {
+        std::mem::forget(payload);
+    }
+}
+
 /// Puts a hook in front of the program's own that notes where a task panicked. The program's own still runs. A hook that the
 /// program sets later replaces ours: panics are then reported without their place.
 fn install_hook() {
@@ -84,12 +94,9 @@ impl Caught {
     }
 
     pub(crate) fn into_error(self, function: &'static str) -> TaskError {
-        TaskError::Panicked {
-            function,
-            message: message(&*self.payload),
-            location: self.location,
-            backtrace: self.backtrace,
-        }
+        let message = message(&*self.payload);
+        discard(|| drop(self.payload));
+        TaskError::Panicked { function, message, location: self.location, backtrace: self.backtrace }
     }
 }
 

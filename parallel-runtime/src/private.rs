@@ -6,8 +6,8 @@ use serde::de::DeserializeOwned;
 pub use crate::codec::strategy::{Probe, Returned, ViaBytes, ViaReferent, ViaReferentMut, ViaSerde};
 pub use crate::codec::{CodecError, Reader, Writer};
 pub use crate::function::{
-    ByMut, ByRef, ByValue, Detached, IntoOwned, Lend, LendMut, One, Outlet, ProcessOwnedFn, Remote, ServeError,
-    detached,
+    Body, ByMut, ByRef, ByValue, Detached, IntoOwned, Lend, LendMut, One, Outlet, ProcessOwnedFn, Remote, ServeError,
+    detached, detached_body,
 };
 pub use crate::options::{Mode, Spec};
 pub use crate::task::drive::{awaited, drive};

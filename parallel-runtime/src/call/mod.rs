@@ -140,6 +140,11 @@ impl<'p, F: ParallelFn> Call<'p, F> {
         self.target.unwrap_or_else(|| F::spec().target())
     }
 
+    /// Whether it runs in place.
+    pub(crate) fn is_here(&self) -> bool {
+        matches!(self.route(), Ok(Route::Here))
+    }
+
     /// Where the call goes; an error if it may not go there, or if what has to run first fails.
     fn route(&self) -> Result<Route<'p>, TaskError> {
         let target = self.target();
@@ -205,15 +210,16 @@ impl<'p, F: ParallelFn> Call<'p, F> {
                 let options = self.options(engine.defaults);
                 let items: Vec<F::Item> = items.into_iter().collect();
                 let chunk = options.chunk.unwrap_or(1);
-                match options.timeout {
-                    Some(limit) => thread::map_limited::<F>(engine, items, limit, chunk, true)
-                        .and_then(|results| results.into_iter().collect()),
-                    None => match engine.map(items, chunk, &never, (true, false), &F::run) {
+                if options.timeout.is_some() || F::IS_ASYNC {
+                    thread::map_apart::<F>(engine, items, options.timeout, chunk, true)
+                        .and_then(|results| results.into_iter().collect())
+                } else {
+                    match engine.map(items, chunk, &never, (true, false), &F::run) {
                         Ok(Ok(results)) => Ok(results),
                         Ok(Err(Failed::Panicked(caught))) => std::panic::resume_unwind(caught.payload),
                         Ok(Err(Failed::Stopped)) => Err(TaskError::Cancelled),
                         Ok(Err(Failed::Unprepared(error))) | Err(error) => Err(error),
-                    },
+                    }
                 }
             }
             Ok(Route::Process(engine)) => {
@@ -241,8 +247,8 @@ impl<'p, F: ParallelFn> Call<'p, F> {
                 let options = self.options(engine.defaults);
                 let items: Vec<F::Item> = items.into_iter().collect();
                 let (count, chunk) = (items.len(), options.chunk.unwrap_or(1));
-                if let Some(limit) = options.timeout {
-                    return thread::map_limited::<F>(engine, items, limit, chunk, false)
+                if options.timeout.is_some() || F::IS_ASYNC {
+                    return thread::map_apart::<F>(engine, items, options.timeout, chunk, false)
                         .unwrap_or_else(|error| for_each(error, count));
                 }
                 // A pool that is killed keeps the results that there are.

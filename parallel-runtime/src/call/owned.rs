@@ -35,7 +35,7 @@ impl<F: OwnedFn> Call<'_, F> {
             Ok(Route::Here) => Task::ready(run_here::<F>(item)),
             Ok(Route::Thread(engine)) => {
                 let limit = self.options(engine.defaults).timeout;
-                match engine.submit(name, limit, false, move || F::run_owned(item)) {
+                match engine.submit(name, limit, false, F::body(item)) {
                     Ok(job) => Task::on_thread(job),
                     Err(error) => Task::ready(Err(error)),
                 }
@@ -69,8 +69,8 @@ impl<F: OwnedFn> Call<'_, F> {
                 Target::Here => Ok(thread::in_place(items, &shared.stop, &run)),
                 Target::Thread(engine) => {
                     let options = own.or(engine.defaults);
-                    if let Some(limit) = options.timeout {
-                        return thread::submit_all(engine, F::spec().name, items, limit, F::run_owned, shared);
+                    if options.timeout.is_some() || F::IS_ASYNC {
+                        return thread::submit_all(engine, F::spec().name, items, options.timeout, F::body, shared);
                     }
                     engine.map(items, options.chunk.unwrap_or(1), &shared.stop, (true, true), &run)
                 }
@@ -154,8 +154,7 @@ impl<F: OwnedFn> Call<'_, F> {
             Route::Here => Ok(Ahead::Here(run_here::<F>)),
             Route::Thread(engine) => {
                 let options = self.options(engine.defaults);
-                let name = F::spec().name;
-                Ok(Ahead::Thread(thread::ahead::Ahead::new(engine, name, F::run_owned, options, hint, ordered)))
+                Ok(Ahead::Thread(thread::ahead::Ahead::new::<F>(engine, options, hint, ordered)))
             }
             Route::Process(engine) => {
                 let options = self.options(engine.defaults);
@@ -182,7 +181,7 @@ impl<F: OwnedFn> Call<'_, F> {
             Ok(Route::Thread(engine)) => {
                 let limit = self.options(engine.defaults).timeout;
                 let init = F::spec().worker_options().init;
-                let job = Arc::new(thread::Job::new(name, Box::new(move || F::run_owned(item)), limit, None));
+                let job = Arc::new(thread::Job::new(name, F::body(item), limit, None));
                 let theirs = Arc::clone(&job);
                 let short_name = name.rsplit("::").next().unwrap_or(name);
                 let thread = std::thread::Builder::new().name(short_name.to_owned()).spawn(move || {

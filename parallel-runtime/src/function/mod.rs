@@ -1,10 +1,12 @@
 //! What an annotated function is to the runtime: a type that implements [`ParallelFn`].
 
+mod body;
 mod outlet;
 mod parameter;
 mod remote;
 
-pub(crate) use outlet::{Encode, Overflow, Placed};
+pub use body::Body;
+pub(crate) use outlet::{Delivered, Encode, Overflow, Placed};
 pub use outlet::{Outlet, ServeError};
 pub use parameter::{ByMut, ByRef, ByValue, IntoOwned, Lend, LendMut, One, OwnedSlice};
 pub use remote::Remote;
@@ -45,6 +47,10 @@ pub trait ParallelFn: Sized {
     /// What the function returns.
     type Output: Send;
 
+    /// Whether it is an `async fn`: then many of its bodies run at a time on one worker.
+    #[doc(hidden)]
+    const IS_ASYNC: bool = false;
+
     /// What the attribute says: name, mode, pool, options.
     fn spec() -> &'static Spec;
 
@@ -67,20 +73,23 @@ pub trait ParallelFn: Sized {
 /// A call that can outlive its caller.
 #[doc(hidden)]
 pub struct Detached<R> {
-    pub(crate) body: Box<dyn FnOnce() + Send>,
+    pub(crate) body: Body<()>,
     pub(crate) output: Arc<Mutex<Option<R>>>,
 }
 
 /// A call of `F` that holds no borrows.
 #[doc(hidden)]
 pub fn detached<F: ParallelFn<Item: 'static, Output: 'static>>(item: F::Item) -> Detached<F::Output> {
+    detached_body(Body::call(move || F::run(item)))
+}
+
+/// The same for an `async fn`.
+#[doc(hidden)]
+pub fn detached_body<R: Send + 'static>(body: Body<R>) -> Detached<R> {
     let output = Arc::new(Mutex::new(None));
     let theirs = Arc::clone(&output);
-    let body = move || {
-        let value = F::run(item);
-        *theirs.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
-    };
-    Detached { body: Box::new(body), output }
+    let body = body.then(move |value| *theirs.lock().unwrap_or_else(PoisonError::into_inner) = Some(value));
+    Detached { body, output }
 }
 
 /// An annotated function whose calls can outlive the expression that makes them: its arguments have an owned form and its
@@ -100,6 +109,12 @@ pub trait OwnedFn: ParallelFn<Output: 'static> {
     /// Calls the function right here with owned arguments.
     #[doc(hidden)]
     fn run_owned(item: Self::Owned) -> Self::Output;
+
+    /// The call, with its arguments.
+    #[doc(hidden)]
+    fn body(item: Self::Owned) -> Body<Self::Output> {
+        Body::call(move || Self::run_owned(item))
+    }
 
     /// How a call with owned arguments crosses a process border; `None` for a function that is not `mode = "process"`.
     #[doc(hidden)]

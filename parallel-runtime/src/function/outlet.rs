@@ -1,5 +1,6 @@
 //! Where a worker delivers results.
 
+use std::pin::Pin;
 use std::sync::atomic::Ordering;
 
 use super::remote::code;
@@ -36,6 +37,12 @@ pub(crate) enum Placed {
     /// In a block of its own.
     Apart,
 }
+
+/// The future of an `async fn`: in the end it gives what delivers its result.
+pub(crate) type Delivered = Pin<Box<dyn Future<Output = Deliver>>>;
+
+/// Delivers a result.
+pub(crate) type Deliver = Box<dyn FnOnce(&mut Outlet<'_>) -> Result<(), ServeError>>;
 
 /// Finds room for a result that does not fit.
 pub(crate) trait Overflow {
@@ -112,6 +119,8 @@ pub struct Outlet<'w> {
     /// Whether the message is to end before its last item.
     enough: Option<&'w dyn Fn() -> bool>,
     full: bool,
+    /// The future of an `async fn` that has begun.
+    deferred: Option<Delivered>,
     /// Where the last complete result ends.
     committed: usize,
     /// Items that have been begun, and items whose results are delivered.
@@ -135,6 +144,7 @@ impl<'w> Outlet<'w> {
             watched,
             enough: None,
             full: false,
+            deferred: None,
             committed: 0,
             begun: 0,
             delivered: 0,
@@ -207,6 +217,25 @@ impl<'w> Outlet<'w> {
         encode: impl FnMut(&V, &mut Writer<'_>) -> Result<(), CodecError>,
     ) -> Result<(), ServeError> {
         self.deliver_as(code::VALUE, &mut Owned { value: Some(value), encode })
+    }
+
+    /// Takes the future of one item, whose result is delivered when it is ready. The message ends with it.
+    pub fn defer<V: 'static>(
+        &mut self,
+        future: impl Future<Output = V> + 'static,
+        encode: impl FnMut(&V, &mut Writer<'_>) -> Result<(), CodecError> + 'static,
+    ) -> Result<(), ServeError> {
+        self.full = true;
+        self.deferred = Some(Box::pin(async move {
+            let value = future.await;
+            Box::new(move |outlet: &mut Outlet<'_>| outlet.deliver(value, encode)) as Deliver
+        }));
+        Ok(())
+    }
+
+    /// The future of the item that was begun last, if it is to be run.
+    pub(crate) fn take_deferred(&mut self) -> Option<Delivered> {
+        self.deferred.take()
     }
 
     /// Takes the reason why there is no result for one item.

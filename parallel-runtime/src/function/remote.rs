@@ -51,6 +51,8 @@ pub struct Remote<I, R> {
     pub(crate) output: Output<R>,
     /// Whether the caller needs its arguments until the results are there.
     pub(crate) takes_back: bool,
+    /// Whether many of them run at a time on one worker.
+    pub(crate) is_async: bool,
 }
 
 impl<I, R> Clone for Remote<I, R> {
@@ -71,6 +73,7 @@ impl<I, R> Remote<I, R> {
             receive: receive::<F>,
             output: F::receive,
             takes_back: F::TAKES_BACK,
+            is_async: F::IS_ASYNC,
         }
     }
 
@@ -83,6 +86,7 @@ impl<I, R> Remote<I, R> {
             receive: receive_owned::<F>,
             output: F::receive,
             takes_back: false,
+            is_async: F::IS_ASYNC,
         }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::engine::Engine;
 use super::flights::Flights;
+use super::sizes::{FUTURES_AHEAD, Sizes};
 use crate::error::TaskError;
 use crate::function::Remote;
 use crate::options::CallOptions;
@@ -24,7 +25,12 @@ impl<I, R> Ahead<I, R> {
         hint: (usize, Option<usize>),
         ordered: bool,
     ) -> Result<Self, TaskError> {
-        let flights = Flights::new(engine, remote, options, hint, None, false)?;
+        let sizes = if remote.is_async {
+            Sizes::of_futures(FUTURES_AHEAD * engine.workers())
+        } else {
+            Sizes::new(engine.workers(), options.chunk, hint)
+        };
+        let flights = Flights::new(engine, remote, options, sizes, None, false)?;
         Ok(Self { flights, ordered })
     }
 
@@ -50,10 +56,15 @@ impl<I, R> Ahead<I, R> {
         self.flights.queue.is_empty()
     }
 
-    /// Takes results, each with the number of its item.
-    pub(crate) fn take(&mut self, results: &mut Vec<(usize, Result<R, TaskError>)>) {
+    /// Looks what has ended.
+    pub(crate) fn collect(&mut self) {
         self.flights.engine.collect_done();
         self.flights.land(false, false);
+    }
+
+    /// Takes results, each with the number of its item.
+    pub(crate) fn take(&mut self, results: &mut Vec<(usize, Result<R, TaskError>)>) {
+        self.collect();
         // Not all that there is: what is given at once is held in memory.
         self.flights.give_one(!self.ordered, results);
     }

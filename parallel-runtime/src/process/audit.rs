@@ -8,7 +8,8 @@
 //!   and write its results there: so the slot, and the memory of the arguments, are put into *quarantine* until all workers of
 //!   that moment are gone.
 //! * A slot that says it is claimed by a worker which says, for a second or longer, that it runs something else, or that it
-//!   sleeps: that worker is ended, and with it the task. If it was innocent, it was idle.
+//!   sleeps: that worker is ended, and with it the task. If it was innocent, it was idle. Not so the future of an `async fn` of which it
+//!   says that it has put it aside: of these it has many.
 //! * A slot that says it is done is collected, whatever the list of completed slots says.
 //! * What the program alone writes is set right: the ring, who is condemned.
 //! * All workers are woken, so that a task which waits to be claimed is claimed.
@@ -23,6 +24,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use super::board::ring::entry;
+use super::board::slot::ASIDE;
 use super::board::word::{State as SlotState, Word};
 use super::engine::{Engine, State};
 use super::futex;
@@ -84,6 +86,11 @@ impl Engine {
                     let runs = board.record(worker).running.load(Ordering::Relaxed);
                     let says = entry(index, generation);
                     if runs == says && !board.sleepers().is_asleep(worker) {
+                        continue;
+                    }
+                    // It has many of these, and sleeps while all of them wait.
+                    let is_async = state.in_flight[index as usize].as_ref().is_some_and(|task| task.is_async);
+                    if is_async && board.slot(index).began.load(Ordering::Relaxed) & ASIDE != 0 {
                         continue;
                     }
                     let known = before.iter().find(|(slot, same, _)| (*slot, *same) == (index, word));

@@ -4,6 +4,7 @@
 use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
+use std::time::Duration;
 
 use super::admission::Admission;
 use super::board::slot::INLINE_ARGUMENTS;
@@ -23,8 +24,12 @@ use crate::options::{CallOptions, WorkerOptions};
 use crate::pool::PoolStats;
 use crate::shared::{Arena, Block};
 
-/// Slots of an ordinary pool: what does not fit waits in the program.
-const SLOTS: u32 = 4096;
+/// Slots of an ordinary pool: what does not fit waits in the program. Those that are never used take no memory.
+const SLOTS: u32 = 1 << 14;
+
+/// How many of them may hold tasks that keep their worker, not counting those of `async fn`s: all are looked through when a
+/// worker dies.
+const MOST_THAT_WAIT: usize = 1 << 12;
 
 /// Slots of a process that runs a single task.
 const SLOTS_ONE_SHOT: u32 = 2;
@@ -132,10 +137,6 @@ impl Engine {
             unsafe { block.bytes_mut(layout.size()) }.fill(std::mem::MaybeUninit::new(0));
             // SAFETY: the block is as long as the layout says, starts at a page, holds zeros, and lives as long as `Memory`.
             let board = unsafe { Board::new(block.start(), layout) };
-            // Popped from the end: low slots first, so that a lightly used pool touches few pages.
-            state.free = (0..slots).rev().collect();
-            state.generations = vec![0; slots as usize];
-            state.in_flight.resize_with(slots as usize, || None);
             state.seats.resize_with(self.workers, Seat::default);
             let _ = self.memory.set(Memory { arena, board, block });
             supervisor.know(self);
@@ -159,7 +160,7 @@ impl Engine {
             _ => state.check_open()?,
         }
         state.submitted += 1;
-        let boarded = if state.queue.is_empty() { self.place(&mut state) } else { None };
+        let boarded = if state.queue.is_empty() { self.place(&mut state, message.is_async) } else { None };
         match boarded {
             Some(slot) => self.publish(&mut state, slot, Arc::clone(&ticket), message),
             None => {
@@ -177,15 +178,27 @@ impl Engine {
     }
 
     /// A slot for one more task, if there is one.
-    pub(super) fn place(&self, state: &mut State) -> Option<u32> {
-        if state.free.is_empty() {
-            self.harvest(state);
-        }
+    pub(super) fn place(&self, state: &mut State, is_async: bool) -> Option<u32> {
         let board = self.board();
+        let slots = board.layout().slots as usize;
+        let most = if is_async { slots } else { slots.min(MOST_THAT_WAIT) };
+        if state.in_flight.len() - state.free.len() >= most {
+            self.harvest(state);
+            if state.in_flight.len() - state.free.len() >= most {
+                return None;
+            }
+        }
         if !board.ring().has_room(&mut state.place, |slot| board.word(slot)) {
             return None;
         }
-        state.free.pop()
+        // One that was used before, so that a lightly used pool touches few pages, and a death few slots.
+        let free = state.free.pop();
+        if free.is_some() {
+            return free;
+        }
+        state.in_flight.push(None);
+        state.generations.push(0);
+        Some(state.in_flight.len() as u32 - 1)
     }
 
     /// Puts a message into a slot that `place` gave. Whoever calls it wakes a worker afterwards.
@@ -200,7 +213,10 @@ impl Engine {
         slot.items.store(message.items, Ordering::Relaxed);
         slot.waiter.store(0, Ordering::Relaxed);
         slot.timed.store(message.timed.into(), Ordering::Relaxed);
-        slot.limited.store(message.limit.is_some().into(), Ordering::Relaxed);
+        if message.is_async {
+            slot.began.store(0, Ordering::Relaxed);
+        }
+        slot.limited.store(message.limit.map_or(0, milliseconds), Ordering::Relaxed);
         let arguments = match message.body {
             Body::Inline(bytes) => {
                 put_inline(slot, bytes);
@@ -223,8 +239,8 @@ impl Engine {
             limited
         });
         ticket.board(index, generation);
-        let (items, retry, loan) = (message.items, message.retry, message.loan);
-        state.in_flight[position] = Some(InFlight { ticket, items, arguments, limited, retry, loan });
+        let (items, is_async, retry, loan) = (message.items, message.is_async, message.retry, message.loan);
+        state.in_flight[position] = Some(InFlight { ticket, items, is_async, arguments, limited, retry, loan });
         slot.word.store(Word::ready(generation).0, Ordering::Release);
         board.ring().publish(&mut state.place, index, generation);
     }
@@ -258,14 +274,14 @@ impl Engine {
         self.wake_waiter(index);
     }
 
-    /// Takes a task whose worker is gone off the board, to be sent once more.
+    /// Takes a task off the board, to be sent once more: its worker is gone, or has dropped it.
     pub(super) fn run_again(&self, state: &mut State, index: u32) {
         let Some(InFlight { ticket, retry: Some(retry), loan, .. }) = state.in_flight[index as usize].take() else {
             return;
         };
         self.free(state, index);
         let arena = &self.memory.get().expect("a task was on the board").arena;
-        // SAFETY: whoever calls this has seen the worker's end.
+        // SAFETY: whoever calls this has seen the worker's end, or that it has dropped the task, and with it what it was lent.
         match unsafe { retry.next(arena, loan) } {
             Ok(message) => {
                 state.retried += 1;
@@ -405,6 +421,11 @@ impl Engine {
             abandoned: 0,
         }
     }
+}
+
+/// A limit as the worker is told it.
+fn milliseconds(limit: Duration) -> u32 {
+    u32::try_from(limit.as_micros().div_ceil(1000)).unwrap_or(u32::MAX).max(1)
 }
 
 /// Copies arguments into a slot.

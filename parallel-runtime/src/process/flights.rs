@@ -52,6 +52,8 @@ pub(super) struct Flights<I, R> {
     pub(super) sizes: Sizes,
     /// How many items there have been.
     taken: usize,
+    /// Messages that have not landed.
+    unfinished: usize,
     /// Whether items may hold borrows: then what has started is waited for, whatever happens.
     borrows: bool,
     /// Who is told of each message that ends.
@@ -67,12 +69,12 @@ enum Unsent {
 }
 
 impl<I, R> Flights<I, R> {
-    /// `hint`: the size hint of the items. `admitted`: see [`Flights`]. `borrows`: too.
+    /// `admitted`: see [`Flights`]. `borrows`: too.
     pub(super) fn new(
         engine: &Arc<Engine>,
         remote: Remote<I, R>,
         options: CallOptions,
-        hint: (usize, Option<usize>),
+        sizes: Sizes,
         admitted: Option<Admission>,
         borrows: bool,
     ) -> Result<Self, TaskError> {
@@ -85,8 +87,9 @@ impl<I, R> Flights<I, R> {
             options,
             admitted,
             queue: VecDeque::new(),
-            sizes: Sizes::new(engine.workers(), options.chunk, hint),
+            sizes,
             taken: 0,
+            unfinished: 0,
             borrows,
             signal: None,
         })
@@ -106,14 +109,17 @@ impl<I, R> Flights<I, R> {
     }
 
     pub(super) fn unfinished(&self) -> usize {
-        self.queue.iter().filter(|flight| flight.outcome.is_none()).count()
+        self.unfinished
     }
 
     /// Sends items, as the last of the queue or at a position of it.
     fn send_at(&mut self, mut items: Vec<I>, first: usize, position: Option<usize>, tries: u32) {
         let count = items.len();
         let flight = match self.try_send(&mut items) {
-            Ok((ticket, before)) => Flight { ticket: Some(ticket), items, first, count, outcome: None, tries, before },
+            Ok((ticket, before)) => {
+                self.unfinished += 1;
+                Flight { ticket: Some(ticket), items, first, count, outcome: None, tries, before }
+            }
             Err(Unsent::Alone(error)) => {
                 let at = position.unwrap_or(self.queue.len());
                 let mut error = Some(error);
@@ -172,7 +178,8 @@ impl<I, R> Flights<I, R> {
             settled.map_err(Unsent::Alone)?;
         }
         let limit = self.options.timeout;
-        let message = Message { entry: self.entry, items: count, timed: true, limit, retry: None, body, loan };
+        let (entry, is_async) = (self.entry, self.remote.is_async);
+        let message = Message { entry, items: count, timed: true, is_async, limit, retry: None, body, loan };
         let ticket = self.engine.submit(message, self.admitted.as_ref()).map_err(Unsent::Alone)?;
         if let Some(signal) = &self.signal
             && let Err(watcher) = self.engine.watch(&ticket, Watcher::Signal(Arc::clone(signal)), true)
@@ -201,6 +208,7 @@ impl<I, R> Flights<I, R> {
             position += 1;
             failed |= flight.outcome.as_ref().is_some_and(|outcome| outcome.failed || outcome.has_error());
             let Some(ticket) = flight.ticket.take_if(|ticket| ticket.is_finished()) else { continue };
+            self.unfinished -= 1;
             let mut outcome = ticket.take_outcome().unwrap_or_default();
             let done = outcome.done as usize;
             // A worker may leave items to the next one, but only after it has run some.

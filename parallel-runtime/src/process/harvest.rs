@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::board::Slot;
 use super::board::layout::COMPLETED;
 use super::board::ring::entry;
-use super::board::slot::INLINE_RESULT;
+use super::board::slot::{INLINE_RESULT, LATE};
 use super::board::word::{State as SlotState, Word};
 use super::engine::{Engine, InFlight, State};
 use super::limits::{Condemned, Sentence};
@@ -46,7 +46,7 @@ impl Engine {
             let overwritten =
                 record.completed_tail.0.load(Ordering::Acquire).wrapping_sub(head) >= COMPLETED as u64 - 1;
             if overwritten {
-                for slot in 0..board.layout().slots {
+                for slot in 0..state.in_flight.len() as u32 {
                     collected += usize::from(self.harvest_slot(state, slot));
                 }
             }
@@ -64,6 +64,14 @@ impl Engine {
         let word = slot.load();
         if word.state() != SlotState::Done || word.generation() != state.generations[position] {
             return false;
+        }
+        if let Some(task) = state.in_flight[position].as_ref().filter(|task| is_late(slot, word, task)) {
+            let again = task.retry.as_ref().is_some_and(|retry| retry.may_try());
+            state.timed_out += 1;
+            if again {
+                self.run_again(state, index);
+                return true;
+            }
         }
         self.finish_with(state, index, |state, task| collect(state, index, slot, word, task));
         true
@@ -130,7 +138,7 @@ impl Engine {
     /// Moves tasks from the queue onto the board.
     pub(super) fn refill(&self, state: &mut State) {
         while let Some((ticket, message)) = state.queue.pop_front() {
-            let Some(slot) = self.place(state) else {
+            let Some(slot) = self.place(state, message.is_async) else {
                 state.queue.push_front((ticket, message));
                 return;
             };
@@ -172,6 +180,14 @@ impl Engine {
     }
 }
 
+/// Whether a worker has dropped the future of a task that took too long.
+fn is_late(slot: &Slot, word: Word, task: &InFlight) -> bool {
+    task.is_async
+        && task.limited.is_some()
+        && slot.done_items(word.generation()) > 0
+        && slot.failed.load(Ordering::Relaxed) == LATE
+}
+
 /// Reads what a worker left in a slot.
 fn collect(state: &mut State, index: u32, slot: &Slot, word: Word, task: &InFlight) -> Outcome {
     let this = entry(index, state.generations[index as usize]);
@@ -179,6 +195,9 @@ fn collect(state: &mut State, index: u32, slot: &Slot, word: Word, task: &InFlig
     if outcome.done == 0 {
         // Nothing that the slot says otherwise is of this use of it.
         return outcome;
+    }
+    if let Some(limited) = task.limited.as_ref().filter(|_| is_late(slot, word, task)) {
+        return Outcome::error(TaskError::TimedOut { after: limited.limit });
     }
     outcome.failed = slot.failed.load(Ordering::Relaxed) != 0;
     outcome.nanoseconds = slot.nanoseconds.load(Ordering::Relaxed);

@@ -4,6 +4,9 @@
 //! later than the program has first seen the item run: so a worker that says nonsense gets twice the time at most. The
 //! supervisor looks when the first limit can have passed, not before, and only while tasks with limits are on the board.
 //!
+//! A worker that runs the futures of many `async fn`s looks at their limits itself, and drops a future that is over its limit. Only if it
+//! does not, because one of them keeps its thread, is it ended as a whole.
+//!
 //! A worker whose task is over its limit is condemned ([`board::condemn`](super::board::condemn)), gets SIGTERM, which a library
 //! may use to clean up, and after [`GRACE`] SIGKILL, which nothing can block. The task ends when the process is gone: what it
 //! held is then nobody's.
@@ -15,6 +18,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use super::board::condemn;
+use super::board::slot::ASIDE;
 use super::board::word::{State as SlotState, Word};
 use super::engine::{Engine, State};
 use super::supervisor::Supervisor;
@@ -139,7 +143,12 @@ impl Engine {
             }
             let limit = limited.limit;
             let deadline = match word.state() {
-                SlotState::Claimed => limited.deadline(item, slot.began.load(Ordering::Acquire), now),
+                SlotState::Claimed => {
+                    let began = slot.began.load(Ordering::Acquire);
+                    let deadline = limited.deadline(item, began & !ASIDE, now);
+                    let aside = task.is_async && began & ASIDE != 0;
+                    if aside { deadline.saturating_add(nanoseconds(GRACE)) } else { deadline }
+                }
                 // It is over, and waits to be collected.
                 SlotState::Done if word.generation() == Word::ready(generation).generation() => continue,
                 // Whatever begins from now on has this long at least.

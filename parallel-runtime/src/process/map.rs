@@ -13,6 +13,7 @@ use super::flights::Flights;
 use super::image;
 use super::message::{Body, Loan, Message, Refused, Retry, Scratch, Snapshot};
 use super::results::Results;
+use super::sizes::{FUTURES_OF_A_MAP, Sizes};
 use super::ticket::{Outcome, Ticket};
 use crate::codec::Writer;
 use crate::error::{PoolError, TaskError};
@@ -115,8 +116,10 @@ fn submit_part<I, R>(
         *snapshot = loan.as_ref().map_or_else(|| Some(Snapshot::default()), |loan| loan.snapshot());
     }
     let limit = options.timeout;
-    let retry = options.retries.and_then(|retries| Retry::new(retries, entry, limit, &body, loan.as_deref()));
-    engine.submit(Message { entry, items: 1, timed: false, limit, retry, body, loan }, admitted)
+    let is_async = remote.is_async;
+    let again = |retries| Retry::new(retries, (entry, is_async), limit, &body, loan.as_deref());
+    let retry = options.retries.and_then(again);
+    engine.submit(Message { entry, items: 1, timed: false, is_async, limit, retry, body, loan }, admitted)
 }
 
 /// Encodes items, and says how many `bytes` they take. An item is to be dropped before the message is sent if its loan is promised.
@@ -191,7 +194,12 @@ pub(crate) fn map<I, R>(
     let mut items = items.fuse();
     engine.arena().map_err(PoolError::into_task_error)?;
     let admitted = Some(engine.admit(control.admitted)?);
-    let mut flights = Flights::new(engine, *remote, control.options, items.size_hint(), admitted, true)?;
+    let sizes = if remote.is_async {
+        Sizes::of_futures(FUTURES_OF_A_MAP)
+    } else {
+        Sizes::new(engine.workers(), control.options.chunk, items.size_hint())
+    };
+    let mut flights = Flights::new(engine, *remote, control.options, sizes, admitted, true)?;
     let _inside = Inside::new(engine);
     let stop_at_failure = matches!(target, Target::Values(_));
     let mut exhausted = false;

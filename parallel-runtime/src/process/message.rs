@@ -17,6 +17,8 @@ pub(crate) struct Message<'b> {
     pub(crate) items: u32,
     /// Whether the worker is to say how long it took.
     pub(crate) timed: bool,
+    /// Whether it is the item of an `async fn`, of which a worker runs many at a time.
+    pub(crate) is_async: bool,
     /// How long an item may take.
     pub(crate) limit: Option<Duration>,
     /// What is needed to send it again.
@@ -108,6 +110,7 @@ pub(crate) struct Retry {
     /// How often it may be sent again.
     left: u32,
     entry: u64,
+    is_async: bool,
     limit: Option<Duration>,
     bytes: Box<[u8]>,
     /// Of arguments in a block: see [`Arguments::marks`].
@@ -120,7 +123,7 @@ impl Retry {
     /// `None` if it is not to be sent again, or cannot be.
     pub(crate) fn new(
         retries: u32,
-        entry: u64,
+        (entry, is_async): (u64, bool),
         limit: Option<Duration>,
         body: &Body<'_>,
         loan: Option<&Loan>,
@@ -134,7 +137,7 @@ impl Retry {
             Body::Kept(bytes) => (bytes.clone(), None),
             Body::Block(arguments) => (arguments.copy(), Some(arguments.marks.clone())),
         };
-        Some(Box::new(Self { left: retries, entry, limit, bytes, marks, snapshot }))
+        Some(Box::new(Self { left: retries, entry, is_async, limit, bytes, marks, snapshot }))
     }
 
     /// Whether it may be sent again.
@@ -165,7 +168,8 @@ impl Retry {
                 Body::Block(Arguments { block, len: self.bytes.len(), marks: marks.clone() })
             }
         };
-        Ok(Message { entry: self.entry, items: 1, timed: false, limit: self.limit, retry: Some(self), body, loan })
+        let Self { entry, is_async, limit, .. } = *self;
+        Ok(Message { entry, items: 1, timed: false, is_async, limit, retry: Some(self), body, loan })
     }
 }
 

@@ -28,7 +28,8 @@ impl Engine {
         if ticket.is_finished() {
             return Err(watcher);
         }
-        if ticket.watch(watcher) {
+        let (is_first, unwanted) = ticket.watch(watcher);
+        if is_first {
             state.watched += 1;
         }
         if attend && !state.reactor {
@@ -36,10 +37,11 @@ impl Engine {
             let reactor = std::thread::Builder::new().name("parallel-reactor".to_owned());
             // Without one, whoever else collects results tells of them.
             state.reactor = reactor.spawn(move || engine.react()).is_ok();
-        } else if attend && state.watched == 1 {
-            // It may be about to leave.
+        } else if attend && state.reactor_lingers {
             self.changed.notify_all();
         }
+        drop(state);
+        drop(unwanted);
         Ok(())
     }
 
@@ -51,10 +53,9 @@ impl Engine {
             });
             let mut state = self.lock();
             if state.watched == 0 {
-                match state.wait(&self.changed, LINGER) {
-                    Some(again) => state = again,
-                    None => state = self.lock(),
-                }
+                state.reactor_lingers = true;
+                state = state.wait(&self.changed, LINGER).unwrap_or_else(|| self.lock());
+                state.reactor_lingers = false;
             }
             if state.watched == 0 {
                 state.reactor = false;

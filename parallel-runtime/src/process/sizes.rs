@@ -17,8 +17,16 @@ const MOST_RESULTS: usize = 60 << 10;
 /// A message may hold so many times as many items as the one before.
 const GROWTH: usize = 64;
 
+/// How many items of an `async fn` a stream sends ahead for each worker.
+pub(crate) const FUTURES_AHEAD: usize = 128;
+
+/// How many items of an `async fn` a map has under way.
+pub(crate) const FUTURES_OF_A_MAP: usize = 1 << 14;
+
 pub(crate) struct Sizes {
     workers: usize,
+    /// How many messages may be in flight, whatever they take.
+    window: Option<usize>,
     fixed: Option<usize>,
     /// Items that are still to come, if the iterator knows.
     left: Option<usize>,
@@ -35,7 +43,13 @@ impl Sizes {
     /// `hint` is the size hint of the items.
     pub(crate) fn new(workers: usize, fixed: Option<usize>, hint: (usize, Option<usize>)) -> Self {
         let left = (hint.1 == Some(hint.0)).then_some(hint.0);
-        Self { workers, fixed, left, nanoseconds: 0.0, argument_bytes: 0, result_bytes: 0, last: 1 }
+        let (argument_bytes, result_bytes) = (0, 0);
+        Self { workers, window: None, fixed, left, nanoseconds: 0.0, argument_bytes, result_bytes, last: 1 }
+    }
+
+    /// Each item of an `async fn` travels alone, and so many may be under way: most of them wait for something.
+    pub(crate) fn of_futures(window: usize) -> Self {
+        Self { window: Some(window), ..Self::new(1, Some(1), (0, None)) }
     }
 
     /// The size of the next message, in items.
@@ -70,6 +84,9 @@ impl Sizes {
 
     /// How many messages may be in flight.
     pub(crate) fn window(&self) -> usize {
+        if let Some(window) = self.window {
+            return window;
+        }
         let message = self.nanoseconds * self.fixed.unwrap_or(self.last) as f64;
         // Many if they are short: then the way to the worker and back takes longer than the work.
         if self.nanoseconds > 0.0 && message < 50_000.0 { 512 } else { 3 * self.workers + 2 }

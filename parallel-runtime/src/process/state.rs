@@ -13,9 +13,10 @@ use super::life::Failure;
 use super::limits::Limited;
 use super::message::{Arguments, Loan, Message, Retry};
 use super::seat::Seat;
+use super::supervisor;
 use super::ticket::{Outcome, Ticket};
 use crate::error::TaskError;
-use crate::task::watch::Watchers;
+use crate::task::watch::{Watchers, call_back};
 
 /// How far the pool's life has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +74,8 @@ pub(super) struct State {
     fired: Arc<Fired>,
     /// A thread looks after those tasks: see [`reactor`](super::reactor).
     pub(super) reactor: bool,
+    /// It has nothing to do, and stays a while.
+    pub(super) reactor_lingers: bool,
     pub(super) submitted: u64,
     pub(super) finished: u64,
     pub(super) worker_deaths: u64,
@@ -86,6 +89,7 @@ pub(super) struct State {
 pub(super) struct InFlight {
     pub(super) ticket: Arc<Ticket>,
     pub(super) items: u32,
+    pub(super) is_async: bool,
     pub(super) arguments: Option<Arguments>,
     pub(super) limited: Option<Box<Limited>>,
     pub(super) retry: Option<Box<Retry>>,
@@ -119,6 +123,7 @@ impl State {
             watched: 0,
             fired,
             reactor: false,
+            reactor_lingers: false,
             submitted: 0,
             finished: 0,
             worker_deaths: 0,
@@ -175,7 +180,12 @@ impl Fired {
     fn tell(&self) {
         self.any.store(false, Ordering::Relaxed);
         let watchers = std::mem::take(&mut *self.watchers());
-        watchers.fire();
+        if supervisor::is_this_thread() {
+            // All pools need that thread, and a waker may take its time.
+            call_back(Box::new(|| watchers.fire()));
+        } else {
+            watchers.fire();
+        }
     }
 }
 

@@ -182,12 +182,12 @@ impl Ticket {
         watchers
     }
 
-    /// Adds somebody who is told when it ends. Called under the engine's lock, before its end. True if he is the first.
-    pub(super) fn watch(&self, watcher: Watcher) -> bool {
+    /// Adds somebody who is told when it ends. Called under the engine's lock, before its end. Whether he is the first, and those
+    /// who are not wanted any more, to be dropped without the lock.
+    pub(super) fn watch(&self, watcher: Watcher) -> (bool, Vec<Watcher>) {
         let mut end = self.end();
         let first = end.watchers.is_empty();
-        end.watchers.add(watcher);
-        first
+        (first, end.watchers.add(watcher))
     }
 
     pub(super) fn abandon(&self) {

@@ -153,6 +153,13 @@ impl Engine {
         }
     }
 
+    /// Has threads that wait look again: something else has changed.
+    pub(crate) fn wake_waiters(&self) {
+        if self.has_board() && fork::check().is_ok() {
+            self.notify_waiters();
+        }
+    }
+
     /// Collects what is done, for a thread that waits for several tasks.
     pub(crate) fn collect_done(&self) {
         if fork::check().is_err() {

@@ -2,6 +2,7 @@
 
 use std::iter::FusedIterator;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::watch::{Ready, Watcher};
@@ -52,6 +53,12 @@ impl Waiting {
             None => drop(wait_while(&self.ready.ended, &self.ready.more, deadline, |ended| ended.is_empty())),
         }
         self.ready.pop()
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.ready.closed.store(true, Ordering::Relaxed);
     }
 }
 

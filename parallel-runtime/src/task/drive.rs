@@ -1,16 +1,26 @@
 //! `async fn`: awaited where it is called, driven to its end where it runs.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 
 use super::Task;
 use crate::call::Call;
-use crate::function::OwnedFn;
+use crate::function::{Body, OwnedFn};
 use crate::panics;
+use crate::thread::released;
 
 /// What an annotated `async fn` does.
 pub async fn awaited<F: OwnedFn>(item: F::Owned) -> F::Output {
+    let call = Call::<F>::new();
+    if call.is_here() {
+        // Nobody is held up: neither the caller's executor, nor what else runs on this worker.
+        return match F::body(item) {
+            Body::Future(future) => future.await,
+            Body::Call(call) => call(),
+        };
+    }
     /// A caller that goes away does not want the result.
     struct Wanted<R: Send + 'static>(Task<R>);
     impl<R: Send + 'static> Drop for Wanted<R> {
@@ -18,7 +28,7 @@ pub async fn awaited<F: OwnedFn>(item: F::Owned) -> F::Output {
             self.0.cancel();
         }
     }
-    let mut wanted = Wanted(Call::<F>::new().submit_owned(item));
+    let mut wanted = Wanted(call.submit_owned(item));
     match (&mut wanted.0).await {
         Ok(value) => value,
         Err(error) => panics::resume(error, F::spec().name),
@@ -33,12 +43,19 @@ impl Wake for Unpark {
     }
 }
 
-/// Runs a future to its end on this thread. With the feature `tokio` inside a tokio runtime.
+/// Runs a future to its end on this thread. With the feature `tokio` inside a tokio runtime, whose clock and sockets are looked after by a
+/// thread of its own: a call that runs in place (`PARALLEL_MODE=serial`) may hold up the only thread of the caller's.
 pub fn drive<F: Future>(future: F) -> F::Output {
     #[cfg(feature = "tokio")]
-    return in_tokio::drive(future);
-    #[cfg(not(feature = "tokio"))]
+    let _entered = in_tokio::beside().enter();
     park_until_ready(future)
+}
+
+/// Polls a future; with the feature `tokio` inside a tokio runtime, which has threads of its own for the clock and for sockets.
+pub(crate) fn poll<R>(future: &mut Pin<Box<impl Future<Output = R> + ?Sized>>, waker: &Waker) -> Poll<R> {
+    #[cfg(feature = "tokio")]
+    let _entered = in_tokio::beside().enter();
+    future.as_mut().poll(&mut Context::from_waker(waker))
 }
 
 /// The smallest executor.
@@ -48,7 +65,8 @@ fn park_until_ready<F: Future>(future: F) -> F::Output {
     loop {
         match future.as_mut().poll(&mut Context::from_waker(&waker)) {
             Poll::Ready(value) => return value,
-            Poll::Pending => std::thread::park(),
+            // It may wait for a task that needs what this thread holds.
+            Poll::Pending => released(std::thread::park),
         }
     }
 }
@@ -58,27 +76,15 @@ mod in_tokio {
     use std::io;
     use std::sync::OnceLock;
 
-    use tokio::runtime::{Builder, Handle, Runtime};
+    use tokio::runtime::{Builder, Runtime};
 
-    fn started(runtime: &io::Result<Runtime>) -> &Runtime {
-        match runtime {
+    /// A runtime whose thread nobody holds up.
+    pub(super) fn beside() -> &'static Runtime {
+        static BESIDE: OnceLock<io::Result<Runtime>> = OnceLock::new();
+        let start = || Builder::new_multi_thread().worker_threads(1).thread_name("parallel-tokio").enable_all().build();
+        match BESIDE.get_or_init(start) {
             Ok(runtime) => runtime,
             Err(error) => panic!("a tokio runtime for the body of an `async fn` cannot be started: {error}"),
         }
-    }
-
-    pub(super) fn drive<F: Future>(future: F) -> F::Output {
-        std::thread_local! {
-            static OWN: io::Result<Runtime> = Builder::new_current_thread().enable_all().build();
-        }
-        if Handle::try_current().is_err() {
-            return OWN.with(|own| started(own).block_on(future));
-        }
-        // A call that runs in place (`PARALLEL_MODE=serial`) holds up the thread of the caller's runtime, which may be its only one:
-        // so the clock and the sockets are those of another.
-        static OTHER: OnceLock<io::Result<Runtime>> = OnceLock::new();
-        let other = OTHER.get_or_init(|| Builder::new_multi_thread().worker_threads(1).enable_all().build());
-        let _entered = started(other).enter();
-        super::park_until_ready(future)
     }
 }

@@ -7,9 +7,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use crate::error::TaskError;
-use crate::panics;
 use crate::pool::Target;
 use crate::thread::wait_while;
+use crate::{panics, process};
 
 /// A map that goes on in the background: Python's `AsyncResult`.
 ///
@@ -31,6 +31,8 @@ use crate::thread::wait_while;
 #[must_use = "a map runs on when it is dropped, but its results and its errors are lost; call `join()`"]
 pub struct MapTask<R> {
     shared: Arc<Shared<R>>,
+    /// Whose workers run it.
+    engine: Option<Arc<process::Engine>>,
 }
 
 /// What the map's own thread and the handle share.
@@ -86,7 +88,8 @@ impl<R: Send + 'static> MapTask<R> {
         } else if let Err(error) = std::thread::Builder::new().name("parallel-map".to_owned()).spawn(run) {
             shared.end(Err(TaskError::Spawn(error)));
         }
-        Self { shared }
+        let engine = if let Target::Process(engine) = target { Some(Arc::clone(engine)) } else { None };
+        Self { shared, engine }
     }
 
     /// Waits for all items and gives their results, in order.
@@ -112,6 +115,10 @@ impl<R: Send + 'static> MapTask<R> {
     /// Starts no more items. What runs, runs to its end; `join` then gives [`TaskError::Cancelled`], unless all items were done.
     pub fn cancel(&self) {
         self.shared.stop.store(true, Ordering::Relaxed);
+        if let Some(engine) = &self.engine {
+            // The thread of the map takes back what no worker has begun.
+            engine.wake_waiters();
+        }
     }
 }
 
@@ -124,7 +131,7 @@ impl<R> Shared<R> {
         let before = std::mem::replace(&mut *self.result(), Progress::Ended(result));
         self.ended.notify_all();
         if let Progress::Running(Some(waker)) = before {
-            waker.wake();
+            panics::discard(|| waker.wake());
         }
     }
 }
@@ -137,9 +144,12 @@ impl<R: Send + 'static> Future for MapTask<R> {
 
     /// Gives the results once.
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let next = context.waker().clone();
         let mut result = self.shared.result();
         if let Progress::Running(waker) = &mut *result {
-            *waker = Some(context.waker().clone());
+            let before = waker.replace(next);
+            drop(result);
+            drop(before);
             return Poll::Pending;
         }
         Poll::Ready(result.take())

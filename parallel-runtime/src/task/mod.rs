@@ -193,7 +193,7 @@ impl<R: Send + 'static> Task<R> {
     pub fn kill(&self) -> bool {
         match &self.state {
             State::Ready(_) => false,
-            State::Thread(job) => job.cancel(),
+            State::Thread(job) => job.kill(),
             State::Process(task) => task.engine.kill_task(&task.ticket),
         }
     }

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::error::TaskError;
-use crate::function::Remote;
+use crate::function::{Body, Remote};
 use crate::process::map::read_one;
 use crate::process::ticket::Ticket;
 use crate::{panics, process, thread};
@@ -37,6 +37,8 @@ pub struct ScopedTask<'scope, R> {
 trait Begun: Send + Sync {
     /// Waits for it, and puts what it changed where its caller has it.
     fn finish(&self);
+    /// Whether nothing of it uses what it has borrowed any more.
+    fn is_over(&self) -> bool;
     /// Why it has no value, if nobody has asked for that, and nobody has cancelled it.
     fn failure(&self) -> Option<TaskError>;
     /// Whether it has ended, and there is no failure that somebody must be told of.
@@ -88,6 +90,16 @@ where
     let scope = Scope { begun: Mutex::default(), _scope: PhantomData, _env: PhantomData };
     let result = catch_unwind(AssertUnwindSafe(|| with(&scope)));
     let mut failure = None;
+    let mut panicked = None;
+    // What belongs to the user is read and dropped here, and may panic: nothing of that ends the loop.
+    let mut caught = |step: &mut dyn FnMut()| {
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(step)) {
+            match &panicked {
+                None => panicked = Some(payload),
+                Some(_) => panics::discard(|| drop(payload)),
+            }
+        }
+    };
     loop {
         // A task of a thread may begin others meanwhile.
         let begun = std::mem::take(&mut **scope.begun());
@@ -95,14 +107,19 @@ where
             break;
         }
         for task in begun {
-            task.finish();
-            failure = failure.or_else(|| task.failure());
+            // As often as it takes: what panics is gone afterwards.
+            while !task.is_over() {
+                caught(&mut || task.finish());
+            }
+            caught(&mut || failure = failure.take().or_else(|| task.failure()));
+            let mut task = Some(task);
+            caught(&mut || task = None);
         }
     }
-    match (result, failure) {
-        (Err(payload), _) => resume_unwind(payload),
-        (Ok(_), Some(error)) => panic!("{error}"),
-        (Ok(value), None) => value,
+    match (result, panicked, failure) {
+        (Err(payload), _, _) | (Ok(_), Some(payload), _) => resume_unwind(payload),
+        (Ok(_), None, Some(error)) => panic!("{error}"),
+        (Ok(value), None, None) => value,
     }
 }
 
@@ -114,11 +131,15 @@ impl<'scope> Scope<'scope, '_> {
     fn keep<R>(&'scope self, task: Arc<dyn Scoped<R> + 'scope>) -> ScopedTask<'scope, R> {
         let begun: Arc<dyn Begun + 'scope> = Arc::clone(&task) as _;
         let mut all = self.begun();
-        // Those that were joined have nothing left.
-        if all.len() >= 64 && all.len().is_power_of_two() {
-            all.retain(|task| !task.is_settled());
-        }
         all.push(begun);
+        // Those that were joined have nothing left.
+        let settled: Vec<_> = if all.len() > 64 && (all.len() - 1).is_power_of_two() {
+            all.extract_if(.., |task| task.is_settled()).collect()
+        } else {
+            Vec::new()
+        };
+        drop(all);
+        drop(settled);
         ScopedTask { task }
     }
 
@@ -164,7 +185,7 @@ impl<'scope> Scope<'scope, '_> {
         // SAFETY: only the lifetime changes. The job has no limit, so it ends when its body has been run to its end, or dropped; and
         // the scope waits for the job before `'scope` ends.
         let body = unsafe { std::mem::transmute::<Box<dyn FnOnce() + Send + 'scope>, Box<dyn FnOnce() + Send>>(body) };
-        match engine.submit(function, None, false, body) {
+        match engine.submit(function, None, false, Body::Call(body)) {
             Ok(job) => self.keep(Arc::new(OnThread { job, result })),
             Err(error) => self.ready(Err(error)),
         }
@@ -221,6 +242,9 @@ struct Ready<R>(Slot<R>);
 
 impl<R: Send> Begun for Ready<R> {
     fn finish(&self) {}
+    fn is_over(&self) -> bool {
+        true
+    }
     fn failure(&self) -> Option<TaskError> {
         failure(&self.0)
     }
@@ -256,6 +280,9 @@ impl<R: Send> Begun for OnThread<R> {
             // It never ran, or this was asked before.
             self.result.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(Err(error));
         }
+    }
+    fn is_over(&self) -> bool {
+        self.job.is_finished()
     }
     fn failure(&self) -> Option<TaskError> {
         failure(&self.result)
@@ -304,9 +331,15 @@ impl<I: Send, R: Send> Begun for InProcess<I, R> {
         let mut end = self.end();
         if end.result.is_none() {
             let outcome = self.engine.wait(&self.ticket, None).unwrap_or_default();
+            let item = end.item.take();
+            // If reading it panics, there is none.
+            end.result = Some(None);
             // By this what was changed is where the caller has it.
-            end.result = Some(Some(read_one(&self.remote, end.item.take(), outcome)));
+            end.result = Some(Some(read_one(&self.remote, item, outcome)));
         }
+    }
+    fn is_over(&self) -> bool {
+        self.ticket.is_finished() && self.end().result.is_some()
     }
     fn failure(&self) -> Option<TaskError> {
         take_failure(self.end().result.as_mut()?)

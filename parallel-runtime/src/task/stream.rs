@@ -5,11 +5,21 @@ use std::iter::{Fuse, FusedIterator};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use super::watch::Signal;
 use crate::error::TaskError;
 use crate::function::{IntoOwned, OwnedFn};
 use crate::{panics, process, thread};
+
+/// The most items of a message: those on their way are held in memory.
+const MOST_AT_ONCE: usize = 1024;
+
+/// How long the items of a message may take to come.
+const PATIENCE: Duration = Duration::from_micros(300);
+
+/// An item that takes so long to come is slow.
+const SLOW: Duration = Duration::from_micros(10);
 
 /// Where the items run.
 pub(crate) enum Ahead<A, R> {
@@ -24,7 +34,11 @@ pub(crate) enum Ahead<A, R> {
 /// Results, and the items that are still to come.
 struct Results<F: OwnedFn, I> {
     items: Fuse<I>,
+    /// Items that were taken and not sent.
+    pulled: Vec<F::Owned>,
     exhausted: bool,
+    /// Whether items come so slowly that it is they who are waited for.
+    slow: bool,
     ahead: Ahead<F::Owned, F::Output>,
     buffer: std::vec::IntoIter<(usize, Result<F::Output, TaskError>)>,
     /// How many items were run here.
@@ -35,10 +49,12 @@ type Numbered<R> = (usize, Result<R, TaskError>);
 
 impl<F: OwnedFn, I: Iterator<Item: IntoOwned<F::Parameters, Owned = F::Owned>>> Results<F, I> {
     fn new(items: I, ahead: Ahead<F::Owned, F::Output>) -> Self {
-        Self { items: items.fuse(), exhausted: false, ahead, buffer: Vec::new().into_iter(), here: 0 }
+        let (pulled, buffer) = (Vec::new(), Vec::new().into_iter());
+        Self { items: items.fuse(), pulled, exhausted: false, slow: false, ahead, buffer, here: 0 }
     }
 
-    /// Sends items as far as there is room for them.
+    /// Sends items as far as there is room for them. Items that come slowly are sent as they come, and only until there is a
+    /// result: nobody who has something to work on waits for them.
     fn fill(&mut self) {
         while !self.exhausted {
             let room = match &mut self.ahead {
@@ -49,17 +65,39 @@ impl<F: OwnedFn, I: Iterator<Item: IntoOwned<F::Parameters, Owned = F::Owned>>> 
             if room == 0 {
                 return;
             }
-            let batch: Vec<F::Owned> = self.items.by_ref().take(room).map(IntoOwned::into_owned).collect();
-            self.exhausted = batch.len() < room;
-            if batch.is_empty() {
+            self.pull(room.min(MOST_AT_ONCE));
+            if self.pulled.is_empty() {
                 return;
             }
+            let batch = std::mem::take(&mut self.pulled);
             match &mut self.ahead {
                 Ahead::Thread(ahead) => ahead.send(batch),
                 Ahead::Process(ahead) => ahead.send(batch),
                 Ahead::Nowhere(_) | Ahead::Here(_) => {}
             }
+            if self.slow && self.has_ended() {
+                return;
+            }
         }
+    }
+
+    /// Takes items from their source, as many as are wanted or as come in a short time.
+    fn pull(&mut self, wanted: usize) {
+        let begun = Instant::now();
+        let mut count = 0;
+        // Should the source panic, what it has given is still there.
+        while self.pulled.len() < wanted {
+            let Some(item) = self.items.next() else {
+                self.exhausted = true;
+                break;
+            };
+            self.pulled.push(item.into_owned());
+            count += 1;
+            if (self.slow || count == 1 || count % 16 == 0) && begun.elapsed() > PATIENCE {
+                break;
+            }
+        }
+        self.slow = begun.elapsed() > SLOW * count;
     }
 
     /// The next result that is there. `Ready(None)` when there will be no more.
@@ -83,7 +121,9 @@ impl<F: OwnedFn, I: Iterator<Item: IntoOwned<F::Parameters, Owned = F::Owned>>> 
             }
             self.buffer = results.into_iter();
             // Before anybody works on what is there: so the workers go on meanwhile.
-            self.fill();
+            if !self.slow || self.buffer.len() == 0 {
+                self.fill();
+            }
             if let Some(result) = self.buffer.next() {
                 return Poll::Ready(Some(result));
             }
@@ -95,6 +135,14 @@ impl<F: OwnedFn, I: Iterator<Item: IntoOwned<F::Parameters, Owned = F::Owned>>> 
                 return Poll::Pending;
             }
         }
+    }
+
+    /// Whether there is a result, after a look at what has ended.
+    fn has_ended(&mut self) -> bool {
+        if let Ahead::Process(ahead) = &mut self.ahead {
+            ahead.collect();
+        }
+        self.has_landed()
     }
 
     fn has_landed(&self) -> bool {
@@ -144,7 +192,8 @@ impl<F: OwnedFn, I: Iterator<Item: IntoOwned<F::Parameters, Owned = F::Owned>>> 
 /// What an item became, in the order of the items: from `f::imap(items)`, Python's `Pool.imap`.
 ///
 /// It is lazy: items are taken a little ahead of the results that are taken, so that they may have no end, and memory does not grow.
-/// When it is dropped, what has not started is cancelled.
+/// They are taken on the thread that asks for a result: a source of items that waits for a result of an earlier one waits for ever.
+/// When it is dropped, what has not started is cancelled. If its pool is shut down, the items that are left get an error each.
 #[must_use = "items are run when their results are asked for"]
 pub struct Imap<F: OwnedFn, I> {
     results: Results<F, I>,

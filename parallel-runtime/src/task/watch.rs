@@ -1,11 +1,12 @@
 //! Who is told when a task ends, beside the threads that sleep until it does.
 
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::task::Waker;
 
+use crate::panics;
 use crate::process::fork;
 
 /// What is done when a task ends.
@@ -31,14 +32,14 @@ impl Watcher {
         }
     }
 
-    /// Whether somebody still wants to know.
-    fn is_wanted(&self) -> bool {
-        !matches!(self, Self::Ready(ready, _) if Arc::strong_count(ready) == 1)
-    }
-
-    /// Whether the other is one more of the same.
-    fn is_like(&self, other: &Self) -> bool {
-        matches!((self, other), (Self::Waker(one), Self::Waker(other)) if one.will_wake(other))
+    /// Whether somebody still wants to know, now that `next` does.
+    fn is_wanted_beside(&self, next: &Self) -> bool {
+        match self {
+            Self::Ready(ready, _) => !ready.closed.load(Ordering::Relaxed),
+            // A future is polled often, and each time says whom to wake: the last one counts.
+            Self::Waker(_) => !matches!(next, Self::Waker(_)),
+            Self::Signal(_) | Self::Call(_) => true,
+        }
     }
 }
 
@@ -53,11 +54,13 @@ impl Watchers {
         self.0.is_none()
     }
 
-    pub(crate) fn add(&mut self, watcher: Watcher) {
+    /// Adds one. Gives those that are not wanted any more, to be dropped without a lock: a waker may be anything.
+    #[must_use]
+    pub(crate) fn add(&mut self, watcher: Watcher) -> Vec<Watcher> {
         let watchers = self.0.get_or_insert_default();
-        // A future is polled often, and each time says whom to wake.
-        watchers.retain(|other| other.is_wanted() && !other.is_like(&watcher));
+        let unwanted = watchers.extract_if(.., |other| !other.is_wanted_beside(&watcher)).collect();
         watchers.push(watcher);
+        unwanted
     }
 
     pub(crate) fn append(&mut self, others: Self) {
@@ -71,7 +74,7 @@ impl Watchers {
     /// To be called without a lock. A waker that panics harms nobody: this may be the thread that looks after all pools.
     pub(crate) fn fire(self) {
         for watcher in self.0.into_iter().flat_map(|watchers| *watchers) {
-            let _ = catch_unwind(AssertUnwindSafe(|| watcher.fire()));
+            panics::discard(|| watcher.fire());
         }
     }
 }
@@ -79,6 +82,8 @@ impl Watchers {
 /// Tasks that have ended, for one who waits for several.
 #[derive(Default)]
 pub(crate) struct Ready {
+    /// Nobody waits any more.
+    pub(crate) closed: AtomicBool,
     pub(crate) ended: Mutex<VecDeque<usize>>,
     pub(crate) more: Condvar,
 }
@@ -105,7 +110,9 @@ pub(crate) struct Signal(Mutex<Option<Waker>>);
 impl Signal {
     /// Who is woken next. To be set before one looks.
     pub(crate) fn set(&self, waker: &Waker) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(waker.clone());
+        let next = Some(waker.clone());
+        let before = std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), next);
+        drop(before);
     }
 
     fn raise(&self) {
@@ -119,11 +126,11 @@ impl Signal {
 type Call = Box<dyn FnOnce() + Send>;
 
 /// Has the thread for that call back: whoever finds that a task has ended may have no time.
-fn call_back(call: Call) {
+pub(crate) fn call_back(call: Call) {
     static CALLS: Mutex<Option<Sender<Call>>> = Mutex::new(None);
     if fork::check().is_err() {
         // That thread is the parent's.
-        let _ = catch_unwind(AssertUnwindSafe(call));
+        panics::discard(call);
         return;
     }
     let mut calls = CALLS.lock().unwrap_or_else(PoisonError::into_inner);
@@ -138,7 +145,7 @@ fn call_back(call: Call) {
     let work = move || {
         for call in receiver {
             // Its text has been printed by the panic hook.
-            let _ = catch_unwind(AssertUnwindSafe(call));
+            panics::discard(call);
         }
     };
     if std::thread::Builder::new().name("parallel-callbacks".to_owned()).spawn(work).is_ok() {
@@ -147,6 +154,6 @@ fn call_back(call: Call) {
     } else {
         drop(calls);
         // Better here than never.
-        let _ = catch_unwind(AssertUnwindSafe(failed));
+        panics::discard(failed);
     }
 }

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use super::{Engine, Job, wait_while};
 use crate::error::TaskError;
+use crate::function::{Body, OwnedFn};
 use crate::options::CallOptions;
 use crate::panics;
-use crate::process::sizes::Sizes;
+use crate::process::sizes::{FUTURES_AHEAD, Sizes};
 use crate::task::watch::{Ready, Signal, Watcher};
 
 /// Items on threads, and results that nobody has taken.
@@ -17,6 +18,8 @@ pub(crate) struct Ahead<A, R> {
     engine: Arc<Engine>,
     function: &'static str,
     run: fn(A) -> R,
+    /// Of an `async fn`.
+    future: Option<fn(A) -> Body<R>>,
     limit: Option<Duration>,
     queue: VecDeque<Batch<R>>,
     sizes: Sizes,
@@ -45,23 +48,27 @@ impl<R: Send + 'static> Batch<R> {
 }
 
 impl<A: Send + 'static, R: Send + 'static> Ahead<A, R> {
-    pub(crate) fn new(
+    pub(crate) fn new<F: OwnedFn<Owned = A, Output = R>>(
         engine: &Arc<Engine>,
-        function: &'static str,
-        run: fn(A) -> R,
         options: CallOptions,
         hint: (usize, Option<usize>),
         ordered: bool,
     ) -> Self {
         // A limit is that of an item.
         let chunk = options.timeout.map_or(options.chunk, |_| Some(1));
+        let sizes = if F::IS_ASYNC {
+            Sizes::of_futures(FUTURES_AHEAD * engine.workers())
+        } else {
+            Sizes::new(engine.workers(), chunk, hint)
+        };
         Self {
             engine: Arc::clone(engine),
-            function,
-            run,
+            function: F::spec().name,
+            run: F::run_owned,
+            future: F::IS_ASYNC.then_some(F::body),
             limit: options.timeout,
             queue: VecDeque::new(),
-            sizes: Sizes::new(engine.workers(), chunk, hint),
+            sizes,
             ordered,
             taken: 0,
             stop: Arc::default(),
@@ -79,19 +86,8 @@ impl<A: Send + 'static, R: Send + 'static> Ahead<A, R> {
         let (first, count) = (self.taken, items.len());
         self.taken += count;
         self.sizes.taken(count);
-        let (run, function, stop) = (self.run, self.function, Arc::clone(&self.stop));
-        let body = move || {
-            let begun = Instant::now();
-            let run_one = |item| {
-                if stop.load(Ordering::Relaxed) {
-                    return Err(TaskError::Cancelled);
-                }
-                panics::catch(|| run(item)).map_err(|caught| caught.into_error(function))
-            };
-            let results: Vec<_> = items.into_iter().map(run_one).collect();
-            (results, begun.elapsed())
-        };
-        let job = self.engine.submit(function, self.limit, false, body);
+        let body = self.body(items);
+        let job = self.engine.submit(self.function, self.limit, false, body);
         if let Ok(job) = &job {
             let watcher = match &self.signal {
                 Some(signal) => Watcher::Signal(Arc::clone(signal)),
@@ -102,6 +98,29 @@ impl<A: Send + 'static, R: Send + 'static> Ahead<A, R> {
             }
         }
         self.queue.push_back(Batch { first, count, job });
+    }
+
+    /// What a batch does. Items that have not started do not start any more once `stop` is set.
+    fn body(&self, items: Vec<A>) -> Body<Ended<R>> {
+        let (run, function, stop) = (self.run, self.function, Arc::clone(&self.stop));
+        if let Some(future) = self.future {
+            let [item] = <[A; 1]>::try_from(items).unwrap_or_else(|_| unreachable!("the size of a batch of futures is 1"));
+            // Each travels alone, and how long it takes says nothing.
+            let is_wanted = move || !stop.load(Ordering::Relaxed);
+            let ended = |result: Option<R>| (vec![result.ok_or(TaskError::Cancelled)], Duration::ZERO);
+            return future(item).when(is_wanted).then(ended);
+        }
+        Body::call(move || {
+            let begun = Instant::now();
+            let run_one = |item| {
+                if stop.load(Ordering::Relaxed) {
+                    return Err(TaskError::Cancelled);
+                }
+                panics::catch(|| run(item)).map_err(|caught| caught.into_error(function))
+            };
+            let results: Vec<_> = items.into_iter().map(run_one).collect();
+            (results, begun.elapsed())
+        })
     }
 
     /// Whether nothing is on its way, and no result left.

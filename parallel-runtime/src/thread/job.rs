@@ -4,14 +4,15 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::crew::Work;
 use super::timer::{self, Due};
+use super::turns::Turns;
 use super::{Cancel, Engine, Running, wait_while};
 use crate::error::TaskError;
+use crate::function::Body;
 use crate::panics;
 use crate::process::fork;
 use crate::task::watch::{Watcher, Watchers};
-
-type Body<R> = Box<dyn FnOnce() -> R + Send>;
 
 const PENDING: u8 = 0;
 const RUNNING: u8 = 1;
@@ -21,10 +22,13 @@ const DONE: u8 = 2;
 ///
 /// `state` goes PENDING → RUNNING → DONE, or PENDING → DONE when it is cancelled; whoever makes the first step owns the body.
 /// A task with a limit goes to DONE when it is over it, by the hand of whoever looks; its body runs on, and its value is dropped.
+/// The future of an `async fn` is dropped then, see [`turns`](super::turns).
 pub(crate) struct Job<R> {
-    function: &'static str,
+    pub(super) function: &'static str,
     state: AtomicU8,
-    body: Mutex<Option<Body<R>>>,
+    /// Of a future also while it runs, whenever nobody polls it.
+    pub(super) body: Mutex<Option<Body<R>>>,
+    pub(super) turns: Option<Turns>,
     /// Under this lock `state` becomes DONE.
     end: Mutex<End<R>>,
     /// It has begun, or it is done.
@@ -32,13 +36,15 @@ pub(crate) struct Job<R> {
     limit: Option<Duration>,
     began: OnceLock<Instant>,
     /// The pool that counts this task; a task on a thread of its own has none.
-    engine: Option<Arc<Engine>>,
+    pub(super) engine: Option<Arc<Engine>>,
 }
 
 struct End<R> {
     result: Option<Result<R, TaskError>>,
     /// Who is told when it comes.
     watchers: Watchers,
+    /// Who looks at its limit.
+    timer: Option<timer::Key>,
 }
 
 impl<R: Send + 'static> Job<R> {
@@ -51,8 +57,9 @@ impl<R: Send + 'static> Job<R> {
         Self {
             function,
             state: AtomicU8::new(PENDING),
+            turns: (engine.is_some() && body.is_future()).then(Turns::default),
             body: Mutex::new(Some(body)),
-            end: Mutex::new(End { result: None, watchers: Watchers::default() }),
+            end: Mutex::new(End { result: None, watchers: Watchers::default(), timer: None }),
             done: Condvar::new(),
             limit,
             began: OnceLock::new(),
@@ -68,9 +75,9 @@ impl<R: Send + 'static> Job<R> {
         if let Some(engine) = &self.engine {
             // The permit comes before the claim: a task that is claimed runs.
             let _permit = engine.permits.enter();
-            self.run();
+            self.run(false);
         } else {
-            self.run();
+            self.run(false);
         }
     }
 
@@ -78,34 +85,53 @@ impl<R: Send + 'static> Job<R> {
         self.state.compare_exchange(PENDING, next, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
-    fn run(self: &Arc<Self>) {
+    /// `to_its_end`: even if it is a future.
+    fn run(self: &Arc<Self>, to_its_end: bool) {
         if !self.claim(RUNNING) {
             return;
         }
-        let body = self.body.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let running = self.engine.as_deref().map(Running::new);
+        let body = self.take_body();
+        let running = self.engine.clone().map(Running::new);
         let prepared = self.engine.as_ref().map_or(Ok(()), |engine| engine.prepare());
         if self.limit.is_some() {
             let _ = self.began.set(Instant::now());
             // Who waits looks when the limit ends.
             let is_watched = !self.end().watchers.is_empty();
             self.done.notify_all();
-            if is_watched {
+            if is_watched || self.turns.is_some() {
                 self.time();
             }
         }
         let result = match (prepared, body) {
-            (Ok(()), Some(body)) => panics::catch(body).map_err(|caught| caught.into_error(self.function)),
+            (Ok(()), Some(Body::Future(future))) if self.turns.is_some() && !to_its_end => {
+                return self.begin_turns(future, running);
+            }
+            (Ok(()), Some(body)) => panics::catch(|| body.run()).map_err(|caught| caught.into_error(self.function)),
             (Err(error), _) => Err(error),
             (_, None) => Err(TaskError::Cancelled),
         };
         drop(running);
-        if self.expire_if_due() || !self.finish(result) {
+        self.end_with(result);
+    }
+
+    /// Its body has ended.
+    pub(super) fn end_with(&self, result: Result<R, TaskError>) {
+        if (self.expire_if_due() || !self.finish(result))
+            && self.turns.is_none()
+            && let Some(engine) = &self.engine
+        {
             // Somebody was told that it timed out.
-            if let Some(engine) = &self.engine {
-                engine.abandoned.fetch_sub(1, Ordering::Relaxed);
-            }
+            engine.abandoned.fetch_sub(1, Ordering::Relaxed);
         }
+    }
+
+    /// Nobody wants it any more. What its destructors do is not ours.
+    pub(super) fn drop_body(&self) {
+        panics::discard(|| drop(self.take_body()));
+    }
+
+    pub(super) fn take_body(&self) -> Option<Body<R>> {
+        self.body.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Ends it without running it.
@@ -119,13 +145,19 @@ impl<R: Send + 'static> Job<R> {
     fn finish(&self, result: Result<R, TaskError>) -> bool {
         let mut end = self.end();
         if self.state.load(Ordering::Acquire) == DONE {
+            drop(end);
+            panics::discard(|| drop(result));
             return false;
         }
         end.result = Some(result);
         self.state.store(DONE, Ordering::Release);
         let watchers = std::mem::take(&mut end.watchers);
+        let timer = end.timer.take();
         drop(end);
         self.done.notify_all();
+        if let Some(key) = timer {
+            timer::forget(key);
+        }
         if let Some(engine) = &self.engine {
             engine.dismiss();
         }
@@ -143,22 +175,27 @@ impl<R: Send + 'static> Job<R> {
     ///
     /// The watcher, if it has ended.
     pub(crate) fn watch(self: &Arc<Self>, watcher: Watcher) -> Result<(), Watcher> {
-        self.run_if_it_needs_us();
+        if matches!(watcher, Watcher::Waker(_) | Watcher::Signal(_)) {
+            self.run_if_nobody_else_can();
+        }
         self.expire_if_due();
         let mut end = self.end();
         if self.is_done() || fork::check().is_err() {
             return Err(watcher);
         }
-        end.watchers.add(watcher);
+        let unwanted = end.watchers.add(watcher);
         drop(end);
+        drop(unwanted);
         self.time();
         Ok(())
     }
 
     /// Has its limit looked at when it is over, since nobody may be waiting then.
     fn time(self: &Arc<Self>) {
-        if let Some(expiry) = self.expiry() {
-            timer::look_at(expiry, Arc::downgrade(self) as _);
+        let Some(expiry) = self.expiry() else { return };
+        let mut end = self.end();
+        if end.timer.is_none() && !self.is_done() {
+            end.timer = Some(timer::look_at(expiry, Arc::downgrade(self) as _));
         }
     }
 
@@ -167,10 +204,17 @@ impl<R: Send + 'static> Job<R> {
         matches!(self.end().result, Some(Err(_)))
     }
 
-    /// A task of the pool that waits for another task of it may be what keeps that task from running.
-    fn run_if_it_needs_us(self: &Arc<Self>) {
-        if self.engine.as_ref().is_some_and(|engine| engine.permits.held()) {
-            self.run();
+    /// A task of the pool that waits for another one runs it itself, if that has not begun: it would only wait.
+    fn run_if_it_is_ours(self: &Arc<Self>) {
+        if self.turns.is_none() && self.engine.as_ref().is_some_and(|engine| engine.permits.held()) {
+            self.run(false);
+        }
+    }
+
+    /// An executor that a task of the pool runs, and that waits for another task of it, does not know that it keeps a permit.
+    fn run_if_nobody_else_can(self: &Arc<Self>) {
+        if self.engine.as_ref().is_some_and(|engine| engine.permits.held() && engine.permits.are_taken()) {
+            self.run(true);
         }
     }
 
@@ -187,16 +231,21 @@ impl<R: Send + 'static> Job<R> {
         if self.state.load(Ordering::Acquire) == DONE {
             return false;
         }
+        // A future can be dropped; what keeps its thread cannot be ended.
+        let left = u64::from(self.turns.is_none());
         if let Some(engine) = &self.engine {
-            engine.abandoned.fetch_add(1, Ordering::Relaxed);
+            engine.abandoned.fetch_add(left, Ordering::Relaxed);
         }
         let expired = self.finish(Err(TaskError::TimedOut { after }));
         if let Some(engine) = &self.engine {
             if expired {
                 engine.timed_out.fetch_add(1, Ordering::Relaxed);
             } else {
-                engine.abandoned.fetch_sub(1, Ordering::Relaxed);
+                engine.abandoned.fetch_sub(left, Ordering::Relaxed);
             }
+        }
+        if expired && self.turns.is_some() {
+            self.drop_body();
         }
         expired
     }
@@ -206,7 +255,7 @@ impl<R: Send + 'static> Job<R> {
         self.is_done()
     }
 
-    fn is_done(&self) -> bool {
+    pub(super) fn is_done(&self) -> bool {
         self.state.load(Ordering::Acquire) == DONE
     }
 
@@ -219,14 +268,27 @@ impl<R: Send + 'static> Job<R> {
         if !self.claim(RUNNING) {
             return false;
         }
-        let body = self.body.lock().unwrap_or_else(PoisonError::into_inner).take();
-        drop(body);
+        self.drop_body();
         self.finish(Err(TaskError::Cancelled))
+    }
+
+    /// Ends it, if that can be done: it has not started, or it is a future.
+    pub(crate) fn kill(&self) -> bool {
+        if self.cancel() {
+            return true;
+        }
+        let ended = self.turns.is_some() && self.finish(Err(TaskError::Cancelled));
+        if ended {
+            self.drop_body();
+        }
+        ended
     }
 
     /// Waits for the end, at most until `deadline`. Takes the result; a second call finds none and gives `Cancelled`.
     pub(crate) fn wait(self: &Arc<Self>, deadline: Option<Instant>) -> Option<Result<R, TaskError>> {
-        self.run_if_it_needs_us();
+        if deadline.is_none() {
+            self.run_if_it_is_ours();
+        }
         loop {
             if let Err(error) = fork::check() {
                 return Some(Err(TaskError::Spawn(error)));
@@ -251,6 +313,14 @@ impl<R: Send + 'static> Job<R> {
     }
 }
 
+impl<R: Send + 'static> Work for Job<R> {
+    fn work(self: Arc<Self>) {
+        if !self.go_on() {
+            self.run_on_pool();
+        }
+    }
+}
+
 impl<R: Send + 'static> Due for Job<R> {
     fn look(&self) {
         self.expire_if_due();
@@ -258,8 +328,8 @@ impl<R: Send + 'static> Due for Job<R> {
 }
 
 impl<R: Send + 'static> Cancel for Job<R> {
-    fn cancel(&self) {
-        Job::cancel(self);
+    fn kill(&self) {
+        Job::kill(self);
     }
 
     fn is_over(&self) -> bool {

@@ -10,6 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use rayon::iter::plumbing::{Producer, ProducerCallback};
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator};
 
+use super::crew::Busy;
 use super::permits::Permits;
 use crate::error::TaskError;
 use crate::panics::{self, Caught};
@@ -123,6 +124,8 @@ impl<F> Job<'_, F> {
     ) where
         F: Fn(A) -> R + Sync,
     {
+        // While rayon waits for the other half, it gives this thread other work.
+        let _busy = Busy::new();
         let len = target.len();
         if len / 2 < self.smallest_piece || (splits == 0 && !stolen) {
             self.run_piece(producer, target, start);

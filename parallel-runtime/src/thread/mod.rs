@@ -5,25 +5,32 @@
 //! size, so that a pool of one serialises a library that is not thread-safe.
 
 pub(crate) mod ahead;
+mod apart;
+mod crew;
 mod job;
-mod limited;
 mod map;
 mod permits;
 mod timer;
+mod turns;
 mod waiting;
 
 use std::cell::RefCell;
+use std::ops::Deref;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
+pub(crate) use apart::{call_limited, map_apart, submit_all};
 pub(crate) use job::Job;
-pub(crate) use limited::{call_limited, map_limited, submit_all};
 pub(crate) use map::{Failed, in_place};
+use crew::{Busy, Crew, Work};
 use permits::Permits;
+pub(crate) use permits::released;
 pub(crate) use waiting::wait_while;
 
 use crate::error::{PoolError, TaskError};
+use crate::function::Body;
 use crate::options::CallOptions;
 use crate::panics;
 use crate::pool::PoolStats;
@@ -41,6 +48,11 @@ pub(crate) struct Engine {
     pub(crate) defaults: CallOptions,
     permits: Permits,
     rayon: OnceLock<rayon::ThreadPool>,
+    /// Whether a map has all of `rayon`.
+    mapping: AtomicBool,
+    /// For maps that begin while another goes on, or while threads of `rayon` wait for something.
+    others: Mutex<Vec<rayon::ThreadPool>>,
+    crew: Arc<Crew>,
     closed: AtomicBool,
     killed: AtomicBool,
     /// Tasks submitted, and tasks that have ended.
@@ -64,7 +76,7 @@ struct Book {
 
 /// A task that can still be stopped from running, whatever its result.
 trait Cancel: Send + Sync {
-    fn cancel(&self);
+    fn kill(&self);
     fn is_over(&self) -> bool;
 }
 
@@ -83,7 +95,7 @@ impl Drop for Accepted {
 }
 
 /// Counts a task while it runs.
-struct Running<'e>(&'e Engine);
+struct Running<E: Deref<Target = Engine>>(E);
 
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -102,6 +114,9 @@ impl Engine {
             defaults,
             permits: Permits::new(workers),
             rayon: OnceLock::new(),
+            mapping: AtomicBool::new(false),
+            others: Mutex::default(),
+            crew: Crew::new(workers),
             closed: AtomicBool::new(false),
             killed: AtomicBool::new(false),
             submitted: AtomicU64::new(0),
@@ -131,13 +146,50 @@ impl Engine {
         if let Some(pool) = self.rayon.get() {
             return Ok(pool);
         }
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(self.workers)
-            .thread_name(|index| format!("parallel-{index}"))
-            .build()
-            .map_err(std::io::Error::other)?;
+        let crew = Arc::downgrade(&self.crew);
+        let pool = self.threads().start_handler(move |_| Crew::enlist(&crew)).build().map_err(std::io::Error::other)?;
         fork::watch();
         Ok(self.rayon.get_or_init(|| pool))
+    }
+
+    fn threads(&self) -> rayon::ThreadPoolBuilder {
+        rayon::ThreadPoolBuilder::new().num_threads(self.workers).thread_name(|index| format!("parallel-{index}"))
+    }
+
+    /// Runs something on a rayon pool whose threads nothing keeps: neither what waits in the middle of a task, nor, if it is a `map`,
+    /// another map, which might be what that task waits for.
+    fn install<R: Send>(&self, map: bool, run: impl FnOnce() -> R + Send) -> Result<R, std::io::Error> {
+        struct Mapping<'e>(&'e AtomicBool);
+        impl Drop for Mapping<'_> {
+            fn drop(&mut self) {
+                self.0.store(false, Ordering::Release);
+            }
+        }
+        let rayon = self.rayon()?;
+        let run = || {
+            let _busy = Busy::new();
+            run()
+        };
+        if !self.crew.is_blocked() && !(map && self.mapping.swap(true, Ordering::AcqRel)) {
+            let _mapping = map.then(|| Mapping(&self.mapping));
+            // A thread of another pool that waits here runs what is its own meanwhile.
+            return Ok(permits::released(|| rayon.install(run)));
+        }
+        let others = || self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        let other = others().pop();
+        let other = other.map_or_else(|| self.threads().build().map_err(std::io::Error::other), Ok)?;
+        let result = permits::released(|| panic::catch_unwind(AssertUnwindSafe(|| other.install(run))));
+        others().push(other);
+        Ok(result.unwrap_or_else(|payload| panic::resume_unwind(payload)))
+    }
+
+    /// Has something run on the pool, some time.
+    fn enqueue(&self, work: Arc<dyn Work>) -> Result<(), std::io::Error> {
+        let rayon = self.rayon()?;
+        self.crew.push(work);
+        let crew = Arc::clone(&self.crew);
+        rayon.spawn_fifo(move || crew.on_token());
+        Ok(())
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
@@ -204,10 +256,6 @@ impl Engine {
         if self.permits.held() {
             return Ok(task());
         }
-        let rayon = match self.init {
-            Some(_) => Some(self.rayon().map_err(TaskError::Spawn)?),
-            None => None,
-        };
         drop(self.admit(false)?);
         let _counted = Counted(self);
         let run = || {
@@ -215,22 +263,22 @@ impl Engine {
             let _running = Running::new(self);
             self.prepare().map(|()| task())
         };
-        match rayon {
-            Some(rayon) => permits::released(|| rayon.install(run)),
+        match self.init {
+            Some(_) => self.install(false, run).map_err(TaskError::Spawn)?,
             None => run(),
         }
     }
 
-    /// Runs `task` on a thread of the pool, some time.
+    /// Runs a task on the pool, some time.
     pub(crate) fn submit<R: Send + 'static>(
         self: &Arc<Self>,
         function: &'static str,
         limit: Option<Duration>,
         accepted: bool,
-        task: impl FnOnce() -> R + Send + 'static,
+        body: Body<R>,
     ) -> Result<Arc<Job<R>>, TaskError> {
-        let rayon = self.rayon().map_err(TaskError::Spawn)?;
-        let job = Arc::new(Job::new(function, Box::new(task), limit, Some(Arc::clone(self))));
+        self.rayon().map_err(TaskError::Spawn)?;
+        let job = Arc::new(Job::new(function, body, limit, Some(Arc::clone(self))));
         let mut book = self.admit(accepted)?;
         let mut over = Vec::new();
         if book.jobs.len() > 2 * book.outstanding + 64 {
@@ -246,8 +294,7 @@ impl Engine {
         book.jobs.push(weak);
         drop(book);
         drop(over);
-        let on_pool = Arc::clone(&job);
-        rayon.spawn_fifo(move || on_pool.run_on_pool());
+        self.enqueue(Arc::clone(&job) as _).map_err(TaskError::Spawn)?;
         Ok(job)
     }
 
@@ -278,12 +325,10 @@ impl Engine {
         let prepare = || self.prepare();
         let job = || map::map(&self.permits, &prepare, items, smallest_piece, stop, kill.then_some(&self.killed), run);
 
-        Ok(if rayon.current_thread_index().is_some() {
-            job()
-        } else {
-            // A rayon thread that waits here for another pool runs tasks of its own meanwhile.
-            permits::released(|| rayon.install(job))
-        })
+        if rayon.current_thread_index().is_some() {
+            return Ok(job());
+        }
+        self.install(true, job).map_err(TaskError::Spawn)
     }
 
     pub(crate) fn stats(&self) -> PoolStats {
@@ -324,7 +369,7 @@ impl Engine {
         let jobs = std::mem::take(&mut book.jobs);
         drop(book);
         for job in jobs.iter().filter_map(Weak::upgrade) {
-            job.cancel();
+            job.kill();
         }
     }
 }
@@ -335,14 +380,14 @@ impl Drop for Counted<'_> {
     }
 }
 
-impl<'e> Running<'e> {
-    fn new(engine: &'e Engine) -> Self {
+impl<E: Deref<Target = Engine>> Running<E> {
+    fn new(engine: E) -> Self {
         engine.running.fetch_add(1, Ordering::Relaxed);
         Self(engine)
     }
 }
 
-impl Drop for Running<'_> {
+impl<E: Deref<Target = Engine>> Drop for Running<E> {
     fn drop(&mut self) {
         self.0.running.fetch_sub(1, Ordering::Relaxed);
     }

@@ -11,6 +11,8 @@ use std::cell::Cell;
 use std::ptr;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
+use super::crew::Blocked;
+
 pub(crate) struct Permits {
     free: Mutex<usize>,
     returned: Condvar,
@@ -41,6 +43,11 @@ impl Permits {
         ptr::eq(CURRENT.get(), self)
     }
 
+    /// Whether all are taken.
+    pub(crate) fn are_taken(&self) -> bool {
+        *self.lock() == 0
+    }
+
     /// Waits for a permit, unless this thread's innermost task has one.
     pub(crate) fn enter(&self) -> Switched {
         switch(self)
@@ -62,6 +69,7 @@ impl Permits {
 
 /// Runs `wait`, during which this thread runs no task, without its permit: others may use it meanwhile.
 pub(crate) fn released<R>(wait: impl FnOnce() -> R) -> R {
+    let _blocked = Blocked::new();
     let _switched = switch(ptr::null());
     wait()
 }

@@ -1,81 +1,74 @@
 //! A thread that looks at tasks when their time is over, for those whom nobody waits for.
 
-use std::cmp::Ordering;
-use std::collections::BinaryHeap;
-use std::sync::{Condvar, Mutex, PoisonError, Weak};
+use std::collections::BTreeMap;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
+
+use crate::panics;
 
 /// Something that is to be looked at.
 pub(super) trait Due: Send + Sync {
     fn look(&self);
 }
 
-struct Entry {
-    at: Instant,
-    what: Weak<dyn Due>,
-}
-
-impl PartialEq for Entry {
-    fn eq(&self, other: &Self) -> bool {
-        self.at == other.at
-    }
-}
-impl Eq for Entry {}
-impl PartialOrd for Entry {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Entry {
-    /// The heap gives the largest first, which is to be the earliest.
-    fn cmp(&self, other: &Self) -> Ordering {
-        other.at.cmp(&self.at)
-    }
-}
+/// When, and which of those at that time.
+pub(super) type Key = (Instant, u64);
 
 #[derive(Default)]
 struct Timer {
-    entries: BinaryHeap<Entry>,
+    entries: BTreeMap<Key, Weak<dyn Due>>,
+    next: u64,
     runs: bool,
 }
 
-static TIMER: Mutex<Option<Timer>> = Mutex::new(None);
+static TIMER: Mutex<Timer> = Mutex::new(Timer { entries: BTreeMap::new(), next: 0, runs: false });
 static CHANGED: Condvar = Condvar::new();
 
+fn timer() -> MutexGuard<'static, Timer> {
+    TIMER.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// It need not be looked at any more.
+pub(super) fn forget(key: Key) {
+    let forgotten = timer().entries.remove(&key);
+    drop(forgotten);
+}
+
 /// Has something looked at, once it is so late.
-pub(super) fn look_at(at: Instant, what: Weak<dyn Due>) {
-    let mut timer = TIMER.lock().unwrap_or_else(PoisonError::into_inner);
-    let timer = timer.get_or_insert_default();
-    timer.entries.push(Entry { at, what });
+pub(super) fn look_at(at: Instant, what: Weak<dyn Due>) -> Key {
+    let mut timer = timer();
+    let key = (at, timer.next);
+    timer.next += 1;
+    timer.entries.insert(key, what);
     if timer.runs {
-        CHANGED.notify_one();
+        if timer.entries.first_key_value().is_some_and(|(first, _)| *first == key) {
+            CHANGED.notify_one();
+        }
     } else {
         // Without a thread, whoever asks for the task looks himself.
         timer.runs = std::thread::Builder::new().name("parallel-timer".to_owned()).spawn(run).is_ok();
     }
+    key
 }
 
 fn run() {
-    let mut guard = TIMER.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut timer = self::timer();
     loop {
-        let timer = guard.get_or_insert_default();
         let now = Instant::now();
-        match timer.entries.peek() {
+        match timer.entries.first_key_value().map(|((at, _), _)| *at) {
             None => {
                 timer.runs = false;
                 return;
             }
-            Some(entry) if entry.at <= now => {
-                let due = timer.entries.pop().and_then(|entry| entry.what.upgrade());
-                drop(guard);
-                if let Some(due) = due {
-                    due.look();
-                }
-                guard = TIMER.lock().unwrap_or_else(PoisonError::into_inner);
+            Some(at) if at <= now => {
+                let due = timer.entries.pop_first().and_then(|(_, what)| what.upgrade());
+                drop(timer);
+                // With the last reference goes what the task leaves.
+                panics::discard(|| due.into_iter().for_each(|due| due.look()));
+                timer = self::timer();
             }
-            Some(entry) => {
-                let left = entry.at - now;
-                guard = CHANGED.wait_timeout(guard, left).unwrap_or_else(PoisonError::into_inner).0;
+            Some(at) => {
+                timer = CHANGED.wait_timeout(timer, at - now).unwrap_or_else(PoisonError::into_inner).0;
             }
         }
     }

@@ -156,10 +156,16 @@ fn a_task_on_a_thread_awaits_a_task_of_its_own_pool() {
         let awaited = block_on(inner::submit(x)).unwrap();
         let mut completed = as_completed([inner::submit(awaited)]);
         let completed = completed.next().unwrap().1.unwrap();
-        inner::imap([completed]).map(Result::unwrap).sum()
+        let awaited = block_on(later(completed));
+        inner::imap([awaited]).map(Result::unwrap).sum()
     }
-    assert_eq!(outer(0), 3);
-    assert_eq!(outer::submit(0).join().unwrap(), 3);
+    #[parallel(pool = 1)]
+    async fn later(x: u32) -> u32 {
+        smol::Timer::after(Duration::from_millis(1)).await;
+        x + 1
+    }
+    assert_eq!(outer(0), 4);
+    assert_eq!(outer::submit(0).join().unwrap(), 4);
 }
 
 #[test]

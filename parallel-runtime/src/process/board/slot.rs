@@ -37,6 +37,15 @@ pub(crate) const INLINE_RESULT: usize = 64;
 /// The strictest alignment that slices among the inline arguments may need.
 pub(crate) const INLINE_ALIGNMENT: usize = 16;
 
+/// Of `began`: the worker has put the task aside, and looks at its limit itself.
+pub(crate) const ASIDE: u64 = 1 << 63;
+
+/// Of `failed`: an item's result says that it failed.
+pub(crate) const FAILED: u32 = 1;
+
+/// Of `failed`: the only item was over its limit, and was dropped.
+pub(crate) const LATE: u32 = 2;
+
 /// Bytes at an aligned address.
 #[repr(C, align(16))]
 pub(crate) struct Bytes<const N: usize>(pub(crate) UnsafeCell<[u8; N]>);
@@ -60,7 +69,8 @@ pub(crate) struct Slot {
     pub(crate) waiter: AtomicU32,
     /// Whether the program wants to know how long it ran.
     pub(crate) timed: AtomicU32,
-    /// Whether its items have a time limit: the worker then says when each began, and looks whether it is condemned.
+    /// The time limit of its items in milliseconds, rounded up; 0 for none. With one, the worker says when each began, and looks
+    /// whether it is condemned.
     pub(crate) limited: AtomicU32,
     pub(crate) arguments: Bytes<INLINE_ARGUMENTS>,
 
@@ -75,14 +85,14 @@ pub(crate) struct Slot {
     /// Offset of a granted block that holds the result of the last item done, if it was too large; else 0.
     pub(crate) granted_offset: AtomicU64,
     pub(crate) granted_len: AtomicU64,
-    /// 1 if an item of this message failed.
+    /// [`FAILED`], [`LATE`], or 0.
     pub(crate) failed: AtomicU32,
     /// Which item the granted block is the result of, counted from 1.
     pub(crate) granted_item: AtomicU32,
     /// Nanoseconds from the claim to the completion, if `timed`.
     pub(crate) nanoseconds: AtomicU64,
     /// When the item that is running began, in nanoseconds of the monotonic clock, if `limited`; 0 before the first. Stored
-    /// before `progress` says that the item before has ended.
+    /// before `progress` says that the item before has ended. With [`ASIDE`], if it was put aside.
     pub(crate) began: AtomicU64,
     pub(crate) result: Bytes<INLINE_RESULT>,
 }

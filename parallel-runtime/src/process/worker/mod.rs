@@ -7,11 +7,13 @@
 //! | module | what |
 //! | --- | --- |
 //! | [`start`] | from the hook to the first task: signals, memory, limits, `init`, sandbox |
+//! | [`aside`] | the futures of `async fn`s, many at a time |
 //! | [`delivery`] | where the results of a message go |
 //! | [`fault`] | a handler that notes why the process is about to die |
 //! | [`usage`] | how much memory the worker has, and its limit |
 //! | [`sandbox`] | what a worker may still ask of the kernel |
 
+mod aside;
 mod delivery;
 mod fault;
 #[cfg(feature = "sandbox")]
@@ -29,6 +31,7 @@ use std::time::Instant;
 
 use super::board::layout::COMPLETED;
 use super::board::ring::{Claim, entry};
+use super::board::slot::FAILED;
 use super::board::word::Word;
 use super::board::{Board, Record, Slot, condemn, meeting, sleep};
 use super::handshake::{Request, Welcome};
@@ -39,13 +42,14 @@ use crate::codec::{Reader, Writer, cargo};
 use crate::function::{Outlet, ServeError, code};
 use crate::panics::{self, Caught};
 use crate::shared::segment::Segment;
+use aside::Aside;
 use delivery::Delivery;
 use start::Control;
 pub(super) use start::{exit, main};
 use usage::Usage;
 
 struct Worker {
-    board: Board,
+    board: &'static Board,
     segment: &'static Segment,
     index: u32,
     one_shot: bool,
@@ -55,11 +59,13 @@ struct Worker {
     /// How many tasks it may still run.
     tasks_left: u64,
     usage: Option<&'static Usage>,
+    /// Made for the first of them.
+    aside: Option<Box<Aside>>,
 }
 
 impl Worker {
     fn new(
-        board: Board,
+        board: &'static Board,
         segment: &'static Segment,
         welcome: &Welcome,
         control: &'static Control,
@@ -72,10 +78,11 @@ impl Worker {
         let completed = record.completed_tail.0.load(Ordering::Relaxed);
         let tasks_left = if welcome.max_tasks == 0 { u64::MAX } else { welcome.max_tasks };
         let one_shot = welcome.one_shot != 0;
-        Self { board, segment, index: welcome.worker, one_shot, control, region, completed, tasks_left, usage }
+        let index = welcome.worker;
+        Self { board, segment, index, one_shot, control, region, completed, tasks_left, usage, aside: None }
     }
 
-    fn record(&self) -> &Record {
+    fn record(&self) -> &'static Record {
         self.board.record(self.index)
     }
 
@@ -86,6 +93,9 @@ impl Worker {
         let board = self.board;
         let mut rested = true;
         loop {
+            if self.has_aside() {
+                self.look_aside();
+            }
             match board.ring().claim(self.index, |slot| board.word(slot)) {
                 Claim::Slot(slot, generation) => {
                     self.record().running.store(entry(slot, generation), Ordering::Relaxed);
@@ -95,11 +105,13 @@ impl Worker {
                     }
                     self.run_message(board.slot(slot), slot, generation);
                     if self.one_shot {
+                        self.finish_aside();
                         let _ = io::stdout().flush();
                         exit(0);
                     }
                     wait_while_condemned(self.record());
                     if self.is_worn_out() {
+                        self.finish_aside();
                         self.retire();
                     }
                 }
@@ -127,12 +139,38 @@ impl Worker {
         exit(0);
     }
 
+    /// Waits until what was put aside has ended, and claims nothing more.
+    fn finish_aside(&mut self) {
+        while self.has_aside() {
+            // Somebody may have relied on this worker to look for work.
+            if self.board.ring().may_have_work() {
+                self.board.wake_one();
+            }
+            let deadline = self.next_limit();
+            self.sleep(deadline);
+            self.look_aside();
+        }
+    }
+
+    /// Sleeps until it is woken.
+    fn sleep(&self, deadline: Option<Instant>) {
+        let record = self.record();
+        while record.wake.load(Ordering::Acquire) == 0 {
+            futex::wait(&record.wake, 0, deadline);
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                break;
+            }
+        }
+        record.wake.store(0, Ordering::Relaxed);
+    }
+
     /// Waits until there may be work.
-    fn rest(&self) {
+    fn rest(&mut self) {
+        let deadline = self.next_limit();
         let ring = self.board.ring();
         let record = self.record();
         record.searching.store(1, Ordering::Relaxed);
-        if spin(|| ring.may_have_work()) {
+        if spin(|| ring.may_have_work() || self.has_woken()) {
             record.searching.store(0, Ordering::Relaxed);
             sleep::settle();
             return;
@@ -144,14 +182,11 @@ impl Worker {
         let sleepers = self.board.sleepers();
         sleepers.announce(self.index);
         sleep::settle();
-        if ring.may_have_work() && sleepers.withdraw(self.index) {
+        if (ring.may_have_work() || self.has_woken()) && sleepers.withdraw(self.index) {
             return;
         }
         // Our bit is set, or whoever cleared it is about to wake us.
-        while record.wake.load(Ordering::Acquire) == 0 {
-            futex::wait(&record.wake, 0, None);
-        }
-        record.wake.store(0, Ordering::Relaxed);
+        self.sleep(deadline);
         // The supervisor wakes without clearing bits, and a wake-up may have been meant for a worker that was here before.
         sleepers.withdraw(self.index);
     }
@@ -196,9 +231,14 @@ impl Worker {
             Ok(Err(error)) => fail(&mut outlet, slot, &error),
             Err(caught) => fail_by_panic(&mut outlet, slot, &caught),
         }
-        let (len, delivered) = (outlet.len(), outlet.delivered());
+        let (len, delivered, deferred) = (outlet.len(), outlet.delivered(), outlet.take_deferred());
         drop(outlet);
         delivery.close(len);
+        if let Some(future) = deferred {
+            self.tasks_left = self.tasks_left.saturating_sub(1);
+            self.begin(index, generation, future);
+            return;
+        }
         self.tasks_left = self.tasks_left.saturating_sub(u64::from(delivered));
         if let Some(begun) = begun {
             slot.nanoseconds.store(begun.elapsed().as_nanos() as u64, Ordering::Relaxed);
@@ -263,6 +303,6 @@ fn fail_by_panic(outlet: &mut Outlet<'_>, slot: &Slot, caught: &Caught) {
 
 /// Delivers a failure in place of a result.
 fn tell(outlet: &mut Outlet<'_>, slot: &Slot, code: u8, value: &impl serde::Serialize) -> Result<(), ServeError> {
-    slot.failed.store(1, Ordering::Relaxed);
+    slot.failed.store(FAILED, Ordering::Relaxed);
     outlet.deliver_failure(code, value)
 }

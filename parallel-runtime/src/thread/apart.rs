@@ -1,4 +1,4 @@
-//! Calls with a time limit.
+//! Items of which each is a task of its own: those with a time limit, and those of `async fn`s.
 //!
 //! Nobody can end a thread. A task that holds no borrows of its caller's is left to itself when its time is over: the caller gets
 //! `TimedOut`, the thread runs on and keeps its place in the pool. A task that holds borrows must be waited for, whatever
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::{Engine, Failed, Job};
 use crate::error::TaskError;
-use crate::function::{Detached, ParallelFn};
+use crate::function::{Body, Detached, ParallelFn};
 use crate::panics;
 use crate::task::Shared;
 
@@ -23,24 +23,27 @@ pub(crate) fn call_limited<F: ParallelFn>(
     // A nested call goes on under the permit of the task that makes it.
     let detached = if engine.permits.held() { Err(item) } else { F::detach(item) };
     match detached {
-        Ok(detached) => Flying::start(engine, F::spec().name, detached, limit)?.land(),
-        Err(item) => engine.call(|| timed(limit, || F::run(item)))?,
+        Ok(detached) => Flying::start(engine, F::spec().name, detached, Some(limit))?.land(),
+        Err(item) => engine.call(|| timed(Some(limit), || F::run(item)))?,
     }
 }
 
 /// Runs `call`, and says if it took too long.
-fn timed<R>(limit: Duration, call: impl FnOnce() -> R) -> Result<R, TaskError> {
+fn timed<R>(limit: Option<Duration>, call: impl FnOnce() -> R) -> Result<R, TaskError> {
     let begun = Instant::now();
     let value = call();
-    if begun.elapsed() > limit { Err(TaskError::TimedOut { after: limit }) } else { Ok(value) }
+    match limit.filter(|limit| begun.elapsed() > *limit) {
+        Some(after) => Err(TaskError::TimedOut { after }),
+        None => Ok(value),
+    }
 }
 
 /// Runs all items, and gives each one's result; with `stop_at_failure`, up to the first that is none, after which nothing
 /// more is started.
-pub(crate) fn map_limited<F: ParallelFn>(
+pub(crate) fn map_apart<F: ParallelFn>(
     engine: &Arc<Engine>,
     items: Vec<F::Item>,
-    limit: Duration,
+    limit: Option<Duration>,
     chunk: usize,
     stop_at_failure: bool,
 ) -> Result<Vec<Result<F::Output, TaskError>>, TaskError> {
@@ -89,14 +92,14 @@ pub(crate) fn submit_all<A: Send + 'static, R: Send + 'static>(
     engine: &Arc<Engine>,
     name: &'static str,
     items: Vec<A>,
-    limit: Duration,
-    run: fn(A) -> R,
+    limit: Option<Duration>,
+    body: fn(A) -> Body<R>,
     shared: &Arc<Shared<R>>,
 ) -> Result<Vec<R>, TaskError> {
     let submit = |item| {
         let theirs = Arc::clone(shared);
-        let run = move || (!theirs.stop.load(Ordering::Relaxed)).then(|| run(item));
-        engine.submit(name, Some(limit), true, run)
+        let is_wanted = move || !theirs.stop.load(Ordering::Relaxed);
+        engine.submit(name, limit, true, body(item).when(is_wanted))
     };
     let jobs: Vec<_> = items.into_iter().map(submit).collect::<Result<_, _>>()?;
     let mut values = Vec::with_capacity(jobs.len());
@@ -127,9 +130,9 @@ impl<R> Flying<R> {
         engine: &Arc<Engine>,
         name: &'static str,
         detached: Detached<R>,
-        limit: Duration,
+        limit: Option<Duration>,
     ) -> Result<Self, TaskError> {
-        let job = engine.submit(name, Some(limit), false, detached.body)?;
+        let job = engine.submit(name, limit, false, detached.body)?;
         Ok(Self { job, output: detached.output })
     }
 

@@ -1,0 +1,221 @@
+//! The futures of `async fn`s, of which a worker runs many at a time.
+//!
+//! A message whose function is an `async fn` is claimed like any other; its future is polled at once, and if it waits for something,
+//! it is put *aside*, and the worker claims the next message. All are polled on the one thread of the tasks, when they have been
+//! woken. While all of them wait and there is nothing to claim, the worker sleeps as it does without them: on `wake` in its
+//! record. Whoever wakes a future writes its number down and then sets that word, as the program does.
+//!
+//! The slot of a task that was put aside stays claimed by the worker, with [`ASIDE`] in its `began`. If it has a time limit, the
+//! worker drops the future when it is over; the program ends the whole worker only if that does not happen.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Poll, Wake, Waker};
+use std::time::{Duration, Instant};
+
+use super::delivery::Delivery;
+use super::{Worker, fail, fail_by_panic};
+use crate::codec::{Writer, cargo};
+use crate::function::{Delivered, Outlet};
+use crate::panics;
+use crate::process::board::Record;
+use crate::process::board::ring::entry;
+use crate::process::board::slot::{ASIDE, LATE};
+use crate::process::{clock, futex};
+use crate::task::drive;
+
+/// The futures that have begun and not ended.
+pub(super) struct Aside {
+    /// By number.
+    tasks: Vec<Option<Task>>,
+    free: Vec<usize>,
+    woken: Arc<Woken>,
+    /// When which task is over its limit, the first on top; also of some that have ended.
+    limits: BinaryHeap<Reverse<(Instant, usize, u64)>>,
+}
+
+struct Task {
+    slot: u32,
+    generation: u64,
+    future: Delivered,
+    alarm: Arc<Alarm>,
+}
+
+/// The numbers of those that are to be polled.
+struct Woken {
+    record: &'static Record,
+    any: AtomicBool,
+    numbers: Mutex<Vec<usize>>,
+}
+
+/// Wakes one of them.
+struct Alarm {
+    number: usize,
+    /// Its number is written down.
+    rings: AtomicBool,
+    woken: Arc<Woken>,
+}
+
+impl Wake for Alarm {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if self.rings.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        self.woken.numbers.lock().unwrap_or_else(PoisonError::into_inner).push(self.number);
+        self.woken.any.store(true, Ordering::Release);
+        // The worker sets it back before it looks at the numbers. If it is set already, the worker is awake, or about to be.
+        let wake = &self.woken.record.wake;
+        if wake.swap(1, Ordering::AcqRel) == 0 {
+            futex::wake(wake, 1);
+        }
+    }
+}
+
+impl Aside {
+    fn new(record: &'static Record) -> Self {
+        let woken = Arc::new(Woken { record, any: AtomicBool::new(false), numbers: Mutex::default() });
+        Self { tasks: Vec::new(), free: Vec::new(), woken, limits: BinaryHeap::new() }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.tasks.len() == self.free.len()
+    }
+
+    fn add(&mut self, slot: u32, generation: u64, future: Delivered) -> usize {
+        let number = self.free.pop().unwrap_or_else(|| {
+            self.tasks.push(None);
+            self.tasks.len() - 1
+        });
+        let alarm = Alarm { number, rings: AtomicBool::new(false), woken: Arc::clone(&self.woken) };
+        self.tasks[number] = Some(Task { slot, generation, future, alarm: Arc::new(alarm) });
+        number
+    }
+
+    fn take(&mut self, number: usize) -> Option<Task> {
+        let task = self.tasks.get_mut(number)?.take()?;
+        self.free.push(number);
+        Some(task)
+    }
+
+    /// When the first of them is over its limit.
+    fn next_limit(&mut self) -> Option<Instant> {
+        while let Some(Reverse((at, number, id))) = self.limits.peek() {
+            if self.tasks[*number].as_ref().is_some_and(|task| entry(task.slot, task.generation) == *id) {
+                return Some(*at);
+            }
+            self.limits.pop();
+        }
+        None
+    }
+}
+
+impl Worker {
+    /// Whether futures are to be polled.
+    #[inline(always)]
+    pub(super) fn has_woken(&self) -> bool {
+        self.aside.as_ref().is_some_and(|aside| aside.woken.any.load(Ordering::Acquire))
+    }
+
+    /// Whether there are futures that have not ended.
+    #[inline(always)]
+    pub(super) fn has_aside(&self) -> bool {
+        self.aside.as_ref().is_some_and(|aside| !aside.is_empty())
+    }
+
+    /// When it has to look after them, whatever happens.
+    pub(super) fn next_limit(&mut self) -> Option<Instant> {
+        self.aside.as_mut().and_then(|aside| aside.next_limit())
+    }
+
+    /// Begins the future of a message that was claimed.
+    pub(super) fn begin(&mut self, slot: u32, generation: u64, future: Delivered) {
+        let (board, record) = (self.board, self.record());
+        let here = board.slot(slot);
+        here.began.store(clock::now() | ASIDE, Ordering::Release);
+        let aside = self.aside.get_or_insert_with(|| Box::new(Aside::new(record)));
+        let number = aside.add(slot, generation, future);
+        let limit = here.limited.load(Ordering::Relaxed);
+        if limit != 0 {
+            let at = Instant::now() + Duration::from_millis(limit.into());
+            aside.limits.push(Reverse((at, number, entry(slot, generation))));
+        }
+        self.poll_one(number);
+    }
+
+    /// Polls those that have been woken, and drops those that are over their limits.
+    pub(super) fn look_aside(&mut self) {
+        let Some(aside) = &mut self.aside else { return };
+        if aside.woken.any.swap(false, Ordering::AcqRel) {
+            let numbers = std::mem::take(&mut *aside.woken.numbers.lock().unwrap_or_else(PoisonError::into_inner));
+            for number in numbers {
+                self.poll_one(number);
+            }
+        }
+        while let Some(aside) = &mut self.aside
+            && aside.next_limit().is_some_and(|at| at <= Instant::now())
+            && let Some(Reverse((_, number, _))) = aside.limits.pop()
+        {
+            if let Some(task) = aside.take(number) {
+                self.drop_late(task);
+            }
+        }
+    }
+
+    fn poll_one(&mut self, number: usize) {
+        let Some(aside) = &mut self.aside else { return };
+        let Some(task) = aside.tasks[number].as_mut() else { return };
+        // Before it is polled: what wakes it from now on is heard.
+        task.alarm.rings.store(false, Ordering::Release);
+        let waker = Waker::from(Arc::clone(&task.alarm));
+        let record = self.board.record(self.index);
+        record.running.store(entry(task.slot, task.generation), Ordering::Relaxed);
+        let result = match panics::catch(|| drive::poll(&mut task.future, &waker)) {
+            Ok(Poll::Pending) => return,
+            Ok(Poll::Ready(deliver)) => Ok(deliver),
+            Err(caught) => Err(caught),
+        };
+        let Some(Task { slot: index, generation, future, .. }) = aside.take(number) else { return };
+        let _ = panics::catch(|| drop(future));
+        let board = self.board;
+        let slot = board.slot(index);
+        cargo::begin_message();
+        let mut delivery = Delivery::new(self, slot, 1);
+        let memory = delivery.memory();
+        // SAFETY: the room is the message's alone: in its slot. `delivery` does not touch it until the outlet is gone.
+        let memory = unsafe { std::slice::from_raw_parts_mut(memory.0, memory.1) };
+        let mut outlet = Outlet::new(Writer::new(memory), slot, generation, &mut delivery, None);
+        outlet.begin();
+        match result.map(|deliver| panics::catch(|| deliver(&mut outlet))) {
+            Ok(Ok(Ok(()))) => {}
+            // A destructor panicked after the result was out.
+            _ if outlet.has_delivered() => {}
+            Ok(Ok(Err(error))) => fail(&mut outlet, slot, &error),
+            Ok(Err(caught)) | Err(caught) => fail_by_panic(&mut outlet, slot, &caught),
+        }
+        let len = outlet.len();
+        drop(outlet);
+        delivery.close(len);
+        self.complete(slot, index, generation);
+    }
+
+    /// Ends a task that is over its limit.
+    fn drop_late(&mut self, task: Task) {
+        let Task { slot: index, generation, future, .. } = task;
+        let record = self.board.record(self.index);
+        record.running.store(entry(index, generation), Ordering::Relaxed);
+        let _ = panics::catch(|| drop(future));
+        let board = self.board;
+        let slot = board.slot(index);
+        Delivery::new(self, slot, 1).close(0);
+        slot.result_len.store(0, Ordering::Relaxed);
+        slot.failed.store(LATE, Ordering::Relaxed);
+        slot.set_done_items(generation, 1);
+        self.complete(slot, index, generation);
+    }
+}

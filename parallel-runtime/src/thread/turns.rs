@@ -1,0 +1,132 @@
+//! The futures of `async fn`s on a pool of threads.
+//!
+//! A future has a thread, and a permit, only while it is polled; whoever wakes it sends it to the pool again. So a pool of N threads
+//! runs any number of them, N at a time.
+//!
+//! The future lies in the job's `body`, but for the thread that polls it, which takes it out. Whoever ends the job meanwhile (it is
+//! over its limit, it is killed) says so in the job's `state` first, and then takes what lies there; the thread that polls puts the
+//! future back first, and then looks at the state: so one of the two drops it.
+//!
+//! ```text
+//!            wake                    a thread comes            pending
+//!   IDLE ─────────────► SCHEDULED ─────────────────► POLLING ────────────► IDLE
+//!                            ▲                          │ wake
+//!                            └─────── pending ─────── WOKEN
+//! ```
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, PoisonError};
+use std::task::{Poll, Wake, Waker};
+
+use super::{Engine, Job, Running};
+use crate::function::Body;
+use crate::panics;
+use crate::task::drive;
+
+const NOT_BEGUN: u8 = 0;
+const IDLE: u8 = 1;
+const SCHEDULED: u8 = 2;
+const POLLING: u8 = 3;
+const WOKEN: u8 = 4;
+
+/// Whose turn it is.
+#[derive(Default)]
+pub(super) struct Turns(AtomicU8);
+
+impl Turns {
+    /// It has been woken. True if it is to be sent to the pool.
+    fn wake(&self) -> bool {
+        let next = |now| match now {
+            IDLE => Some(SCHEDULED),
+            POLLING => Some(WOKEN),
+            _ => None,
+        };
+        self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, next) == Ok(IDLE)
+    }
+
+    fn have_begun(&self) -> bool {
+        self.0.load(Ordering::Acquire) != NOT_BEGUN
+    }
+
+    fn begin(&self) {
+        self.0.store(POLLING, Ordering::Release);
+    }
+
+    /// It waits. True if it has been woken meanwhile, and is to be sent to the pool at once.
+    fn rest(&self) -> bool {
+        if self.0.compare_exchange(POLLING, IDLE, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+            return false;
+        }
+        self.0.store(SCHEDULED, Ordering::Release);
+        true
+    }
+}
+
+impl<R: Send + 'static> Job<R> {
+    /// Polls its future for the first time. `running` counts it until it ends.
+    pub(super) fn begin_turns(
+        self: &Arc<Self>,
+        future: Pin<Box<dyn Future<Output = R> + Send>>,
+        running: Option<Running<Arc<Engine>>>,
+    ) {
+        let future = Body::future(async move {
+            let _running = running;
+            future.await
+        });
+        if let Body::Future(future) = future {
+            self.poll(future);
+        }
+    }
+
+    fn poll(self: &Arc<Self>, mut future: Pin<Box<dyn Future<Output = R> + Send>>) {
+        let Some(turns) = &self.turns else { return };
+        turns.begin();
+        let waker = Waker::from(Arc::clone(self));
+        let result = match panics::catch(|| drive::poll(&mut future, &waker)) {
+            Ok(Poll::Pending) => {
+                *self.body.lock().unwrap_or_else(PoisonError::into_inner) = Some(Body::Future(future));
+                if self.is_done() {
+                    self.drop_body();
+                } else if turns.rest() {
+                    self.send();
+                }
+                return;
+            }
+            Ok(Poll::Ready(value)) => Ok(value),
+            Err(caught) => Err(caught.into_error(self.function)),
+        };
+        // By this it is not counted any more as one that runs.
+        panics::discard(|| drop(future));
+        self.end_with(result);
+    }
+
+    /// Sends it to the pool once more.
+    fn send(self: &Arc<Self>) {
+        if let Some(engine) = &self.engine {
+            let _ = engine.enqueue(Arc::clone(self) as _);
+        }
+    }
+
+    /// Polls its future once more. False if it has not begun yet.
+    pub(super) fn go_on(self: &Arc<Self>) -> bool {
+        if !self.turns.as_ref().is_some_and(Turns::have_begun) {
+            return false;
+        }
+        if let Some(engine) = &self.engine {
+            let _permit = engine.permits.enter();
+            if let Some(Body::Future(future)) = self.take_body() {
+                self.poll(future);
+            }
+        }
+        true
+    }
+}
+
+impl<R: Send + 'static> Wake for Job<R> {
+    fn wake(self: Arc<Self>) {
+        if self.turns.as_ref().is_some_and(Turns::wake) {
+            self.send();
+        }
+    }
+}
