@@ -312,7 +312,11 @@ fn parallel_fn(function: &Function, options: &Options, path: &TokenStream) -> To
     let runner = function.runner();
     let remote = if options.mode == Mode::Process { remote::table(options) } else { TokenStream::new() };
     // Without generics nothing in the item can be borrowed: all lifetimes have names by now, and are generics.
-    let is_async = function.is_async.then(|| quote!(const IS_ASYNC: bool = true;));
+    let is_async = function.is_async.then(|| {
+        quote!(
+            const IS_ASYNC: bool = true;
+        )
+    });
     let detach = if function.is_async {
         quote! {
             fn detach(

@@ -104,7 +104,8 @@ impl<A: Send + 'static, R: Send + 'static> Ahead<A, R> {
     fn body(&self, items: Vec<A>) -> Body<Ended<R>> {
         let (run, function, stop) = (self.run, self.function, Arc::clone(&self.stop));
         if let Some(future) = self.future {
-            let [item] = <[A; 1]>::try_from(items).unwrap_or_else(|_| unreachable!("the size of a batch of futures is 1"));
+            let [item] =
+                <[A; 1]>::try_from(items).unwrap_or_else(|_| unreachable!("the size of a batch of futures is 1"));
             // Each travels alone, and how long it takes says nothing.
             let is_wanted = move || !stop.load(Ordering::Relaxed);
             let ended = |result: Option<R>| (vec![result.ok_or(TaskError::Cancelled)], Duration::ZERO);

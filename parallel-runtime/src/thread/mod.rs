@@ -22,9 +22,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 pub(crate) use apart::{call_limited, map_apart, submit_all};
+use crew::{Busy, Crew, Work};
 pub(crate) use job::Job;
 pub(crate) use map::{Failed, in_place};
-use crew::{Busy, Crew, Work};
 use permits::Permits;
 pub(crate) use permits::released;
 pub(crate) use waiting::wait_while;

@@ -37,7 +37,8 @@ macro_rules! many {
             async fn meet(count: SharedValue<i64>, all: i64) -> u32 {
                 count.fetch_add(1);
                 while count.get() < all {
-                    Timer::after(SHORT).await;
+                    // With thousands of them, looking takes longer than this.
+                    Timer::after(SHORT * (1 + all as u32 / 100)).await;
                 }
                 std::process::id()
             }
@@ -82,8 +83,10 @@ macro_rules! many {
                 assert_eq!(block_on(meet::stream(items(all)).count()), all);
                 let tasks: Vec<_> = items(all).into_iter().map(|(count, all)| meet::submit(count, all)).collect();
                 assert!(as_completed(tasks).all(|(_, result)| result.is_ok()));
-                let calls: Vec<_> =
-                    items(all).into_iter().map(|(count, all)| smol::spawn(async move { meet(count, all).await })).collect();
+                let calls: Vec<_> = items(all)
+                    .into_iter()
+                    .map(|(count, all)| smol::spawn(async move { meet(count, all).await }))
+                    .collect();
                 for call in calls {
                     block_on(call);
                 }
@@ -288,10 +291,8 @@ fn a_pool_that_is_shut_down_runs_them_out_and_one_that_is_killed_does_not() {
     let count = SharedValue::new(0);
     let tasks = {
         let (pool, threads) = (ProcessPool::new(1), ThreadPool::new(1));
-        let tasks = [
-            wait_until::on(&pool).submit((count.clone(), 2)),
-            wait_until::on(&threads).submit((count.clone(), 2)),
-        ];
+        let tasks =
+            [wait_until::on(&pool).submit((count.clone(), 2)), wait_until::on(&threads).submit((count.clone(), 2))];
         pool.shutdown();
         tasks
     };
@@ -299,8 +300,7 @@ fn a_pool_that_is_shut_down_runs_them_out_and_one_that_is_killed_does_not() {
 
     let (pool, threads) = (ProcessPool::new(1), ThreadPool::new(1));
     let count = SharedValue::new(0);
-    let tasks =
-        [wait_until::on(&pool).submit((count.clone(), 9)), wait_until::on(&threads).submit((count.clone(), 9))];
+    let tasks = [wait_until::on(&pool).submit((count.clone(), 9)), wait_until::on(&threads).submit((count.clone(), 9))];
     while count.get() < 2 {
         std::thread::sleep(SHORT);
     }

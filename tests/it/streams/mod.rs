@@ -1,6 +1,7 @@
 //! Results as they come, wherever the functions run: `as_completed`, `wait`, `imap`, streams, futures, callbacks, scopes. The table is
 //! here; what is particular to some pools is in `pools`.
 
+mod hard;
 mod many;
 mod pools;
 
