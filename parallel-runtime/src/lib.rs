@@ -80,6 +80,7 @@ mod environment;
 mod error;
 mod function;
 mod init;
+mod observe;
 mod options;
 mod panics;
 mod pool;
@@ -98,9 +99,10 @@ pub use cpu::cpu_count;
 pub use error::{PoolError, TaskError};
 pub use function::{OwnedFn, OwnedSlice, ParallelFn, ProcessFn};
 pub use parallel_macros::{parallel, shared};
-pub use pool::{Pool, PoolStats, ProcessPool, ThreadPool};
+pub use pool::{Percentiles, Pool, PoolStats, ProcessPool, ThreadPool, WorkerLoad};
 #[cfg(feature = "sandbox")]
 pub use sandbox::Sandbox;
+pub use observe::timeline::Timeline;
 pub use shared::array::{SharedArray, SharedArrayGuard};
 #[cfg(feature = "arrow")]
 pub use shared::arrow::SharedBatch;

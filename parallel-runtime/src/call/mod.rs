@@ -182,7 +182,7 @@ impl<'p, F: ParallelFn> Call<'p, F> {
             Err(error) => Err(error),
             Ok(Route::Here) => return F::run(item),
             Ok(Route::Thread(engine)) => match self.options(engine.defaults).timeout {
-                None => engine.call(|| F::run(item)),
+                None => engine.call(F::spec().name, || F::run(item)),
                 Some(limit) => thread::call_limited::<F>(engine, item, limit),
             },
             Ok(Route::Process(engine)) => call(engine, &remote::<F>(), item, self.options(engine.defaults)),
@@ -214,7 +214,7 @@ impl<'p, F: ParallelFn> Call<'p, F> {
                     thread::map_apart::<F>(engine, items, options.timeout, chunk, true)
                         .and_then(|results| results.into_iter().collect())
                 } else {
-                    match engine.map(items, chunk, &never, (true, false), &F::run) {
+                    match engine.map(F::spec().name, items, chunk, &never, (true, false), &F::run) {
                         Ok(Ok(results)) => Ok(results),
                         Ok(Err(Failed::Panicked(caught))) => std::panic::resume_unwind(caught.payload),
                         Ok(Err(Failed::Stopped)) => Err(TaskError::Cancelled),
@@ -253,7 +253,7 @@ impl<'p, F: ParallelFn> Call<'p, F> {
                 }
                 // A pool that is killed keeps the results that there are.
                 let caught = |item| if engine.is_killed() { Err(TaskError::Cancelled) } else { caught(item) };
-                match engine.map(items, chunk, &never, (false, false), &caught) {
+                match engine.map(name, items, chunk, &never, (false, false), &caught) {
                     Ok(Ok(results)) => results,
                     Ok(Err(Failed::Unprepared(error))) | Err(error) => for_each(error, count),
                     Ok(Err(_)) => (0..count).map(|_| Err(TaskError::Cancelled)).collect(),

@@ -72,7 +72,7 @@ impl<F: OwnedFn> Call<'_, F> {
                     if options.timeout.is_some() || F::IS_ASYNC {
                         return thread::submit_all(engine, F::spec().name, items, options.timeout, F::body, shared);
                     }
-                    engine.map(items, options.chunk.unwrap_or(1), &shared.stop, (true, true), &run)
+                    engine.map(F::spec().name, items, options.chunk.unwrap_or(1), &shared.stop, (true, true), &run)
                 }
                 Target::Process(engine) => {
                     let mut results = Vec::with_capacity(total);

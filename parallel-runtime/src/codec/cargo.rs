@@ -64,6 +64,7 @@ thread_local! {
     static MESSAGE: Cell<u64> = const { Cell::new(0) };
     static RETAINING: Cell<bool> = const { Cell::new(false) };
     static LOADED: Cell<bool> = const { Cell::new(false) };
+    static SHARED: Cell<u64> = const { Cell::new(0) };
     static CARGO: RefCell<Cargo> = const { RefCell::new(Cargo::NONE) };
 }
 
@@ -137,6 +138,7 @@ pub(crate) fn again() {
     if LOADED.get() {
         CARGO.with_borrow_mut(|cargo| cargo.pass += 1);
     }
+    SHARED.set(0);
 }
 
 /// Notes a named segment of which a slice is being encoded that must be kept.
@@ -175,6 +177,7 @@ pub(crate) fn aside<R, E>(encode: impl FnOnce() -> Result<R, E>) -> Result<(R, O
             }
         }
     }
+    SHARED.set(0);
     let restore = Restore { purpose: PURPOSE.get(), others: LOADED.get().then(take) };
     PURPOSE.set(Purpose::Move);
     let result = encode();
@@ -207,6 +210,7 @@ pub(crate) fn lending<R>(encode: impl FnOnce() -> R) -> R {
 /// Encodes what is dropped only when an answer has come.
 #[inline(always)]
 pub(crate) fn copying<R>(encode: impl FnOnce() -> R) -> R {
+    SHARED.set(0);
     with_purpose(Purpose::Copy, encode)
 }
 
@@ -272,6 +276,17 @@ pub(crate) fn receive(id: u32) {
 /// Worker: whether the message that is being run keeps this object.
 pub(crate) fn is_kept_by_message(id: u32) -> bool {
     RECEIVED.try_with(|received| received.borrow().contains(&id)).unwrap_or(false)
+}
+
+/// Notes that so many bytes are referred to by what is being encoded.
+pub(crate) fn count_shared(bytes: u64) {
+    SHARED.set(SHARED.get().saturating_add(bytes));
+}
+
+/// How many bytes were referred to since this was last asked.
+#[inline(always)]
+pub(crate) fn shared_bytes() -> u64 {
+    SHARED.replace(0)
 }
 
 /// Notes a handle that is being encoded.

@@ -8,7 +8,7 @@ mod thread;
 use std::sync::Arc;
 
 pub use process::ProcessPool;
-pub use stats::PoolStats;
+pub use stats::{Percentiles, PoolStats, WorkerLoad};
 pub use thread::ThreadPool;
 
 use crate::function::{ParallelFn, ProcessFn};

@@ -145,6 +145,7 @@ impl Engine {
         let generation = state.generations[index as usize];
         self.board().slot(index).word.store(Word::free(generation).0, Ordering::SeqCst);
         let mut ending = Some((task.ticket, outcome));
+        let mut seen = task.seen;
         if task.loan.as_ref().is_some_and(|loan| loan.is_exclusive()) && !workers.is_empty() {
             // No process may write when the caller goes on: so all that may have the task end.
             for worker in state.seats.iter_mut().filter_map(Seat::worker_mut) {
@@ -152,7 +153,7 @@ impl Engine {
                 worker.signal(Signal::KILL);
             }
         } else if let Some((ticket, outcome)) = ending.take() {
-            state.end(&ticket, outcome);
+            state.end(&ticket, outcome, seen.take(), None);
             self.wake_waiter(index);
         }
         if let Some((ticket, _)) = &ending {
@@ -245,7 +246,7 @@ impl Engine {
             held
         });
         for (ticket, outcome) in endings {
-            state.end(&ticket, outcome);
+            state.end(&ticket, outcome, None, None);
         }
         for slot in freed {
             self.wake_waiter(slot);
@@ -256,7 +257,7 @@ impl Engine {
     pub(super) fn end_quarantine(&self, state: &mut State) {
         for quarantine in std::mem::take(&mut state.quarantine) {
             if let Some((ticket, outcome)) = quarantine.ending {
-                state.end(&ticket, outcome);
+                state.end(&ticket, outcome, None, None);
             }
         }
     }

@@ -7,3 +7,10 @@ pub(crate) fn now() -> u64 {
     let time = clock_gettime(ClockId::Monotonic);
     (time.tv_sec.cast_unsigned()).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec.cast_unsigned())
 }
+
+/// The same to a few milliseconds, at a tenth of the cost. The difference of two such times is right on average: a tick falls into an
+/// interval as often as the interval is long.
+pub(crate) fn coarse() -> u64 {
+    let time = clock_gettime(ClockId::MonotonicCoarse);
+    (time.tv_sec.cast_unsigned()).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec.cast_unsigned())
+}

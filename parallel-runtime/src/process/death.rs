@@ -32,6 +32,10 @@ impl Death {
         Self { pid: worker.pid(), signal, exit_code, reason, stderr }
     }
 
+    pub(super) fn reason(&self) -> &str {
+        &self.reason
+    }
+
     /// As the error of the task that it ran.
     pub(super) fn error(&self) -> TaskError {
         TaskError::WorkerDied {

@@ -7,11 +7,10 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::Duration;
 
 use super::admission::Admission;
-use super::board::slot::INLINE_ARGUMENTS;
+use super::board::slot::{ASIDE, INLINE_ARGUMENTS};
 use super::board::word::{State as SlotState, Word};
 use super::board::{Board, Layout, MOST_WORKERS, Slot};
-use super::fork;
-use super::futex;
+use super::{clock, fork, futex};
 use super::limits::Limited;
 use super::message::{Body, Message};
 use super::seat::{Seat, Worker};
@@ -20,8 +19,9 @@ pub(super) use super::state::{Access, InFlight, Life, State};
 use super::supervisor::Supervisor;
 use super::ticket::{Outcome, Phase, Ticket};
 use crate::error::{PoolError, TaskError};
+use crate::observe::{Fate, Kind, Pool, Run, Seen, timeline};
 use crate::options::{CallOptions, WorkerOptions};
-use crate::pool::PoolStats;
+use crate::pool::{PoolStats, WorkerLoad};
 use crate::shared::{Arena, Block};
 
 /// Slots of an ordinary pool: what does not fit waits in the program. Those that are never used take no memory.
@@ -77,7 +77,9 @@ impl Engine {
     }
 
     fn with(workers: usize, one_shot: bool, options: WorkerOptions, defaults: CallOptions) -> Arc<Self> {
+        timeline::begin_if_asked();
         let fired = Arc::<Fired>::default();
+        let pool = Pool::new(if one_shot { Kind::Process } else { Kind::Processes }, workers);
         Arc::new(Self {
             workers,
             one_shot,
@@ -85,7 +87,7 @@ impl Engine {
             defaults,
             done_waiters: AtomicU32::new(0),
             memory: OnceLock::new(),
-            state: Mutex::new(State::new(Arc::clone(&fired))),
+            state: Mutex::new(State::new(pool, Arc::clone(&fired))),
             fired,
             changed: Condvar::new(),
         })
@@ -149,7 +151,7 @@ impl Engine {
     /// `admitted`: it is part of something that was accepted before, and a pool that is shutting down still runs it.
     pub(crate) fn submit(
         self: &Arc<Self>,
-        message: Message<'_>,
+        mut message: Message<'_>,
         admitted: Option<&Admission>,
     ) -> Result<Arc<Ticket>, TaskError> {
         self.arena().map_err(PoolError::into_task_error)?;
@@ -160,6 +162,9 @@ impl Engine {
             _ => state.check_open()?,
         }
         state.submitted += 1;
+        state.tally.bytes_copied += message.body.len() as u64;
+        state.tally.bytes_shared += message.shared;
+        message.seen = state.tally.submit(message.function, message.items);
         let boarded = if state.queue.is_empty() { self.place(&mut state, message.is_async) } else { None };
         match boarded {
             Some(slot) => self.publish(&mut state, slot, Arc::clone(&ticket), message),
@@ -212,8 +217,9 @@ impl Engine {
         slot.entry.store(message.entry, Ordering::Relaxed);
         slot.items.store(message.items, Ordering::Relaxed);
         slot.waiter.store(0, Ordering::Relaxed);
-        slot.timed.store(message.timed.into(), Ordering::Relaxed);
-        if message.is_async {
+        let is_timed = message.timed || message.seen.is_some();
+        slot.timed.store(is_timed.into(), Ordering::Relaxed);
+        if is_timed || message.is_async {
             slot.began.store(0, Ordering::Relaxed);
         }
         slot.limited.store(message.limit.map_or(0, milliseconds), Ordering::Relaxed);
@@ -239,8 +245,8 @@ impl Engine {
             limited
         });
         ticket.board(index, generation);
-        let (items, is_async, retry, loan) = (message.items, message.is_async, message.retry, message.loan);
-        state.in_flight[position] = Some(InFlight { ticket, items, is_async, arguments, limited, retry, loan });
+        let Message { items, is_async, retry, loan, seen, .. } = message;
+        state.in_flight[position] = Some(InFlight { ticket, items, is_async, arguments, limited, retry, loan, seen });
         slot.word.store(Word::ready(generation).0, Ordering::Release);
         board.ring().publish(&mut state.place, index, generation);
     }
@@ -261,8 +267,10 @@ impl Engine {
         index: u32,
         collect: impl FnOnce(&mut State, &InFlight) -> Outcome,
     ) {
-        let Some(task) = state.in_flight[index as usize].take() else { return };
+        let Some(mut task) = state.in_flight[index as usize].take() else { return };
         let mut outcome = collect(state, &task);
+        let seen = task.seen.take();
+        let run = seen.as_ref().and_then(|seen| self.run_of(state, index, &task, seen));
         self.free(state, index);
         if let Some(arguments) = task.arguments.filter(|arguments| !arguments.marks.is_empty()) {
             outcome.rare().arguments = Some(arguments);
@@ -270,25 +278,57 @@ impl Engine {
         if let Some(loan) = task.loan {
             outcome.rare().loan = Some(loan);
         }
-        state.end(&task.ticket, outcome);
+        state.end(&task.ticket, outcome, seen, run);
         self.wake_waiter(index);
     }
 
-    /// Takes a task off the board, to be sent once more: its worker is gone, or has dropped it.
-    pub(super) fn run_again(&self, state: &mut State, index: u32) {
-        let Some(InFlight { ticket, retry: Some(retry), loan, .. }) = state.in_flight[index as usize].take() else {
-            return;
+    /// From when to when a task ran, and where. What its worker says is not believed further than it can be true.
+    #[cold]
+    fn run_of(&self, state: &State, index: u32, task: &InFlight, seen: &Seen) -> Option<Run> {
+        let slot = self.board().slot(index);
+        let word = slot.load();
+        if !matches!(word.state(), SlotState::Claimed | SlotState::Done) {
+            return None;
+        }
+        let now = clock::now().max(seen.submitted);
+        let (began, time) = (slot.began.load(Ordering::Relaxed), slot.nanoseconds.load(Ordering::Relaxed));
+        let began = match began & !ASIDE {
+            0 => now,
+            // With a limit this is when the last item ended.
+            last if task.limited.is_some() && began & ASIDE == 0 && word.state() == SlotState::Done => {
+                last.saturating_sub(time)
+            }
+            began => began,
         };
+        let began = began.clamp(seen.submitted, now);
+        let is_done = word.state() == SlotState::Done;
+        let ended = if is_done { began.saturating_add(time).min(now) } else { now };
+        let place = word.worker();
+        let pid = state.seats.get(place as usize).map_or(0, |seat| seat.pid);
+        Some(Run { began, ended, place, pid })
+    }
+
+    /// Takes a task off the board, to be sent once more: its worker is gone, or has dropped it.
+    pub(super) fn run_again(&self, state: &mut State, index: u32, fate: Fate) {
+        let Some(mut task) = state.in_flight[index as usize].take() else { return };
+        let seen = task.seen.take();
+        let run = seen.as_ref().and_then(|seen| self.run_of(state, index, &task, seen));
+        let again = seen.as_ref().map(|seen| Seen::new(seen.function, seen.items, seen.weight));
+        if let Some(seen) = seen {
+            state.tell(*seen, run, fate);
+        }
+        let InFlight { ticket, retry: Some(retry), loan, .. } = task else { return };
         self.free(state, index);
         let arena = &self.memory.get().expect("a task was on the board").arena;
         // SAFETY: whoever calls this has seen the worker's end, or that it has dropped the task, and with it what it was lent.
         match unsafe { retry.next(arena, loan) } {
-            Ok(message) => {
+            Ok(mut message) => {
                 state.retried += 1;
+                message.seen = again;
                 ticket.requeue();
                 state.queue.push_front((ticket, message));
             }
-            Err(error) => state.end(&ticket, Outcome::error(error)),
+            Err(error) => state.end(&ticket, Outcome::error(error), again, None),
         }
         self.wake_waiter(index);
     }
@@ -317,8 +357,8 @@ impl Engine {
             Phase::Finished => false,
             Phase::Queued => {
                 let position = state.queue.iter().position(|(queued, _)| std::ptr::eq(&**queued, ticket));
-                if let Some((queued, _)) = position.and_then(|position| state.queue.remove(position)) {
-                    state.end(&queued, Outcome::error(TaskError::Cancelled));
+                if let Some((queued, message)) = position.and_then(|position| state.queue.remove(position)) {
+                    state.end(&queued, Outcome::error(TaskError::Cancelled), message.seen, None);
                     true
                 } else {
                     false
@@ -408,18 +448,39 @@ impl Engine {
         };
         let running = state.in_flight.iter().enumerate().filter(claimed).count() as u64;
         PoolStats {
-            workers: self.workers,
             workers_alive: state.seats.iter().filter(|seat| seat.worker().is_some()).count(),
             submitted: state.submitted,
             finished: state.finished,
+            done: state.tally.done,
+            failed: state.tally.failed,
+            cancelled: state.tally.cancelled,
             running,
             queued: (state.submitted - state.finished).saturating_sub(running),
             worker_deaths: state.worker_deaths,
             timed_out: state.timed_out,
             retried: state.retried,
             replaced: state.replaced,
-            abandoned: 0,
+            bytes_copied: state.tally.bytes_copied,
+            bytes_shared: state.tally.bytes_shared,
+            waited: state.tally.waited.percentiles(),
+            ran: state.tally.ran.percentiles(),
+            load: self.load(&state),
+            ..PoolStats::empty(self.workers)
         }
+    }
+
+    /// How busy the workers are, as they say.
+    fn load(&self, state: &State) -> Vec<WorkerLoad> {
+        let now = clock::coarse();
+        let each = state.seats.iter().enumerate().filter_map(|(index, seat)| {
+            let alive = seat.first?.elapsed();
+            let record = self.board().record(index as u32);
+            let since = record.busy_since.load(Ordering::Relaxed);
+            let current = if since == 0 { 0 } else { now.saturating_sub(since) };
+            let busy = Duration::from_nanos(record.busy.load(Ordering::Relaxed).saturating_add(current)).min(alive);
+            Some(WorkerLoad::new(seat.worker().map(Worker::pid), busy, alive))
+        });
+        each.collect()
     }
 }
 

@@ -14,6 +14,7 @@ use super::life::Failure;
 use super::seat::{Occupant, Worker};
 use super::supervisor::Supervisor;
 use crate::error::TaskError;
+use crate::observe::timeline;
 use crate::shared::objects;
 
 /// The most requests that a dead worker may have left in its socket. Children of a task may hold it, and send for ever.
@@ -93,6 +94,10 @@ impl Engine {
         let limit = self.options.memory_limit;
         let death = Death::new(&worker, record, signal, exit_code, limit);
 
+        if !worker.retired {
+            timeline::death(state.pool, seat, worker.pid(), || death.reason().to_owned());
+        }
+
         // What it had completed is collected, what it had claimed is lost.
         let lost = self.bury(&mut state, seat as u32, worker.condemned.as_ref(), worker.accused, || death.error());
         state.seats[seat].grants.clear();
@@ -102,6 +107,7 @@ impl Engine {
         // A wake-up may have gone to it, or may not have been made because it was searching.
         board.sleepers().withdraw(seat as u32);
         record.searching.store(0, Ordering::Relaxed);
+        record.end_busy();
         // It may have written over anything before it died.
         self.audit(&mut state);
 

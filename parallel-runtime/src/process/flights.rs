@@ -12,6 +12,7 @@ use super::message::{Loan, Message, Refused, Scratch, Snapshot};
 use super::results::Results;
 use super::sizes::Sizes;
 use super::ticket::{Outcome, Ticket};
+use crate::codec::cargo;
 use crate::error::{PoolError, TaskError};
 use crate::function::Remote;
 use crate::options::CallOptions;
@@ -178,8 +179,9 @@ impl<I, R> Flights<I, R> {
             settled.map_err(Unsent::Alone)?;
         }
         let limit = self.options.timeout;
-        let (entry, is_async) = (self.entry, self.remote.is_async);
-        let message = Message { entry, items: count, timed: true, is_async, limit, retry: None, body, loan };
+        let (function, entry, is_async) = (self.remote.function, self.entry, self.remote.is_async);
+        let (items, seen, shared, timed, retry) = (count, None, cargo::shared_bytes(), true, None);
+        let message = Message { function, entry, items, seen, shared, timed, is_async, limit, retry, body, loan };
         let ticket = self.engine.submit(message, self.admitted.as_ref()).map_err(Unsent::Alone)?;
         if let Some(signal) = &self.signal
             && let Err(watcher) = self.engine.watch(&ticket, Watcher::Signal(Arc::clone(signal)), true)

@@ -17,6 +17,7 @@ use super::limits::{Condemned, Sentence};
 use super::region;
 use super::ticket::{Outcome, ResultBytes};
 use crate::error::TaskError;
+use crate::observe::Fate;
 use crate::shared::Block;
 
 /// How long the feeder sleeps between two looks at a board that was full.
@@ -69,7 +70,7 @@ impl Engine {
             let again = task.retry.as_ref().is_some_and(|retry| retry.may_try());
             state.timed_out += 1;
             if again {
-                self.run_again(state, index);
+                self.run_again(state, index, Fate::TimedOut);
                 return true;
             }
         }
@@ -116,7 +117,8 @@ impl Engine {
                         state.timed_out += 1;
                     }
                     if unfinished && !killed && may_try {
-                        self.run_again(state, index);
+                        let fate = if condemned.is_some() { Fate::TimedOut } else { Fate::Died };
+                        self.run_again(state, index, fate);
                         continue;
                     }
                     self.finish_with(state, index, |state, task| {
@@ -205,6 +207,7 @@ fn collect(state: &mut State, index: u32, slot: &Slot, word: Word, task: &InFlig
         return damaged();
     };
     let len = slot.result_len.load(Ordering::Relaxed);
+    state.tally.bytes_copied += len;
     match slot.result_offset.load(Ordering::Relaxed) {
         0 if len <= INLINE_RESULT as u64 => {
             // SAFETY: the slot has that many bytes for results.
@@ -219,8 +222,10 @@ fn collect(state: &mut State, index: u32, slot: &Slot, word: Word, task: &InFlig
         }
     }
     if !seat.kept.is_empty() {
-        let kept = seat.kept.extract_if(.., |(task, _)| *task == this);
-        outcome.rare().kept.extend(kept.map(|(_, held)| held));
+        let kept = seat.kept.extract_if(.., |(task, _)| *task == this).map(|(_, held)| held);
+        let rare = outcome.rare();
+        rare.kept.extend(kept);
+        state.tally.bytes_shared += rare.kept.iter().map(|held| held.reference().len).sum::<u64>();
     }
     let granted_len = slot.granted_len.load(Ordering::Relaxed);
     if granted_len != 0 && slot.granted_item.load(Ordering::Relaxed) == outcome.done {
@@ -228,6 +233,7 @@ fn collect(state: &mut State, index: u32, slot: &Slot, word: Word, task: &InFlig
         let wanted = |block: &Block| block.offset() == offset && block.len() >= granted_len;
         match seat.grants.iter().position(wanted) {
             Some(position) => {
+                state.tally.bytes_copied += granted_len;
                 outcome.rare().granted = Some((seat.grants.swap_remove(position), granted_len as usize));
             }
             None => return damaged(),

@@ -19,6 +19,7 @@ use super::supervisor::Supervisor;
 use super::ticket::{Outcome, Ticket};
 use super::{fork, hook, image, spawn};
 use crate::error::{PoolError, TaskError};
+use crate::observe::timeline;
 use crate::sandbox::{Allowed, Sandbox};
 use crate::shared::objects::Process;
 
@@ -189,6 +190,9 @@ impl Engine {
             return Err(error);
         }
         state.last_pid = Some(worker.pid());
+        state.seats[seat].pid = worker.pid();
+        state.seats[seat].first.get_or_insert_with(Instant::now);
+        timeline::worker(state.pool, seat, worker.pid());
         state.seats[seat].occupant = Occupant::Worker(worker);
         Ok(())
     }
@@ -224,8 +228,8 @@ impl Engine {
 
     /// Ends all that is outstanding. No worker may be running any of it.
     pub(super) fn end_all(&self, state: &mut State, error: impl Fn() -> TaskError) {
-        for (ticket, _) in std::mem::take(&mut state.queue) {
-            state.end(&ticket, Outcome::error(error()));
+        for (ticket, message) in std::mem::take(&mut state.queue) {
+            state.end(&ticket, Outcome::error(error()), message.seen, None);
         }
         for index in 0..state.in_flight.len() {
             if state.in_flight[index].is_some() {

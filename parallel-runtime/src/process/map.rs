@@ -15,7 +15,7 @@ use super::message::{Body, Loan, Message, Refused, Retry, Scratch, Snapshot};
 use super::results::Results;
 use super::sizes::{FUTURES_OF_A_MAP, Sizes};
 use super::ticket::{Outcome, Ticket};
-use crate::codec::Writer;
+use crate::codec::{Writer, cargo};
 use crate::error::{PoolError, TaskError};
 use crate::function::Remote;
 use crate::options::CallOptions;
@@ -117,9 +117,12 @@ fn submit_part<I, R>(
     }
     let limit = options.timeout;
     let is_async = remote.is_async;
-    let again = |retries| Retry::new(retries, (entry, is_async), limit, &body, loan.as_deref());
+    let function = remote.function;
+    let again = |retries| Retry::new(retries, (function, entry, is_async), limit, &body, loan.as_deref());
     let retry = options.retries.and_then(again);
-    engine.submit(Message { entry, items: 1, timed: false, is_async, limit, retry, body, loan }, admitted)
+    let (items, seen, shared, timed) = (1, None, cargo::shared_bytes(), false);
+    let message = Message { function, entry, items, seen, shared, timed, is_async, limit, retry, body, loan };
+    engine.submit(message, admitted)
 }
 
 /// Encodes items, and says how many `bytes` they take. An item is to be dropped before the message is sent if its loan is promised.

@@ -8,13 +8,19 @@ use super::board::slot::{INLINE_ALIGNMENT, INLINE_ARGUMENTS};
 use crate::codec::cargo::{self, Cargo};
 use crate::codec::{CodecError, LentMemory, Writer};
 use crate::error::TaskError;
+use crate::observe::Seen;
 use crate::shared::{Arena, Block};
 
 /// One or several items for one function.
 pub(crate) struct Message<'b> {
+    pub(crate) function: &'static str,
     /// The function, as an offset from the start of the executable's image.
     pub(crate) entry: u64,
     pub(crate) items: u32,
+    /// If it is looked at.
+    pub(crate) seen: Option<Box<Seen>>,
+    /// Bytes of shared memory that it refers to.
+    pub(crate) shared: u64,
     /// Whether the worker is to say how long it took.
     pub(crate) timed: bool,
     /// Whether it is the item of an `async fn`, of which a worker runs many at a time.
@@ -109,6 +115,7 @@ impl Snapshot {
 pub(crate) struct Retry {
     /// How often it may be sent again.
     left: u32,
+    function: &'static str,
     entry: u64,
     is_async: bool,
     limit: Option<Duration>,
@@ -123,7 +130,7 @@ impl Retry {
     /// `None` if it is not to be sent again, or cannot be.
     pub(crate) fn new(
         retries: u32,
-        (entry, is_async): (u64, bool),
+        (function, entry, is_async): (&'static str, u64, bool),
         limit: Option<Duration>,
         body: &Body<'_>,
         loan: Option<&Loan>,
@@ -137,7 +144,7 @@ impl Retry {
             Body::Kept(bytes) => (bytes.clone(), None),
             Body::Block(arguments) => (arguments.copy(), Some(arguments.marks.clone())),
         };
-        Some(Box::new(Self { left: retries, entry, is_async, limit, bytes, marks, snapshot }))
+        Some(Box::new(Self { left: retries, function, entry, is_async, limit, bytes, marks, snapshot }))
     }
 
     /// Whether it may be sent again.
@@ -168,8 +175,9 @@ impl Retry {
                 Body::Block(Arguments { block, len: self.bytes.len(), marks: marks.clone() })
             }
         };
-        let Self { entry, is_async, limit, .. } = *self;
-        Ok(Message { entry, items: 1, timed: false, is_async, limit, retry: Some(self), body, loan })
+        let Self { function, entry, is_async, limit, .. } = *self;
+        let (items, seen, shared, timed, retry) = (1, None, 0, false, Some(self));
+        Ok(Message { function, entry, items, seen, shared, timed, is_async, limit, retry, body, loan })
     }
 }
 
@@ -308,6 +316,14 @@ impl<'b> Body<'b> {
             cargo::again();
         }
         Err(Refused::Codec(CodecError::new("its `Serialize` wrote different amounts of data for the same value")))
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Inline(bytes) => bytes.len(),
+            Self::Kept(bytes) => bytes.len(),
+            Self::Block(arguments) => arguments.len,
+        }
     }
 
     fn keep(self) -> Body<'static> {

@@ -86,5 +86,6 @@ mod waiting;
 mod worker;
 
 pub(crate) use engine::Engine;
+pub(crate) use supervisor::all_worker_pids;
 pub(crate) use waiting::spin;
 pub(crate) use worker::wait_while_condemned;

@@ -16,6 +16,7 @@ use super::seat::Seat;
 use super::supervisor;
 use super::ticket::{Outcome, Ticket};
 use crate::error::TaskError;
+use crate::observe::{self, Fate, Pool, Run, Seen, Tally, timeline};
 use crate::task::watch::{Watchers, call_back};
 
 /// How far the pool's life has come.
@@ -76,6 +77,8 @@ pub(super) struct State {
     pub(super) reactor: bool,
     /// It has nothing to do, and stays a while.
     pub(super) reactor_lingers: bool,
+    pub(super) pool: Pool,
+    pub(super) tally: Tally,
     pub(super) submitted: u64,
     pub(super) finished: u64,
     pub(super) worker_deaths: u64,
@@ -94,10 +97,11 @@ pub(super) struct InFlight {
     pub(super) limited: Option<Box<Limited>>,
     pub(super) retry: Option<Box<Retry>>,
     pub(super) loan: Option<Box<Loan>>,
+    pub(super) seen: Option<Box<Seen>>,
 }
 
 impl State {
-    pub(super) fn new(fired: Arc<Fired>) -> Self {
+    pub(super) fn new(pool: Pool, fired: Arc<Fired>) -> Self {
         Self {
             life: Life::Open,
             free: Vec::new(),
@@ -124,6 +128,8 @@ impl State {
             fired,
             reactor: false,
             reactor_lingers: false,
+            pool,
+            tally: Tally::default(),
             submitted: 0,
             finished: 0,
             worker_deaths: 0,
@@ -143,13 +149,26 @@ impl State {
         }
     }
 
-    /// A task has ended.
-    pub(super) fn end(&mut self, ticket: &Ticket, outcome: Outcome) {
+    /// A task has ended. `seen`, `run`: if it is looked at, and if it has run.
+    pub(super) fn end(&mut self, ticket: &Ticket, outcome: Outcome, seen: Option<Box<Seen>>, run: Option<Run>) {
         self.finished += 1;
+        let fate = outcome.fate();
+        self.tally.end(fate, seen.as_deref(), run);
+        if let Some(seen) = seen {
+            self.tell(*seen, run, fate);
+        }
         let watchers = ticket.finish(outcome);
         if !watchers.is_empty() {
             self.watched -= 1;
             self.fired.add(watchers);
+        }
+    }
+
+    /// Tells those who record each task.
+    #[cold]
+    pub(super) fn tell(&self, seen: Seen, run: Option<Run>, fate: Fate) {
+        if observe::is_on() {
+            timeline::task(self.pool, &seen, run, fate);
         }
     }
 

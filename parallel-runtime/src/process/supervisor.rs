@@ -36,6 +36,13 @@ pub(crate) fn is_this_thread() -> bool {
     IS_THIS.get()
 }
 
+/// The process ids of all workers.
+pub(crate) fn all_worker_pids() -> Vec<u32> {
+    let Some(supervisor) = Supervisor::running() else { return Vec::new() };
+    let engines: Vec<_> = lock(&supervisor.engines).iter().filter_map(Weak::upgrade).collect();
+    engines.iter().flat_map(|engine| engine.worker_pids()).collect()
+}
+
 pub(super) struct Supervisor {
     epoll: OwnedFd,
     /// Written to make the thread look at what there is to do.

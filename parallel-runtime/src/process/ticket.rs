@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::futex;
 use super::message::{Arguments, Loan};
 use crate::error::TaskError;
+use crate::observe::Fate;
 use crate::shared::{Block, Held};
 use crate::task::watch::{Watcher, Watchers};
 
@@ -123,6 +124,14 @@ impl Outcome {
 
     pub(crate) fn rare(&mut self) -> &mut Rare {
         self.rare.get_or_insert_default()
+    }
+
+    pub(crate) fn fate(&self) -> Fate {
+        match self.rare.as_ref().and_then(|rare| rare.error.as_ref()) {
+            Some(error) => Fate::of(error),
+            None if self.failed => Fate::Failed,
+            None => Fate::Done,
+        }
     }
 
     pub(crate) fn has_error(&self) -> bool {

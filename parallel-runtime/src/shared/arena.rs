@@ -33,10 +33,18 @@ pub(crate) struct Block {
     zeroed: bool,
 }
 
+static ARENA: OnceLock<Arc<Arena>> = OnceLock::new();
+
+/// Bytes of shared memory that exist now, as the kernel counts them.
+pub(crate) fn allocated_bytes() -> u64 {
+    let status = ARENA.get().and_then(|arena| rustix::fs::fstat(arena.segment.descriptor()).ok());
+    // In units of 512 bytes, whatever the file system, as in stat(2).
+    status.map_or(0, |status| status.st_blocks.cast_unsigned() * 512)
+}
+
 impl Arena {
     /// The program's arena; made at first use.
     pub(crate) fn get() -> io::Result<Arc<Self>> {
-        static ARENA: OnceLock<Arc<Arena>> = OnceLock::new();
         if let Some(arena) = ARENA.get() {
             return Ok(Arc::clone(arena));
         }

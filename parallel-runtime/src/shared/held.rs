@@ -215,7 +215,8 @@ pub(super) fn share(held: &Held, number: u32) -> bool {
 /// Writes a handle.
 pub(super) fn encode<S: Serializer>(held: &Arc<Held>, serializer: S) -> Result<S::Ok, S::Error> {
     cargo::carry(held).map_err(ser::Error::custom)?;
-    let Reference { id, nonce, .. } = held.reference();
+    let Reference { id, nonce, len, .. } = held.reference();
+    cargo::count_shared(len);
     (id, nonce).serialize(serializer)
 }
 

@@ -50,6 +50,7 @@ pub(crate) fn send<E: Pod>(slice: &[E], writer: &mut Writer<'_>) -> Result<bool,
 
 #[cold]
 fn send_place<E: Pod>(slice: &[E], place: Place, writer: &mut Writer<'_>) -> Result<(), CodecError> {
+    cargo::count_shared(size_of_val(slice) as u64);
     writer.put((slice.len() as u64 | LENT).to_ne_bytes());
     match place {
         Place::Arena(offset) => {

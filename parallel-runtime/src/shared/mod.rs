@@ -40,7 +40,7 @@ mod tables;
 pub(crate) mod value;
 pub(crate) mod vec;
 
-pub(crate) use arena::{Arena, Block};
+pub(crate) use arena::{Arena, Block, allocated_bytes};
 pub(crate) use held::Held;
 pub(crate) use named::Named;
 pub(crate) use space::Space;

@@ -24,7 +24,7 @@ pub(crate) fn call_limited<F: ParallelFn>(
     let detached = if engine.permits.held() { Err(item) } else { F::detach(item) };
     match detached {
         Ok(detached) => Flying::start(engine, F::spec().name, detached, Some(limit))?.land(),
-        Err(item) => engine.call(|| timed(Some(limit), || F::run(item)))?,
+        Err(item) => engine.call(F::spec().name, || timed(Some(limit), || F::run(item)))?,
     }
 }
 
@@ -80,7 +80,7 @@ pub(crate) fn map_apart<F: ParallelFn>(
         result.and_then(|result| result.map_err(|caught| caught.into_error(name)))
     };
     let count = bound.len();
-    match engine.map(bound, chunk, &AtomicBool::new(false), (stop_at_failure, false), &run)? {
+    match engine.map(name, bound, chunk, &AtomicBool::new(false), (stop_at_failure, false), &run)? {
         Ok(results) => Ok(results),
         Err(Failed::Unprepared(error)) => Err(error),
         Err(_) => Ok((0..count).map(|_| Err(TaskError::Cancelled)).collect()),

@@ -1,6 +1,6 @@
 //! A task that was submitted to threads.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,8 +10,9 @@ use super::turns::Turns;
 use super::{Cancel, Engine, Running, wait_while};
 use crate::error::TaskError;
 use crate::function::Body;
+use crate::observe::{Fate, Run, Seen};
 use crate::panics;
-use crate::process::fork;
+use crate::process::{clock, fork};
 use crate::task::watch::{Watcher, Watchers};
 
 const PENDING: u8 = 0;
@@ -35,6 +36,11 @@ pub(crate) struct Job<R> {
     done: Condvar,
     limit: Option<Duration>,
     began: OnceLock<Instant>,
+    /// If it is looked at.
+    seen: OnceLock<Box<Seen>>,
+    /// From when on it ran, and where; 0 if it has not.
+    ran: AtomicU64,
+    place: AtomicU32,
     /// The pool that counts this task; a task on a thread of its own has none.
     pub(super) engine: Option<Arc<Engine>>,
 }
@@ -63,8 +69,16 @@ impl<R: Send + 'static> Job<R> {
             done: Condvar::new(),
             limit,
             began: OnceLock::new(),
+            seen: OnceLock::new(),
+            ran: AtomicU64::new(0),
+            place: AtomicU32::new(0),
             engine,
         }
+    }
+
+    /// Has it looked at. To be called before it is sent to the pool.
+    pub(super) fn look_at(&self, seen: Box<Seen>) {
+        let _ = self.seen.set(seen);
     }
 
     /// Runs it on a thread of the pool, unless it was claimed or cancelled.
@@ -91,6 +105,10 @@ impl<R: Send + 'static> Job<R> {
             return;
         }
         let body = self.take_body();
+        if self.seen.get().is_some() {
+            self.place.store(super::place(), Ordering::Relaxed);
+            self.ran.store(clock::now(), Ordering::Relaxed);
+        }
         let running = self.engine.clone().map(Running::new);
         let prepared = self.engine.as_ref().map_or(Ok(()), |engine| engine.prepare());
         if self.limit.is_some() {
@@ -149,6 +167,7 @@ impl<R: Send + 'static> Job<R> {
             panics::discard(|| drop(result));
             return false;
         }
+        let fate = result.as_ref().map_or_else(Fate::of, |_| Fate::Done);
         end.result = Some(result);
         self.state.store(DONE, Ordering::Release);
         let watchers = std::mem::take(&mut end.watchers);
@@ -159,7 +178,9 @@ impl<R: Send + 'static> Job<R> {
             timer::forget(key);
         }
         if let Some(engine) = &self.engine {
-            engine.dismiss();
+            let (began, place) = (self.ran.load(Ordering::Relaxed), self.place.load(Ordering::Relaxed));
+            let run = (began != 0).then(|| Run { began, ended: clock::now(), place, pid: 0 });
+            engine.dismiss(fate, self.seen.get().map(|seen| &**seen), run);
         }
         watchers.fire();
         true

@@ -13,7 +13,9 @@ use rayon::iter::{IndexedParallelIterator, IntoParallelIterator};
 use super::crew::Busy;
 use super::permits::Permits;
 use crate::error::TaskError;
+use crate::observe::{self, Fate};
 use crate::panics::{self, Caught};
+use crate::process::clock;
 
 /// Why there are no results.
 pub(crate) enum Failed {
@@ -25,14 +27,28 @@ pub(crate) enum Failed {
     Unprepared(TaskError),
 }
 
+/// What ends a map early.
+#[derive(Clone, Copy)]
+pub(super) struct Stops<'j> {
+    pub(super) stop: &'j AtomicBool,
+    /// The pool was killed.
+    pub(super) killed: Option<&'j AtomicBool>,
+}
+
+impl Stops<'_> {
+    fn is_on(self) -> bool {
+        self.stop.load(Ordering::Relaxed) || self.killed.is_some_and(|killed| killed.load(Ordering::Relaxed))
+    }
+}
+
 /// Runs `run` on each item. To be called on a thread of the rayon pool.
 pub(crate) fn map<A: Send, R: Send>(
     permits: &Permits,
     prepare: &(dyn Fn() -> Result<(), TaskError> + Sync),
     items: Vec<A>,
     smallest_piece: usize,
-    stop: &AtomicBool,
-    killed: Option<&AtomicBool>,
+    stops: Stops<'_>,
+    piece: &(dyn Fn(u64, usize, Fate) + Sync),
     run: &(impl Fn(A) -> R + Sync),
 ) -> Result<Vec<R>, Failed> {
     let len = items.len();
@@ -42,8 +58,8 @@ pub(crate) fn map<A: Send, R: Send>(
         prepare,
         run,
         smallest_piece: smallest_piece.max(1),
-        stop,
-        killed,
+        stops,
+        piece,
         failed: Mutex::new(None),
         filled: Mutex::new(Vec::new()),
     };
@@ -92,8 +108,9 @@ struct Job<'j, F> {
     prepare: &'j (dyn Fn() -> Result<(), TaskError> + Sync),
     run: &'j F,
     smallest_piece: usize,
-    stop: &'j AtomicBool,
-    killed: Option<&'j AtomicBool>,
+    stops: Stops<'j>,
+    /// Records a piece: when it began, how many items it ran, and how it ended.
+    piece: &'j (dyn Fn(u64, usize, Fate) + Sync),
     failed: Mutex<Option<(usize, Failed)>>,
     /// Start and length of the pieces that ended well.
     filled: Mutex<Vec<(usize, usize)>>,
@@ -168,11 +185,11 @@ impl<F> Job<'_, F> {
             self.fail(start, Failed::Unprepared(error));
             return;
         }
+        let began = observe::is_on().then(clock::now);
         let mut written = Written { target, count: 0 };
         let result = panics::catch(|| {
             for item in producer.into_iter() {
-                if self.stop.load(Ordering::Relaxed) || self.killed.is_some_and(|killed| killed.load(Ordering::Relaxed))
-                {
+                if self.stops.is_on() {
                     return false;
                 }
                 let value = (self.run)(item);
@@ -181,6 +198,14 @@ impl<F> Job<'_, F> {
             }
             true
         });
+        if let Some(began) = began {
+            let fate = match &result {
+                Ok(true) => Fate::Done,
+                Ok(false) => Fate::Cancelled,
+                Err(_) => Fate::Failed,
+            };
+            (self.piece)(began, written.count, fate);
+        }
         match result {
             Ok(true) => {
                 let count = written.count;
@@ -194,7 +219,7 @@ impl<F> Job<'_, F> {
 
     /// Notes a failure, and keeps what has not started from starting.
     fn fail(&self, index: usize, why: Failed) {
-        self.stop.store(true, Ordering::Relaxed);
+        self.stops.stop.store(true, Ordering::Relaxed);
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         if failed.as_ref().is_none_or(|(first, _)| index < *first) {
             *failed = Some((index, why));

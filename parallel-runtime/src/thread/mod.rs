@@ -17,9 +17,9 @@ mod waiting;
 use std::cell::RefCell;
 use std::ops::Deref;
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub(crate) use apart::{call_limited, map_apart, submit_all};
 use crew::{Busy, Crew, Work};
@@ -31,10 +31,11 @@ pub(crate) use waiting::wait_while;
 
 use crate::error::{PoolError, TaskError};
 use crate::function::Body;
+use crate::observe::{self, Fate, Kind, Pool, Run, Seen, Tally, timeline};
 use crate::options::CallOptions;
 use crate::panics;
-use crate::pool::PoolStats;
-use crate::process::fork;
+use crate::pool::{PoolStats, WorkerLoad};
+use crate::process::{clock, fork};
 
 /// A pool of threads: what [`ThreadPool`](crate::ThreadPool) stands for once it has been used.
 pub(crate) struct Engine {
@@ -64,12 +65,17 @@ pub(crate) struct Engine {
     abandoned: AtomicU64,
     book: Mutex<Book>,
     none_left: Condvar,
+    /// What it is called in a record of tasks.
+    pool: Pool,
+    /// When the first task came.
+    first: OnceLock<Instant>,
 }
 
 /// The tasks that have not ended.
 #[derive(Default)]
 struct Book {
     outstanding: usize,
+    tally: Tally,
     /// Those that were submitted, for `kill`; from time to time those that have ended are weeded out.
     jobs: Vec<Weak<dyn Cancel>>,
 }
@@ -80,8 +86,13 @@ trait Cancel: Send + Sync {
     fn is_over(&self) -> bool;
 }
 
-/// Counts a task from its submission to its end.
-struct Counted<'e>(&'e Engine);
+/// Counts a task from its submission to its end, which is a failure unless somebody says otherwise.
+struct Counted<'e> {
+    engine: &'e Engine,
+    seen: Option<Box<Seen>>,
+    began: u64,
+    fate: Fate,
+}
 
 /// Something of several tasks that the pool has accepted.
 pub(crate) struct Accepted(Arc<Engine>);
@@ -105,6 +116,7 @@ impl std::fmt::Debug for Engine {
 
 impl Engine {
     pub(crate) fn new(workers: usize, init: Option<fn()>, defaults: CallOptions) -> Self {
+        timeline::begin_if_asked();
         static IDS: AtomicU64 = AtomicU64::new(0);
         Self {
             workers,
@@ -126,6 +138,8 @@ impl Engine {
             abandoned: AtomicU64::new(0),
             book: Mutex::new(Book::default()),
             none_left: Condvar::new(),
+            pool: Pool::new(Kind::Threads, workers),
+            first: OnceLock::new(),
         }
     }
 
@@ -206,6 +220,7 @@ impl Engine {
         }
         book.outstanding += 1;
         self.submitted.fetch_add(1, Ordering::Relaxed);
+        self.first.get_or_init(Instant::now);
         Ok(book)
     }
 
@@ -219,11 +234,23 @@ impl Engine {
         Ok(Accepted(Arc::clone(self)))
     }
 
-    fn dismiss(&self) {
+    fn count(&self, fate: Fate, seen: Option<&Seen>, run: Option<Run>) {
         self.finished.fetch_add(1, Ordering::Relaxed);
         let mut book = self.book();
         book.outstanding -= 1;
+        book.tally.end(fate, seen, run);
+        drop(book);
         self.none_left.notify_all();
+    }
+
+    /// A task has ended.
+    fn dismiss(&self, fate: Fate, seen: Option<&Seen>, run: Option<Run>) {
+        self.count(fate, seen, run);
+        if let Some(seen) = seen
+            && observe::is_on()
+        {
+            timeline::task(self.pool, seen, run, fate);
+        }
     }
 
     /// Makes sure that `init` has run on this thread.
@@ -251,17 +278,26 @@ impl Engine {
     }
 
     /// Runs `task` on this very thread, as one of the pool's tasks; on one of the pool's if they have an `init`.
-    pub(crate) fn call<R: Send>(&self, task: impl FnOnce() -> R + Send) -> Result<R, TaskError> {
+    pub(crate) fn call<R: Send>(
+        &self,
+        function: &'static str,
+        task: impl FnOnce() -> R + Send,
+    ) -> Result<R, TaskError> {
         // A nested call belongs to a task that was admitted, and must run even while the pool is shutting down.
         if self.permits.held() {
             return Ok(task());
         }
-        drop(self.admit(false)?);
-        let _counted = Counted(self);
-        let run = || {
+        let seen = self.admit(false)?.tally.submit(function, 1);
+        let counted = Counted::new(self, seen);
+        let run = move || {
+            let mut counted = counted;
             let _permit = self.permits.enter();
             let _running = Running::new(self);
-            self.prepare().map(|()| task())
+            self.prepare()?;
+            counted.begin();
+            let value = task();
+            counted.fate = Fate::Done;
+            Ok(value)
         };
         match self.init {
             Some(_) => self.install(false, run).map_err(TaskError::Spawn)?,
@@ -280,6 +316,9 @@ impl Engine {
         self.rayon().map_err(TaskError::Spawn)?;
         let job = Arc::new(Job::new(function, body, limit, Some(Arc::clone(self))));
         let mut book = self.admit(accepted)?;
+        if let Some(seen) = book.tally.submit(function, 1) {
+            job.look_at(seen);
+        }
         let mut over = Vec::new();
         if book.jobs.len() > 2 * book.outstanding + 64 {
             book.jobs.retain(|job| {
@@ -306,6 +345,7 @@ impl Engine {
     /// `accepted`: see `admit`.
     pub(crate) fn map<A: Send, R: Send>(
         &self,
+        function: &'static str,
         items: Vec<A>,
         smallest_piece: usize,
         stop: &AtomicBool,
@@ -314,21 +354,40 @@ impl Engine {
     ) -> Result<Result<Vec<R>, Failed>, TaskError> {
         let rayon = self.rayon().map_err(TaskError::Spawn)?;
         let nested = self.permits.held();
+        let mut counted = None;
         if !nested {
-            drop(self.admit(accepted)?);
+            let seen = self.admit(accepted)?.tally.submit(function, items.len() as u32);
+            counted = Some(Counted::new(self, seen));
         }
-        let _counted = (!nested).then(|| Counted(self));
         if nested && self.workers == 1 {
             // The one permit is ours: nobody else could run the items.
             return Ok(map::in_place(items, stop, run));
         }
         let prepare = || self.prepare();
-        let job = || map::map(&self.permits, &prepare, items, smallest_piece, stop, kill.then_some(&self.killed), run);
+        let piece = |began: u64, items: usize, fate: Fate| {
+            let seen = Seen { function, items: items as u32, submitted: began, weight: 1 };
+            timeline::task(self.pool, &seen, Some(Run { began, ended: clock::now(), place: place(), pid: 0 }), fate);
+        };
+        let stops = map::Stops { stop, killed: kill.then_some(&self.killed) };
+        let job = || map::map(&self.permits, &prepare, items, smallest_piece, stops, &piece, run);
 
-        if rayon.current_thread_index().is_some() {
-            return Ok(job());
+        if let Some(counted) = &mut counted {
+            counted.begin();
         }
-        self.install(true, job).map_err(TaskError::Spawn)
+        let result = if rayon.current_thread_index().is_some() {
+            Ok(job())
+        } else {
+            self.install(true, job).map_err(TaskError::Spawn)
+        };
+        if let Some(mut counted) = counted {
+            counted.fate = match &result {
+                Ok(Ok(_)) => Fate::Done,
+                Ok(Err(Failed::Stopped)) => Fate::Cancelled,
+                Ok(Err(_)) | Err(_) => Fate::Failed,
+            };
+            counted.is_recorded_elsewhere();
+        }
+        result
     }
 
     pub(crate) fn stats(&self) -> PoolStats {
@@ -336,14 +395,25 @@ impl Engine {
         let finished = self.finished.load(Ordering::Relaxed);
         let running = self.running.load(Ordering::Relaxed);
         let started = self.rayon.get().is_some() && !self.closed.load(Ordering::Relaxed);
+        let alive = self.first.get().map(Instant::elapsed);
+        // All threads together, which are as many as there are permits.
+        let load = alive.map(|alive| WorkerLoad::new(None, self.permits.busy(), alive * self.workers as u32));
+        let book = self.book();
+        let Tally { done, failed, cancelled, waited, ran, .. } = &book.tally;
         PoolStats {
             workers_alive: if started { self.workers } else { 0 },
             submitted,
             finished,
+            done: *done,
+            failed: *failed,
+            cancelled: *cancelled,
             running,
             queued: submitted.saturating_sub(finished).saturating_sub(running),
             timed_out: self.timed_out.load(Ordering::Relaxed),
             abandoned: self.abandoned.load(Ordering::Relaxed),
+            waited: waited.percentiles(),
+            ran: ran.percentiles(),
+            load: load.into_iter().collect(),
             ..PoolStats::empty(self.workers)
         }
     }
@@ -374,10 +444,41 @@ impl Engine {
     }
 }
 
+impl<'e> Counted<'e> {
+    fn new(engine: &'e Engine, seen: Option<Box<Seen>>) -> Self {
+        Self { engine, seen, began: 0, fate: Fate::Failed }
+    }
+
+    /// Its pieces are in the record of tasks.
+    fn is_recorded_elsewhere(mut self) {
+        let run = Run { began: self.began, ended: clock::now(), place: 0, pid: 0 };
+        let seen = self.seen.take().filter(|_| self.began != 0);
+        self.engine.count(self.fate, seen.as_deref(), Some(run));
+        std::mem::forget(self);
+    }
+
+    /// It begins to run.
+    fn begin(&mut self) {
+        if self.seen.is_some() {
+            self.began = clock::now();
+        }
+    }
+}
+
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        self.0.dismiss();
+        let run = (self.began != 0).then(|| Run { began: self.began, ended: clock::now(), place: place(), pid: 0 });
+        self.engine.dismiss(self.fate, self.seen.as_deref(), run);
     }
+}
+
+/// A number for this thread: what it is known by in a record of tasks.
+fn place() -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    thread_local! {
+        static PLACE: u32 = NEXT.fetch_add(1, Ordering::Relaxed);
+    }
+    PLACE.with(|place| *place)
 }
 
 impl<E: Deref<Target = Engine>> Running<E> {

@@ -9,18 +9,25 @@
 
 use std::cell::Cell;
 use std::ptr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::crew::Blocked;
+use crate::process::clock;
 
 pub(crate) struct Permits {
     free: Mutex<usize>,
     returned: Condvar,
+    /// For how long they were held, in nanoseconds of the coarse clock, without those that are held now.
+    busy: AtomicU64,
 }
 
 thread_local! {
     /// The pool of this thread's innermost task. It outlives the task, which holds one of its permits.
     static CURRENT: Cell<*const Permits> = const { Cell::new(ptr::null()) };
+    /// When it got that permit.
+    static SINCE: Cell<u64> = const { Cell::new(0) };
 }
 
 /// Gives back what [`Permits::enter`] or [`released`] took or gave when it is dropped.
@@ -31,7 +38,7 @@ pub(crate) struct Switched {
 
 impl Permits {
     pub(crate) fn new(count: usize) -> Self {
-        Self { free: Mutex::new(count), returned: Condvar::new() }
+        Self { free: Mutex::new(count), returned: Condvar::new(), busy: AtomicU64::new(0) }
     }
 
     fn lock(&self) -> MutexGuard<'_, usize> {
@@ -59,9 +66,20 @@ impl Permits {
             free = self.returned.wait(free).unwrap_or_else(PoisonError::into_inner);
         }
         *free -= 1;
+        drop(free);
+        SINCE.set(clock::coarse());
+    }
+
+    /// For how long permits were held, without those that are held now.
+    pub(crate) fn busy(&self) -> Duration {
+        Duration::from_nanos(self.busy.load(Ordering::Relaxed))
     }
 
     fn give_back(&self) {
+        let time = clock::coarse().saturating_sub(SINCE.get());
+        if time != 0 {
+            self.busy.fetch_add(time, Ordering::Relaxed);
+        }
         *self.lock() += 1;
         self.returned.notify_one();
     }

@@ -7,7 +7,7 @@ use super::MOST_WORKERS;
 use super::ring::Ring;
 use super::sleep::Sleepers;
 use super::slot::Slot;
-use crate::process::futex;
+use crate::process::{clock, futex};
 use crate::process::handshake::ANSWER;
 
 /// A value on cache lines of its own. Two lines, since x86-64 fetches them in pairs.
@@ -57,11 +57,35 @@ pub(crate) struct Record {
     pub(crate) fault_in_stack: AtomicU32,
     /// `generation | slot` of the task that it claimed last. Written by the worker.
     pub(crate) running: AtomicU64,
+    /// For how long workers in this place have run tasks, in nanoseconds of the coarse clock. Written by the worker, and by the
+    /// program after its death.
+    pub(crate) busy: AtomicU64,
+    /// Since when it runs what it runs; 0 if nothing. Written by the worker, and by the program after its death.
+    pub(crate) busy_since: AtomicU64,
     /// How many completions the worker has noted. Written by the worker.
     pub(crate) completed_tail: Line<AtomicU64>,
     /// `generation | slot` of its completed tasks, oldest overwritten first: a hint that saves the program a search. Written
     /// by the worker.
     pub(crate) completed: [AtomicU64; COMPLETED],
+}
+
+impl Record {
+    /// Worker: it begins to run something.
+    #[inline(always)]
+    pub(crate) fn begin_busy(&self) {
+        self.busy_since.store(clock::coarse(), Ordering::Relaxed);
+    }
+
+    /// Worker: it runs nothing any more.
+    #[inline(always)]
+    pub(crate) fn end_busy(&self) {
+        let since = self.busy_since.load(Ordering::Relaxed);
+        self.busy_since.store(0, Ordering::Relaxed);
+        let time = clock::coarse().saturating_sub(since);
+        if time != 0 && since != 0 {
+            self.busy.store(self.busy.load(Ordering::Relaxed).wrapping_add(time), Ordering::Relaxed);
+        }
+    }
 }
 
 /// How many of each part there are.

@@ -20,7 +20,7 @@ use super::{Worker, fail, fail_by_panic};
 use crate::codec::{Writer, cargo};
 use crate::function::{Delivered, Outlet};
 use crate::panics;
-use crate::process::board::Record;
+use crate::process::board::{Record, Slot};
 use crate::process::board::ring::entry;
 use crate::process::board::slot::{ASIDE, LATE};
 use crate::process::{clock, futex};
@@ -153,9 +153,11 @@ impl Worker {
         let Some(aside) = &mut self.aside else { return };
         if aside.woken.any.swap(false, Ordering::AcqRel) {
             let numbers = std::mem::take(&mut *aside.woken.numbers.lock().unwrap_or_else(PoisonError::into_inner));
+            self.record().begin_busy();
             for number in numbers {
                 self.poll_one(number);
             }
+            self.record().end_busy();
         }
         while let Some(aside) = &mut self.aside
             && aside.next_limit().is_some_and(|at| at <= Instant::now())
@@ -201,6 +203,7 @@ impl Worker {
         let len = outlet.len();
         drop(outlet);
         delivery.close(len);
+        note_time(slot);
         self.complete(slot, index, generation);
     }
 
@@ -216,6 +219,15 @@ impl Worker {
         slot.result_len.store(0, Ordering::Relaxed);
         slot.failed.store(LATE, Ordering::Relaxed);
         slot.set_done_items(generation, 1);
+        note_time(slot);
         self.complete(slot, index, generation);
+    }
+}
+
+/// Notes how long it took, if that is wanted.
+fn note_time(slot: &Slot) {
+    if slot.timed.load(Ordering::Relaxed) != 0 {
+        let began = slot.began.load(Ordering::Relaxed) & !ASIDE;
+        slot.nanoseconds.store(clock::now().saturating_sub(began), Ordering::Relaxed);
     }
 }

@@ -37,7 +37,7 @@ use super::board::{Board, Record, Slot, condemn, meeting, sleep};
 use super::handshake::{Request, Welcome};
 use super::region::Region;
 use super::waiting::spin;
-use super::{futex, image, link};
+use super::{clock, futex, image, link};
 use crate::codec::{Reader, Writer, cargo};
 use crate::function::{Outlet, ServeError, code};
 use crate::panics::{self, Caught};
@@ -193,9 +193,13 @@ impl Worker {
 
     fn run_message(&mut self, slot: &Slot, index: u32, generation: u64) {
         let items = slot.items.load(Ordering::Relaxed);
-        let begun = (slot.timed.load(Ordering::Relaxed) != 0).then(Instant::now);
-        let board = self.board;
-        let watched = (slot.limited.load(Ordering::Relaxed) != 0).then(|| board.record(self.index));
+        let begun = (slot.timed.load(Ordering::Relaxed) != 0).then(clock::now);
+        let record = self.record();
+        record.begin_busy();
+        let watched = (slot.limited.load(Ordering::Relaxed) != 0).then_some(record);
+        if let (Some(begun), None) = (begun, watched) {
+            slot.began.store(begun, Ordering::Relaxed);
+        }
         // What is over the number of tasks of this worker is left for the next.
         let most = u32::try_from(self.tasks_left).unwrap_or(u32::MAX).min(items);
 
@@ -237,12 +241,14 @@ impl Worker {
         if let Some(future) = deferred {
             self.tasks_left = self.tasks_left.saturating_sub(1);
             self.begin(index, generation, future);
+            record.end_busy();
             return;
         }
         self.tasks_left = self.tasks_left.saturating_sub(u64::from(delivered));
         if let Some(begun) = begun {
-            slot.nanoseconds.store(begun.elapsed().as_nanos() as u64, Ordering::Relaxed);
+            slot.nanoseconds.store(clock::now().saturating_sub(begun), Ordering::Relaxed);
         }
+        record.end_busy();
         self.complete(slot, index, generation);
     }
 

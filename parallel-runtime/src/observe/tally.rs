@@ -1,0 +1,136 @@
+//! The counts of a pool, and which of its tasks are looked at more closely.
+
+use super::histogram::Histogram;
+use super::{Fate, Run, Seen, is_on};
+use crate::process::clock;
+
+/// What has become of the tasks of a pool.
+#[derive(Default)]
+pub(crate) struct Tally {
+    pub(crate) done: u64,
+    pub(crate) failed: u64,
+    pub(crate) cancelled: u64,
+    /// Bytes of arguments and results that were copied to workers and back.
+    pub(crate) bytes_copied: u64,
+    /// Bytes of shared memory that tasks were given, or gave, as they lie.
+    pub(crate) bytes_shared: u64,
+    pub(crate) waited: Histogram,
+    pub(crate) ran: Histogram,
+    pub(crate) sampler: Sampler,
+}
+
+impl Tally {
+    /// A task is submitted. `Some` if it is one that is looked at.
+    #[inline(always)]
+    pub(crate) fn submit(&mut self, function: &'static str, items: u32) -> Option<Box<Seen>> {
+        let weight = self.sampler.next()?;
+        Some(Seen::new(function, items, weight))
+    }
+
+    /// A task has ended.
+    #[inline(always)]
+    pub(crate) fn end(&mut self, fate: Fate, seen: Option<&Seen>, run: Option<Run>) {
+        match fate {
+            Fate::Done => self.done += 1,
+            Fate::Failed | Fate::TimedOut | Fate::Died => self.failed += 1,
+            Fate::Cancelled => self.cancelled += 1,
+        }
+        if let (Some(seen), Some(run)) = (seen, run) {
+            self.time(seen, run);
+        }
+    }
+
+    fn time(&mut self, seen: &Seen, run: Run) {
+        self.waited.add(run.began.saturating_sub(seen.submitted), seen.weight);
+        self.ran.add(run.ended.saturating_sub(run.began), seen.weight);
+    }
+}
+
+/// Chooses tasks to be timed: all of them while they are few, and so many each time that the clock is read some ten thousand times a second
+/// at most.
+#[derive(Debug)]
+pub(crate) struct Sampler {
+    /// Every so many.
+    stride: u32,
+    /// How many there were since the last that was chosen.
+    passed: u32,
+    /// How many were chosen since `since`.
+    chosen: u32,
+    since: u64,
+}
+
+/// So many are chosen before the stride is looked at again.
+const ROUND: u32 = 32;
+
+/// A round shall take so long, in nanoseconds.
+const SHORTEST: u64 = 2_000_000;
+const LONGEST: u64 = 16_000_000;
+
+/// After so many that were not chosen it is looked whether they still come as fast.
+const LOOK: u32 = 64;
+
+impl Default for Sampler {
+    fn default() -> Self {
+        Self { stride: 1, passed: 0, chosen: 0, since: 0 }
+    }
+}
+
+impl Sampler {
+    /// One more task. `Some` if it is chosen: for how many it stands.
+    #[inline(always)]
+    pub(crate) fn next(&mut self) -> Option<u32> {
+        self.passed += 1;
+        if self.passed >= self.stride || self.passed.is_multiple_of(LOOK) || is_on() { self.choose() } else { None }
+    }
+
+    #[cold]
+    fn choose(&mut self) -> Option<u32> {
+        let now = clock::now();
+        if self.passed < self.stride && !is_on() {
+            if now.saturating_sub(self.since) < LONGEST {
+                return None;
+            }
+            self.stride = 1;
+        }
+        let weight = std::mem::take(&mut self.passed);
+        self.chosen += 1;
+        if self.chosen >= ROUND {
+            match now.saturating_sub(self.since) {
+                ..SHORTEST => self.stride = (self.stride * 2).min(4096),
+                LONGEST.. => self.stride = (self.stride / 2).max(1),
+                _ => {}
+            }
+            self.chosen = 0;
+            self.since = now;
+        }
+        Some(weight)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_tasks_are_all_timed_and_many_are_sampled() {
+        let mut sampler = Sampler::default();
+        assert!((0..ROUND).all(|_| sampler.next() == Some(1)));
+        let begun = std::time::Instant::now();
+        let (mut tasks, mut stands_for, mut chosen) = (0_u64, 0, 0);
+        while begun.elapsed() < std::time::Duration::from_millis(200) {
+            for _ in 0..1000 {
+                tasks += 1;
+                if let Some(weight) = sampler.next() {
+                    stands_for += u64::from(weight);
+                    chosen += 1;
+                }
+            }
+        }
+        assert!(stands_for <= tasks && tasks - stands_for < 5000, "{stands_for} of {tasks}");
+        assert!(chosen < tasks / 50, "{chosen} of {tasks}");
+        // They come slowly again: it may take some until that is seen.
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        assert!((0..2 * LOOK).any(|_| sampler.next().is_some()));
+        assert!((0..ROUND / 2).all(|_| sampler.next() == Some(1)));
+    }
+}

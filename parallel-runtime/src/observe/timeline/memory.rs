@@ -1,0 +1,56 @@
+//! The memory of all processes, every now and then.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::recorder::{self, Sample};
+use crate::process::{self, clock};
+use crate::shared;
+
+/// With more samples than this every second one is dropped, and the next come half as often.
+pub(super) const MOST_SAMPLES: usize = 2000;
+
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+
+/// Has a thread look, as long as somebody records.
+pub(super) fn watch() {
+    static RUNS: AtomicBool = AtomicBool::new(false);
+    if RUNS.swap(true, Ordering::AcqRel) {
+        return;
+    }
+    let look = || {
+        let mut pause = FIRST_PAUSE;
+        let mut since = 0;
+        while recorder::sample(now()) {
+            std::thread::sleep(pause);
+            since += 1;
+            if since > MOST_SAMPLES {
+                (since, pause) = (MOST_SAMPLES / 2, pause * 2);
+            }
+        }
+        RUNS.store(false, Ordering::Release);
+    };
+    // Without it the page shows no memory.
+    if std::thread::Builder::new().name("parallel-memory".to_owned()).spawn(look).is_err() {
+        RUNS.store(false, Ordering::Release);
+    }
+}
+
+fn now() -> Sample {
+    let workers = process::all_worker_pids();
+    Sample {
+        at: clock::now(),
+        program: own("self"),
+        workers: workers.into_iter().map(|pid| own(&pid.to_string())).sum(),
+        shared: shared::allocated_bytes(),
+    }
+}
+
+/// The memory that a process shares with nobody, in bytes: pages that are resident, but for those of files and shared memory; the
+/// second and the third field of `statm`, as in proc(5).
+fn own(process: &str) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{process}/statm")).unwrap_or_default();
+    let mut fields = text.split(' ').skip(1).filter_map(|field| field.parse::<u64>().ok());
+    let (resident, shared) = (fields.next().unwrap_or(0), fields.next().unwrap_or(0));
+    resident.saturating_sub(shared) * rustix::param::page_size() as u64
+}

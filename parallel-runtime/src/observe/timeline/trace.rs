@@ -1,0 +1,103 @@
+//! As a trace: the format of Chrome's `about:tracing`, which Perfetto reads.
+//!
+//! See "Trace Event Format", <https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU>.
+
+use std::io::{self, Write};
+
+use super::lanes::{Lane, Lanes};
+use super::write_text;
+
+/// Threads of the trace for one lane: one for each of its tracks.
+const TRACKS: usize = 100;
+
+/// Microseconds, as the format has them.
+fn microseconds(nanoseconds: u64) -> f64 {
+    nanoseconds as f64 / 1000.0
+}
+
+struct Events<'w> {
+    to: &'w mut dyn Write,
+    any: bool,
+}
+
+impl Events<'_> {
+    /// Begins the next event: its name, its phase, and what else is in it.
+    fn event(&mut self, name: &str, rest: &str) -> io::Result<()> {
+        self.to.write_all(if self.any { b",\n{\"name\":" } else { b"{\"name\":" })?;
+        self.any = true;
+        write_text(name, self.to)?;
+        write!(self.to, ",{rest}}}")
+    }
+
+    /// A name for a process or a thread of the trace.
+    fn call(&mut self, what: &str, pid: usize, tid: usize, name: &str) -> io::Result<()> {
+        let mut text = Vec::new();
+        write_text(name, &mut text)?;
+        let text = String::from_utf8_lossy(&text);
+        self.event(what, &format!("\"ph\":\"M\",\"pid\":{pid},\"tid\":{tid},\"args\":{{\"name\":{text}}}"))
+    }
+}
+
+pub(super) fn write(lanes: &Lanes, to: &mut dyn Write) -> io::Result<()> {
+    write!(to, "{{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n")?;
+    let mut events = Events { to, any: false };
+    let process = |pool: usize| pool + 1;
+    for (pool, info) in lanes.pools.iter().enumerate() {
+        events.call("process_name", process(pool), 0, &info.name())?;
+    }
+    for (number, Lane { pool, name, tracks }) in lanes.lanes.iter().enumerate() {
+        for track in 0..*tracks {
+            let name = if track == 0 { name.clone() } else { format!("{name} ({})", track + 1) };
+            events.call("thread_name", process(*pool), number * TRACKS + track, &name)?;
+        }
+    }
+    let mut queue = Vec::new();
+    for (task, bar) in lanes.record.tasks.iter().zip(&lanes.bars) {
+        let pool = lanes.pools.iter().position(|pool| pool.id == task.pool.id).unwrap_or(0);
+        queue.push((task.submitted, pool, 1_i64));
+        queue.push((task.run.map_or(task.ended, |run| run.began), pool, -1));
+        let (Some(run), Some((lane, track))) = (task.run, bar.place) else { continue };
+        let (at, time) = (microseconds(lanes.since(run.began)), microseconds(run.ended.saturating_sub(run.began)));
+        let waited = microseconds(run.began.saturating_sub(task.submitted));
+        events.event(
+            task.function,
+            &format!(
+                "\"cat\":\"task\",\"ph\":\"X\",\"ts\":{at:.3},\"dur\":{time:.3},\"pid\":{},\"tid\":{},\"args\":{{\"end\":\"{:?}\",\"items\":{},\"waited_us\":{waited:.3},\"worker_pid\":{}}}",
+                process(pool),
+                lane * TRACKS + track,
+                task.fate,
+                task.items,
+                run.pid
+            ),
+        )?;
+    }
+    for mark in &lanes.record.marks {
+        let Some(lane) = lanes.lane_of(mark.pool, mark.place) else { continue };
+        let (pool, at) = (process(lanes.lanes[lane].pool), microseconds(lanes.since(mark.at)));
+        let name = mark.death.as_ref().map_or_else(|| "started".to_owned(), |why| format!("died: {why}"));
+        let tid = lane * TRACKS;
+        events.event(&name, &format!("\"cat\":\"worker\",\"ph\":\"i\",\"s\":\"t\",\"ts\":{at:.3},\"pid\":{pool},\"tid\":{tid}"))?;
+    }
+    queue.sort_unstable();
+    let mut lengths = vec![0_i64; lanes.pools.len()];
+    for (position, (at, pool, change)) in queue.iter().enumerate() {
+        lengths[*pool] += change;
+        // What lasts no time is not shown.
+        if queue.get(position + 1).is_some_and(|next| next.0 == *at && next.1 == *pool) {
+            continue;
+        }
+        let (at, pid) = (microseconds(lanes.since(*at)), process(*pool));
+        events.event("queue", &format!("\"ph\":\"C\",\"ts\":{at:.3},\"pid\":{pid},\"args\":{{\"tasks\":{}}}", lengths[*pool]))?;
+    }
+    for sample in &lanes.record.samples {
+        let at = microseconds(lanes.since(sample.at));
+        let [program, workers, shared] = [sample.program, sample.workers, sample.shared].map(|bytes| bytes >> 10);
+        events.event(
+            "memory in KiB",
+            &format!(
+                "\"ph\":\"C\",\"ts\":{at:.3},\"pid\":1,\"args\":{{\"program\":{program},\"workers\":{workers},\"shared\":{shared}}}"
+            ),
+        )?;
+    }
+    write!(events.to, "\n]}}\n")
+}
