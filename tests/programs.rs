@@ -217,3 +217,61 @@ fn no_variable_takes_a_sandbox_away() {
         assert_eq!(run(program(&["confined"]).env("PARALLEL_MODE", mode)), "worker, confined", "{mode}");
     }
 }
+
+#[test]
+fn the_environment_asks_for_a_timeline() {
+    let folder = std::env::temp_dir();
+    let asked = folder.join("parallel-trace-%p.json");
+    let mut child =
+        program(&["observed", "500"]).env("PARALLEL_TIMELINE", &asked).stdout(Stdio::piped()).spawn().unwrap();
+    let file = folder.join(format!("parallel-trace-{}.json", child.id()));
+    let mut said = String::new();
+    std::io::Read::read_to_string(&mut child.stdout.take().unwrap(), &mut said).unwrap();
+    assert!(child.wait().unwrap().success());
+    let trace: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    std::fs::remove_file(file).unwrap();
+
+    let events = trace["traceEvents"].as_array().unwrap();
+    let of = |phase: &str| events.iter().filter(|event| event["ph"] == phase).collect::<Vec<_>>();
+    let tasks = of("X");
+    let named = |name: &str| tasks.iter().filter(|event| event["name"].as_str().unwrap().ends_with(name)).count();
+    assert!(named("::tiny") > 500, "500 that were submitted, and the messages of a map");
+    assert_eq!((named("::wait"), named("::dangerous")), (10, 4), "those that were cancelled never ran");
+    assert!(named("::small") >= 3);
+    let ends: Vec<_> = tasks.iter().map(|event| event["args"]["end"].as_str().unwrap()).collect();
+    for end in ["Done", "Failed", "TimedOut", "Died"] {
+        assert!(ends.contains(&end), "{end} is missing");
+    }
+    // No two on one thread of the trace overlap, and none ran before it was submitted.
+    let mut lanes: std::collections::HashMap<_, Vec<(f64, f64)>> = std::collections::HashMap::new();
+    for task in &tasks {
+        let (at, time) = (task["ts"].as_f64().unwrap(), task["dur"].as_f64().unwrap());
+        assert!(at >= 0.0 && time >= 0.0 && task["args"]["waited_us"].as_f64().unwrap() >= 0.0);
+        lanes.entry((task["pid"].as_u64(), task["tid"].as_u64())).or_default().push((at, at + time));
+    }
+    for lane in lanes.values_mut() {
+        lane.sort_by(|one, other| one.0.total_cmp(&other.0));
+        assert!(lane.windows(2).all(|pair| pair[0].1 <= pair[1].0 + 0.002), "two tasks of a lane at the same time");
+    }
+    assert!(of("M").len() >= 2 + 4, "pools and workers have names");
+    assert!(of("i").iter().any(|event| event["name"].as_str().unwrap().starts_with("died: signal 6")));
+    assert!(of("C").iter().any(|event| event["name"] == "queue" && event["args"]["tasks"].as_u64() > Some(10)));
+    assert!(
+        of("C").iter().any(|event| event["name"] == "memory in KiB" && event["args"]["program"].as_u64() > Some(0))
+    );
+
+    // What the pool says of itself.
+    assert!(said.contains("3 failed, 4 cancelled"), "{said}");
+    for part in
+        ["workers   2 of 2 alive", "submitted", "4 cancelled", "1 workers died", "1 timed out", "busy", "median"]
+    {
+        assert!(said.contains(part), "`{part}` is missing: {said}");
+    }
+}
+
+#[test]
+fn a_timeline_that_cannot_be_written_is_told() {
+    let output = program(&["observed", "1"]).env("PARALLEL_TIMELINE", "/nowhere/run.html").output().unwrap();
+    assert!(output.status.success());
+    assert!(text(&output).contains("/nowhere/run.html") && text(&output).contains("No such file"), "{}", text(&output));
+}

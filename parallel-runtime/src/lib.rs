@@ -98,11 +98,11 @@ pub use call::Call;
 pub use cpu::cpu_count;
 pub use error::{PoolError, TaskError};
 pub use function::{OwnedFn, OwnedSlice, ParallelFn, ProcessFn};
+pub use observe::timeline::Timeline;
 pub use parallel_macros::{parallel, shared};
 pub use pool::{Percentiles, Pool, PoolStats, ProcessPool, ThreadPool, WorkerLoad};
 #[cfg(feature = "sandbox")]
 pub use sandbox::Sandbox;
-pub use observe::timeline::Timeline;
 pub use shared::array::{SharedArray, SharedArrayGuard};
 #[cfg(feature = "arrow")]
 pub use shared::arrow::SharedBatch;

@@ -2,6 +2,7 @@
 
 mod habits;
 mod hostile;
+mod observed;
 mod sharing;
 mod storm;
 
@@ -121,6 +122,7 @@ fn main() {
         }
         "habit" => habits::run(argument(2)),
         "hostile" => hostile::run(number(argument(2)), number(argument(3))),
+        "observed" => observed::run(number(argument(2))),
         "storm" => storm::run(number(argument(2))),
         "shared-storm" => sharing::storm(number(argument(2))),
         "shared-freed" => sharing::freed(),

@@ -98,7 +98,9 @@ mod tests {
         histogram.add(1_000_000, 10);
         histogram.add(5_000_000, 1);
         let Percentiles { median, p90, p99, longest } = histogram.percentiles();
-        let near = |time: Duration, nanoseconds: u64| time.as_nanos().abs_diff(nanoseconds.into()) <= (nanoseconds / 16).into();
+        let near = |time: Duration, nanoseconds: u64| {
+            time.as_nanos().abs_diff(nanoseconds.into()) <= (nanoseconds / 16).into()
+        };
         assert!(near(median, 1000) && near(p90, 1_000_000) && near(p99, 1_000_000), "{median:?} {p90:?} {p99:?}");
         assert_eq!(longest, Duration::from_millis(5));
     }

@@ -95,7 +95,12 @@ impl Engine {
         let death = Death::new(&worker, record, signal, exit_code, limit);
 
         if !worker.retired {
-            timeline::death(state.pool, seat, worker.pid(), || death.reason().to_owned());
+            let why = || match &worker.condemned {
+                Some(condemned) if condemned.is_for_time() => "ended: its task was over its time limit".to_owned(),
+                Some(_) => "ended: its task was killed".to_owned(),
+                None => death.reason().to_owned(),
+            };
+            timeline::death(state.pool, seat, worker.pid(), why);
         }
 
         // What it had completed is collected, what it had claimed is lost.

@@ -113,7 +113,8 @@ extern "C" fn write_at_exit() {
     }
     let Some(path) = asked_for() else { return };
     if let Err(error) = write(&path) {
-        let _ = writeln!(io::stderr(), "parallel-runtime: the timeline `{}` cannot be written: {error}", path.display());
+        let _ =
+            writeln!(io::stderr(), "parallel-runtime: the timeline `{}` cannot be written: {error}", path.display());
     }
 }
 

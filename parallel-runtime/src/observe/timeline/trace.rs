@@ -76,7 +76,10 @@ pub(super) fn write(lanes: &Lanes, to: &mut dyn Write) -> io::Result<()> {
         let (pool, at) = (process(lanes.lanes[lane].pool), microseconds(lanes.since(mark.at)));
         let name = mark.death.as_ref().map_or_else(|| "started".to_owned(), |why| format!("died: {why}"));
         let tid = lane * TRACKS;
-        events.event(&name, &format!("\"cat\":\"worker\",\"ph\":\"i\",\"s\":\"t\",\"ts\":{at:.3},\"pid\":{pool},\"tid\":{tid}"))?;
+        events.event(
+            &name,
+            &format!("\"cat\":\"worker\",\"ph\":\"i\",\"s\":\"t\",\"ts\":{at:.3},\"pid\":{pool},\"tid\":{tid}"),
+        )?;
     }
     queue.sort_unstable();
     let mut lengths = vec![0_i64; lanes.pools.len()];
@@ -87,7 +90,10 @@ pub(super) fn write(lanes: &Lanes, to: &mut dyn Write) -> io::Result<()> {
             continue;
         }
         let (at, pid) = (microseconds(lanes.since(*at)), process(*pool));
-        events.event("queue", &format!("\"ph\":\"C\",\"ts\":{at:.3},\"pid\":{pid},\"args\":{{\"tasks\":{}}}", lengths[*pool]))?;
+        events.event(
+            "queue",
+            &format!("\"ph\":\"C\",\"ts\":{at:.3},\"pid\":{pid},\"args\":{{\"tasks\":{}}}", lengths[*pool]),
+        )?;
     }
     for sample in &lanes.record.samples {
         let at = microseconds(lanes.since(sample.at));

@@ -7,8 +7,8 @@ use super::MOST_WORKERS;
 use super::ring::Ring;
 use super::sleep::Sleepers;
 use super::slot::Slot;
-use crate::process::{clock, futex};
 use crate::process::handshake::ANSWER;
+use crate::process::{clock, futex};
 
 /// A value on cache lines of its own. Two lines, since x86-64 fetches them in pairs.
 #[repr(C, align(128))]

@@ -20,9 +20,9 @@ use super::{Worker, fail, fail_by_panic};
 use crate::codec::{Writer, cargo};
 use crate::function::{Delivered, Outlet};
 use crate::panics;
-use crate::process::board::{Record, Slot};
 use crate::process::board::ring::entry;
 use crate::process::board::slot::{ASIDE, LATE};
+use crate::process::board::{Record, Slot};
 use crate::process::{clock, futex};
 use crate::task::drive;
 

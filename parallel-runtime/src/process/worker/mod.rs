@@ -246,7 +246,9 @@ impl Worker {
         }
         self.tasks_left = self.tasks_left.saturating_sub(u64::from(delivered));
         if let Some(begun) = begun {
-            slot.nanoseconds.store(clock::now().saturating_sub(begun), Ordering::Relaxed);
+            // With a limit the end of the last item is noted, which the program goes back from.
+            let ended = if watched.is_some() { slot.began.load(Ordering::Relaxed) } else { clock::now() };
+            slot.nanoseconds.store(ended.saturating_sub(begun), Ordering::Relaxed);
         }
         record.end_busy();
         self.complete(slot, index, generation);

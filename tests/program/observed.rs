@@ -1,0 +1,67 @@
+//! Tasks of many kinds, for the tests of what is seen of them.
+
+use std::future::poll_fn;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use parallel_runtime::{ProcessPool, ThreadPool, parallel};
+
+static PROCESSES: ProcessPool = ProcessPool::new(2);
+static THREADS: ThreadPool = ThreadPool::new(2);
+
+#[parallel(pool = PROCESSES, mode = "process")]
+fn tiny(x: u64) -> u64 {
+    x + 1
+}
+
+#[parallel(pool = THREADS)]
+fn small(x: u64) -> u64 {
+    x + 1
+}
+
+#[parallel(pool = PROCESSES, mode = "process")]
+async fn wait(milliseconds: u64) {
+    let end = Instant::now() + Duration::from_millis(milliseconds);
+    let mut alarm = None;
+    poll_fn(|context| {
+        if Instant::now() >= end {
+            return Poll::Ready(());
+        }
+        alarm.get_or_insert_with(|| {
+            let waker = context.waker().clone();
+            std::thread::spawn(move || {
+                std::thread::sleep(end.saturating_duration_since(Instant::now()));
+                waker.wake();
+            })
+        });
+        Poll::Pending
+    })
+    .await;
+}
+
+#[parallel(pool = PROCESSES, mode = "process", timeout = "600ms")]
+fn dangerous(kind: u32) {
+    match kind {
+        0 => {}
+        1 => std::process::abort(),
+        2 => std::thread::sleep(Duration::from_secs(60)),
+        _ => panic!("on purpose"),
+    }
+}
+
+/// Runs `count` tiny tasks, and one or more of every other kind. Prints what the pool of processes says of itself.
+pub(crate) fn run(count: u64) {
+    let tasks: Vec<_> = (0..count).map(tiny::submit).collect();
+    assert!(tasks.into_iter().enumerate().all(|(x, task)| task.join().unwrap() == x as u64 + 1));
+    assert_eq!(small(1), 2);
+    assert_eq!(small::submit(2).join().unwrap(), 3);
+    assert_eq!(small::map(0..1000).len(), 1000);
+    assert_eq!(tiny::map(0..1000).len(), 1000);
+    wait::map([20; 10]);
+    let failed = dangerous::try_map(0..4).iter().filter(|result| result.is_err()).count();
+    let held: Vec<_> = (0..4).map(|_| dangerous::submit(2)).collect();
+    let cancelled = held.iter().filter(|task| task.cancel()).count();
+    held.iter().for_each(|task| _ = task.kill());
+    println!("{failed} failed, {cancelled} cancelled");
+    println!("{}", PROCESSES.stats());
+}
