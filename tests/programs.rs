@@ -275,3 +275,48 @@ fn a_timeline_that_cannot_be_written_is_told() {
     assert!(output.status.success());
     assert!(text(&output).contains("/nowhere/run.html") && text(&output).contains("No such file"), "{}", text(&output));
 }
+
+/// A terminal for a program's standard error: the side of the program, and ours.
+#[cfg(feature = "progress")]
+fn terminal() -> (std::fs::File, std::fs::File) {
+    use std::os::fd::FromRawFd;
+    let (mut ours, mut theirs) = (0, 0);
+    let mut size = libc::winsize { ws_row: 24, ws_col: 100, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: the pointers are to variables of ours, or null where that means "none".
+    let made = unsafe {
+        libc::openpty(&raw mut ours, &raw mut theirs, std::ptr::null_mut(), std::ptr::null_mut(), &raw mut size)
+    };
+    assert_eq!(made, 0);
+    // SAFETY: both are open, and nobody else has them.
+    [theirs, ours].map(|descriptor| unsafe { std::fs::File::from_raw_fd(descriptor) }).into()
+}
+
+#[cfg(feature = "progress")]
+#[test]
+fn a_bar_shows_how_far_maps_have_come_if_there_is_a_terminal() {
+    use std::io::Read;
+    let (theirs, mut ours) = terminal();
+    let mut child = program(&["bars"]).env("TERM", "xterm").stderr(theirs).stdout(Stdio::null()).spawn().unwrap();
+    let mut shown = Vec::new();
+    // The end of the other side is an error here.
+    let _ = ours.read_to_end(&mut shown);
+    assert!(child.wait().unwrap().success());
+    let shown = String::from_utf8_lossy(&shown);
+    for part in [
+        "hashing",
+        "on threads",
+        "of 300",
+        "300 of 300",
+        "left",
+        "lazily",
+        "300,",
+        "in the background",
+        "printed by a task",
+    ] {
+        assert!(shown.contains(part), "`{part}` is missing: {shown}");
+    }
+    // Without a terminal nothing is shown, and what tasks print still is.
+    let silent = program(&["bars"]).output().unwrap();
+    assert!(silent.status.success());
+    assert_eq!(String::from_utf8_lossy(&silent.stderr).trim(), "printed by a task");
+}

@@ -87,6 +87,11 @@ mod pool;
 #[doc(hidden)]
 pub mod private;
 mod process;
+#[cfg(feature = "progress")]
+mod progress;
+#[cfg(not(feature = "progress"))]
+#[path = "no_progress.rs"]
+mod progress;
 mod sandbox;
 mod shared;
 mod signals;

@@ -9,6 +9,8 @@ mod deaths;
 mod faults;
 mod library;
 mod limits;
+#[cfg(feature = "tracing")]
+mod logs;
 mod methods;
 mod processes;
 mod retries;

@@ -122,6 +122,8 @@ fn main() {
         }
         "habit" => habits::run(argument(2)),
         "hostile" => hostile::run(number(argument(2)), number(argument(3))),
+        #[cfg(feature = "progress")]
+        "bars" => observed::bars(),
         "observed" => observed::run(number(argument(2))),
         "storm" => storm::run(number(argument(2))),
         "shared-storm" => sharing::storm(number(argument(2))),

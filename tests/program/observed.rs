@@ -65,3 +65,29 @@ pub(crate) fn run(count: u64) {
     println!("{failed} failed, {cancelled} cancelled");
     println!("{}", PROCESSES.stats());
 }
+
+#[cfg(feature = "progress")]
+#[parallel(pool = PROCESSES, mode = "process")]
+fn slow(x: u64) -> u64 {
+    if x == 150 {
+        eprintln!("printed by a task");
+    }
+    std::thread::sleep(Duration::from_millis(1));
+    x
+}
+
+#[cfg(feature = "progress")]
+#[parallel(pool = THREADS)]
+fn slow_on_thread(x: u64) -> u64 {
+    std::thread::sleep(Duration::from_millis(1));
+    x
+}
+
+/// Maps with bars, one after the other.
+#[cfg(feature = "progress")]
+pub(crate) fn bars() {
+    assert_eq!(slow::options().progress("hashing").map(0..300).len(), 300);
+    assert_eq!(slow_on_thread::options().progress("on threads").try_map(0..300).len(), 300);
+    assert_eq!(slow_on_thread::options().progress("lazily").imap((0..300).filter(|_| true)).count(), 300);
+    assert_eq!(slow_on_thread::options().progress("in the background").map_async(0..300).join().unwrap().len(), 300);
+}

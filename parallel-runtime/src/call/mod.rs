@@ -12,7 +12,8 @@ use crate::function::{ParallelFn, Remote};
 use crate::options::CallOptions;
 use crate::panics;
 use crate::pool::{Pool, Target};
-use crate::process::map::{Control, Target as Into, call, map, submit_lent};
+use crate::process::map::{Control, Target as Place, call, map, submit_lent};
+use crate::progress::{Label, Meter};
 use crate::task::{Scope, ScopedTask};
 use crate::thread::Failed;
 use crate::{init, process, sandbox, thread};
@@ -37,6 +38,8 @@ use crate::{init, process, sandbox, thread};
 pub struct Call<'p, F> {
     target: Option<&'p Target>,
     options: CallOptions,
+    /// Of the bar that shows how far a map has come.
+    label: Label,
     _function: PhantomData<fn() -> F>,
 }
 
@@ -51,7 +54,7 @@ impl<F: ParallelFn> Call<'static, F> {
     /// The function's own pool and options, as `f::options()`.
     #[expect(clippy::new_without_default, reason = "a `Default` would say nothing")]
     pub fn new() -> Self {
-        Self { target: None, options: F::spec().call, _function: PhantomData }
+        Self { target: None, options: F::spec().call, label: None, _function: PhantomData }
     }
 }
 
@@ -61,7 +64,7 @@ impl<'p, F: ParallelFn> Call<'p, F> {
     /// What the attribute says about workers (`init`, `memory_limit`, `max_tasks_per_worker`) belongs to the function's own pool;
     /// here the options of `pool` count. A function with a `sandbox` runs on a pool that has one, or not at all.
     pub fn on<P: Pool<F>>(pool: &'p P) -> Self {
-        Self { target: Some(pool.target()), options: F::spec().call, _function: PhantomData }
+        Self { target: Some(pool.target()), options: F::spec().call, label: None, _function: PhantomData }
     }
 
     /// How many items travel in one message, for the verbs over many items. Without it the number adapts to how long items
@@ -128,6 +131,29 @@ impl<'p, F: ParallelFn> Call<'p, F> {
     /// ```
     pub fn retries(mut self, retries: u32) -> Self {
         self.options = self.options.with_retries(retries);
+        self
+    }
+
+    /// Shows how far a map has come, on standard error, if that is a terminal: a bar with this text, how many items have ended, how many
+    /// a second, and how long it will take. For the verbs over many items: `map`, `try_map`, `starmap`, `map_async`, `imap`,
+    /// `imap_unordered`, `stream`.
+    ///
+    /// For a display of your own, see [`MapTask::progress`](crate::MapTask::progress).
+    ///
+    /// ```
+    /// use parallel_runtime::parallel;
+    ///
+    /// #[parallel]
+    /// fn hash(block: u64) -> u64 {
+    ///     block.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    /// }
+    ///
+    /// let hashes = hash::options().progress("hashing").map(0..1000);
+    /// assert_eq!(hashes.len(), 1000);
+    /// ```
+    #[cfg(feature = "progress")]
+    pub fn progress(mut self, text: impl Into<std::borrow::Cow<'static, str>>) -> Self {
+        self.label = Some(text.into());
         self
     }
 
@@ -203,18 +229,25 @@ impl<'p, F: ParallelFn> Call<'p, F> {
     #[track_caller]
     pub fn map<I: IntoIterator<Item = F::Item>>(&self, items: I) -> Vec<F::Output> {
         let never = AtomicBool::new(false);
+        let items = items.into_iter();
+        let meter = Meter::new(&self.label, items.size_hint());
+        let run = |item| {
+            let output = F::run(item);
+            meter.add(1);
+            output
+        };
         let result = match self.route() {
             Err(error) => Err(error),
-            Ok(Route::Here) => return items.into_iter().map(F::run).collect(),
+            Ok(Route::Here) => return items.map(run).collect(),
             Ok(Route::Thread(engine)) => {
                 let options = self.options(engine.defaults);
-                let items: Vec<F::Item> = items.into_iter().collect();
+                let items: Vec<F::Item> = items.collect();
                 let chunk = options.chunk.unwrap_or(1);
                 if options.timeout.is_some() || F::IS_ASYNC {
-                    thread::map_apart::<F>(engine, items, options.timeout, chunk, true)
+                    thread::map_apart::<F>(engine, items, options, true, &meter)
                         .and_then(|results| results.into_iter().collect())
                 } else {
-                    match engine.map(F::spec().name, items, chunk, &never, (true, false), &F::run) {
+                    match engine.map(F::spec().name, items, chunk, &never, (true, false), &run) {
                         Ok(Ok(results)) => Ok(results),
                         Ok(Err(Failed::Panicked(caught))) => std::panic::resume_unwind(caught.payload),
                         Ok(Err(Failed::Stopped)) => Err(TaskError::Cancelled),
@@ -223,10 +256,10 @@ impl<'p, F: ParallelFn> Call<'p, F> {
                 }
             }
             Ok(Route::Process(engine)) => {
-                let items = items.into_iter();
                 let mut results = Vec::with_capacity(items.size_hint().0);
-                let control = Control { options: self.options(engine.defaults), ..Control::default() };
-                map(engine, &remote::<F>(), items, &control, Into::Values(&mut results)).map(|()| results)
+                let options = self.options(engine.defaults);
+                let control = Control { options, meter: Some(&meter), ..Control::default() };
+                map(engine, &remote::<F>(), items, &control, Place::Values(&mut results)).map(|()| results)
             }
         };
         match result {
@@ -238,17 +271,23 @@ impl<'p, F: ParallelFn> Call<'p, F> {
     /// Runs all items and gives each one's result or error, in the order of the items, whatever failed.
     pub fn try_map<I: IntoIterator<Item = F::Item>>(&self, items: I) -> Vec<Result<F::Output, TaskError>> {
         let name = F::spec().name;
-        let caught = |item| panics::catch(|| F::run(item)).map_err(|caught| caught.into_error(name));
+        let mut items = items.into_iter();
+        let meter = Meter::new(&self.label, items.size_hint());
+        let caught = |item| {
+            let result = panics::catch(|| F::run(item)).map_err(|caught| caught.into_error(name));
+            meter.add(1);
+            result
+        };
         let never = AtomicBool::new(false);
         match self.route() {
-            Err(error) => for_each(error, items.into_iter().count()),
-            Ok(Route::Here) => items.into_iter().map(caught).collect(),
+            Err(error) => for_each(error, items.count()),
+            Ok(Route::Here) => items.map(caught).collect(),
             Ok(Route::Thread(engine)) => {
                 let options = self.options(engine.defaults);
-                let items: Vec<F::Item> = items.into_iter().collect();
+                let items: Vec<F::Item> = items.collect();
                 let (count, chunk) = (items.len(), options.chunk.unwrap_or(1));
                 if options.timeout.is_some() || F::IS_ASYNC {
-                    return thread::map_apart::<F>(engine, items, options.timeout, chunk, false)
+                    return thread::map_apart::<F>(engine, items, options, false, &meter)
                         .unwrap_or_else(|error| for_each(error, count));
                 }
                 // A pool that is killed keeps the results that there are.
@@ -260,10 +299,10 @@ impl<'p, F: ParallelFn> Call<'p, F> {
                 }
             }
             Ok(Route::Process(engine)) => {
-                let mut items = items.into_iter();
                 let mut results = Vec::with_capacity(items.size_hint().0);
-                let control = Control { options: self.options(engine.defaults), ..Control::default() };
-                match map(engine, &remote::<F>(), &mut items, &control, Into::Results(&mut results)) {
+                let options = self.options(engine.defaults);
+                let control = Control { options, meter: Some(&meter), ..Control::default() };
+                match map(engine, &remote::<F>(), &mut items, &control, Place::Results(&mut results)) {
                     Ok(()) => results,
                     Err(error) => for_each(error, items.count()),
                 }

@@ -9,8 +9,9 @@ use crate::function::{IntoOwned, OwnedFn, Remote};
 use crate::options::CallOptions;
 use crate::panics;
 use crate::pool::Target;
-use crate::process::map::{Control, Target as Into, map, submit};
+use crate::process::map::{Control, Target as Place, map, submit};
 use crate::process::ticket::Outcome;
+use crate::progress::Meter;
 use crate::task::stream::{Ahead, run_here};
 use crate::task::{Imap, ImapUnordered, InProcess, MapTask, Spawned, Task, TaskStream};
 use crate::thread::Failed;
@@ -52,6 +53,7 @@ impl<F: OwnedFn> Call<'_, F> {
     {
         let items: Vec<F::Owned> = items.into_iter().map(IntoOwned::into_owned).collect();
         let (total, own, target) = (items.len(), self.options, self.target().clone());
+        let meter = Meter::new(&self.label, (total, Some(total)));
         // A pool that is shut down from here on still runs all of them.
         let admitted = self.route().and_then(|route| match route {
             Route::Process(engine) => engine.admit(false).map(|admission| (Some(admission), None)),
@@ -63,6 +65,7 @@ impl<F: OwnedFn> Call<'_, F> {
             let run = |item| {
                 let output = F::run_owned(item);
                 shared.done.fetch_add(1, Ordering::Relaxed);
+                meter.add(1);
                 output
             };
             let mapped = match &target {
@@ -70,7 +73,14 @@ impl<F: OwnedFn> Call<'_, F> {
                 Target::Thread(engine) => {
                     let options = own.or(engine.defaults);
                     if options.timeout.is_some() || F::IS_ASYNC {
-                        return thread::submit_all(engine, F::spec().name, items, options.timeout, F::body, shared);
+                        return thread::submit_all(
+                            engine,
+                            F::spec().name,
+                            items,
+                            options.timeout,
+                            F::body,
+                            (shared, &meter),
+                        );
                     }
                     engine.map(F::spec().name, items, options.chunk.unwrap_or(1), &shared.stop, (true, true), &run)
                 }
@@ -78,8 +88,9 @@ impl<F: OwnedFn> Call<'_, F> {
                     let mut results = Vec::with_capacity(total);
                     let stop = || shared.stop.load(Ordering::Relaxed);
                     let options = own.or(engine.defaults);
-                    let control = Control { options, stop: Some(&stop), done: Some(&shared.done), admitted: true };
-                    let target = Into::Values(&mut results);
+                    let (stop, done, meter) = (Some(&stop as &dyn Fn() -> bool), Some(&shared.done), Some(&meter));
+                    let control = Control { options, stop, done, meter, admitted: true };
+                    let target = Place::Values(&mut results);
                     return map(engine, &remote_owned::<F>(), items.into_iter(), &control, target).map(|()| results);
                 }
             };
@@ -122,8 +133,9 @@ impl<F: OwnedFn> Call<'_, F> {
         I::Item: IntoOwned<F::Parameters, Owned = F::Owned>,
     {
         let items = items.into_iter();
+        let meter = Meter::new(&self.label, items.size_hint());
         let ahead = self.ahead(items.size_hint(), true);
-        Imap::new(items, ahead)
+        Imap::new(items, ahead, meter)
     }
 
     /// As [`imap`](Call::imap), but each result comes as soon as it is there, with the number of its item: Python's
@@ -134,8 +146,9 @@ impl<F: OwnedFn> Call<'_, F> {
         I::Item: IntoOwned<F::Parameters, Owned = F::Owned>,
     {
         let items = items.into_iter();
+        let meter = Meter::new(&self.label, items.size_hint());
         let ahead = self.ahead(items.size_hint(), false);
-        ImapUnordered::new(items, ahead)
+        ImapUnordered::new(items, ahead, meter)
     }
 
     /// As [`imap`](Call::imap), as a [`Stream`](futures_core::Stream), for any executor.
@@ -145,8 +158,9 @@ impl<F: OwnedFn> Call<'_, F> {
         I::Item: IntoOwned<F::Parameters, Owned = F::Owned>,
     {
         let items = items.into_iter();
+        let meter = Meter::new(&self.label, items.size_hint());
         let ahead = self.ahead(items.size_hint(), true);
-        TaskStream::new(items, ahead)
+        TaskStream::new(items, ahead, meter)
     }
 
     fn ahead(&self, hint: (usize, Option<usize>), ordered: bool) -> Ahead<F::Owned, F::Output> {

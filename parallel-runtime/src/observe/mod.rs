@@ -13,14 +13,21 @@
 //! | --- | --- |
 //! | [`tally`] | the counts of a pool, and which tasks are sampled |
 //! | [`histogram`] | times, as percentiles |
+//! | [`spans`] | spans of calls, and what workers log, for `tracing` |
 //! | [`timeline`] | a record of all tasks, as a page or a trace |
 
 pub(crate) mod histogram;
+#[cfg(feature = "tracing")]
+pub(crate) mod spans;
+#[cfg(not(feature = "tracing"))]
+#[path = "no_spans.rs"]
+pub(crate) mod spans;
 pub(crate) mod tally;
 pub(crate) mod timeline;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
+pub(crate) use spans::CallSpan;
 pub(crate) use tally::Tally;
 
 use crate::error::TaskError;
@@ -79,11 +86,12 @@ pub(crate) struct Seen {
     pub(crate) submitted: u64,
     /// How many tasks it stands for.
     pub(crate) weight: u32,
+    pub(crate) span: CallSpan,
 }
 
 impl Seen {
-    pub(crate) fn new(function: &'static str, items: u32, weight: u32) -> Box<Self> {
-        Box::new(Self { function, items, submitted: clock::now(), weight })
+    pub(crate) fn new(function: &'static str, items: u32, weight: u32, span: CallSpan) -> Box<Self> {
+        Box::new(Self { function, items, submitted: clock::now(), weight, span })
     }
 }
 

@@ -1,7 +1,7 @@
 //! The counts of a pool, and which of its tasks are looked at more closely.
 
 use super::histogram::Histogram;
-use super::{Fate, Run, Seen, is_on};
+use super::{CallSpan, Fate, Run, Seen, is_on};
 use crate::process::clock;
 
 /// What has become of the tasks of a pool.
@@ -22,9 +22,9 @@ pub(crate) struct Tally {
 impl Tally {
     /// A task is submitted. `Some` if it is one that is looked at.
     #[inline(always)]
-    pub(crate) fn submit(&mut self, function: &'static str, items: u32) -> Option<Box<Seen>> {
-        let weight = self.sampler.next()?;
-        Some(Seen::new(function, items, weight))
+    pub(crate) fn submit(&mut self, function: &'static str, items: u32, span: CallSpan) -> Option<Box<Seen>> {
+        let weight = self.sampler.next(span.is_some())?;
+        Some(Seen::new(function, items, weight, span))
     }
 
     /// A task has ended.
@@ -76,17 +76,22 @@ impl Default for Sampler {
 }
 
 impl Sampler {
-    /// One more task. `Some` if it is chosen: for how many it stands.
+    /// One more task. `Some` if it is chosen, as it is if it is `wanted`: for how many it stands.
     #[inline(always)]
-    pub(crate) fn next(&mut self) -> Option<u32> {
+    pub(crate) fn next(&mut self, wanted: bool) -> Option<u32> {
         self.passed += 1;
-        if self.passed >= self.stride || self.passed.is_multiple_of(LOOK) || is_on() { self.choose() } else { None }
+        let wanted = wanted || is_on();
+        if self.passed >= self.stride || self.passed.is_multiple_of(LOOK) || wanted {
+            self.choose(wanted)
+        } else {
+            None
+        }
     }
 
     #[cold]
-    fn choose(&mut self) -> Option<u32> {
+    fn choose(&mut self, wanted: bool) -> Option<u32> {
         let now = clock::now();
-        if self.passed < self.stride && !is_on() {
+        if self.passed < self.stride && !wanted {
             if now.saturating_sub(self.since) < LONGEST {
                 return None;
             }
@@ -114,13 +119,13 @@ mod tests {
     #[test]
     fn few_tasks_are_all_timed_and_many_are_sampled() {
         let mut sampler = Sampler::default();
-        assert!((0..ROUND).all(|_| sampler.next() == Some(1)));
+        assert!((0..ROUND).all(|_| sampler.next(false) == Some(1)));
         let begun = std::time::Instant::now();
         let (mut tasks, mut stands_for, mut chosen) = (0_u64, 0, 0);
         while begun.elapsed() < std::time::Duration::from_millis(200) {
             for _ in 0..1000 {
                 tasks += 1;
-                if let Some(weight) = sampler.next() {
+                if let Some(weight) = sampler.next(false) {
                     stands_for += u64::from(weight);
                     chosen += 1;
                 }
@@ -130,7 +135,7 @@ mod tests {
         assert!(chosen < tasks / 50, "{chosen} of {tasks}");
         // They come slowly again: it may take some until that is seen.
         std::thread::sleep(std::time::Duration::from_millis(20));
-        assert!((0..2 * LOOK).any(|_| sampler.next().is_some()));
-        assert!((0..ROUND / 2).all(|_| sampler.next() == Some(1)));
+        assert!((0..2 * LOOK).any(|_| sampler.next(false).is_some()));
+        assert!((0..ROUND / 2).all(|_| sampler.next(false) == Some(1)));
     }
 }

@@ -153,7 +153,7 @@ impl Engine {
                 worker.signal(Signal::KILL);
             }
         } else if let Some((ticket, outcome)) = ending.take() {
-            state.end(&ticket, outcome, seen.take(), None);
+            state.end(&ticket, outcome, seen.take(), None, None);
             self.wake_waiter(index);
         }
         if let Some((ticket, _)) = &ending {
@@ -246,7 +246,7 @@ impl Engine {
             held
         });
         for (ticket, outcome) in endings {
-            state.end(&ticket, outcome, None, None);
+            state.end(&ticket, outcome, None, None, None);
         }
         for slot in freed {
             self.wake_waiter(slot);
@@ -257,7 +257,7 @@ impl Engine {
     pub(super) fn end_quarantine(&self, state: &mut State) {
         for quarantine in std::mem::take(&mut state.quarantine) {
             if let Some((ticket, outcome)) = quarantine.ending {
-                state.end(&ticket, outcome, None, None);
+                state.end(&ticket, outcome, None, None, None);
             }
         }
     }

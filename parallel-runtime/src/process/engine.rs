@@ -7,7 +7,8 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::Duration;
 
 use super::admission::Admission;
-use super::board::slot::{ASIDE, INLINE_ARGUMENTS};
+use super::board::ring::entry;
+use super::board::slot::{ASIDE, INLINE_ARGUMENTS, LEVEL, TIMED};
 use super::board::word::{State as SlotState, Word};
 use super::board::{Board, Layout, MOST_WORKERS, Slot};
 use super::limits::Limited;
@@ -19,7 +20,7 @@ use super::supervisor::Supervisor;
 use super::ticket::{Outcome, Phase, Ticket};
 use super::{clock, fork, futex};
 use crate::error::{PoolError, TaskError};
-use crate::observe::{Fate, Kind, Pool, Run, Seen, timeline};
+use crate::observe::{CallSpan, Fate, Kind, Pool, Run, Seen, spans, timeline};
 use crate::options::{CallOptions, WorkerOptions};
 use crate::pool::{PoolStats, WorkerLoad};
 use crate::shared::{Arena, Block};
@@ -47,6 +48,7 @@ pub(crate) struct Engine {
     pub(super) memory: OnceLock<Memory>,
     pub(super) state: Mutex<State>,
     fired: Arc<Fired>,
+    pub(super) pool: Pool,
     /// A seat or the pool's life has changed: what `start` and `stop` wait for. Nothing on the way of a task notifies it, because
     /// that is a system call.
     pub(super) changed: Condvar,
@@ -89,6 +91,7 @@ impl Engine {
             memory: OnceLock::new(),
             state: Mutex::new(State::new(pool, Arc::clone(&fired))),
             fired,
+            pool,
             changed: Condvar::new(),
         })
     }
@@ -156,6 +159,7 @@ impl Engine {
     ) -> Result<Arc<Ticket>, TaskError> {
         self.arena().map_err(PoolError::into_task_error)?;
         let ticket = Arc::new(Ticket::new());
+        let span = CallSpan::open(message.function, message.items, &self.pool);
         let mut state = self.lock();
         match state.life {
             Life::Draining if admitted.is_some() => {}
@@ -164,7 +168,7 @@ impl Engine {
         state.submitted += 1;
         state.tally.bytes_copied += message.body.len() as u64;
         state.tally.bytes_shared += message.shared;
-        message.seen = state.tally.submit(message.function, message.items);
+        message.seen = state.tally.submit(message.function, message.items, span);
         let boarded = if state.queue.is_empty() { self.place(&mut state, message.is_async) } else { None };
         match boarded {
             Some(slot) => self.publish(&mut state, slot, Arc::clone(&ticket), message),
@@ -218,7 +222,7 @@ impl Engine {
         slot.items.store(message.items, Ordering::Relaxed);
         slot.waiter.store(0, Ordering::Relaxed);
         let is_timed = message.timed || message.seen.is_some();
-        slot.timed.store(is_timed.into(), Ordering::Relaxed);
+        slot.wanted.store(u32::from(is_timed) * TIMED | spans::level() << LEVEL, Ordering::Relaxed);
         if is_timed || message.is_async {
             slot.began.store(0, Ordering::Relaxed);
         }
@@ -246,6 +250,9 @@ impl Engine {
         });
         ticket.board(index, generation);
         let Message { items, is_async, retry, loan, seen, .. } = message;
+        if let Some(seen) = &seen {
+            seen.span.begin(&state.pool, entry(index, generation));
+        }
         state.in_flight[position] = Some(InFlight { ticket, items, is_async, arguments, limited, retry, loan, seen });
         slot.word.store(Word::ready(generation).0, Ordering::Release);
         board.ring().publish(&mut state.place, index, generation);
@@ -270,7 +277,11 @@ impl Engine {
         let Some(mut task) = state.in_flight[index as usize].take() else { return };
         let mut outcome = collect(state, &task);
         let seen = task.seen.take();
-        let run = seen.as_ref().and_then(|seen| self.run_of(state, index, &task, seen));
+        let run = seen.as_ref().and_then(|seen| self.run_of(index, &task, seen));
+        if spans::level() > 0 {
+            self.note_events(state, index, &mut outcome);
+        }
+        let name = entry(index, state.generations[index as usize]);
         self.free(state, index);
         if let Some(arguments) = task.arguments.filter(|arguments| !arguments.marks.is_empty()) {
             outcome.rare().arguments = Some(arguments);
@@ -278,16 +289,30 @@ impl Engine {
         if let Some(loan) = task.loan {
             outcome.rare().loan = Some(loan);
         }
-        state.end(&task.ticket, outcome, seen, run);
+        state.end(&task.ticket, outcome, seen, run, Some(name));
         self.wake_waiter(index);
+    }
+
+    /// If the worker of a task has sent events, they are emitted before anybody sees the end of the task.
+    #[cold]
+    fn note_events(&self, state: &mut State, index: u32, outcome: &mut Outcome) {
+        let place = self.board().slot(index).load().worker();
+        let Some(seat) = state.seats.get_mut(place as usize) else { return };
+        let sent = self.board().record(place).events.load(Ordering::Acquire);
+        let has_sent = std::mem::replace(&mut seat.events, sent) != sent;
+        if let Some(stderr) = seat.stderr.clone() {
+            state.has_events(&stderr, entry(index, state.generations[index as usize]));
+            outcome.rare().events = Some(stderr).filter(|_| has_sent);
+        }
     }
 
     /// From when to when a task ran, and where. What its worker says is not believed further than it can be true.
     #[cold]
-    fn run_of(&self, state: &State, index: u32, task: &InFlight, seen: &Seen) -> Option<Run> {
+    fn run_of(&self, index: u32, task: &InFlight, seen: &Seen) -> Option<Run> {
         let slot = self.board().slot(index);
         let word = slot.load();
-        if !matches!(word.state(), SlotState::Claimed | SlotState::Done) {
+        let place = word.worker();
+        if !matches!(word.state(), SlotState::Claimed | SlotState::Done) || place as usize >= self.workers {
             return None;
         }
         let now = clock::now().max(seen.submitted);
@@ -303,8 +328,7 @@ impl Engine {
         let began = began.clamp(seen.submitted, now);
         let is_done = word.state() == SlotState::Done;
         let ended = if is_done { began.saturating_add(time).min(now) } else { now };
-        let place = word.worker();
-        let pid = state.seats.get(place as usize).map_or(0, |seat| seat.pid);
+        let pid = self.board().record(place).pid.load(Ordering::Relaxed);
         Some(Run { began, ended, place, pid })
     }
 
@@ -312,10 +336,12 @@ impl Engine {
     pub(super) fn run_again(&self, state: &mut State, index: u32, fate: Fate) {
         let Some(mut task) = state.in_flight[index as usize].take() else { return };
         let seen = task.seen.take();
-        let run = seen.as_ref().and_then(|seen| self.run_of(state, index, &task, seen));
-        let again = seen.as_ref().map(|seen| Seen::new(seen.function, seen.items, seen.weight));
-        if let Some(seen) = seen {
-            state.tell(*seen, run, fate);
+        let run = seen.as_ref().and_then(|seen| self.run_of(index, &task, seen));
+        let again = seen.as_ref().map(|seen| Seen::new(seen.function, seen.items, seen.weight, seen.span.clone()));
+        if let Some(mut seen) = seen {
+            // The span goes on.
+            seen.span = CallSpan::default();
+            state.tell(*seen, run, fate, None);
         }
         let InFlight { ticket, retry: Some(retry), loan, .. } = task else { return };
         self.free(state, index);
@@ -328,7 +354,7 @@ impl Engine {
                 ticket.requeue();
                 state.queue.push_front((ticket, message));
             }
-            Err(error) => state.end(&ticket, Outcome::error(error), again, None),
+            Err(error) => state.end(&ticket, Outcome::error(error), again, None, None),
         }
         self.wake_waiter(index);
     }
@@ -358,7 +384,7 @@ impl Engine {
             Phase::Queued => {
                 let position = state.queue.iter().position(|(queued, _)| std::ptr::eq(&**queued, ticket));
                 if let Some((queued, message)) = position.and_then(|position| state.queue.remove(position)) {
-                    state.end(&queued, Outcome::error(TaskError::Cancelled), message.seen, None);
+                    state.end(&queued, Outcome::error(TaskError::Cancelled), message.seen, None, None);
                     true
                 } else {
                     false

@@ -107,6 +107,7 @@ impl Engine {
         let lost = self.bury(&mut state, seat as u32, worker.condemned.as_ref(), worker.accused, || death.error());
         state.seats[seat].grants.clear();
         state.seats[seat].kept.clear();
+        state.seats[seat].stderr = None;
         let completed = record.completed_tail.0.load(Ordering::Relaxed);
         state.seats[seat].completed_head = completed;
         // A wake-up may have gone to it, or may not have been made because it was searching.

@@ -2,12 +2,11 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::admission::Admission;
 use super::engine::Engine;
 use super::image;
-use super::map::{Control, Target, encode};
+use super::map::{Target, encode};
 use super::message::{Loan, Message, Refused, Scratch, Snapshot};
 use super::results::Results;
 use super::sizes::Sizes;
@@ -55,6 +54,8 @@ pub(super) struct Flights<I, R> {
     taken: usize,
     /// Messages that have not landed.
     unfinished: usize,
+    /// How many items have ended.
+    pub(super) ended: usize,
     /// Whether items may hold borrows: then what has started is waited for, whatever happens.
     borrows: bool,
     /// Who is told of each message that ends.
@@ -91,6 +92,7 @@ impl<I, R> Flights<I, R> {
             sizes,
             taken: 0,
             unfinished: 0,
+            ended: 0,
             borrows,
             signal: None,
         })
@@ -124,6 +126,7 @@ impl<I, R> Flights<I, R> {
             Err(Unsent::Alone(error)) => {
                 let at = position.unwrap_or(self.queue.len());
                 let mut error = Some(error);
+                self.ended += count;
                 for offset in 0..count {
                     let error = error.take().unwrap_or(TaskError::Cancelled);
                     self.queue.insert(at + offset, Flight::failed(first + offset, error));
@@ -225,6 +228,7 @@ impl<I, R> Flights<I, R> {
                 && flight.before.is_some()
                 && outcome.rare.as_ref().and_then(|rare| rare.error.as_ref()).is_some_and(TaskError::may_be_retried);
             if again {
+                self.ended += done;
                 outcome.take_error();
                 if let Some(before) = flight.before.take().filter(|_| done == 0) {
                     // SAFETY: the items' borrows are ours, and the message has ended, by which no worker uses their memory.
@@ -249,12 +253,14 @@ impl<I, R> Flights<I, R> {
             let for_all = matches!(error, Some(TaskError::Cancelled | TaskError::PoolClosed | TaskError::Spawn(_)));
             let rest = flight.items.split_off(ended.min(flight.items.len()));
             flight.outcome = Some(outcome);
+            self.ended += flight.count - rest.len();
             if rest.is_empty() {
                 continue;
             }
             let first = flight.first + ended;
             flight.count = ended;
             if for_all || (failed && stop_at_failure) {
+                self.ended += rest.len();
                 for offset in 0..rest.len() {
                     self.queue.insert(position + offset, Flight::failed(first + offset, TaskError::Cancelled));
                 }
@@ -266,14 +272,10 @@ impl<I, R> Flights<I, R> {
     }
 
     /// Gives the results that have landed, in order, as far as there is no gap. For [`Target::Values`] the first failure ends it.
-    pub(super) fn give(&mut self, target: &mut Target<'_, R>, control: &Control<'_>) -> Result<(), TaskError> {
+    pub(super) fn give(&mut self, target: &mut Target<'_, R>) -> Result<(), TaskError> {
         while self.front_has_landed() {
             let Some(flight) = self.queue.pop_front() else { break };
-            let ended = flight.count;
             self.read(flight, target)?;
-            if let Some(done) = control.done {
-                done.fetch_add(ended, Ordering::Relaxed);
-            }
         }
         Ok(())
     }
@@ -352,7 +354,7 @@ impl<I, R> Flights<I, R> {
     /// The first failure, in the order of the items, that is not merely the cancellation that followed another.
     pub(super) fn first_failure(&mut self) -> Option<TaskError> {
         while !self.queue.is_empty() {
-            match self.give(&mut Target::Values(&mut Vec::new()), &Control::default()) {
+            match self.give(&mut Target::Values(&mut Vec::new())) {
                 Ok(()) | Err(TaskError::Cancelled) => {}
                 Err(error) => return Some(error),
             }

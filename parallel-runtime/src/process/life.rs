@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use super::engine::{Access, Engine, Life, State};
 use super::handshake::Welcome;
 use super::seat::{Occupant, Seat, Worker};
+use super::stderr::Stderr;
 use super::supervisor::Supervisor;
 use super::ticket::{Outcome, Ticket};
 use super::{fork, hook, image, spawn};
@@ -125,6 +126,7 @@ impl Engine {
 
     fn try_fill(self: &Arc<Self>, supervisor: &Supervisor, seat: usize) -> io::Result<()> {
         let memory = self.memory.get().expect("there is a board before there are workers");
+        let stderr = Stderr::new(self.pool.id)?;
         let completed_before = {
             let mut state = self.lock();
             if matches!(state.life, Life::Stopped | Life::Broken) {
@@ -141,6 +143,9 @@ impl Engine {
             record.searching.store(0, Ordering::Relaxed);
             record.condemned.store(0, Ordering::Relaxed);
             record.fault_signal.store(0, Ordering::Relaxed);
+            record.pid.store(0, Ordering::Relaxed);
+            // It may have run a task before it is known here otherwise.
+            state.seats[seat].stderr = cfg!(feature = "tracing").then(|| Arc::clone(&stderr.0));
             record.completed_tail.0.load(Ordering::Relaxed)
         };
         if self.options.sandbox.is_some() && memory.arena.segment().is_scarce() {
@@ -167,7 +172,7 @@ impl Engine {
             token: process.token().bits(),
         };
         let allowed = self.options.sandbox.map_or_else(Allowed::default, Sandbox::allowed);
-        let started = spawn::spawn(&memory.arena, &welcome, &allowed)?;
+        let started = spawn::spawn(&memory.arena, &welcome, &allowed, stderr)?;
         let mut worker = Box::new(Worker::new(started, process, supervisor.new_key(), completed_before));
         let mut state = self.lock();
         if matches!(state.life, Life::Stopped | Life::Broken) {
@@ -190,7 +195,6 @@ impl Engine {
             return Err(error);
         }
         state.last_pid = Some(worker.pid());
-        state.seats[seat].pid = worker.pid();
         state.seats[seat].first.get_or_insert_with(Instant::now);
         timeline::worker(state.pool, seat, worker.pid());
         state.seats[seat].occupant = Occupant::Worker(worker);
@@ -229,7 +233,7 @@ impl Engine {
     /// Ends all that is outstanding. No worker may be running any of it.
     pub(super) fn end_all(&self, state: &mut State, error: impl Fn() -> TaskError) {
         for (ticket, message) in std::mem::take(&mut state.queue) {
-            state.end(&ticket, Outcome::error(error()), message.seen, None);
+            state.end(&ticket, Outcome::error(error()), message.seen, None, None);
         }
         for index in 0..state.in_flight.len() {
             if state.in_flight[index].is_some() {

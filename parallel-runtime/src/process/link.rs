@@ -50,3 +50,11 @@ pub(crate) fn ask(request: &Request) -> [u64; ANSWER] {
     }
     std::array::from_fn(|word| link.record.answer[word].load(Ordering::Relaxed))
 }
+
+/// An event has been sent to the program.
+#[cfg(feature = "tracing")]
+pub(crate) fn note_event() {
+    if let Some(link) = LINK.get() {
+        link.record.events.fetch_add(1, Ordering::Release);
+    }
+}

@@ -5,7 +5,7 @@
 //! is sent again.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::admission::{Admission, Inside};
 use super::engine::Engine;
@@ -19,6 +19,7 @@ use crate::codec::{Writer, cargo};
 use crate::error::{PoolError, TaskError};
 use crate::function::Remote;
 use crate::options::CallOptions;
+use crate::progress::Meter;
 use crate::shared::Arena;
 
 /// Runs one item and waits for its result.
@@ -177,11 +178,27 @@ pub(crate) struct Control<'c> {
     pub(crate) admitted: bool,
     /// Counts items that have ended.
     pub(crate) done: Option<&'c AtomicUsize>,
+    /// Shows how many have.
+    pub(crate) meter: Option<&'c Meter>,
 }
 
 impl Control<'_> {
     fn stopped(&self) -> bool {
         self.stop.is_some_and(|stop| stop())
+    }
+
+    /// So many items have ended by now, and so many had when this was last told.
+    fn tell(&self, told: &mut usize, ended: usize) {
+        let more = ended - std::mem::replace(told, ended);
+        if more == 0 {
+            return;
+        }
+        if let Some(done) = self.done {
+            done.fetch_add(more, Ordering::Relaxed);
+        }
+        if let Some(meter) = self.meter {
+            meter.add(more);
+        }
     }
 }
 
@@ -207,6 +224,7 @@ pub(crate) fn map<I, R>(
     let stop_at_failure = matches!(target, Target::Values(_));
     let mut exhausted = false;
     let mut failing = false;
+    let mut told = 0;
 
     loop {
         if failing {
@@ -214,7 +232,7 @@ pub(crate) fn map<I, R>(
                 return Err(flights.first_failure().unwrap_or(TaskError::Cancelled));
             }
         } else {
-            flights.give(&mut target, control)?;
+            flights.give(&mut target)?;
         }
         while !exhausted && !failing && flights.unfinished() < flights.sizes.window() && !flights.front_has_landed() {
             if control.stopped() {
@@ -227,6 +245,7 @@ pub(crate) fn map<I, R>(
                 flights.send(batch);
             }
         }
+        control.tell(&mut told, flights.ended);
         if flights.queue.is_empty() {
             // Nothing was left to send, or nothing ever was.
             return Ok(());

@@ -29,8 +29,11 @@ pub(super) struct Seat {
     pub(super) kept: Vec<(u64, Arc<Held>)>,
     /// The last answer to a request for a block, as it stands in shared memory.
     pub(super) answer: Answer,
-    /// The process that was here last, and when the first one came.
-    pub(super) pid: u32,
+    /// What its worker prints, if events may be among it.
+    pub(super) stderr: Option<Arc<Stderr>>,
+    /// How many events of its worker have been taken.
+    pub(super) events: u64,
+    /// When its first worker came.
     pub(super) first: Option<Instant>,
     /// How far the program has read its list of completed tasks.
     pub(super) completed_head: u64,

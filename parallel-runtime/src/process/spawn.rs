@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rustix::process::{Pid, PidfdFlags};
 
 use super::handshake::{self, Welcome};
-use super::stderr::Stderr;
+use super::stderr::{Output, Stderr};
 use super::{hook, image};
 use crate::sandbox::Allowed;
 use crate::shared::Arena;
@@ -29,7 +29,7 @@ pub(super) struct Started {
 ///
 /// `/proc/self/exe` is the very file that runs, even if the path has been rebuilt or removed since. Nothing is done between
 /// fork and exec, so that the standard library takes its fast path, whose cost does not grow with the program's memory.
-pub(super) fn spawn(arena: &Arena, welcome: &Welcome, allowed: &Allowed) -> io::Result<Started> {
+pub(super) fn spawn(arena: &Arena, welcome: &Welcome, allowed: &Allowed, stderr: Output) -> io::Result<Started> {
     if !hook::is_linked() {
         return Err(io::Error::other("the start-up hook of parallel-runtime was not linked"));
     }
@@ -37,7 +37,7 @@ pub(super) fn spawn(arena: &Arena, welcome: &Welcome, allowed: &Allowed) -> io::
     let (ours, theirs) = handshake::pair()?;
     // The message waits in the socket until the worker reads it.
     welcome.send(ours.as_fd(), arena.segment().descriptor(), allowed)?;
-    let (stderr, their_stderr) = Stderr::new()?;
+    let (stderr, their_stderr) = stderr;
     let child = Command::new("/proc/self/exe")
         .arg0(format!("parallel-worker-{}", welcome.worker))
         .env(hook::VARIABLE, "1")

@@ -13,10 +13,12 @@ use super::life::Failure;
 use super::limits::Limited;
 use super::message::{Arguments, Loan, Message, Retry};
 use super::seat::Seat;
+use super::stderr::Stderr;
 use super::supervisor;
 use super::ticket::{Outcome, Ticket};
 use crate::error::TaskError;
 use crate::observe::{self, Fate, Pool, Run, Seen, Tally, timeline};
+use crate::panics;
 use crate::task::watch::{Watchers, call_back};
 
 /// How far the pool's life has come.
@@ -149,27 +151,43 @@ impl State {
         }
     }
 
-    /// A task has ended. `seen`, `run`: if it is looked at, and if it has run.
-    pub(super) fn end(&mut self, ticket: &Ticket, outcome: Outcome, seen: Option<Box<Seen>>, run: Option<Run>) {
+    /// A task has ended. `seen`, `run`: if it is looked at, and if it has run; `name`: if it was on the board, `generation | slot`.
+    pub(super) fn end(
+        &mut self,
+        ticket: &Ticket,
+        outcome: Outcome,
+        seen: Option<Box<Seen>>,
+        run: Option<Run>,
+        name: Option<u64>,
+    ) {
         self.finished += 1;
         let fate = outcome.fate();
         self.tally.end(fate, seen.as_deref(), run);
         if let Some(seen) = seen {
-            self.tell(*seen, run, fate);
+            self.tell(*seen, run, fate, name);
         }
         let watchers = ticket.finish(outcome);
         if !watchers.is_empty() {
             self.watched -= 1;
-            self.fired.add(watchers);
+            self.fired.add(|told| told.watchers.append(watchers));
         }
     }
 
     /// Tells those who record each task.
     #[cold]
-    pub(super) fn tell(&self, seen: Seen, run: Option<Run>, fate: Fate) {
+    pub(super) fn tell(&self, seen: Seen, run: Option<Run>, fate: Fate, name: Option<u64>) {
         if observe::is_on() {
             timeline::task(self.pool, &seen, run, fate);
         }
+        if seen.span.is_some() {
+            let task = name.map(|name| (self.pool.id, name));
+            self.fired.add(|told| told.spans.push((seen, run, fate, task)));
+        }
+    }
+
+    /// A worker may have sent events of a task that has ended.
+    pub(super) fn has_events(&self, stderr: &Arc<Stderr>, task: u64) {
+        self.fired.add(|told| told.events.push((Arc::clone(stderr), task)));
     }
 
     pub(super) fn outstanding(&self) -> usize {
@@ -177,33 +195,55 @@ impl State {
     }
 }
 
-/// Who is to be told that a task has ended.
+/// Who is to be told that tasks have ended.
 #[derive(Default)]
 pub(super) struct Fired {
     any: AtomicBool,
-    watchers: Mutex<Watchers>,
+    told: Mutex<Told>,
+}
+
+#[derive(Default)]
+struct Told {
+    /// What workers have sent before.
+    events: Vec<(Arc<Stderr>, u64)>,
+    /// Spans of calls that have ended, and the names of their tasks.
+    spans: Vec<(Seen, Option<Run>, Fate, Option<(u32, u64)>)>,
+    watchers: Watchers,
+}
+
+impl Told {
+    fn tell(self) {
+        for (stderr, task) in self.events {
+            panics::discard(|| stderr.end_task(task));
+        }
+        for (seen, run, fate, task) in self.spans {
+            let Seen { submitted, span, .. } = seen;
+            panics::discard(|| span.close(submitted, run, fate, task));
+        }
+        self.watchers.fire();
+    }
 }
 
 impl Fired {
-    fn watchers(&self) -> MutexGuard<'_, Watchers> {
-        self.watchers.lock().unwrap_or_else(PoisonError::into_inner)
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     #[cold]
-    fn add(&self, watchers: Watchers) {
-        self.watchers().append(watchers);
+    fn add(&self, add: impl FnOnce(&mut Told)) {
+        add(&mut self.told());
         self.any.store(true, Ordering::Relaxed);
     }
 
     #[cold]
     fn tell(&self) {
         self.any.store(false, Ordering::Relaxed);
-        let watchers = std::mem::take(&mut *self.watchers());
+        let told = std::mem::take(&mut *self.told());
         if supervisor::is_this_thread() {
             // All pools need that thread, and a waker may take its time.
-            call_back(Box::new(|| watchers.fire()));
+            call_back(Box::new(|| told.tell()));
         } else {
-            watchers.fire();
+            told.tell();
         }
     }
 }

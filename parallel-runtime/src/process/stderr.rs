@@ -17,6 +17,8 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::pipe::PipeFlags;
 
 use super::supervisor::Supervisor;
+use crate::observe::spans::{Replay, is_event};
+use crate::progress::above_bars;
 
 /// Bytes that are kept of each worker's last lines.
 const TAIL: usize = 16 << 10;
@@ -31,10 +33,23 @@ const LINE: usize = 64 << 10;
 const PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 /// One worker's standard error, in the program.
-pub(super) struct Stderr {
+pub(crate) struct Stderr {
     pipe: OwnedFd,
+    /// Of which pool it is.
+    pool: u32,
     read: Mutex<Read>,
+    /// Events among the lines.
+    replay: Replay,
 }
+
+impl std::fmt::Debug for Stderr {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stderr").field("pipe", &self.pipe).finish_non_exhaustive()
+    }
+}
+
+/// The program's end, and the worker's.
+pub(super) type Output = (Arc<Stderr>, OwnedFd);
 
 #[derive(Default)]
 struct Read {
@@ -109,12 +124,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Stderr {
     /// A new pipe: the end that is read here, and the end for the worker.
-    pub(super) fn new() -> io::Result<(Arc<Self>, OwnedFd)> {
+    pub(super) fn new(pool: u32) -> io::Result<Output> {
         let forwarder = Forwarder::get()?;
         let (ours, theirs) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
         // Only this end: the two do not share the flag.
         rustix::io::ioctl_fionbio(&ours, true)?;
-        let stderr = Arc::new(Self { pipe: ours, read: Mutex::default() });
+        let stderr = Arc::new(Self { pipe: ours, pool, read: Mutex::default(), replay: Replay::default() });
         let key = forwarder.keys.fetch_add(1, Ordering::Relaxed);
         lock(&forwarder.open).insert(key, Arc::clone(&stderr));
         if let Err(error) = epoll::add(&forwarder.epoll, &stderr.pipe, EventData::new_u64(key), EventFlags::IN) {
@@ -156,10 +171,40 @@ impl Stderr {
         let ended = self.take_in(&mut read);
         let whole = read.pending.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
         let len = if all || ended || read.pending.len() > LINE { read.pending.len() } else { whole };
-        let lines: Vec<u8> = read.pending.drain(..len).collect();
+        let lines = self.take_events(read.pending.drain(..len).collect());
         drop(read);
-        write_all(&lines);
+        if !lines.is_empty() {
+            above_bars(|| write_all(&lines));
+        }
         ended
+    }
+
+    /// Passes on whole lines that are there, and emits the events among them.
+    pub(super) fn pass_on_now(&self) {
+        self.pass_on(false);
+        self.replay.emit();
+    }
+
+    /// Passes everything on that a task has written, which has ended.
+    pub(super) fn end_task(&self, task: u64) {
+        self.pass_on_now();
+        self.replay.end_task(task);
+    }
+
+    /// Takes the events out of lines.
+    fn take_events(&self, lines: Vec<u8>) -> Vec<u8> {
+        if !lines.split_inclusive(|byte| *byte == b'\n').any(is_event) {
+            return lines;
+        }
+        let mut others = Vec::new();
+        for line in lines.split_inclusive(|byte| *byte == b'\n') {
+            if is_event(line) {
+                self.replay.take(line.strip_suffix(b"\n").unwrap_or(line), self.pool);
+            } else {
+                others.extend_from_slice(line);
+            }
+        }
+        others
     }
 
     /// Passes everything on that is there, now: its worker is gone, or the program is about to be.
@@ -176,9 +221,11 @@ impl Stderr {
         };
         let mut read = lock(&self.read);
         self.take_in(&mut read);
-        let lines = std::mem::take(&mut read.pending);
+        let lines = self.take_events(std::mem::take(&mut read.pending));
         drop(read);
-        write_until(&lines, deadline);
+        if !lines.is_empty() {
+            above_bars(|| write_until(&lines, deadline));
+        }
     }
 
     /// The last lines, in printable form, and the last one that `wanted` wants. To be called when the worker is gone.
@@ -196,7 +243,7 @@ fn printable(bytes: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(bytes);
     let mut lines: VecDeque<&str> = VecDeque::new();
     let mut in_backtrace = false;
-    for line in text.lines().filter(|line| !line.trim().is_empty()) {
+    for line in text.lines().filter(|line| !line.trim().is_empty() && !is_event(line.as_bytes())) {
         in_backtrace = line == "stack backtrace:" || (in_backtrace && is_of_backtrace(line));
         if !in_backtrace {
             lines.push_back(line);
@@ -260,7 +307,9 @@ impl Forwarder {
             }
             for key in ready {
                 let Some(stderr) = lock(&self.open).get(&key).cloned() else { continue };
-                if stderr.pass_on(false) {
+                let ended = stderr.pass_on(false);
+                crate::panics::discard(|| stderr.replay.emit());
+                if ended {
                     let _ = epoll::delete(&self.epoll, &stderr.pipe);
                     lock(&self.open).remove(&key);
                 } else {

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::futex;
 use super::message::{Arguments, Loan};
+use super::stderr::Stderr;
 use crate::error::TaskError;
 use crate::observe::Fate;
 use crate::shared::{Block, Held};
@@ -68,6 +69,8 @@ pub(crate) struct Rare {
     pub(crate) arguments: Option<Arguments>,
     /// Keeps the objects whose handles are in the arguments, and may be in the results.
     pub(crate) loan: Option<Box<Loan>>,
+    /// The worker has sent events that are to be emitted before anybody sees this.
+    pub(crate) events: Option<Arc<Stderr>>,
     /// The other objects whose handles are in the results.
     pub(crate) kept: Vec<Arc<Held>>,
 }
@@ -236,6 +239,10 @@ impl Ticket {
 
     /// The outcome, once.
     pub(crate) fn take_outcome(&self) -> Option<Outcome> {
-        self.end().outcome.take()
+        let outcome = self.end().outcome.take();
+        if let Some(events) = outcome.as_ref().and_then(|outcome| outcome.rare.as_ref()?.events.as_ref()) {
+            events.pass_on_now();
+        }
+        outcome
     }
 }

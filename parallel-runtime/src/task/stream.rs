@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::watch::Signal;
 use crate::error::TaskError;
 use crate::function::{IntoOwned, OwnedFn};
+use crate::progress::Meter;
 use crate::{panics, process, thread};
 
 /// The most items of a message: those on their way are held in memory.
@@ -43,14 +44,15 @@ struct Results<F: OwnedFn, I> {
     buffer: std::vec::IntoIter<(usize, Result<F::Output, TaskError>)>,
     /// How many items were run here.
     here: usize,
+    meter: Meter,
 }
 
 type Numbered<R> = (usize, Result<R, TaskError>);
 
 impl<F: OwnedFn, I: Iterator<Item: IntoOwned<F::Parameters, Owned = F::Owned>>> Results<F, I> {
-    fn new(items: I, ahead: Ahead<F::Owned, F::Output>) -> Self {
+    fn new(items: I, ahead: Ahead<F::Owned, F::Output>, meter: Meter) -> Self {
         let (pulled, buffer) = (Vec::new(), Vec::new().into_iter());
-        Self { items: items.fuse(), pulled, exhausted: false, slow: false, ahead, buffer, here: 0 }
+        Self { items: items.fuse(), pulled, exhausted: false, slow: false, ahead, buffer, here: 0, meter }
     }
 
     /// Sends items as far as there is room for them. Items that come slowly are sent as they come, and only until there is a
@@ -102,6 +104,14 @@ impl<F: OwnedFn, I: Iterator<Item: IntoOwned<F::Parameters, Owned = F::Owned>>> 
 
     /// The next result that is there. `Ready(None)` when there will be no more.
     fn look(&mut self) -> Poll<Option<Numbered<F::Output>>> {
+        let result = self.look_for_result();
+        if let Poll::Ready(Some(_)) = result {
+            self.meter.add(1);
+        }
+        result
+    }
+
+    fn look_for_result(&mut self) -> Poll<Option<Numbered<F::Output>>> {
         if let Some(result) = self.buffer.next() {
             return Poll::Ready(Some(result));
         }
@@ -217,20 +227,20 @@ pub struct TaskStream<F: OwnedFn, I> {
 }
 
 impl<F: OwnedFn, I: Iterator<Item: IntoOwned<F::Parameters, Owned = F::Owned>>> Imap<F, I> {
-    pub(crate) fn new(items: I, ahead: Ahead<F::Owned, F::Output>) -> Self {
-        Self { results: Results::new(items, ahead) }
+    pub(crate) fn new(items: I, ahead: Ahead<F::Owned, F::Output>, meter: Meter) -> Self {
+        Self { results: Results::new(items, ahead, meter) }
     }
 }
 
 impl<F: OwnedFn, I: Iterator<Item: IntoOwned<F::Parameters, Owned = F::Owned>>> ImapUnordered<F, I> {
-    pub(crate) fn new(items: I, ahead: Ahead<F::Owned, F::Output>) -> Self {
-        Self { results: Results::new(items, ahead) }
+    pub(crate) fn new(items: I, ahead: Ahead<F::Owned, F::Output>, meter: Meter) -> Self {
+        Self { results: Results::new(items, ahead, meter) }
     }
 }
 
 impl<F: OwnedFn, I: Iterator<Item: IntoOwned<F::Parameters, Owned = F::Owned>>> TaskStream<F, I> {
-    pub(crate) fn new(items: I, ahead: Ahead<F::Owned, F::Output>) -> Self {
-        let (mut results, signal) = (Results::new(items, ahead), Arc::default());
+    pub(crate) fn new(items: I, ahead: Ahead<F::Owned, F::Output>, meter: Meter) -> Self {
+        let (mut results, signal) = (Results::new(items, ahead, meter), Arc::default());
         results.raise(&signal);
         Self { results, signal }
     }

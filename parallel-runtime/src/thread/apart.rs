@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use super::{Engine, Failed, Job};
 use crate::error::TaskError;
 use crate::function::{Body, Detached, ParallelFn};
+use crate::options::CallOptions;
 use crate::panics;
+use crate::progress::Meter;
 use crate::task::Shared;
 
 /// Runs one item.
@@ -43,10 +45,11 @@ fn timed<R>(limit: Option<Duration>, call: impl FnOnce() -> R) -> Result<R, Task
 pub(crate) fn map_apart<F: ParallelFn>(
     engine: &Arc<Engine>,
     items: Vec<F::Item>,
-    limit: Option<Duration>,
-    chunk: usize,
+    options: CallOptions,
     stop_at_failure: bool,
+    meter: &Meter,
 ) -> Result<Vec<Result<F::Output, TaskError>>, TaskError> {
+    let (limit, chunk) = (options.timeout, options.chunk.unwrap_or(1));
     let name = F::spec().name;
     let mut flying = Vec::with_capacity(items.len());
     let mut bound = Vec::new();
@@ -65,6 +68,7 @@ pub(crate) fn map_apart<F: ParallelFn>(
                 continue;
             }
             let result = task.land();
+            meter.add(1);
             if !failed || !stop_at_failure {
                 failed |= result.is_err();
                 results.push(result);
@@ -77,6 +81,7 @@ pub(crate) fn map_apart<F: ParallelFn>(
             return Err(TaskError::Cancelled);
         }
         let result = timed(limit, || panics::catch(|| F::run(item)));
+        meter.add(1);
         result.and_then(|result| result.map_err(|caught| caught.into_error(name)))
     };
     let count = bound.len();
@@ -94,7 +99,7 @@ pub(crate) fn submit_all<A: Send + 'static, R: Send + 'static>(
     items: Vec<A>,
     limit: Option<Duration>,
     body: fn(A) -> Body<R>,
-    shared: &Arc<Shared<R>>,
+    (shared, meter): (&Arc<Shared<R>>, &Meter),
 ) -> Result<Vec<R>, TaskError> {
     let submit = |item| {
         let theirs = Arc::clone(shared);
@@ -115,6 +120,7 @@ pub(crate) fn submit_all<A: Send + 'static, R: Send + 'static>(
             Err(error) => failure = failure.or(Some(error)),
         }
         shared.done.fetch_add(1, Ordering::Relaxed);
+        meter.add(1);
     }
     failure.map_or(Ok(values), Err)
 }

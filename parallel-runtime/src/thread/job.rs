@@ -81,6 +81,14 @@ impl<R: Send + 'static> Job<R> {
         let _ = self.seen.set(seen);
     }
 
+    /// Runs something inside its span.
+    pub(super) fn inside<T>(&self, run: impl FnOnce() -> T) -> T {
+        match self.seen.get() {
+            Some(seen) => seen.span.inside(run),
+            None => run(),
+        }
+    }
+
     /// Runs it on a thread of the pool, unless it was claimed or cancelled.
     pub(crate) fn run_on_pool(self: &Arc<Self>) {
         if self.is_finished() {
@@ -124,7 +132,9 @@ impl<R: Send + 'static> Job<R> {
             (Ok(()), Some(Body::Future(future))) if self.turns.is_some() && !to_its_end => {
                 return self.begin_turns(future, running);
             }
-            (Ok(()), Some(body)) => panics::catch(|| body.run()).map_err(|caught| caught.into_error(self.function)),
+            (Ok(()), Some(body)) => {
+                panics::catch(|| self.inside(|| body.run())).map_err(|caught| caught.into_error(self.function))
+            }
             (Err(error), _) => Err(error),
             (_, None) => Err(TaskError::Cancelled),
         };

@@ -13,7 +13,7 @@ use rayon::iter::{IndexedParallelIterator, IntoParallelIterator};
 use super::crew::Busy;
 use super::permits::Permits;
 use crate::error::TaskError;
-use crate::observe::{self, Fate};
+use crate::observe::{self, CallSpan, Fate};
 use crate::panics::{self, Caught};
 use crate::process::clock;
 
@@ -48,7 +48,7 @@ pub(crate) fn map<A: Send, R: Send>(
     items: Vec<A>,
     smallest_piece: usize,
     stops: Stops<'_>,
-    piece: &(dyn Fn(u64, usize, Fate) + Sync),
+    (piece, span): (&(dyn Fn(u64, usize, Fate) + Sync), &CallSpan),
     run: &(impl Fn(A) -> R + Sync),
 ) -> Result<Vec<R>, Failed> {
     let len = items.len();
@@ -60,6 +60,7 @@ pub(crate) fn map<A: Send, R: Send>(
         smallest_piece: smallest_piece.max(1),
         stops,
         piece,
+        span,
         failed: Mutex::new(None),
         filled: Mutex::new(Vec::new()),
     };
@@ -111,6 +112,7 @@ struct Job<'j, F> {
     stops: Stops<'j>,
     /// Records a piece: when it began, how many items it ran, and how it ended.
     piece: &'j (dyn Fn(u64, usize, Fate) + Sync),
+    span: &'j CallSpan,
     failed: Mutex<Option<(usize, Failed)>>,
     /// Start and length of the pieces that ended well.
     filled: Mutex<Vec<(usize, usize)>>,
@@ -187,7 +189,7 @@ impl<F> Job<'_, F> {
         }
         let began = observe::is_on().then(clock::now);
         let mut written = Written { target, count: 0 };
-        let result = panics::catch(|| {
+        let each = || {
             for item in producer.into_iter() {
                 if self.stops.is_on() {
                     return false;
@@ -197,7 +199,8 @@ impl<F> Job<'_, F> {
                 written.count += 1;
             }
             true
-        });
+        };
+        let result = panics::catch(|| self.span.inside(each));
         if let Some(began) = began {
             let fate = match &result {
                 Ok(true) => Fate::Done,

@@ -31,7 +31,7 @@ pub(crate) use waiting::wait_while;
 
 use crate::error::{PoolError, TaskError};
 use crate::function::Body;
-use crate::observe::{self, Fate, Kind, Pool, Run, Seen, Tally, timeline};
+use crate::observe::{self, CallSpan, Fate, Kind, Pool, Run, Seen, Tally, timeline};
 use crate::options::CallOptions;
 use crate::panics;
 use crate::pool::{PoolStats, WorkerLoad};
@@ -246,10 +246,12 @@ impl Engine {
     /// A task has ended.
     fn dismiss(&self, fate: Fate, seen: Option<&Seen>, run: Option<Run>) {
         self.count(fate, seen, run);
-        if let Some(seen) = seen
-            && observe::is_on()
-        {
+        let Some(seen) = seen else { return };
+        if observe::is_on() {
             timeline::task(self.pool, seen, run, fate);
+        }
+        if seen.span.is_some() {
+            seen.span.clone().close(seen.submitted, run, fate, None);
         }
     }
 
@@ -287,7 +289,8 @@ impl Engine {
         if self.permits.held() {
             return Ok(task());
         }
-        let seen = self.admit(false)?.tally.submit(function, 1);
+        let span = CallSpan::open(function, 1, &self.pool);
+        let seen = self.admit(false)?.tally.submit(function, 1, span.clone());
         let counted = Counted::new(self, seen);
         let run = move || {
             let mut counted = counted;
@@ -295,7 +298,7 @@ impl Engine {
             let _running = Running::new(self);
             self.prepare()?;
             counted.begin();
-            let value = task();
+            let value = span.inside(task);
             counted.fate = Fate::Done;
             Ok(value)
         };
@@ -315,8 +318,9 @@ impl Engine {
     ) -> Result<Arc<Job<R>>, TaskError> {
         self.rayon().map_err(TaskError::Spawn)?;
         let job = Arc::new(Job::new(function, body, limit, Some(Arc::clone(self))));
+        let span = CallSpan::open(function, 1, &self.pool);
         let mut book = self.admit(accepted)?;
-        if let Some(seen) = book.tally.submit(function, 1) {
+        if let Some(seen) = book.tally.submit(function, 1, span) {
             job.look_at(seen);
         }
         let mut over = Vec::new();
@@ -355,8 +359,9 @@ impl Engine {
         let rayon = self.rayon().map_err(TaskError::Spawn)?;
         let nested = self.permits.held();
         let mut counted = None;
+        let span = CallSpan::open(function, items.len() as u32, &self.pool);
         if !nested {
-            let seen = self.admit(accepted)?.tally.submit(function, items.len() as u32);
+            let seen = self.admit(accepted)?.tally.submit(function, items.len() as u32, span.clone());
             counted = Some(Counted::new(self, seen));
         }
         if nested && self.workers == 1 {
@@ -365,11 +370,12 @@ impl Engine {
         }
         let prepare = || self.prepare();
         let piece = |began: u64, items: usize, fate: Fate| {
-            let seen = Seen { function, items: items as u32, submitted: began, weight: 1 };
+            let (items, weight, span) = (items as u32, 1, CallSpan::default());
+            let seen = Seen { function, items, submitted: began, weight, span };
             timeline::task(self.pool, &seen, Some(Run { began, ended: clock::now(), place: place(), pid: 0 }), fate);
         };
         let stops = map::Stops { stop, killed: kill.then_some(&self.killed) };
-        let job = || map::map(&self.permits, &prepare, items, smallest_piece, stops, &piece, run);
+        let job = || map::map(&self.permits, &prepare, items, smallest_piece, stops, (&piece, &span), run);
 
         if let Some(counted) = &mut counted {
             counted.begin();
@@ -454,6 +460,9 @@ impl<'e> Counted<'e> {
         let run = Run { began: self.began, ended: clock::now(), place: 0, pid: 0 };
         let seen = self.seen.take().filter(|_| self.began != 0);
         self.engine.count(self.fate, seen.as_deref(), Some(run));
+        if let Some(seen) = seen {
+            seen.span.close(seen.submitted, Some(run), self.fate, None);
+        }
         std::mem::forget(self);
     }
 

@@ -83,7 +83,7 @@ impl<R: Send + 'static> Job<R> {
         let Some(turns) = &self.turns else { return };
         turns.begin();
         let waker = Waker::from(Arc::clone(self));
-        let result = match panics::catch(|| drive::poll(&mut future, &waker)) {
+        let result = match panics::catch(|| self.inside(|| drive::poll(&mut future, &waker))) {
             Ok(Poll::Pending) => {
                 *self.body.lock().unwrap_or_else(PoisonError::into_inner) = Some(Body::Future(future));
                 if self.is_done() {

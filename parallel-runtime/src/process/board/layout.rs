@@ -57,6 +57,11 @@ pub(crate) struct Record {
     pub(crate) fault_in_stack: AtomicU32,
     /// `generation | slot` of the task that it claimed last. Written by the worker.
     pub(crate) running: AtomicU64,
+    /// Its process id, for those who look at tasks: the worker may have run some before the program has noted that it has started it.
+    /// Written by the worker; set back by the program before it starts one.
+    pub(crate) pid: AtomicU32,
+    /// Events of `tracing` that the worker has sent. Written by the worker, after each.
+    pub(crate) events: AtomicU64,
     /// For how long workers in this place have run tasks, in nanoseconds of the coarse clock. Written by the worker, and by the
     /// program after its death.
     pub(crate) busy: AtomicU64,

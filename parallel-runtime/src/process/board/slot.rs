@@ -40,6 +40,12 @@ pub(crate) const INLINE_ALIGNMENT: usize = 16;
 /// Of `began`: the worker has put the task aside, and looks at its limit itself.
 pub(crate) const ASIDE: u64 = 1 << 63;
 
+/// Of `wanted`: the program wants to know how long it runs.
+pub(crate) const TIMED: u32 = 1;
+
+/// Of `wanted`: where the level of events begins.
+pub(crate) const LEVEL: u32 = 8;
+
 /// Of `failed`: an item's result says that it failed.
 pub(crate) const FAILED: u32 = 1;
 
@@ -67,8 +73,8 @@ pub(crate) struct Slot {
     pub(crate) items: AtomicU32,
     /// Whether the program sleeps on the word.
     pub(crate) waiter: AtomicU32,
-    /// Whether the program wants to know how long it ran.
-    pub(crate) timed: AtomicU32,
+    /// [`TIMED`], and from [`LEVEL`] on how verbose the events may be that the program wants.
+    pub(crate) wanted: AtomicU32,
     /// The time limit of its items in milliseconds, rounded up; 0 for none. With one, the worker says when each began, and looks
     /// whether it is condemned.
     pub(crate) limited: AtomicU32,
@@ -89,7 +95,7 @@ pub(crate) struct Slot {
     pub(crate) failed: AtomicU32,
     /// Which item the granted block is the result of, counted from 1.
     pub(crate) granted_item: AtomicU32,
-    /// Nanoseconds from the claim to the completion, if `timed`.
+    /// Nanoseconds from the claim to the completion, if [`TIMED`].
     pub(crate) nanoseconds: AtomicU64,
     /// When the item that is running began, in nanoseconds of the monotonic clock, if `limited`; 0 before the first. Stored
     /// before `progress` says that the item before has ended. With [`ASIDE`], if it was put aside.

@@ -21,7 +21,7 @@ use crate::codec::{Writer, cargo};
 use crate::function::{Delivered, Outlet};
 use crate::panics;
 use crate::process::board::ring::entry;
-use crate::process::board::slot::{ASIDE, LATE};
+use crate::process::board::slot::{ASIDE, LATE, TIMED};
 use crate::process::board::{Record, Slot};
 use crate::process::{clock, futex};
 use crate::task::drive;
@@ -226,7 +226,7 @@ impl Worker {
 
 /// Notes how long it took, if that is wanted.
 fn note_time(slot: &Slot) {
-    if slot.timed.load(Ordering::Relaxed) != 0 {
+    if slot.wanted.load(Ordering::Relaxed) & TIMED != 0 {
         let began = slot.began.load(Ordering::Relaxed) & !ASIDE;
         slot.nanoseconds.store(clock::now().saturating_sub(began), Ordering::Relaxed);
     }

@@ -31,7 +31,7 @@ use std::time::Instant;
 
 use super::board::layout::COMPLETED;
 use super::board::ring::{Claim, entry};
-use super::board::slot::FAILED;
+use super::board::slot::{FAILED, LEVEL, TIMED};
 use super::board::word::Word;
 use super::board::{Board, Record, Slot, condemn, meeting, sleep};
 use super::handshake::{Request, Welcome};
@@ -40,6 +40,7 @@ use super::waiting::spin;
 use super::{clock, futex, image, link};
 use crate::codec::{Reader, Writer, cargo};
 use crate::function::{Outlet, ServeError, code};
+use crate::observe::spans;
 use crate::panics::{self, Caught};
 use crate::shared::segment::Segment;
 use aside::Aside;
@@ -72,6 +73,7 @@ impl Worker {
         usage: Option<&'static Usage>,
     ) -> Self {
         let record = board.record(welcome.worker);
+        record.pid.store(std::process::id(), Ordering::Relaxed);
         let region_start = segment.at(record.region_offset.load(Ordering::Relaxed));
         // SAFETY: the program gave this region to this worker, and only releases parts of it.
         let region = unsafe { Region::new(region_start, record.region_len.load(Ordering::Relaxed)) };
@@ -193,7 +195,9 @@ impl Worker {
 
     fn run_message(&mut self, slot: &Slot, index: u32, generation: u64) {
         let items = slot.items.load(Ordering::Relaxed);
-        let begun = (slot.timed.load(Ordering::Relaxed) != 0).then(clock::now);
+        let wanted = slot.wanted.load(Ordering::Relaxed);
+        let begun = (wanted & TIMED != 0).then(clock::now);
+        spans::worker::set_level(wanted >> LEVEL);
         let record = self.record();
         record.begin_busy();
         let watched = (slot.limited.load(Ordering::Relaxed) != 0).then_some(record);

@@ -156,6 +156,7 @@ fn start() -> io::Result<(&'static Control, OwnedFd)> {
         let usage = prepare(&welcome, *board, control, &allowed, &(tell_prepared, confined))
             .unwrap_or_else(|error| cannot_start(control, &error));
         let usage = usage.map(|usage| &*Box::leak(Box::new(usage)));
+        crate::observe::spans::worker::begin();
         Worker::new(board, segment, &welcome, control, usage).run();
     });
     if let Err(error) = spawned {

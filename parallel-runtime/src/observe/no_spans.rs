@@ -1,0 +1,61 @@
+//! Without the feature `tracing` nobody wants spans.
+
+use super::{Fate, Pool, Run};
+
+#[inline(always)]
+pub(crate) fn level() -> u32 {
+    0
+}
+
+#[inline(always)]
+pub(crate) fn is_event(_: &[u8]) -> bool {
+    false
+}
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct CallSpan;
+
+impl CallSpan {
+    #[inline(always)]
+    pub(crate) fn open(_: &'static str, _: u32, _: &Pool) -> Self {
+        Self
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_some(&self) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    pub(crate) fn inside<R>(&self, run: impl FnOnce() -> R) -> R {
+        run()
+    }
+
+    #[inline(always)]
+    pub(crate) fn begin(&self, _: &Pool, _: u64) {}
+
+    #[inline(always)]
+    pub(crate) fn close(self, _: u64, _: Option<Run>, _: Fate, _: Option<(u32, u64)>) {}
+}
+
+#[derive(Default)]
+pub(crate) struct Replay;
+
+impl Replay {
+    #[inline(always)]
+    pub(crate) fn take(&self, _: &[u8], _: u32) {}
+
+    #[inline(always)]
+    pub(crate) fn end_task(&self, _: u64) {}
+
+    #[inline(always)]
+    pub(crate) fn emit(&self) {}
+}
+
+pub(crate) mod worker {
+    #[inline(always)]
+    pub(crate) fn begin() {}
+
+    #[inline(always)]
+    pub(crate) fn set_level(_: u32) {}
+}

@@ -1,0 +1,183 @@
+//! How events travel: as a line that begins with a mark.
+
+use serde::{Deserialize, Serialize};
+
+use crate::codec::{self, Reader, Writer};
+
+/// What a line of an event begins with. A task that prints this tells the program of an event that never was, which it could also emit.
+const MARK: &[u8] = b"\x1e\x02parallel-event\x1f";
+
+/// In place of a byte that would end the line, this and another byte.
+const ESCAPE: u8 = 0x10;
+
+/// The longest event, in bytes; a longer one is cut.
+const MOST_TEXT: usize = 8 << 10;
+
+/// The most fields of an event, or of a span.
+pub(super) const MOST_FIELDS: usize = 32;
+
+/// Spans around an event that are sent with it, from outside.
+pub(super) const MOST_SPANS: usize = 16;
+
+/// A value of a field.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) enum Value {
+    Signed(i64),
+    Unsigned(u64),
+    Float(f64),
+    Bool(bool),
+    Text(String),
+    /// As `Debug` or `Display` shows it.
+    Shown(String),
+}
+
+/// What is known of the place where a span or an event is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(super) struct Site {
+    pub(super) is_span: bool,
+    pub(super) name: String,
+    pub(super) target: String,
+    /// From 1, an error, to 5, a trace.
+    pub(super) level: u8,
+    pub(super) file: Option<String>,
+    pub(super) line: Option<u32>,
+    pub(super) module: Option<String>,
+    pub(super) fields: Vec<String>,
+}
+
+/// A span or an event: the values are those of its site's fields.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Entry {
+    pub(super) site: Site,
+    pub(super) values: Vec<Option<Value>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Event {
+    /// `generation | slot` of the task.
+    pub(super) task: u64,
+    /// The spans around it in the worker, each with a number that is its own there.
+    pub(super) spans: Vec<(u64, Entry)>,
+    pub(super) event: Entry,
+}
+
+impl Value {
+    /// A text that is not too long.
+    pub(super) fn cut(mut text: String) -> String {
+        if text.len() > MOST_TEXT {
+            text.truncate(text.floor_char_boundary(MOST_TEXT));
+            text.push('…');
+        }
+        text
+    }
+}
+
+/// Whether a line is an event.
+pub(crate) fn is_event(line: &[u8]) -> bool {
+    line.starts_with(MARK)
+}
+
+impl Event {
+    /// The whole line.
+    pub(super) fn to_line(&self) -> Option<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let mut room = 4096;
+        // The writer says how much there would have been.
+        loop {
+            bytes.resize(room, std::mem::MaybeUninit::new(0_u8));
+            let mut writer = Writer::new(&mut bytes);
+            codec::encode(self, &mut writer).ok()?;
+            let (len, fits) = (writer.len(), !writer.overflowed());
+            drop(writer);
+            if fits {
+                bytes.truncate(len);
+                break;
+            }
+            room = len;
+        }
+        let mut line = MARK.to_vec();
+        for byte in bytes {
+            // SAFETY: all of it was set to 0 before the writer wrote.
+            match unsafe { byte.assume_init() } {
+                b'\n' => line.extend([ESCAPE, b'n']),
+                ESCAPE => line.extend([ESCAPE, b'e']),
+                other => line.push(other),
+            }
+        }
+        line.push(b'\n');
+        Some(line)
+    }
+
+    /// Reads a line, without its end.
+    pub(super) fn from_line(line: &[u8]) -> Option<Self> {
+        let mut bytes = Vec::with_capacity(line.len());
+        let mut rest = line.strip_prefix(MARK)?.iter();
+        while let Some(byte) = rest.next() {
+            bytes.push(match byte {
+                &ESCAPE => match rest.next()? {
+                    b'n' => b'\n',
+                    b'e' => ESCAPE,
+                    _ => return None,
+                },
+                other => *other,
+            });
+        }
+        // SAFETY: the bytes are ours, and live as long as the reader.
+        let reader = unsafe { Reader::from_raw(bytes.as_ptr(), bytes.len()) };
+        let event: Self = codec::decode(&mut reader.untrusted()).ok()?;
+        let is_whole = |entry: &Entry| {
+            let fields = entry.site.fields.len();
+            fields == entry.values.len() && fields <= MOST_FIELDS && (1..=5).contains(&entry.site.level)
+        };
+        let whole = event.spans.len() <= MOST_SPANS && event.spans.iter().all(|(_, span)| is_whole(span));
+        (whole && is_whole(&event.event)).then_some(event)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(is_span: bool) -> Entry {
+        Entry {
+            site: Site {
+                is_span,
+                name: "name".to_owned(),
+                target: "a::b".to_owned(),
+                level: 3,
+                file: Some("x.rs".to_owned()),
+                line: Some(10),
+                module: None,
+                fields: vec!["message".to_owned(), "n".to_owned(), "empty".to_owned()],
+            },
+            values: vec![Some(Value::Shown("two\nlines \u{10}\u{10}n".to_owned())), Some(Value::Signed(-7)), None],
+        }
+    }
+
+    #[test]
+    fn an_event_is_a_line() {
+        let event = Event { task: 0x0a_10_0a, spans: vec![(3, entry(true))], event: entry(false) };
+        let line = event.to_line().unwrap();
+        assert!(is_event(&line));
+        assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
+        assert_eq!(Event::from_line(&line[..line.len() - 1]), Some(event));
+    }
+
+    #[test]
+    fn what_is_no_event_is_refused() {
+        let event = Event { task: 1, spans: vec![], event: entry(false) };
+        let line = event.to_line().unwrap();
+        for len in 0..line.len() - 1 {
+            assert_eq!(Event::from_line(&line[..len]), None, "the first {len} bytes");
+        }
+        let wrong = |change: fn(&mut Event)| {
+            let mut event = event.clone();
+            change(&mut event);
+            let line = event.to_line().unwrap();
+            Event::from_line(&line[..line.len() - 1])
+        };
+        assert_eq!(wrong(|event| event.event.site.level = 6), None);
+        assert_eq!(wrong(|event| drop(event.event.values.pop())), None);
+        assert_eq!(wrong(|event| event.spans = vec![(1, entry(true)); MOST_SPANS + 1]), None);
+    }
+}
