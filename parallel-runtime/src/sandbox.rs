@@ -66,6 +66,12 @@ pub(crate) fn is_on(allowed: &Allowed) {
     let _ = OURS.set(allowed.clone());
 }
 
+/// Whether this process is confined.
+#[cfg(feature = "tokio")]
+pub(crate) fn is_confined() -> bool {
+    OURS.get().is_some()
+}
+
 /// Whether this process is confined as `sandbox` says.
 pub(crate) fn confines_us(sandbox: Sandbox) -> bool {
     OURS.get() == Some(&sandbox.allowed())

@@ -178,7 +178,10 @@ fn stats_count_what_happened() {
     let stats = pool.stats();
     assert_eq!((stats.submitted, stats.finished, stats.running, stats.queued), (10, 10, 0, 0));
     assert_eq!((stats.workers, stats.worker_deaths), (2, 0));
-    assert!(stats.to_string().contains("10 tasks submitted"), "{stats}");
+    assert!(stats.to_string().contains("10 submitted"), "{stats}");
+    assert_eq!((stats.done, stats.failed, stats.cancelled), (10, 0, 0));
+    assert!(stats.bytes_copied >= 10 && stats.load.len() <= 2 && stats.load.iter().all(|load| load.share <= 1.0));
+    assert!(stats.ran.median > Duration::ZERO && stats.ran.median <= stats.ran.longest);
 }
 
 #[test]

@@ -70,8 +70,9 @@ impl ThreadPool {
         self
     }
 
-    /// Runs once on each thread of the pool before its first task. Plain calls then run on the pool's threads, not on the caller's. If it
-    /// panics, tasks end as [`TaskError::Spawn`](crate::TaskError::Spawn) with the reason.
+    /// Runs once on each thread of the pool before its first task. All tasks then run on the pool's own threads, plain calls and maps, too:
+    /// with a pool of one always on the same thread, but for those that run while another one waits in its middle for something,
+    /// which get a thread of their own. If it panics, tasks end as [`TaskError::Spawn`](crate::TaskError::Spawn) with the reason.
     pub const fn init(mut self, init: fn()) -> Self {
         self.init = Some(init);
         self

@@ -141,6 +141,7 @@ impl Engine {
     /// workers of now are gone.
     pub(super) fn end_in_quarantine(&self, state: &mut State, index: u32, outcome: Outcome) {
         let Some(task) = state.in_flight[index as usize].take() else { return };
+        state.boarded -= usize::from(!task.is_async);
         let workers: Vec<u64> = state.seats.iter().filter_map(|seat| seat.worker().map(|worker| worker.key)).collect();
         let generation = state.generations[index as usize];
         self.board().slot(index).word.store(Word::free(generation).0, Ordering::SeqCst);
@@ -152,7 +153,7 @@ impl Engine {
                 worker.accused = true;
                 worker.signal(Signal::KILL);
             }
-        } else if let Some((ticket, outcome)) = ending.take() {
+        } else if let Some((ticket, outcome)) = ending.take_if(|_| !task.is_over) {
             state.end(&ticket, outcome, seen.take(), None, None);
             self.wake_waiter(index);
         }
@@ -223,7 +224,7 @@ impl Engine {
     /// Whether tasks wait for a worker.
     pub(super) fn has_waiting(&self, state: &State) -> bool {
         let is_ready = |index: usize| self.board().slot(index as u32).load().state() == SlotState::Ready;
-        !state.queue.is_empty()
+        !state.is_queue_empty()
             || (0..state.in_flight.len()).any(|index| state.in_flight[index].is_some() && is_ready(index))
     }
 

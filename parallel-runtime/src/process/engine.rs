@@ -15,7 +15,7 @@ use super::limits::Limited;
 use super::message::{Body, Message};
 use super::seat::{Seat, Worker};
 use super::state::Fired;
-pub(super) use super::state::{Access, InFlight, Life, State};
+pub(super) use super::state::{Access, InFlight, Life, Queue, State};
 use super::supervisor::Supervisor;
 use super::ticket::{Outcome, Phase, Ticket};
 use super::{clock, fork, futex};
@@ -169,11 +169,13 @@ impl Engine {
         state.tally.bytes_copied += message.body.len() as u64;
         state.tally.bytes_shared += message.shared;
         message.seen = state.tally.submit(message.function, message.items, span);
-        let boarded = if state.queue.is_empty() { self.place(&mut state, message.is_async) } else { None };
+        let is_first = state.queue_of(message.is_async).is_empty();
+        let boarded = if is_first { self.place(&mut state, message.is_async) } else { None };
         match boarded {
             Some(slot) => self.publish(&mut state, slot, Arc::clone(&ticket), message),
             None => {
-                state.queue.push_back((Arc::clone(&ticket), message.keep()));
+                let is_async = message.is_async;
+                state.queue_of(is_async).push_back((Arc::clone(&ticket), message.keep()));
                 self.feed(&mut state);
             }
         }
@@ -190,10 +192,18 @@ impl Engine {
     pub(super) fn place(&self, state: &mut State, is_async: bool) -> Option<u32> {
         let board = self.board();
         let slots = board.layout().slots as usize;
-        let most = if is_async { slots } else { slots.min(MOST_THAT_WAIT) };
-        if state.in_flight.len() - state.free.len() >= most {
+        // Neither kind keeps the other off the board.
+        let is_full = |state: &State| {
+            let used = state.in_flight.len() - state.free.len();
+            if is_async {
+                used - state.boarded >= slots.saturating_sub(MOST_THAT_WAIT).max(1) || used >= slots
+            } else {
+                state.boarded >= MOST_THAT_WAIT || used >= slots
+            }
+        };
+        if is_full(state) {
             self.harvest(state);
-            if state.in_flight.len() - state.free.len() >= most {
+            if is_full(state) {
                 return None;
             }
         }
@@ -253,7 +263,9 @@ impl Engine {
         if let Some(seen) = &seen {
             seen.span.begin(&state.pool, entry(index, generation));
         }
-        state.in_flight[position] = Some(InFlight { ticket, items, is_async, arguments, limited, retry, loan, seen });
+        state.boarded += usize::from(!is_async);
+        state.in_flight[position] =
+            Some(InFlight { ticket, items, is_async, arguments, limited, retry, loan, seen, is_over: false });
         slot.word.store(Word::ready(generation).0, Ordering::Release);
         board.ring().publish(&mut state.place, index, generation);
     }
@@ -282,7 +294,11 @@ impl Engine {
             self.note_events(state, index, &mut outcome);
         }
         let name = entry(index, state.generations[index as usize]);
+        state.boarded -= usize::from(!task.is_async);
         self.free(state, index);
+        if task.is_over {
+            return;
+        }
         if let Some(arguments) = task.arguments.filter(|arguments| !arguments.marks.is_empty()) {
             outcome.rare().arguments = Some(arguments);
         }
@@ -343,6 +359,7 @@ impl Engine {
             seen.span = CallSpan::default();
             state.tell(*seen, run, fate, None);
         }
+        state.boarded -= usize::from(!task.is_async);
         let InFlight { ticket, retry: Some(retry), loan, .. } = task else { return };
         self.free(state, index);
         let arena = &self.memory.get().expect("a task was on the board").arena;
@@ -352,7 +369,7 @@ impl Engine {
                 state.retried += 1;
                 message.seen = again;
                 ticket.requeue();
-                state.queue.push_front((ticket, message));
+                state.queue_of(message.is_async).push_front((ticket, message));
             }
             Err(error) => state.end(&ticket, Outcome::error(error), again, None, None),
         }
@@ -382,8 +399,12 @@ impl Engine {
         let cancelled = match ticket.phase() {
             Phase::Finished => false,
             Phase::Queued => {
-                let position = state.queue.iter().position(|(queued, _)| std::ptr::eq(&**queued, ticket));
-                if let Some((queued, message)) = position.and_then(|position| state.queue.remove(position)) {
+                let take = |queue: &mut Queue| {
+                    let position = queue.iter().position(|(queued, _)| std::ptr::eq(&**queued, ticket))?;
+                    queue.remove(position)
+                };
+                let taken = take(&mut state.queue).or_else(|| take(&mut state.async_queue));
+                if let Some((queued, message)) = taken {
                     state.end(&queued, Outcome::error(TaskError::Cancelled), message.seen, None, None);
                     true
                 } else {

@@ -10,12 +10,12 @@ use std::time::Duration;
 use super::board::Slot;
 use super::board::layout::COMPLETED;
 use super::board::ring::entry;
-use super::board::slot::{INLINE_RESULT, LATE};
+use super::board::slot::{ASIDE, DROPPED, INLINE_RESULT, LATE};
 use super::board::word::{State as SlotState, Word};
 use super::engine::{Engine, InFlight, State};
 use super::limits::{Condemned, Sentence};
-use super::region;
 use super::ticket::{Outcome, ResultBytes};
+use super::{clock, region};
 use crate::error::TaskError;
 use crate::observe::Fate;
 use crate::shared::Block;
@@ -66,7 +66,8 @@ impl Engine {
         if word.state() != SlotState::Done || word.generation() != state.generations[position] {
             return false;
         }
-        if let Some(task) = state.in_flight[position].as_ref().filter(|task| is_late(slot, word, task)) {
+        if let Some(task) = state.in_flight[position].as_ref().filter(|task| is_late(slot, word, task) && !task.is_over)
+        {
             let again = task.retry.as_ref().is_some_and(|retry| retry.may_try());
             state.timed_out += 1;
             if again {
@@ -92,7 +93,9 @@ impl Engine {
         for index in 0..state.in_flight.len() as u32 {
             let slot = self.board().slot(index);
             let word = slot.load();
-            let Some(task) = &state.in_flight[index as usize] else { continue };
+            if state.in_flight[index as usize].is_none() {
+                continue;
+            }
             if word.worker() != worker {
                 continue;
             }
@@ -110,14 +113,18 @@ impl Engine {
                     let condemned = condemned.filter(|condemned| {
                         (condemned.slot, condemned.generation) == (index, state.generations[index as usize])
                     });
+                    // It was over its limit too, and its worker could not drop it any more.
+                    let late = self.is_overdue(state, index);
+                    let Some(task) = &state.in_flight[index as usize] else { continue };
+                    let late = late.filter(|_| condemned.is_none());
                     let killed = condemned.is_some_and(|condemned| condemned.sentence == Sentence::Killed);
                     let unfinished = slot.done_items(state.generations[index as usize]) < task.items;
                     let may_try = task.retry.as_ref().is_some_and(|retry| retry.may_try());
-                    if unfinished && condemned.is_some_and(Condemned::is_for_time) {
+                    if unfinished && (late.is_some() || condemned.is_some_and(Condemned::is_for_time)) {
                         state.timed_out += 1;
                     }
-                    if unfinished && !killed && may_try {
-                        let fate = if condemned.is_some() { Fate::TimedOut } else { Fate::Died };
+                    if unfinished && !killed && may_try && !task.is_over {
+                        let fate = if condemned.is_some() || late.is_some() { Fate::TimedOut } else { Fate::Died };
                         self.run_again(state, index, fate);
                         continue;
                     }
@@ -126,7 +133,9 @@ impl Engine {
                         // One that was condemned for an item which then ended has begun no other.
                         let between = condemned.is_some_and(|condemned| outcome.done > condemned.item);
                         if outcome.done < task.items && (outcome.done == 0 || !between) {
-                            outcome.rare().error = Some(condemned.map_or_else(&death, Condemned::error));
+                            let error =
+                                condemned.map(Condemned::error).or(late.map(|after| TaskError::TimedOut { after }));
+                            outcome.rare().error = Some(error.unwrap_or_else(&death));
                         }
                         outcome
                     });
@@ -139,13 +148,14 @@ impl Engine {
 
     /// Moves tasks from the queue onto the board.
     pub(super) fn refill(&self, state: &mut State) {
-        while let Some((ticket, message)) = state.queue.pop_front() {
-            let Some(slot) = self.place(state, message.is_async) else {
-                state.queue.push_front((ticket, message));
-                return;
-            };
-            self.publish(state, slot, ticket, message);
-            self.board().wake_one();
+        for is_async in [false, true] {
+            while !state.queue_of(is_async).is_empty()
+                && let Some(slot) = self.place(state, is_async)
+            {
+                let Some((ticket, message)) = state.queue_of(is_async).pop_front() else { break };
+                self.publish(state, slot, ticket, message);
+                self.board().wake_one();
+            }
         }
     }
 
@@ -165,7 +175,7 @@ impl Engine {
             let mut state = self.lock();
             self.harvest(&mut state);
             self.refill(&mut state);
-            let empty = state.queue.is_empty();
+            let empty = state.is_queue_empty();
             if empty {
                 // Under the lock: the next submission that does not fit starts another.
                 state.feeder = false;
@@ -179,6 +189,17 @@ impl Engine {
             // this nap, but for tasks that are shorter than the way to the worker.
             std::thread::sleep(NAP);
         }
+    }
+}
+
+impl Engine {
+    /// Whether the future of an `async fn` that was put aside is over its limit.
+    fn is_overdue(&self, state: &mut State, index: u32) -> Option<Duration> {
+        let slot = self.board().slot(index);
+        let task = state.in_flight[index as usize].as_mut().filter(|task| task.is_async)?;
+        let began = slot.began.load(Ordering::Acquire);
+        let limited = task.limited.as_mut().filter(|_| began & ASIDE != 0)?;
+        (limited.deadline(0, began & !ASIDE, clock::now()) <= clock::now()).then_some(limited.limit)
     }
 }
 
@@ -200,6 +221,9 @@ fn collect(state: &mut State, index: u32, slot: &Slot, word: Word, task: &InFlig
     }
     if let Some(limited) = task.limited.as_ref().filter(|_| is_late(slot, word, task)) {
         return Outcome::error(TaskError::TimedOut { after: limited.limit });
+    }
+    if task.is_async && slot.failed.load(Ordering::Relaxed) == DROPPED {
+        return Outcome::error(TaskError::Cancelled);
     }
     outcome.failed = slot.failed.load(Ordering::Relaxed) != 0;
     outcome.nanoseconds = slot.nanoseconds.load(Ordering::Relaxed);

@@ -232,7 +232,8 @@ impl Engine {
 
     /// Ends all that is outstanding. No worker may be running any of it.
     pub(super) fn end_all(&self, state: &mut State, error: impl Fn() -> TaskError) {
-        for (ticket, message) in std::mem::take(&mut state.queue) {
+        let (queue, others) = (std::mem::take(&mut state.queue), std::mem::take(&mut state.async_queue));
+        for (ticket, message) in queue.into_iter().chain(others) {
             state.end(&ticket, Outcome::error(error()), message.seen, None, None);
         }
         for index in 0..state.in_flight.len() {
@@ -248,7 +249,9 @@ impl Engine {
         let now = Instant::now();
         let mut state = self.lock();
         let mut next = Self::look_at_condemned(&mut state, now);
+        let dismissed = self.look_at_dismissed(&mut state, now);
         let mut sooner = |at: Instant| next = Some(next.map_or(at, |next| next.min(at)));
+        dismissed.into_iter().for_each(&mut sooner);
         for worker in state.seats.iter_mut().filter_map(Seat::worker_mut).filter(|worker| !worker.greeted) {
             if worker.since + START_LIMIT > now {
                 sooner(worker.since + START_LIMIT);
@@ -269,7 +272,7 @@ impl Engine {
             self.refill(&mut state);
             let unwaited = |ticket: &Ticket, loan: &Option<_>| loan.is_some() && ticket.is_abandoned();
             state.abandoned = state.in_flight.iter().flatten().any(|task| unwaited(&task.ticket, &task.loan))
-                || state.queue.iter().any(|(ticket, message)| unwaited(ticket, &message.loan));
+                || state.queued().any(|(ticket, message)| unwaited(ticket, &message.loan));
             if state.abandoned {
                 sooner(now + ABANDONED_LOOK);
             }

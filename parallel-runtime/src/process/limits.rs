@@ -18,11 +18,12 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use super::board::condemn;
-use super::board::slot::ASIDE;
+use super::board::ring::entry;
+use super::board::slot::{ASIDE, DISMISSED};
 use super::board::word::{State as SlotState, Word};
 use super::engine::{Engine, State};
 use super::supervisor::Supervisor;
-use super::ticket::{Phase, Ticket};
+use super::ticket::{Outcome, Phase, Ticket};
 use super::{clock, fork, futex};
 use crate::error::TaskError;
 
@@ -87,7 +88,7 @@ impl Limited {
     }
 
     /// When the item that runs is over its limit. `began` is what the worker says.
-    fn deadline(&mut self, item: u32, began: u64, now: u64) -> u64 {
+    pub(super) fn deadline(&mut self, item: u32, began: u64, now: u64) -> u64 {
         let seen = match self.seen {
             // An item that was seen before does not begin again, whatever the worker says.
             Some((last, when)) if item <= last => when,
@@ -130,7 +131,7 @@ impl Engine {
         }
         let paused = state.next_look != 0 && now - state.next_look > PAUSE;
         state.drop_old_limits();
-        let mut next = u64::MAX;
+        let (mut next, mut again) = (u64::MAX, Vec::new());
         for (index, generation) in state.limited.clone() {
             let slot = self.board().slot(index);
             let word = slot.load();
@@ -149,12 +150,24 @@ impl Engine {
                     let aside = task.is_async && began & ASIDE != 0;
                     if aside { deadline.saturating_add(nanoseconds(GRACE)) } else { deadline }
                 }
-                // It is over, and waits to be collected.
-                SlotState::Done if word.generation() == Word::ready(generation).generation() => continue,
+                // It is over, and waits to be collected: by this thread, if it is to be tried again and nobody looks.
+                SlotState::Done if word.generation() == Word::ready(generation).generation() => {
+                    if task.is_async && task.retry.is_some() {
+                        again.push(index);
+                    }
+                    continue;
+                }
                 // Whatever begins from now on has this long at least.
                 _ => now.saturating_add(nanoseconds(limit)),
             };
             if word.state() == SlotState::Claimed && word.generation() == generation && deadline <= now {
+                if task.is_over {
+                    continue;
+                }
+                if task.is_async && self.is_busy_otherwise(state, word.worker()) {
+                    self.end_early(state, index, limit);
+                    continue;
+                }
                 if !self.condemn(state, index, generation, item, Sentence::TimedOut(limit)) {
                     next = now;
                 }
@@ -164,6 +177,80 @@ impl Engine {
         }
         // Not more often than this, however short the limits are.
         state.next_look = next.max(now.saturating_add(nanoseconds(SHORTEST_LOOK)));
+        if !again.is_empty() {
+            for index in again {
+                self.harvest_slot(state, index);
+            }
+            self.refill(state);
+        }
+    }
+
+    /// Whether a worker is in the middle of a task that is none of an `async fn`: then it cannot look after those, and that is nobody's
+    /// fault.
+    fn is_busy_otherwise(&self, state: &State, worker: u32) -> bool {
+        let runs = self.board().record(worker).running.load(Ordering::Relaxed);
+        let index = runs as u32 & 0xffff;
+        let Some(task) = state.in_flight.get(index as usize).and_then(Option::as_ref) else { return false };
+        let generation = state.generations[index as usize];
+        !task.is_async
+            && runs == entry(index, generation)
+            && self.board().slot(index).load() == Word::claimed(worker, generation)
+    }
+
+    /// Tells the caller of a task that it is over its limit. The task itself is dropped when its worker comes to it.
+    fn end_early(&self, state: &mut State, index: u32, after: Duration) {
+        let Some(task) = state.in_flight[index as usize].as_mut() else { return };
+        task.is_over = true;
+        let (ticket, seen) = (Arc::clone(&task.ticket), task.seen.take());
+        state.timed_out += 1;
+        state.end(&ticket, Outcome::error(TaskError::TimedOut { after }), seen, None, None);
+        self.wake_waiter(index);
+        self.notify_waiters();
+    }
+
+    /// Asks a worker to drop a task that it has put aside. False if it has not.
+    fn dismiss(&self, state: &mut State, index: u32, generation: u64) -> bool {
+        let slot = self.board().slot(index);
+        let is_aside = state.in_flight[index as usize].as_ref().is_some_and(|task| task.is_async)
+            && state.generations[index as usize] == generation
+            && slot.began.load(Ordering::Acquire) & ASIDE != 0;
+        let word = slot.load();
+        if !is_aside || word.state() != SlotState::Claimed || word.worker() as usize >= self.workers {
+            return false;
+        }
+        if slot.wanted.fetch_or(DISMISSED, Ordering::AcqRel) & DISMISSED != 0 {
+            return true;
+        }
+        let record = self.board().record(word.worker());
+        record.dismissals.fetch_add(1, Ordering::AcqRel);
+        record.wake.store(1, Ordering::Release);
+        futex::wake(&record.wake, 1);
+        state.dismissed.push((index, generation, Instant::now() + GRACE));
+        if let Some(supervisor) = Supervisor::running() {
+            supervisor.kick();
+        }
+        true
+    }
+
+    /// Collects tasks that their workers have dropped, as asked, and ends workers that have not. Gives when to look again.
+    pub(super) fn look_at_dismissed(&self, state: &mut State, now: Instant) -> Option<Instant> {
+        if state.dismissed.is_empty() {
+            return None;
+        }
+        let mut next: Option<Instant> = None;
+        for (index, generation, at) in std::mem::take(&mut state.dismissed) {
+            if self.harvest_slot(state, index) || self.board().slot(index).load().generation() != generation {
+                continue;
+            }
+            if at > now || !self.condemn(state, index, generation, 0, Sentence::Killed) {
+                let at = at.max(now + SHORTEST_LOOK);
+                state.dismissed.push((index, generation, at));
+                next = Some(next.map_or(at, |next| next.min(at)));
+            }
+        }
+        self.refill(state);
+        self.notify_waiters();
+        next
     }
 
     /// Ends the worker that runs an item, unless the item has ended, or the worker is being ended already. True if the item has
@@ -248,6 +335,9 @@ impl Engine {
                         return false;
                     }
                     let item = 0;
+                    if self.dismiss(&mut state, slot, generation) {
+                        return true;
+                    }
                     if self.condemn(&mut state, slot, generation, item, Sentence::Killed) {
                         return true;
                     }

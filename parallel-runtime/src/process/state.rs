@@ -44,7 +44,11 @@ pub(super) struct State {
     /// By slot: the task in it.
     pub(super) in_flight: Vec<Option<InFlight>>,
     /// What found no slot.
-    pub(super) queue: VecDeque<(Arc<Ticket>, Message<'static>)>,
+    pub(super) queue: Queue,
+    /// The same, of `async fn`s: they do not wait for those that keep their worker, nor the other way round.
+    pub(super) async_queue: Queue,
+    /// Tasks in slots that keep their worker.
+    pub(super) boarded: usize,
     pub(super) seats: Vec<Seat>,
     /// Points for workers in a row that died before they did anything: see [`life`](super::life).
     pub(super) failed_starts: u32,
@@ -62,6 +66,8 @@ pub(super) struct State {
     pub(super) next_look: u64,
     /// Slots whose claims an earlier audit has found to look false.
     pub(super) suspects: Vec<Suspect>,
+    /// Tasks that their workers were asked to drop, and until when.
+    pub(super) dismissed: Vec<(u32, u64, Instant)>,
     pub(super) quarantine: Vec<Quarantine>,
     /// When a thread that waited has last looked for what may be wrong.
     pub(super) looked: Option<Instant>,
@@ -90,6 +96,9 @@ pub(super) struct State {
     pub(super) last_pid: Option<u32>,
 }
 
+/// Messages that wait for a slot.
+pub(super) type Queue = VecDeque<(Arc<Ticket>, Message<'static>)>;
+
 /// A task in a slot.
 pub(super) struct InFlight {
     pub(super) ticket: Arc<Ticket>,
@@ -100,6 +109,8 @@ pub(super) struct InFlight {
     pub(super) retry: Option<Box<Retry>>,
     pub(super) loan: Option<Box<Loan>>,
     pub(super) seen: Option<Box<Seen>>,
+    /// Its caller knows already that it has ended; it holds its slot until its worker lets go of it.
+    pub(super) is_over: bool,
 }
 
 impl State {
@@ -110,7 +121,9 @@ impl State {
             place: Place::default(),
             generations: Vec::new(),
             in_flight: Vec::new(),
-            queue: VecDeque::new(),
+            queue: Queue::new(),
+            async_queue: Queue::new(),
+            boarded: 0,
             seats: Vec::new(),
             failed_starts: 0,
             failed_at: None,
@@ -121,6 +134,7 @@ impl State {
             limited: Vec::new(),
             next_look: u64::MAX,
             suspects: Vec::new(),
+            dismissed: Vec::new(),
             quarantine: Vec::new(),
             looked: None,
             admitted: 0,
@@ -188,6 +202,19 @@ impl State {
     /// A worker may have sent events of a task that has ended.
     pub(super) fn has_events(&self, stderr: &Arc<Stderr>, task: u64) {
         self.fired.add(|told| told.events.push((Arc::clone(stderr), task)));
+    }
+
+    pub(super) fn queue_of(&mut self, is_async: bool) -> &mut Queue {
+        if is_async { &mut self.async_queue } else { &mut self.queue }
+    }
+
+    /// All that waits for a slot.
+    pub(super) fn queued(&self) -> impl Iterator<Item = &(Arc<Ticket>, Message<'static>)> {
+        self.queue.iter().chain(&self.async_queue)
+    }
+
+    pub(super) fn is_queue_empty(&self) -> bool {
+        self.queue.is_empty() && self.async_queue.is_empty()
     }
 
     pub(super) fn outstanding(&self) -> usize {

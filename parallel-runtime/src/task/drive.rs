@@ -51,6 +51,13 @@ pub fn drive<F: Future>(future: F) -> F::Output {
     park_until_ready(future)
 }
 
+/// Runs something that belongs to a future, such as its destructor, where it is polled.
+pub(crate) fn inside<R>(run: impl FnOnce() -> R) -> R {
+    #[cfg(feature = "tokio")]
+    let _entered = in_tokio::beside().enter();
+    run()
+}
+
 /// Polls a future; with the feature `tokio` inside a tokio runtime, which has threads of its own for the clock and for sockets.
 pub(crate) fn poll<R>(future: &mut Pin<Box<impl Future<Output = R> + ?Sized>>, waker: &Waker) -> Poll<R> {
     #[cfg(feature = "tokio")]
@@ -81,7 +88,15 @@ mod in_tokio {
     /// A runtime whose thread nobody holds up.
     pub(super) fn beside() -> &'static Runtime {
         static BESIDE: OnceLock<io::Result<Runtime>> = OnceLock::new();
-        let start = || Builder::new_multi_thread().worker_threads(1).thread_name("parallel-tokio").enable_all().build();
+        let start = || {
+            let mut builder = Builder::new_multi_thread();
+            builder.worker_threads(1).thread_name("parallel-tokio").enable_time();
+            // In a sandbox there are no sockets to look after, and what it takes to do so is not allowed either.
+            if !crate::sandbox::is_confined() {
+                builder.enable_io();
+            }
+            builder.build()
+        };
         match BESIDE.get_or_init(start) {
             Ok(runtime) => runtime,
             Err(error) => panic!("a tokio runtime for the body of an `async fn` cannot be started: {error}"),

@@ -173,7 +173,9 @@ impl<R: Send + 'static> Task<R> {
     }
 
     /// Ends it, whether it has started or not: if it runs in a worker process, that process is ended, and replaced. Its result is
-    /// then [`TaskError::Cancelled`], unless it completes at this very moment. False if it has ended already, or if it runs on a thread, which nobody can end.
+    /// then [`TaskError::Cancelled`], unless it completes at this very moment. False if it has ended already, or if it runs on a thread,
+    /// which nobody can end. The body of an `async fn` is dropped where it waits, and nothing else is ended, unless it keeps its worker
+    /// from doing so for 100 ms.
     ///
     /// ```
     /// use parallel_runtime::{TaskError, parallel};

@@ -1,21 +1,26 @@
-//! Who runs the submitted tasks of a thread pool.
+//! The threads of a pool that run its submitted tasks.
 //!
-//! They wait in a queue, and the rayon pool is given a *token* for each: the thread that gets a token runs the task that is first. A
-//! thread that is in the middle of a task never begins another on top of it, which could need what the one below is about to give,
-//! and would need more stack each time. So where it has to wait it really waits, without its permit, and a *helper* takes its place: a
-//! thread that runs what is in the queue, and stays a moment longer. The same if a token reaches a thread that waits for its
-//! part of a map, which is when rayon gives it other work. How many tasks run at a time is not a matter of threads, but of
-//! [`permits`](super::permits).
+//! A pool of N has N of them, started when there is work. A thread that is in the middle of a task never begins another on top of it,
+//! which could need what the one below is about to give, and would need more stack each time. So where a task waits for something
+//! its thread really waits, without its permit, and another thread takes its place, which leaves when there is nothing left to do. How
+//! many tasks run at a time is not a matter of threads, but of [`permits`](super::permits).
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use crate::panics;
 
-/// How long a helper stays when there is nothing to do.
+/// How long a thread stays that has taken another's place, when there is nothing to do.
 const LINGER: Duration = Duration::from_millis(100);
+
+/// So many threads may take the place of others that wait. When so many tasks wait in the middle, those that have not begun wait too.
+const MOST_SUBSTITUTES: usize = 256;
+
+/// The same where each thread has to be prepared.
+const MOST_PREPARED_SUBSTITUTES: usize = 16;
 
 /// Something that is in the queue.
 pub(super) trait Work: Send + Sync {
@@ -24,6 +29,7 @@ pub(super) trait Work: Send + Sync {
 
 pub(super) struct Crew {
     workers: usize,
+    most: usize,
     state: Mutex<State>,
     more: Condvar,
 }
@@ -31,50 +37,32 @@ pub(super) struct Crew {
 #[derive(Default)]
 struct State {
     queue: VecDeque<Arc<dyn Work>>,
-    /// Threads of the rayon pool that wait in the middle of a task.
+    /// How many there are; how many of them wait in the middle of a task; how many have nothing to do.
+    threads: usize,
     blocked: usize,
-    helpers: usize,
-    /// Helpers that wait in the middle of a task.
-    blocked_helpers: usize,
-    /// Helpers that have nothing to do.
     idle: usize,
+    /// A number for the next one.
+    next: usize,
+    /// The pool is gone.
+    closed: bool,
 }
 
 thread_local! {
-    /// Whose thread this is, and whether it is a helper.
-    static HOME: RefCell<Option<(Weak<Crew>, bool)>> = const { RefCell::new(None) };
-    /// How many tasks this thread is in the middle of.
-    static DEPTH: Cell<usize> = const { Cell::new(0) };
-}
-
-/// This thread is in the middle of a task as long as this lives.
-pub(super) struct Busy(());
-
-impl Busy {
-    pub(super) fn new() -> Self {
-        DEPTH.set(DEPTH.get() + 1);
-        Self(())
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        DEPTH.set(DEPTH.get() - 1);
-    }
+    /// Whose thread this is.
+    static HOME: RefCell<Weak<Crew>> = const { RefCell::new(Weak::new()) };
 }
 
 /// This thread waits in the middle of a task as long as this lives.
-pub(super) struct Blocked(Option<(Arc<Crew>, bool)>);
+pub(super) struct Blocked(Option<Arc<Crew>>);
 
 impl Blocked {
     pub(super) fn new() -> Self {
-        let home = HOME.with_borrow(|home| home.as_ref().and_then(|(crew, helps)| Some((crew.upgrade()?, *helps))));
-        let home = home.filter(|_| DEPTH.get() > 0);
-        if let Some((crew, helps)) = &home {
+        let home = HOME.try_with(|home| home.borrow().upgrade()).ok().flatten();
+        if let Some(crew) = &home {
             let mut state = crew.lock();
-            *state.blocked(*helps) += 1;
-            let is_short = state.free(crew.workers) < crew.workers;
-            crew.call_for_help(state, is_short);
+            state.blocked += 1;
+            // Without another thread what is queued waits until this one goes on.
+            let _ = crew.man(state);
         }
         Self(home)
     }
@@ -82,112 +70,109 @@ impl Blocked {
 
 impl Drop for Blocked {
     fn drop(&mut self) {
-        if let Some((crew, helps)) = &self.0 {
-            *crew.lock().blocked(*helps) -= 1;
+        if let Some(crew) = &self.0 {
+            crew.lock().blocked -= 1;
         }
     }
 }
 
-impl State {
-    fn blocked(&mut self, helper: bool) -> &mut usize {
-        if helper { &mut self.blocked_helpers } else { &mut self.blocked }
-    }
-
-    /// How many threads could run a task.
-    fn free(&self, workers: usize) -> usize {
-        workers.saturating_sub(self.blocked) + self.helpers - self.blocked_helpers
-    }
-}
-
 impl Crew {
-    pub(super) fn new(workers: usize) -> Arc<Self> {
-        Arc::new(Self { workers, state: Mutex::default(), more: Condvar::new() })
+    /// `prepared`: each thread runs an `init` first.
+    pub(super) fn new(workers: usize, prepared: bool) -> Arc<Self> {
+        let most = workers + if prepared { MOST_PREPARED_SUBSTITUTES } else { MOST_SUBSTITUTES };
+        Arc::new(Self { workers, most, state: Mutex::default(), more: Condvar::new() })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A thread of the rayon pool has started.
-    pub(super) fn enlist(crew: &Weak<Self>) {
-        HOME.set(Some((Weak::clone(crew), false)));
+    /// Starts all threads.
+    pub(super) fn start(self: &Arc<Self>) -> io::Result<()> {
+        let mut state = self.lock();
+        while state.threads < self.workers {
+            self.enlist(&mut state)?;
+        }
+        Ok(())
     }
 
-    /// Whether a thread of the rayon pool waits in the middle of a task.
-    pub(super) fn is_blocked(&self) -> bool {
-        self.lock().blocked > 0
-    }
-
-    /// Puts something into the queue. The rayon pool is to be given a token for it.
-    pub(super) fn push(self: &Arc<Self>, work: Arc<dyn Work>) {
+    /// Puts something into the queue.
+    ///
+    /// # Errors
+    ///
+    /// If there is no thread, and none can be started: then it is not in the queue.
+    pub(super) fn push(self: &Arc<Self>, work: Arc<dyn Work>) -> io::Result<()> {
         let mut state = self.lock();
         state.queue.push_back(work);
-        let is_short = state.free(self.workers) < self.workers;
-        self.call_for_help(state, is_short);
-    }
-
-    /// A thread of the rayon pool has got a token.
-    pub(super) fn on_token(self: &Arc<Self>) {
-        if DEPTH.get() == 0 {
-            self.run_next();
-            return;
-        }
-        let state = self.lock();
-        let is_short = state.helpers - state.blocked_helpers < self.workers;
-        if !self.call_for_help(state, is_short) && is_short {
-            // Better on top of something else than never.
-            self.run_next();
+        let alone = state.threads == 0;
+        match self.man(state) {
+            Err(error) if alone => {
+                let work = self.lock().queue.pop_back();
+                drop(work);
+                Err(error)
+            }
+            _ => Ok(()),
         }
     }
 
-    /// Has a helper run what is in the queue; a new one if `is_short`. False if there is none.
-    fn call_for_help(self: &Arc<Self>, mut state: MutexGuard<'_, State>, is_short: bool) -> bool {
+    /// Has a thread for what is in the queue, if there should be one more.
+    fn man(self: &Arc<Self>, mut state: MutexGuard<'_, State>) -> io::Result<()> {
+        let State { threads, blocked, idle, .. } = *state;
         if state.queue.is_empty() {
-            return true;
+            return Ok(());
         }
-        if state.idle > 0 {
-            drop(state);
-            self.more.notify_one();
-            return true;
-        }
-        if !is_short {
-            return false;
-        }
-        state.helpers += 1;
+        let is_short = threads - blocked < self.workers && threads < self.most;
+        let enlisted = if state.queue.len() > idle && is_short { self.enlist(&mut state) } else { Ok(()) };
         drop(state);
-        let crew = Arc::clone(self);
-        let helper = std::thread::Builder::new().name("parallel-helper".to_owned()).spawn(move || crew.help());
-        if helper.is_err() {
-            self.lock().helpers -= 1;
+        if idle > 0 {
+            self.more.notify_one();
         }
-        helper.is_ok()
+        enlisted
     }
 
-    fn help(self: Arc<Self>) {
-        HOME.set(Some((Arc::downgrade(&self), true)));
+    fn enlist(self: &Arc<Self>, state: &mut State) -> io::Result<()> {
+        let crew = Arc::clone(self);
+        let name = format!("parallel-{}", state.next);
+        std::thread::Builder::new().name(name).spawn(move || crew.serve())?;
+        state.threads += 1;
+        state.next += 1;
+        Ok(())
+    }
+
+    fn serve(self: Arc<Self>) {
+        HOME.set(Arc::downgrade(&self));
+        let mut state = self.lock();
         loop {
-            while self.run_next() {}
-            let mut state = self.lock();
-            if state.queue.is_empty() {
+            if let Some(work) = state.queue.pop_front() {
+                drop(state);
+                // What is dropped with it may be the user's, and may panic.
+                panics::discard(move || work.work());
+                state = self.lock();
+            } else if state.closed {
+                state.threads -= 1;
+                return;
+            } else {
+                let is_substitute = state.threads > self.workers;
                 state.idle += 1;
-                let waited = self.more.wait_timeout(state, LINGER).unwrap_or_else(PoisonError::into_inner);
-                state = waited.0;
+                let timed_out;
+                (state, timed_out) = if is_substitute {
+                    let waited = self.more.wait_timeout(state, LINGER).unwrap_or_else(PoisonError::into_inner);
+                    (waited.0, waited.1.timed_out())
+                } else {
+                    (self.more.wait(state).unwrap_or_else(PoisonError::into_inner), false)
+                };
                 state.idle -= 1;
-                if waited.1.timed_out() && state.queue.is_empty() {
-                    state.helpers -= 1;
+                if timed_out && state.queue.is_empty() && state.threads > self.workers {
+                    state.threads -= 1;
                     return;
                 }
             }
         }
     }
 
-    /// Runs what is first in the queue. False if it is empty.
-    fn run_next(&self) -> bool {
-        let work = self.lock().queue.pop_front();
-        let Some(work) = work else { return false };
-        let _busy = Busy::new();
-        // What is dropped with it may be the user's; a thread of rayon's would take the program down.
-        panics::discard(move || work.work());
-        true
+    /// The pool is gone: the threads end when they have done what is in the queue.
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+        self.more.notify_all();
     }
 }

@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 
 use super::crew::Work;
 use super::timer::{self, Due};
-use super::turns::Turns;
-use super::{Cancel, Engine, Running, wait_while};
+use super::turns::{self, Turns};
+use super::{Cancel, Engine, Inside, Running, wait_while};
 use crate::error::TaskError;
 use crate::function::Body;
 use crate::observe::{Fate, Run, Seen};
 use crate::panics;
 use crate::process::{clock, fork};
+use crate::task::drive;
 use crate::task::watch::{Watcher, Watchers};
 
 const PENDING: u8 = 0;
@@ -97,6 +98,7 @@ impl<R: Send + 'static> Job<R> {
         if let Some(engine) = &self.engine {
             // The permit comes before the claim: a task that is claimed runs.
             let _permit = engine.permits.enter();
+            let _inside = Inside::new(engine.id);
             self.run(false);
         } else {
             self.run(false);
@@ -155,7 +157,7 @@ impl<R: Send + 'static> Job<R> {
 
     /// Nobody wants it any more. What its destructors do is not ours.
     pub(super) fn drop_body(&self) {
-        panics::discard(|| drop(self.take_body()));
+        panics::discard(|| drive::inside(|| drop(self.take_body())));
     }
 
     pub(super) fn take_body(&self) -> Option<Body<R>> {
@@ -244,7 +246,9 @@ impl<R: Send + 'static> Job<R> {
 
     /// An executor that a task of the pool runs, and that waits for another task of it, does not know that it keeps a permit.
     fn run_if_nobody_else_can(self: &Arc<Self>) {
-        if self.engine.as_ref().is_some_and(|engine| engine.permits.held() && engine.permits.are_taken()) {
+        let is_stuck = |engine: &Arc<Engine>| engine.permits.held() && engine.permits.are_taken();
+        // A body that takes turns gives its permit back by itself.
+        if !turns::is_polling() && self.engine.as_ref().is_some_and(is_stuck) {
             self.run(true);
         }
     }

@@ -10,8 +10,6 @@ use std::sync::{Mutex, PoisonError};
 use rayon::iter::plumbing::{Producer, ProducerCallback};
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator};
 
-use super::crew::Busy;
-use super::permits::Permits;
 use crate::error::TaskError;
 use crate::observe::{self, CallSpan, Fate};
 use crate::panics::{self, Caught};
@@ -27,6 +25,9 @@ pub(crate) enum Failed {
     Unprepared(TaskError),
 }
 
+/// Records a piece: when it began, how many items it ran, and how it ended.
+pub(super) type Piece<'p> = &'p (dyn Fn(u64, usize, Fate) + Sync);
+
 /// What ends a map early.
 #[derive(Clone, Copy)]
 pub(super) struct Stops<'j> {
@@ -36,26 +37,29 @@ pub(super) struct Stops<'j> {
 }
 
 impl Stops<'_> {
-    fn is_on(self) -> bool {
+    /// Nothing more is to start.
+    pub(super) fn stop(self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_on(self) -> bool {
         self.stop.load(Ordering::Relaxed) || self.killed.is_some_and(|killed| killed.load(Ordering::Relaxed))
     }
 }
 
-/// Runs `run` on each item. To be called on a thread of the rayon pool.
-pub(crate) fn map<A: Send, R: Send>(
-    permits: &Permits,
-    prepare: &(dyn Fn() -> Result<(), TaskError> + Sync),
+/// Runs `run` on each item: on the threads of the rayon pool that this thread is of, if it is.
+pub(super) fn map<A: Send, R: Send, P>(
+    enter: &(impl Fn() -> Result<P, TaskError> + Sync),
     items: Vec<A>,
     smallest_piece: usize,
     stops: Stops<'_>,
-    (piece, span): (&(dyn Fn(u64, usize, Fate) + Sync), &CallSpan),
+    (piece, span): (Piece<'_>, &CallSpan),
     run: &(impl Fn(A) -> R + Sync),
 ) -> Result<Vec<R>, Failed> {
     let len = items.len();
     let mut results: Vec<R> = Vec::with_capacity(len);
     let job = Job {
-        permits,
-        prepare,
+        enter,
         run,
         smallest_piece: smallest_piece.max(1),
         stops,
@@ -104,38 +108,42 @@ pub(crate) fn in_place<A, R>(items: Vec<A>, stop: &AtomicBool, run: &impl Fn(A) 
     }
 }
 
-struct Job<'j, F> {
-    permits: &'j Permits,
-    prepare: &'j (dyn Fn() -> Result<(), TaskError> + Sync),
+struct Job<'j, E, F> {
+    /// Called for each piece: gives what is to be kept as long as it runs.
+    enter: &'j E,
     run: &'j F,
     smallest_piece: usize,
     stops: Stops<'j>,
-    /// Records a piece: when it began, how many items it ran, and how it ended.
-    piece: &'j (dyn Fn(u64, usize, Fate) + Sync),
+    piece: Piece<'j>,
     span: &'j CallSpan,
     failed: Mutex<Option<(usize, Failed)>>,
     /// Start and length of the pieces that ended well.
     filled: Mutex<Vec<(usize, usize)>>,
 }
 
-struct Start<'j, 't, F, R> {
-    job: &'j Job<'j, F>,
+struct Start<'j, 't, E, F, R> {
+    job: &'j Job<'j, E, F>,
     target: &'t mut [MaybeUninit<R>],
 }
 
-impl<A: Send, R: Send, F: Fn(A) -> R + Sync> ProducerCallback<A> for Start<'_, '_, F, R> {
+impl<A: Send, R: Send, P, E, F> ProducerCallback<A> for Start<'_, '_, E, F, R>
+where
+    E: Fn() -> Result<P, TaskError> + Sync,
+    F: Fn(A) -> R + Sync,
+{
     type Output = ();
-    fn callback<P: Producer<Item = A>>(self, producer: P) {
-        let splits = rayon::current_num_threads();
+    fn callback<I: Producer<Item = A>>(self, producer: I) {
+        // Outside of rayon, on its caller's thread, it is one piece.
+        let splits = if rayon::current_thread_index().is_some() { rayon::current_num_threads() } else { 0 };
         self.job.split(producer, self.target, 0, splits, false);
     }
 }
 
-impl<F> Job<'_, F> {
+impl<P, E: Fn() -> Result<P, TaskError> + Sync, F> Job<'_, E, F> {
     /// The same rule as rayon's: as many halvings as give each thread a piece, and more wherever a piece was stolen.
-    fn split<A: Send, R: Send, P: Producer<Item = A>>(
+    fn split<A: Send, R: Send, I: Producer<Item = A>>(
         &self,
-        producer: P,
+        producer: I,
         target: &mut [MaybeUninit<R>],
         start: usize,
         splits: usize,
@@ -143,8 +151,6 @@ impl<F> Job<'_, F> {
     ) where
         F: Fn(A) -> R + Sync,
     {
-        // While rayon waits for the other half, it gives this thread other work.
-        let _busy = Busy::new();
         let len = target.len();
         if len / 2 < self.smallest_piece || (splits == 0 && !stolen) {
             self.run_piece(producer, target, start);
@@ -160,9 +166,9 @@ impl<F> Job<'_, F> {
         );
     }
 
-    fn run_piece<A: Send, R: Send, P: Producer<Item = A>>(
+    fn run_piece<A: Send, R: Send, I: Producer<Item = A>>(
         &self,
-        producer: P,
+        producer: I,
         target: &mut [MaybeUninit<R>],
         start: usize,
     ) where
@@ -182,11 +188,10 @@ impl<F> Job<'_, F> {
             }
         }
 
-        let _permit = self.permits.enter();
-        if let Err(error) = (self.prepare)() {
-            self.fail(start, Failed::Unprepared(error));
-            return;
-        }
+        let _entered = match (self.enter)() {
+            Ok(entered) => entered,
+            Err(error) => return self.fail(start, Failed::Unprepared(error)),
+        };
         let began = observe::is_on().then(clock::now);
         let mut written = Written { target, count: 0 };
         let each = || {
@@ -222,7 +227,7 @@ impl<F> Job<'_, F> {
 
     /// Notes a failure, and keeps what has not started from starting.
     fn fail(&self, index: usize, why: Failed) {
-        self.stops.stop.store(true, Ordering::Relaxed);
+        self.stops.stop();
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         if failed.as_ref().is_none_or(|(first, _)| index < *first) {
             *failed = Some((index, why));

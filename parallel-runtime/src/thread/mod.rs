@@ -1,29 +1,42 @@
 //! The thread engine.
 //!
-//! Maps and submitted tasks run on a rayon pool. A plain call runs on the caller's own thread, which would only wait: that
-//! saves two thread switches. [`Permits`] keep the number of tasks that run at a time, on whichever threads, at the pool's
-//! size, so that a pool of one serialises a library that is not thread-safe.
+//! A plain call runs on the caller's own thread, which would only wait: that saves two thread switches. [`Permits`] keep the number of
+//! tasks that run at a time, on whichever threads, at the pool's size, so that a pool of one serialises a library that is not
+//! thread-safe.
+//!
+//! | module | what |
+//! | --- | --- |
+//! | [`permits`] | how many tasks run at a time |
+//! | [`crew`] | the threads of submitted tasks |
+//! | [`job`], [`turns`], [`timer`] | a submitted task; of an `async fn`; its time limit |
+//! | [`map`], [`leases`] | maps, on rayon |
+//! | [`prepared`] | calls and maps where there is an `init` |
+//! | [`apart`], [`ahead`] | many items of which each is a task; items a little ahead of their results |
+//! | [`waiting`] | waiting for any of these |
 
 pub(crate) mod ahead;
 mod apart;
 mod crew;
 mod job;
+mod leases;
 mod map;
 mod permits;
+mod prepared;
 mod timer;
 mod turns;
 mod waiting;
 
 use std::cell::RefCell;
 use std::ops::Deref;
-use std::panic::{self, AssertUnwindSafe};
+use std::panic;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 pub(crate) use apart::{call_limited, map_apart, submit_all};
-use crew::{Busy, Crew, Work};
+use crew::{Crew, Work};
 pub(crate) use job::Job;
+use leases::Leases;
 pub(crate) use map::{Failed, in_place};
 use permits::Permits;
 pub(crate) use permits::released;
@@ -48,17 +61,13 @@ pub(crate) struct Engine {
     /// Of calls that say nothing else.
     pub(crate) defaults: CallOptions,
     permits: Permits,
-    rayon: OnceLock<rayon::ThreadPool>,
-    /// Whether a map has all of `rayon`.
-    mapping: AtomicBool,
-    /// For maps that begin while another goes on, or while threads of `rayon` wait for something.
-    others: Mutex<Vec<rayon::ThreadPool>>,
+    leases: Leases,
     crew: Arc<Crew>,
+    /// Whether a thread was ever needed.
+    started: AtomicBool,
     closed: AtomicBool,
     killed: AtomicBool,
-    /// Tasks submitted, and tasks that have ended.
     submitted: AtomicU64,
-    finished: AtomicU64,
     running: AtomicU64,
     timed_out: AtomicU64,
     /// Tasks that timed out and still run.
@@ -125,14 +134,12 @@ impl Engine {
             init_failed: OnceLock::new(),
             defaults,
             permits: Permits::new(workers),
-            rayon: OnceLock::new(),
-            mapping: AtomicBool::new(false),
-            others: Mutex::default(),
-            crew: Crew::new(workers),
+            leases: Leases::default(),
+            crew: Crew::new(workers, init.is_some()),
+            started: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             killed: AtomicBool::new(false),
             submitted: AtomicU64::new(0),
-            finished: AtomicU64::new(0),
             running: AtomicU64::new(0),
             timed_out: AtomicU64::new(0),
             abandoned: AtomicU64::new(0),
@@ -152,58 +159,22 @@ impl Engine {
         if self.closed.load(Ordering::Acquire) {
             return Err(PoolError::Closed);
         }
-        self.rayon().map(drop).map_err(PoolError::Spawn)
+        self.check().and_then(|()| self.crew.start()).map_err(PoolError::Spawn)
     }
 
-    fn rayon(&self) -> Result<&rayon::ThreadPool, std::io::Error> {
+    /// A thread is needed.
+    fn check(&self) -> Result<(), std::io::Error> {
         fork::check()?;
-        if let Some(pool) = self.rayon.get() {
-            return Ok(pool);
+        if !self.started.swap(true, Ordering::Relaxed) {
+            fork::watch();
         }
-        let crew = Arc::downgrade(&self.crew);
-        let pool = self.threads().start_handler(move |_| Crew::enlist(&crew)).build().map_err(std::io::Error::other)?;
-        fork::watch();
-        Ok(self.rayon.get_or_init(|| pool))
-    }
-
-    fn threads(&self) -> rayon::ThreadPoolBuilder {
-        rayon::ThreadPoolBuilder::new().num_threads(self.workers).thread_name(|index| format!("parallel-{index}"))
-    }
-
-    /// Runs something on a rayon pool whose threads nothing keeps: neither what waits in the middle of a task, nor, if it is a `map`,
-    /// another map, which might be what that task waits for.
-    fn install<R: Send>(&self, map: bool, run: impl FnOnce() -> R + Send) -> Result<R, std::io::Error> {
-        struct Mapping<'e>(&'e AtomicBool);
-        impl Drop for Mapping<'_> {
-            fn drop(&mut self) {
-                self.0.store(false, Ordering::Release);
-            }
-        }
-        let rayon = self.rayon()?;
-        let run = || {
-            let _busy = Busy::new();
-            run()
-        };
-        if !self.crew.is_blocked() && !(map && self.mapping.swap(true, Ordering::AcqRel)) {
-            let _mapping = map.then(|| Mapping(&self.mapping));
-            // A thread of another pool that waits here runs what is its own meanwhile.
-            return Ok(permits::released(|| rayon.install(run)));
-        }
-        let others = || self.others.lock().unwrap_or_else(PoisonError::into_inner);
-        let other = others().pop();
-        let other = other.map_or_else(|| self.threads().build().map_err(std::io::Error::other), Ok)?;
-        let result = permits::released(|| panic::catch_unwind(AssertUnwindSafe(|| other.install(run))));
-        others().push(other);
-        Ok(result.unwrap_or_else(|payload| panic::resume_unwind(payload)))
+        Ok(())
     }
 
     /// Has something run on the pool, some time.
     fn enqueue(&self, work: Arc<dyn Work>) -> Result<(), std::io::Error> {
-        let rayon = self.rayon()?;
-        self.crew.push(work);
-        let crew = Arc::clone(&self.crew);
-        rayon.spawn_fifo(move || crew.on_token());
-        Ok(())
+        self.check()?;
+        self.crew.push(work)
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
@@ -235,7 +206,6 @@ impl Engine {
     }
 
     fn count(&self, fate: Fate, seen: Option<&Seen>, run: Option<Run>) {
-        self.finished.fetch_add(1, Ordering::Relaxed);
         let mut book = self.book();
         book.outstanding -= 1;
         book.tally.end(fate, seen, run);
@@ -295,6 +265,7 @@ impl Engine {
         let run = move || {
             let mut counted = counted;
             let _permit = self.permits.enter();
+            let _inside = Inside::new(self.id);
             let _running = Running::new(self);
             self.prepare()?;
             counted.begin();
@@ -302,9 +273,18 @@ impl Engine {
             counted.fate = Fate::Done;
             Ok(value)
         };
-        match self.init {
-            Some(_) => self.install(false, run).map_err(TaskError::Spawn)?,
-            None => run(),
+        if self.init.is_none() {
+            return run();
+        }
+        // On a thread that has been prepared.
+        self.check().map_err(TaskError::Spawn)?;
+        let mut result = None;
+        let job = || result = Some(panics::catch(run));
+        prepared::run(&self.crew, vec![Box::new(job)]).map_err(TaskError::Spawn)?;
+        match result {
+            Some(Ok(result)) => result,
+            Some(Err(caught)) => panic::resume_unwind(caught.payload),
+            None => Err(TaskError::Cancelled),
         }
     }
 
@@ -316,7 +296,7 @@ impl Engine {
         accepted: bool,
         body: Body<R>,
     ) -> Result<Arc<Job<R>>, TaskError> {
-        self.rayon().map_err(TaskError::Spawn)?;
+        self.check().map_err(TaskError::Spawn)?;
         let job = Arc::new(Job::new(function, body, limit, Some(Arc::clone(self))));
         let span = CallSpan::open(function, 1, &self.pool);
         let mut book = self.admit(accepted)?;
@@ -337,7 +317,9 @@ impl Engine {
         book.jobs.push(weak);
         drop(book);
         drop(over);
-        self.enqueue(Arc::clone(&job) as _).map_err(TaskError::Spawn)?;
+        if let Err(error) = self.enqueue(Arc::clone(&job) as _) {
+            job.fail(TaskError::Spawn(error));
+        }
         Ok(job)
     }
 
@@ -356,7 +338,7 @@ impl Engine {
         (kill, accepted): (bool, bool),
         run: &(impl Fn(A) -> R + Sync),
     ) -> Result<Result<Vec<R>, Failed>, TaskError> {
-        let rayon = self.rayon().map_err(TaskError::Spawn)?;
+        self.check().map_err(TaskError::Spawn)?;
         let nested = self.permits.held();
         let mut counted = None;
         let span = CallSpan::open(function, items.len() as u32, &self.pool);
@@ -368,23 +350,17 @@ impl Engine {
             // The one permit is ours: nobody else could run the items.
             return Ok(map::in_place(items, stop, run));
         }
-        let prepare = || self.prepare();
         let piece = |began: u64, items: usize, fate: Fate| {
             let (items, weight, span) = (items as u32, 1, CallSpan::default());
             let seen = Seen { function, items, submitted: began, weight, span };
             timeline::task(self.pool, &seen, Some(Run { began, ended: clock::now(), place: place(), pid: 0 }), fate);
         };
         let stops = map::Stops { stop, killed: kill.then_some(&self.killed) };
-        let job = || map::map(&self.permits, &prepare, items, smallest_piece, stops, (&piece, &span), run);
-
         if let Some(counted) = &mut counted {
             counted.begin();
         }
-        let result = if rayon.current_thread_index().is_some() {
-            Ok(job())
-        } else {
-            self.install(true, job).map_err(TaskError::Spawn)
-        };
+        let result = self.map_somewhere(items, smallest_piece, stops, (&piece, &span), run);
+        let result = result.map_err(TaskError::Spawn);
         if let Some(mut counted) = counted {
             counted.fate = match &result {
                 Ok(Ok(_)) => Fate::Done,
@@ -396,16 +372,45 @@ impl Engine {
         result
     }
 
+    fn map_somewhere<A: Send, R: Send>(
+        &self,
+        items: Vec<A>,
+        smallest_piece: usize,
+        stops: map::Stops<'_>,
+        (piece, span): (map::Piece<'_>, &CallSpan),
+        run: &(impl Fn(A) -> R + Sync),
+    ) -> Result<Result<Vec<R>, Failed>, std::io::Error> {
+        let enter = || {
+            let entered = (self.permits.enter(), Inside::new(self.id));
+            self.prepare().map(|()| entered)
+        };
+        if self.init.is_some() {
+            let run = |item| span.inside(|| run(item));
+            return prepared::map((&self.crew, self.workers), items, smallest_piece, stops, &enter, &run);
+        }
+        let nested = self.permits.held() && rayon::current_thread_index().is_some();
+        let job = || map::map(&enter, items, smallest_piece, stops, (piece, span), run);
+        if nested {
+            // A piece of another map: with the threads of that.
+            return Ok(job());
+        }
+        match self.leases.run(self.workers, job)? {
+            Ok(result) => Ok(result),
+            // Others are using all permits.
+            Err(job) => Ok(job()),
+        }
+    }
+
     pub(crate) fn stats(&self) -> PoolStats {
-        let submitted = self.submitted.load(Ordering::Relaxed);
-        let finished = self.finished.load(Ordering::Relaxed);
-        let running = self.running.load(Ordering::Relaxed);
-        let started = self.rayon.get().is_some() && !self.closed.load(Ordering::Relaxed);
+        let started = self.started.load(Ordering::Relaxed) && !self.closed.load(Ordering::Relaxed);
         let alive = self.first.get().map(Instant::elapsed);
         // All threads together, which are as many as there are permits.
         let load = alive.map(|alive| WorkerLoad::new(None, self.permits.busy(), alive * self.workers as u32));
         let book = self.book();
         let Tally { done, failed, cancelled, waited, ran, .. } = &book.tally;
+        let finished = done + failed + cancelled;
+        let submitted = self.submitted.load(Ordering::Relaxed);
+        let (running, abandoned) = (self.running.load(Ordering::Relaxed), self.abandoned.load(Ordering::Relaxed));
         PoolStats {
             workers_alive: if started { self.workers } else { 0 },
             submitted,
@@ -414,9 +419,9 @@ impl Engine {
             failed: *failed,
             cancelled: *cancelled,
             running,
-            queued: submitted.saturating_sub(finished).saturating_sub(running),
+            queued: (submitted - finished).saturating_sub(running.saturating_sub(abandoned)),
             timed_out: self.timed_out.load(Ordering::Relaxed),
-            abandoned: self.abandoned.load(Ordering::Relaxed),
+            abandoned,
             waited: waited.percentiles(),
             ran: ran.percentiles(),
             load: load.into_iter().collect(),
@@ -433,7 +438,7 @@ impl Engine {
         self.closed.store(true, Ordering::Release);
         drop(book);
         // A task that shuts its own pool down cannot wait for itself.
-        let own = usize::from(self.permits.held());
+        let own = Inside::count(self.id);
         drop(wait_while(&self.book, &self.none_left, None, |book| book.outstanding > own));
     }
 
@@ -447,6 +452,31 @@ impl Engine {
         for job in jobs.iter().filter_map(Weak::upgrade) {
             job.kill();
         }
+    }
+}
+
+/// This thread is inside a task of a pool as long as this lives.
+struct Inside(());
+
+thread_local! {
+    static INSIDE: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Inside {
+    fn new(pool: u64) -> Self {
+        INSIDE.with_borrow_mut(|inside| inside.push(pool));
+        Self(())
+    }
+
+    /// How many tasks of a pool this thread is inside of.
+    fn count(pool: u64) -> usize {
+        INSIDE.with_borrow(|inside| inside.iter().filter(|other| **other == pool).count())
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        INSIDE.with_borrow_mut(|inside| _ = inside.pop());
     }
 }
 
@@ -471,6 +501,12 @@ impl<'e> Counted<'e> {
         if self.seen.is_some() {
             self.began = clock::now();
         }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.crew.close();
     }
 }
 

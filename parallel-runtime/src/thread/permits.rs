@@ -9,7 +9,6 @@
 
 use std::cell::Cell;
 use std::ptr;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,10 +16,18 @@ use super::crew::Blocked;
 use crate::process::clock;
 
 pub(crate) struct Permits {
-    free: Mutex<usize>,
+    held: Mutex<Held>,
     returned: Condvar,
-    /// For how long they were held, in nanoseconds of the coarse clock, without those that are held now.
-    busy: AtomicU64,
+}
+
+/// How many are held, and for how long, in nanoseconds of the coarse clock.
+struct Held {
+    free: usize,
+    count: u64,
+    /// By those that have been given back.
+    busy: u64,
+    /// The sum of the times at which those that are held were taken.
+    since: u64,
 }
 
 thread_local! {
@@ -38,11 +45,12 @@ pub(crate) struct Switched {
 
 impl Permits {
     pub(crate) fn new(count: usize) -> Self {
-        Self { free: Mutex::new(count), returned: Condvar::new(), busy: AtomicU64::new(0) }
+        let held = Held { free: count, count: 0, busy: 0, since: 0 };
+        Self { held: Mutex::new(held), returned: Condvar::new() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, usize> {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether this thread's innermost task is one of this pool.
@@ -52,7 +60,7 @@ impl Permits {
 
     /// Whether all are taken.
     pub(crate) fn are_taken(&self) -> bool {
-        *self.lock() == 0
+        self.lock().free == 0
     }
 
     /// Waits for a permit, unless this thread's innermost task has one.
@@ -61,26 +69,33 @@ impl Permits {
     }
 
     fn take(&self) {
-        let mut free = self.lock();
-        while *free == 0 {
-            free = self.returned.wait(free).unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.lock();
+        while held.free == 0 {
+            held = self.returned.wait(held).unwrap_or_else(PoisonError::into_inner);
         }
-        *free -= 1;
-        drop(free);
-        SINCE.set(clock::coarse());
+        let now = clock::coarse();
+        held.free -= 1;
+        held.count += 1;
+        held.since = held.since.wrapping_add(now);
+        drop(held);
+        SINCE.set(now);
     }
 
-    /// For how long permits were held, without those that are held now.
+    /// For how long permits were held so far, all together.
     pub(crate) fn busy(&self) -> Duration {
-        Duration::from_nanos(self.busy.load(Ordering::Relaxed))
+        let held = self.lock();
+        let current = clock::coarse().wrapping_mul(held.count).wrapping_sub(held.since);
+        Duration::from_nanos(held.busy.wrapping_add(current))
     }
 
     fn give_back(&self) {
-        let time = clock::coarse().saturating_sub(SINCE.get());
-        if time != 0 {
-            self.busy.fetch_add(time, Ordering::Relaxed);
-        }
-        *self.lock() += 1;
+        let (now, since) = (clock::coarse(), SINCE.get());
+        let mut held = self.lock();
+        held.free += 1;
+        held.count -= 1;
+        held.busy = held.busy.wrapping_add(now.saturating_sub(since));
+        held.since = held.since.wrapping_sub(since);
+        drop(held);
         self.returned.notify_one();
     }
 }

@@ -14,12 +14,13 @@
 //!                            └─────── pending ─────── WOKEN
 //! ```
 
+use std::cell::Cell;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::task::{Poll, Wake, Waker};
 
-use super::{Engine, Job, Running};
+use super::{Engine, Inside, Job, Running};
 use crate::function::Body;
 use crate::panics;
 use crate::task::drive;
@@ -37,10 +38,13 @@ pub(super) struct Turns(AtomicU8);
 impl Turns {
     /// It has been woken. True if it is to be sent to the pool.
     fn wake(&self) -> bool {
-        let next = |now| match now {
-            IDLE => Some(SCHEDULED),
-            POLLING => Some(WOKEN),
-            _ => None,
+        // A step even where nothing changes: who polls next then sees what whoever wakes has done before.
+        let next = |now| {
+            Some(match now {
+                IDLE => SCHEDULED,
+                POLLING => WOKEN,
+                other => other,
+            })
         };
         self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, next) == Ok(IDLE)
     }
@@ -50,7 +54,7 @@ impl Turns {
     }
 
     fn begin(&self) {
-        self.0.store(POLLING, Ordering::Release);
+        self.0.swap(POLLING, Ordering::AcqRel);
     }
 
     /// It waits. True if it has been woken meanwhile, and is to be sent to the pool at once.
@@ -61,6 +65,22 @@ impl Turns {
         self.0.store(SCHEDULED, Ordering::Release);
         true
     }
+}
+
+thread_local! {
+    static POLLING_NOW: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread is in the middle of polling one of these.
+pub(super) fn is_polling() -> bool {
+    POLLING_NOW.get()
+}
+
+fn polling<R>(poll: impl FnOnce() -> R) -> R {
+    let before = POLLING_NOW.replace(true);
+    let polled = poll();
+    POLLING_NOW.set(before);
+    polled
 }
 
 impl<R: Send + 'static> Job<R> {
@@ -83,7 +103,7 @@ impl<R: Send + 'static> Job<R> {
         let Some(turns) = &self.turns else { return };
         turns.begin();
         let waker = Waker::from(Arc::clone(self));
-        let result = match panics::catch(|| self.inside(|| drive::poll(&mut future, &waker))) {
+        let result = match polling(|| panics::catch(|| self.inside(|| drive::poll(&mut future, &waker)))) {
             Ok(Poll::Pending) => {
                 *self.body.lock().unwrap_or_else(PoisonError::into_inner) = Some(Body::Future(future));
                 if self.is_done() {
@@ -97,7 +117,7 @@ impl<R: Send + 'static> Job<R> {
             Err(caught) => Err(caught.into_error(self.function)),
         };
         // By this it is not counted any more as one that runs.
-        panics::discard(|| drop(future));
+        panics::discard(|| drive::inside(|| drop(future)));
         self.end_with(result);
     }
 
@@ -115,6 +135,7 @@ impl<R: Send + 'static> Job<R> {
         }
         if let Some(engine) = &self.engine {
             let _permit = engine.permits.enter();
+            let _inside = Inside::new(engine.id);
             if let Some(Body::Future(future)) = self.take_body() {
                 self.poll(future);
             }

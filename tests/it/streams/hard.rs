@@ -94,6 +94,100 @@ fn a_scope_of_many_tasks_waits_for_all_although_one_that_it_forgets_panics() {
     assert_eq!(numbers, [1; 4]);
 }
 
+#[test]
+fn a_map_does_not_wait_for_the_task_that_waits_for_it() {
+    static SMALL: ThreadPool = ThreadPool::new(1);
+    #[parallel(pool = SMALL)]
+    fn square(x: u64) -> u64 {
+        x * x
+    }
+    #[parallel(pool = SMALL)]
+    fn outer() -> u64 {
+        let map = square::map_async(0..10);
+        // It is under way by the time this task waits.
+        std::thread::sleep(Duration::from_millis(20));
+        map.join().unwrap().into_iter().sum()
+    }
+    #[parallel(pool = OTHER)]
+    fn middle() -> u64 {
+        square::map(0..10).into_iter().sum()
+    }
+    #[parallel(pool = SMALL)]
+    fn around() -> u64 {
+        let task = middle::submit();
+        std::thread::sleep(Duration::from_millis(20));
+        task.join().unwrap()
+    }
+    assert_eq!((outer::submit().join().unwrap(), around::submit().join().unwrap()), (285, 285));
+}
+
+#[test]
+fn a_pool_with_init_runs_all_on_its_own_thread() {
+    static INITS: AtomicUsize = AtomicUsize::new(0);
+    static PREPARED: ThreadPool = ThreadPool::new(1).init(|| _ = INITS.fetch_add(1, Ordering::SeqCst));
+    #[parallel(pool = PREPARED)]
+    fn thread(_: u32) -> String {
+        format!("{:?}", std::thread::current().id())
+    }
+    let mut threads = vec![thread(1), thread::submit(2).join().unwrap()];
+    threads.extend(thread::map(0..100));
+    threads.extend(thread::map_async(0..10).join().unwrap());
+    threads.extend(thread::imap(0..10).map(Result::unwrap));
+    assert!(threads.windows(2).all(|pair| pair[0] == pair[1]));
+    assert_eq!(INITS.load(Ordering::SeqCst), 1);
+    let failed = std::panic::catch_unwind(|| panics_at::map(0..10));
+    assert_eq!(*failed.unwrap_err().downcast_ref::<String>().unwrap(), "3 is on purpose");
+    #[parallel(pool = PREPARED)]
+    fn panics_at(x: u32) {
+        assert!(x != 3, "{x} is on purpose");
+    }
+}
+
+#[test]
+fn many_maps_and_tasks_at_once_need_few_threads() {
+    static CROWD: ThreadPool = ThreadPool::new(2);
+    #[parallel(pool = CROWD)]
+    fn double(x: u64) -> u64 {
+        std::thread::sleep(Duration::from_micros(10));
+        2 * x
+    }
+    #[parallel(pool = CROWD)]
+    fn wait(gate: Arc<std::sync::Barrier>) {
+        gate.wait();
+    }
+    std::thread::scope(|threads| {
+        for _ in 0..50 {
+            threads.spawn(|| assert_eq!(double::map(0..20).into_iter().sum::<u64>(), 380));
+        }
+    });
+    // Both threads of the pool, again and again.
+    for _ in 0..50 {
+        let gate = Arc::new(std::sync::Barrier::new(2));
+        let tasks = [wait::submit(gate.clone()), wait::submit(gate)];
+        assert!(tasks.into_iter().all(|task| task.join().is_ok()));
+    }
+    let stats = CROWD.stats();
+    assert_eq!((stats.done, stats.failed, stats.finished, stats.submitted), (150, 0, 150, 150));
+    assert!(stats.load[0].share <= 1.0);
+}
+
+#[test]
+fn a_body_that_awaits_a_task_of_its_own_full_pool_goes_on_beside_it() {
+    static FULL: ThreadPool = ThreadPool::new(1);
+    #[parallel(pool = FULL)]
+    fn receive(receiver: Receiver<u32>) -> u32 {
+        receiver.recv().unwrap()
+    }
+    #[parallel(pool = FULL)]
+    async fn outer() -> u32 {
+        let (sender, receiver) = channel();
+        let task = receive::submit(receiver);
+        let (received, ()) = futures_lite::future::zip(task, async move { sender.send(7).unwrap() }).await;
+        received.unwrap()
+    }
+    assert_eq!(outer::submit().join().unwrap(), 7);
+}
+
 static ONE: ThreadPool = ThreadPool::new(1);
 static OTHER: ThreadPool = ThreadPool::new(1);
 
@@ -175,12 +269,13 @@ fn who_shuts_a_pool_down_from_a_task_holds_no_one_up() {
 #[test]
 fn looking_at_a_task_of_the_own_pool_does_not_run_it() {
     static GATE: Mutex<Option<Receiver<()>>> = Mutex::new(None);
-    #[parallel(pool = 2)]
+    static TWO: ThreadPool = ThreadPool::new(2);
+    #[parallel(pool = TWO)]
     fn wait_for_gate() {
         let gate = GATE.lock().unwrap().take().unwrap();
         gate.recv().unwrap();
     }
-    #[parallel(pool = 2)]
+    #[parallel(pool = TWO)]
     fn look(how: u32) -> bool {
         let (open, gate) = channel();
         *GATE.lock().unwrap() = Some(gate);

@@ -259,31 +259,136 @@ fn a_worker_that_has_begun_its_last_task_ends_what_it_has() {
     assert!(tasks.into_iter().all(|task| task.join().is_ok()));
 }
 
-#[test]
-fn a_task_is_killed_with_its_worker_or_alone_on_a_thread() {
-    let (pool, threads) = (ProcessPool::new(1), ThreadPool::new(1));
-    let begun = |count: &SharedValue<i64>, all| {
-        while count.get() < all {
-            std::thread::sleep(SHORT);
-        }
-    };
-    let count = SharedValue::new(0);
-    let on_thread = || wait_until::on(&threads).submit((count.clone(), 3));
-    let [one, other] = [on_thread(), on_thread()];
-    begun(&count, 2);
-    assert!(one.kill());
-    assert!(matches!(one.join(), Err(TaskError::Cancelled)));
-    assert!(!other.is_finished());
-    count.fetch_add(1);
-    assert!(other.join().is_ok());
+#[parallel(mode = "process")]
+async fn hold(count: SharedValue<i64>, open: SharedValue<i64>) {
+    let _counted = Counted::new(count);
+    while open.get() == 0 {
+        Timer::after(SHORT).await;
+    }
+}
 
+fn wait_for(count: &SharedValue<i64>, wanted: i64) {
+    while count.get() != wanted {
+        std::thread::sleep(SHORT);
+    }
+}
+
+#[test]
+fn a_body_is_killed_alone() {
+    let (pool, threads) = (ProcessPool::new(1), ThreadPool::new(1));
+    for on_threads in [false, true] {
+        let (count, open) = (SharedValue::new(0), SharedValue::new(0));
+        let submit = || {
+            let item = (count.clone(), open.clone());
+            if on_threads { hold::on(&threads).submit(item) } else { hold::on(&pool).submit(item) }
+        };
+        let [one, other] = [submit(), submit()];
+        wait_for(&count, 2);
+        assert!(one.kill());
+        assert!(matches!(one.join(), Err(TaskError::Cancelled)));
+        // Its future was dropped.
+        wait_for(&count, 1);
+        assert!(!other.is_finished());
+        open.set(1);
+        assert!(other.join().is_ok());
+    }
+    assert_eq!(pool.stats().worker_deaths, 0);
+    assert_eq!((pool.stats().cancelled, threads.stats().cancelled), (1, 1));
+}
+
+#[test]
+fn a_body_that_keeps_its_thread_is_killed_with_its_worker() {
+    #[parallel(mode = "process")]
+    async fn block(count: SharedValue<i64>) {
+        Timer::after(SHORT).await;
+        let _counted = Counted::new(count);
+        std::thread::sleep(Duration::from_secs(60));
+    }
+    let pool = ProcessPool::new(1);
     let count = SharedValue::new(0);
-    let in_process = || wait_until::on(&pool).submit((count.clone(), 3));
-    let [one, other] = [in_process(), in_process()];
-    begun(&count, 2);
-    assert!(one.kill());
-    assert!(matches!(one.join(), Err(TaskError::Cancelled)));
-    assert!(matches!(other.join(), Err(TaskError::WorkerDied { .. })));
+    let task = block::on(&pool).submit(count.clone());
+    wait_for(&count, 1);
+    assert!(task.kill());
+    assert!(matches!(task.join(), Err(TaskError::Cancelled)));
+    assert!(hold::on(&pool).submit((SharedValue::new(0), SharedValue::new(1))).join().is_ok());
+}
+
+#[test]
+fn a_limit_of_a_body_costs_no_task_that_keeps_the_worker() {
+    #[parallel(mode = "process")]
+    fn work(milliseconds: u64) -> u64 {
+        std::thread::sleep(Duration::from_millis(milliseconds));
+        milliseconds
+    }
+    let pool = ProcessPool::new(1);
+    let (count, open) = (SharedValue::new(0), SharedValue::new(0));
+    let limited = hold::on(&pool).timeout(Duration::from_millis(200)).submit((count.clone(), open));
+    wait_for(&count, 1);
+    let innocent = work::on(&pool).submit(1000);
+    assert!(matches!(limited.join(), Err(TaskError::TimedOut { .. })));
+    assert!(!innocent.is_finished(), "who waits for the other is told in time");
+    assert_eq!(innocent.join().unwrap(), 1000);
+    wait_for(&count, 0);
+    let stats = pool.stats();
+    assert_eq!((stats.timed_out, stats.worker_deaths, stats.failed, stats.done), (1, 0, 1, 1));
+}
+
+#[test]
+fn all_that_are_over_their_limits_say_so_although_one_keeps_the_thread() {
+    #[parallel(mode = "process")]
+    async fn block(seconds: u64) {
+        std::thread::sleep(Duration::from_secs(seconds));
+    }
+    let pool = ProcessPool::new(1);
+    let (count, open) = (SharedValue::new(0), SharedValue::new(0));
+    let limit = Duration::from_millis(200);
+    let held: Vec<_> = (0..5).map(|_| hold::on(&pool).timeout(limit).submit((count.clone(), open.clone()))).collect();
+    wait_for(&count, 5);
+    let blocked = block::on(&pool).submit(60);
+    for task in held {
+        let error = task.join().unwrap_err();
+        assert!(matches!(error, TaskError::TimedOut { .. }), "{error}");
+    }
+    assert!(matches!(blocked.join(), Err(TaskError::WorkerDied { .. })));
+}
+
+#[test]
+fn neither_kind_of_task_keeps_the_other_from_its_turn() {
+    #[parallel(mode = "process")]
+    fn open_it(open: SharedValue<i64>) {
+        open.set(1);
+    }
+    let pool = ProcessPool::new(2);
+    let (count, open) = (SharedValue::new(0), SharedValue::new(0));
+    let held: Vec<_> = (0..6000).map(|_| hold::on(&pool).submit((count.clone(), open.clone()))).collect();
+    open_it::on(&pool).call(open);
+    assert!(held.into_iter().all(|task| task.join().is_ok()));
+}
+
+#[test]
+fn a_body_that_is_tried_again_needs_nobody_who_waits() {
+    let pool = ProcessPool::new(1).retries(2).timeout(Duration::from_millis(50));
+    #[parallel(mode = "process")]
+    async fn never(tries: SharedValue<i64>) {
+        tries.fetch_add(1);
+        std::future::pending::<()>().await;
+    }
+    let tries = SharedValue::new(0);
+    drop(never::on(&pool).submit(tries.clone()));
+    wait_for(&tries, 3);
+}
+
+#[test]
+fn a_worker_is_not_waited_for_for_ever_by_what_comes_after_its_last_task() {
+    let pool = ProcessPool::new(1).max_tasks_per_worker(2);
+    let (count, open) = (SharedValue::new(0), SharedValue::new(0));
+    let held = hold::on(&pool).submit((count.clone(), open.clone()));
+    wait_for(&count, 1);
+    let on = || wait_until::on(&pool).submit((SharedValue::new(0), 1));
+    let others: Vec<_> = (0..3).map(|_| on()).collect();
+    assert!(others.into_iter().all(|task| task.join().is_ok()));
+    open.set(1);
+    assert!(held.join().is_ok());
 }
 
 #[test]

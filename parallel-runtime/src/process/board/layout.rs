@@ -49,6 +49,8 @@ pub(crate) struct Record {
     /// 1 when the worker is about to be ended for the task that it runs, and must begin no other; it sleeps on it. Written by
     /// the program: see [`condemn`](super::condemn).
     pub(crate) condemned: AtomicU32,
+    /// Counts the tasks that the worker was asked to drop. Written by the program: see [`DISMISSED`](super::slot::DISMISSED).
+    pub(crate) dismissals: AtomicU32,
     /// What signal hit the worker in a way that it could not survive, and where: its last words. Written by the worker's signal
     /// handler; set back by the program before a worker starts.
     pub(crate) fault_signal: AtomicU32,

@@ -43,6 +43,9 @@ pub(crate) const ASIDE: u64 = 1 << 63;
 /// Of `wanted`: the program wants to know how long it runs.
 pub(crate) const TIMED: u32 = 1;
 
+/// Of `wanted`: the program wants the task to be dropped, if it was put aside.
+pub(crate) const DISMISSED: u32 = 2;
+
 /// Of `wanted`: where the level of events begins.
 pub(crate) const LEVEL: u32 = 8;
 
@@ -51,6 +54,9 @@ pub(crate) const FAILED: u32 = 1;
 
 /// Of `failed`: the only item was over its limit, and was dropped.
 pub(crate) const LATE: u32 = 2;
+
+/// Of `failed`: the only item was dropped, as the program wanted.
+pub(crate) const DROPPED: u32 = 3;
 
 /// Bytes at an aligned address.
 #[repr(C, align(16))]
@@ -73,7 +79,7 @@ pub(crate) struct Slot {
     pub(crate) items: AtomicU32,
     /// Whether the program sleeps on the word.
     pub(crate) waiter: AtomicU32,
-    /// [`TIMED`], and from [`LEVEL`] on how verbose the events may be that the program wants.
+    /// [`TIMED`], [`DISMISSED`], and from [`LEVEL`] on how verbose the events may be that the program wants.
     pub(crate) wanted: AtomicU32,
     /// The time limit of its items in milliseconds, rounded up; 0 for none. With one, the worker says when each began, and looks
     /// whether it is condemned.
@@ -91,7 +97,7 @@ pub(crate) struct Slot {
     /// Offset of a granted block that holds the result of the last item done, if it was too large; else 0.
     pub(crate) granted_offset: AtomicU64,
     pub(crate) granted_len: AtomicU64,
-    /// [`FAILED`], [`LATE`], or 0.
+    /// [`FAILED`], [`LATE`], [`DROPPED`], or 0.
     pub(crate) failed: AtomicU32,
     /// Which item the granted block is the result of, counted from 1.
     pub(crate) granted_item: AtomicU32,

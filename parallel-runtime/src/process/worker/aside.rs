@@ -21,7 +21,7 @@ use crate::codec::{Writer, cargo};
 use crate::function::{Delivered, Outlet};
 use crate::panics;
 use crate::process::board::ring::entry;
-use crate::process::board::slot::{ASIDE, LATE, TIMED};
+use crate::process::board::slot::{ASIDE, DISMISSED, DROPPED, LATE, TIMED};
 use crate::process::board::{Record, Slot};
 use crate::process::{clock, futex};
 use crate::task::drive;
@@ -34,6 +34,8 @@ pub(super) struct Aside {
     woken: Arc<Woken>,
     /// When which task is over its limit, the first on top; also of some that have ended.
     limits: BinaryHeap<Reverse<(Instant, usize, u64)>>,
+    /// How many dismissals were looked at.
+    dismissals: u32,
 }
 
 struct Task {
@@ -80,7 +82,8 @@ impl Wake for Alarm {
 impl Aside {
     fn new(record: &'static Record) -> Self {
         let woken = Arc::new(Woken { record, any: AtomicBool::new(false), numbers: Mutex::default() });
-        Self { tasks: Vec::new(), free: Vec::new(), woken, limits: BinaryHeap::new() }
+        let dismissals = record.dismissals.load(Ordering::Acquire);
+        Self { tasks: Vec::new(), free: Vec::new(), woken, limits: BinaryHeap::new(), dismissals }
     }
 
     fn is_empty(&self) -> bool {
@@ -101,6 +104,13 @@ impl Aside {
         let task = self.tasks.get_mut(number)?.take()?;
         self.free.push(number);
         Some(task)
+    }
+
+    fn forget_old_limits(&mut self) {
+        let tasks = &self.tasks;
+        self.limits.retain(|Reverse((_, number, id))| {
+            tasks[*number].as_ref().is_some_and(|task| entry(task.slot, task.generation) == *id)
+        });
     }
 
     /// When the first of them is over its limit.
@@ -144,6 +154,9 @@ impl Worker {
         if limit != 0 {
             let at = Instant::now() + Duration::from_millis(limit.into());
             aside.limits.push(Reverse((at, number, entry(slot, generation))));
+            if aside.limits.len() > 2 * aside.tasks.len() + 64 {
+                aside.forget_old_limits();
+            }
         }
         self.poll_one(number);
     }
@@ -164,7 +177,29 @@ impl Worker {
             && let Some(Reverse((_, number, _))) = aside.limits.pop()
         {
             if let Some(task) = aside.take(number) {
-                self.drop_late(task);
+                self.drop_task(task, LATE);
+            }
+        }
+        if let Some(aside) = &mut self.aside
+            && aside.dismissals != self.record().dismissals.load(Ordering::Acquire)
+        {
+            self.drop_dismissed();
+        }
+    }
+
+    /// Drops those that the program does not want any more.
+    #[cold]
+    fn drop_dismissed(&mut self) {
+        let (board, record) = (self.board, self.record());
+        let Some(aside) = &mut self.aside else { return };
+        aside.dismissals = record.dismissals.load(Ordering::Acquire);
+        let is_dismissed = |task: &Option<Task>| {
+            task.as_ref().is_some_and(|task| board.slot(task.slot).wanted.load(Ordering::Acquire) & DISMISSED != 0)
+        };
+        let numbers: Vec<usize> = (0..aside.tasks.len()).filter(|number| is_dismissed(&aside.tasks[*number])).collect();
+        for number in numbers {
+            if let Some(task) = self.aside.as_mut().and_then(|aside| aside.take(number)) {
+                self.drop_task(task, DROPPED);
             }
         }
     }
@@ -173,7 +208,7 @@ impl Worker {
         let Some(aside) = &mut self.aside else { return };
         let Some(task) = aside.tasks[number].as_mut() else { return };
         // Before it is polled: what wakes it from now on is heard.
-        task.alarm.rings.store(false, Ordering::Release);
+        task.alarm.rings.swap(false, Ordering::AcqRel);
         let waker = Waker::from(Arc::clone(&task.alarm));
         let record = self.board.record(self.index);
         record.running.store(entry(task.slot, task.generation), Ordering::Relaxed);
@@ -183,7 +218,7 @@ impl Worker {
             Err(caught) => Err(caught),
         };
         let Some(Task { slot: index, generation, future, .. }) = aside.take(number) else { return };
-        let _ = panics::catch(|| drop(future));
+        panics::discard(|| drive::inside(|| drop(future)));
         let board = self.board;
         let slot = board.slot(index);
         cargo::begin_message();
@@ -207,17 +242,17 @@ impl Worker {
         self.complete(slot, index, generation);
     }
 
-    /// Ends a task that is over its limit.
-    fn drop_late(&mut self, task: Task) {
+    /// Drops a task that is not to be run to its end.
+    fn drop_task(&mut self, task: Task, why: u32) {
         let Task { slot: index, generation, future, .. } = task;
         let record = self.board.record(self.index);
         record.running.store(entry(index, generation), Ordering::Relaxed);
-        let _ = panics::catch(|| drop(future));
+        panics::discard(|| drive::inside(|| drop(future)));
         let board = self.board;
         let slot = board.slot(index);
         Delivery::new(self, slot, 1).close(0);
         slot.result_len.store(0, Ordering::Relaxed);
-        slot.failed.store(LATE, Ordering::Relaxed);
+        slot.failed.store(why, Ordering::Relaxed);
         slot.set_done_items(generation, 1);
         note_time(slot);
         self.complete(slot, index, generation);

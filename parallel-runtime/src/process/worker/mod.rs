@@ -27,7 +27,7 @@ mod usage;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::board::layout::COMPLETED;
 use super::board::ring::{Claim, entry};
@@ -49,6 +49,9 @@ use start::Control;
 pub(super) use start::{exit, main};
 use usage::Usage;
 
+/// How long a worker that is to be replaced claims nothing, for futures that have not ended.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 struct Worker {
     board: &'static Board,
     segment: &'static Segment,
@@ -57,7 +60,8 @@ struct Worker {
     control: &'static Control,
     region: Region,
     completed: u64,
-    /// How many tasks it may still run.
+    /// How many tasks it may run, and how many of them are left.
+    max_tasks: u64,
     tasks_left: u64,
     usage: Option<&'static Usage>,
     /// Made for the first of them.
@@ -78,10 +82,11 @@ impl Worker {
         // SAFETY: the program gave this region to this worker, and only releases parts of it.
         let region = unsafe { Region::new(region_start, record.region_len.load(Ordering::Relaxed)) };
         let completed = record.completed_tail.0.load(Ordering::Relaxed);
-        let tasks_left = if welcome.max_tasks == 0 { u64::MAX } else { welcome.max_tasks };
+        let max_tasks = if welcome.max_tasks == 0 { u64::MAX } else { welcome.max_tasks };
         let one_shot = welcome.one_shot != 0;
         let index = welcome.worker;
-        Self { board, segment, index, one_shot, control, region, completed, tasks_left, usage, aside: None }
+        let tasks_left = max_tasks;
+        Self { board, segment, index, one_shot, control, region, completed, max_tasks, tasks_left, usage, aside: None }
     }
 
     fn record(&self) -> &'static Record {
@@ -97,6 +102,9 @@ impl Worker {
         loop {
             if self.has_aside() {
                 self.look_aside();
+                if self.is_worn_out() && self.finish_aside() {
+                    self.retire();
+                }
             }
             match board.ring().claim(self.index, |slot| board.word(slot)) {
                 Claim::Slot(slot, generation) => {
@@ -107,14 +115,17 @@ impl Worker {
                     }
                     self.run_message(board.slot(slot), slot, generation);
                     if self.one_shot {
-                        self.finish_aside();
+                        while !self.finish_aside() {}
                         let _ = io::stdout().flush();
                         exit(0);
                     }
                     wait_while_condemned(self.record());
                     if self.is_worn_out() {
-                        self.finish_aside();
-                        self.retire();
+                        if self.finish_aside() {
+                            self.retire();
+                        }
+                        // One of them may never end: so it goes on for as many tasks again.
+                        self.tasks_left = self.max_tasks;
                     }
                 }
                 Claim::Empty => {
@@ -141,17 +152,22 @@ impl Worker {
         exit(0);
     }
 
-    /// Waits until what was put aside has ended, and claims nothing more.
-    fn finish_aside(&mut self) {
+    /// Waits until what was put aside has ended, and claims nothing meanwhile. False if that takes too long.
+    fn finish_aside(&mut self) -> bool {
+        let end = Instant::now() + PATIENCE;
         while self.has_aside() {
             // Somebody may have relied on this worker to look for work.
             if self.board.ring().may_have_work() {
                 self.board.wake_one();
             }
-            let deadline = self.next_limit();
-            self.sleep(deadline);
+            let deadline = self.next_limit().map_or(end, |limit| limit.min(end));
+            self.sleep(Some(deadline));
             self.look_aside();
+            if Instant::now() >= end {
+                return !self.has_aside();
+            }
         }
+        true
     }
 
     /// Sleeps until it is woken.
