@@ -12,7 +12,7 @@ use super::board::slot::{ASIDE, INLINE_ARGUMENTS, LEVEL, TIMED};
 use super::board::word::{State as SlotState, Word};
 use super::board::{Board, Layout, MOST_WORKERS, Slot};
 use super::limits::Limited;
-use super::message::{Body, Message};
+use super::message::{About, Body, Message};
 use super::seat::{Seat, Worker};
 use super::state::Fired;
 pub(super) use super::state::{Access, InFlight, Life, Queue, State};
@@ -155,11 +155,12 @@ impl Engine {
     pub(crate) fn submit(
         self: &Arc<Self>,
         mut message: Message<'_>,
+        about: About,
         admitted: Option<&Admission>,
     ) -> Result<Arc<Ticket>, TaskError> {
         self.arena().map_err(PoolError::into_task_error)?;
         let ticket = Arc::new(Ticket::new());
-        let span = CallSpan::open(message.function, message.items, &self.pool);
+        let span = CallSpan::open(about.function, message.items, &self.pool);
         let mut state = self.lock();
         match state.life {
             Life::Draining if admitted.is_some() => {}
@@ -167,8 +168,8 @@ impl Engine {
         }
         state.submitted += 1;
         state.tally.bytes_copied += message.body.len() as u64;
-        state.tally.bytes_shared += message.shared;
-        message.seen = state.tally.submit(message.function, message.items, span);
+        state.tally.bytes_shared += about.shared;
+        message.seen = state.tally.submit(about.function, message.items, span);
         let is_first = state.queue_of(message.is_async).is_empty();
         let boarded = if is_first { self.place(&mut state, message.is_async) } else { None };
         match boarded {

@@ -7,7 +7,7 @@ use super::admission::Admission;
 use super::engine::Engine;
 use super::image;
 use super::map::{Target, encode};
-use super::message::{Loan, Message, Refused, Scratch, Snapshot};
+use super::message::{About, Loan, Message, Refused, Scratch, Snapshot};
 use super::results::Results;
 use super::sizes::Sizes;
 use super::ticket::{Outcome, Ticket};
@@ -182,10 +182,11 @@ impl<I, R> Flights<I, R> {
             settled.map_err(Unsent::Alone)?;
         }
         let limit = self.options.timeout;
-        let (function, entry, is_async) = (self.remote.function, self.entry, self.remote.is_async);
-        let (items, seen, shared, timed, retry) = (count, None, cargo::shared_bytes(), true, None);
-        let message = Message { function, entry, items, seen, shared, timed, is_async, limit, retry, body, loan };
-        let ticket = self.engine.submit(message, self.admitted.as_ref()).map_err(Unsent::Alone)?;
+        let about = About { function: self.remote.function, shared: cargo::shared_bytes() };
+        let (entry, is_async) = (self.entry, self.remote.is_async);
+        let (items, seen, timed, retry) = (count, None, true, None);
+        let message = Message { entry, items, seen, timed, is_async, limit, retry, body, loan };
+        let ticket = self.engine.submit(message, about, self.admitted.as_ref()).map_err(Unsent::Alone)?;
         if let Some(signal) = &self.signal
             && let Err(watcher) = self.engine.watch(&ticket, Watcher::Signal(Arc::clone(signal)), true)
         {

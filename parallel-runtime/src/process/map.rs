@@ -11,7 +11,7 @@ use super::admission::{Admission, Inside};
 use super::engine::Engine;
 use super::flights::Flights;
 use super::image;
-use super::message::{Body, Loan, Message, Refused, Retry, Scratch, Snapshot};
+use super::message::{About, Body, Loan, Message, Refused, Retry, Scratch, Snapshot};
 use super::results::Results;
 use super::sizes::{FUTURES_OF_A_MAP, Sizes};
 use super::ticket::{Outcome, Ticket};
@@ -118,12 +118,12 @@ fn submit_part<I, R>(
     }
     let limit = options.timeout;
     let is_async = remote.is_async;
-    let function = remote.function;
-    let again = |retries| Retry::new(retries, (function, entry, is_async), limit, &body, loan.as_deref());
+    let about = About { function: remote.function, shared: cargo::shared_bytes() };
+    let again = |retries| Retry::new(retries, (entry, is_async), limit, &body, loan.as_deref());
     let retry = options.retries.and_then(again);
-    let (items, seen, shared, timed) = (1, None, cargo::shared_bytes(), false);
-    let message = Message { function, entry, items, seen, shared, timed, is_async, limit, retry, body, loan };
-    engine.submit(message, admitted)
+    let (items, seen, timed) = (1, None, false);
+    let message = Message { entry, items, seen, timed, is_async, limit, retry, body, loan };
+    engine.submit(message, about, admitted)
 }
 
 /// Encodes items, and says how many `bytes` they take. An item is to be dropped before the message is sent if its loan is promised.

@@ -13,14 +13,11 @@ use crate::shared::{Arena, Block};
 
 /// One or several items for one function.
 pub(crate) struct Message<'b> {
-    pub(crate) function: &'static str,
     /// The function, as an offset from the start of the executable's image.
     pub(crate) entry: u64,
     pub(crate) items: u32,
     /// If it is looked at.
     pub(crate) seen: Option<Box<Seen>>,
-    /// Bytes of shared memory that it refers to.
-    pub(crate) shared: u64,
     /// Whether the worker is to say how long it took.
     pub(crate) timed: bool,
     /// Whether it is the item of an `async fn`, of which a worker runs many at a time.
@@ -32,6 +29,14 @@ pub(crate) struct Message<'b> {
     pub(crate) body: Body<'b>,
     /// Shared memory that goes with it.
     pub(crate) loan: Option<Box<Loan>>,
+}
+
+/// What is counted of a message when it is submitted.
+#[derive(Clone, Copy)]
+pub(crate) struct About {
+    pub(crate) function: &'static str,
+    /// Bytes of shared memory that it refers to.
+    pub(crate) shared: u64,
 }
 
 /// Shared memory that a message refers to.
@@ -115,7 +120,6 @@ impl Snapshot {
 pub(crate) struct Retry {
     /// How often it may be sent again.
     left: u32,
-    function: &'static str,
     entry: u64,
     is_async: bool,
     limit: Option<Duration>,
@@ -130,7 +134,7 @@ impl Retry {
     /// `None` if it is not to be sent again, or cannot be.
     pub(crate) fn new(
         retries: u32,
-        (function, entry, is_async): (&'static str, u64, bool),
+        (entry, is_async): (u64, bool),
         limit: Option<Duration>,
         body: &Body<'_>,
         loan: Option<&Loan>,
@@ -144,7 +148,7 @@ impl Retry {
             Body::Kept(bytes) => (bytes.clone(), None),
             Body::Block(arguments) => (arguments.copy(), Some(arguments.marks.clone())),
         };
-        Some(Box::new(Self { left: retries, function, entry, is_async, limit, bytes, marks, snapshot }))
+        Some(Box::new(Self { left: retries, entry, is_async, limit, bytes, marks, snapshot }))
     }
 
     /// Whether it may be sent again.
@@ -175,9 +179,9 @@ impl Retry {
                 Body::Block(Arguments { block, len: self.bytes.len(), marks: marks.clone() })
             }
         };
-        let Self { function, entry, is_async, limit, .. } = *self;
-        let (items, seen, shared, timed, retry) = (1, None, 0, false, Some(self));
-        Ok(Message { function, entry, items, seen, shared, timed, is_async, limit, retry, body, loan })
+        let Self { entry, is_async, limit, .. } = *self;
+        let (items, seen, timed, retry) = (1, None, false, Some(self));
+        Ok(Message { entry, items, seen, timed, is_async, limit, retry, body, loan })
     }
 }
 

@@ -57,7 +57,10 @@ impl Watchers {
     /// Adds one. Gives those that are not wanted any more, to be dropped without a lock: a waker may be anything.
     #[must_use]
     pub(crate) fn add(&mut self, watcher: Watcher) -> Vec<Watcher> {
-        let watchers = self.0.get_or_insert_default();
+        let Some(watchers) = &mut self.0 else {
+            self.0 = Some(Box::new(vec![watcher]));
+            return Vec::new();
+        };
         let unwanted = watchers.extract_if(.., |other| !other.is_wanted_beside(&watcher)).collect();
         watchers.push(watcher);
         unwanted
