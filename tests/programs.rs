@@ -219,6 +219,20 @@ fn no_variable_takes_a_sandbox_away() {
 }
 
 #[test]
+fn lines_that_workers_print_at_the_same_time_come_out_whole() {
+    let output = program(&["lines"]).output().unwrap();
+    assert!(output.status.success());
+    for printed in [output.stdout, output.stderr] {
+        let printed = String::from_utf8(printed).unwrap();
+        assert_eq!(printed.lines().count(), 4 * 500);
+        for line in printed.lines() {
+            let letter = line.chars().next().unwrap();
+            assert!(line.len() >= 700 && line.chars().all(|other| other == letter), "{line}");
+        }
+    }
+}
+
+#[test]
 fn the_environment_asks_for_a_timeline() {
     let folder = std::env::temp_dir();
     let asked = folder.join("parallel-trace-%p.json");

@@ -82,7 +82,8 @@ use quote::quote;
 /// # Async
 ///
 /// An `async fn` keeps its signature: `f(x).await` waits without holding up the caller's executor. Its body is driven to its end on a
-/// worker, one at a time on each; with the feature `tokio` inside a tokio runtime there. If the future is dropped before the task has
+/// worker, many at a time on each, as in `asyncio`: it gives the worker's thread back whenever it waits, so it should not block. It is
+/// `Send`, and each item of a `map` travels alone. With the feature `tokio` it is polled inside a tokio runtime. If the future is dropped before the task has
 /// started, it never runs. Parameters own their data. `f::inline(x)` is the plain `async fn`.
 ///
 /// ```

@@ -27,6 +27,7 @@
 //! | a submitted call, a map in the background, a process of its own | [`Task`], [`MapTask`], [`Spawned`] |
 //! | results as they come, of many items or of many tasks | [`Call::imap`], [`Call::imap_unordered`], [`as_completed`], [`wait`] |
 //! | `async`: tasks are futures, many items a stream | [`Task`], [`Call::stream`] |
+//! | to see what ran where, and how long it took | [`Timeline`], [`PoolStats`] |
 //! | to borrow in calls that do not wait | [`scope()`] |
 //! | what can go wrong | [`TaskError`], [`PoolError`] |
 //! | big data without copies | [`SharedVec`], [`SharedSlice`] |
@@ -52,6 +53,26 @@
 //! | `ndarray` | [`SharedNdArray`](https://docs.rs/parallel-runtime/latest/parallel_runtime/struct.SharedNdArray.html): N-dimensional arrays in shared memory, and their views as parameters |
 //! | `arrow` | [`SharedBatch`](https://docs.rs/parallel-runtime/latest/parallel_runtime/struct.SharedBatch.html): Arrow record batches in shared memory |
 //! | `tokio` | the bodies of `#[parallel] async fn`s run inside a tokio runtime |
+//! | `progress` | `Call::progress`: a bar that shows how far a map has come |
+//! | `tracing` | a span for each call (target `parallel`, level INFO, with `function`, `items`, `pool`, `worker`, `queued_us`, `ran_us`, `end`), and the events and spans of tasks in worker processes for the program's subscriber |
+//!
+//! # Async
+//!
+//! An annotated `async fn` is awaited where it is called, and its body runs on a worker, many at a time on each. Tasks and maps are
+//! futures, under any executor.
+//!
+//! ```
+//! use parallel_runtime::parallel;
+//!
+//! #[parallel(mode = "process", pool = 1)]
+//! async fn word_count(text: String) -> usize {
+//!     text.split(' ').count()
+//! }
+//!
+//! // All of them are under way at the same time, on one worker.
+//! let counts = word_count::map((0..100).map(|words| "word ".repeat(words) + "end"));
+//! assert_eq!(counts[99], 100);
+//! ```
 //!
 //! # How processes work
 //!
@@ -65,6 +86,7 @@
 //! | --- | --- |
 //! | `PARALLEL_MODE=serial`, `thread`, `process` | where functions without a pool of their own run; `process` only where the function has that mode |
 //! | `PARALLEL_WORKERS=n` | workers of pools that leave their number open |
+//! | `PARALLEL_TIMELINE=run.html`, `run.json` | a record of all tasks, written when the program exits: see [`Timeline`] |
 //! | `PARALLEL_ARENA=shm` | shared memory from `/dev/shm` instead of a memfd |
 //! | `RUST_MIN_STACK=bytes` | the stack of tasks in workers, 8 MiB without it |
 

@@ -122,6 +122,7 @@ fn main() {
         }
         "habit" => habits::run(argument(2)),
         "hostile" => hostile::run(number(argument(2)), number(argument(3))),
+        "lines" => observed::lines(),
         #[cfg(feature = "progress")]
         "bars" => observed::bars(),
         "observed" => observed::run(number(argument(2))),

@@ -49,6 +49,21 @@ fn dangerous(kind: u32) {
     }
 }
 
+#[parallel(mode = "process", pool = 4)]
+fn print_lines(letter: char) {
+    let text = letter.to_string().repeat(350);
+    for _ in 0..500 {
+        // In pieces; the longer one is passed on by the program.
+        println!("{text}{text}");
+        eprintln!("{text}{text}{}", text.repeat(4));
+    }
+}
+
+/// Workers print at the same time.
+pub(crate) fn lines() {
+    print_lines::map("abcd".chars());
+}
+
 /// Runs `count` tiny tasks, and one or more of every other kind. Prints what the pool of processes says of itself.
 pub(crate) fn run(count: u64) {
     let tasks: Vec<_> = (0..count).map(tiny::submit).collect();

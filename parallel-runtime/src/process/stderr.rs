@@ -170,7 +170,8 @@ impl Stderr {
         let mut read = lock(&self.read);
         let ended = self.take_in(&mut read);
         let whole = read.pending.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
-        let len = if all || ended || read.pending.len() > LINE { read.pending.len() } else { whole };
+        let is_too_long = whole == 0 && read.pending.len() > LINE;
+        let len = if all || ended || is_too_long { read.pending.len() } else { whole };
         let lines = self.take_events(read.pending.drain(..len).collect());
         drop(read);
         if !lines.is_empty() {

@@ -16,6 +16,10 @@ pub(super) struct Lanes {
     /// For each task of the record, which are in the order of their beginnings.
     pub(super) bars: Vec<Bar>,
     pub(super) pools: Vec<Pool>,
+    /// By the number of a pool: where it is among them.
+    pool_numbers: HashMap<u32, usize>,
+    /// The lane of a place in a pool.
+    places: BTreeMap<(usize, u32), usize>,
     /// When the last thing happened.
     pub(super) ended: u64,
 }
@@ -41,8 +45,9 @@ impl Lanes {
         record.tasks.sort_by_key(began);
         let mut pools: Vec<Pool> = Vec::new();
         let mut places: BTreeMap<(usize, u32), usize> = BTreeMap::new();
+        let mut pool_numbers: HashMap<u32, usize> = HashMap::new();
         let mut pool_of = |pool: Pool| {
-            pools.iter().position(|other| other.id == pool.id).unwrap_or_else(|| {
+            *pool_numbers.entry(pool.id).or_insert_with(|| {
                 pools.push(pool);
                 pools.len() - 1
             })
@@ -78,7 +83,7 @@ impl Lanes {
                 functions.len() - 1
             });
             let place = task.run.map(|run| {
-                let pool = pools.iter().position(|pool| pool.id == task.pool.id).unwrap_or(0);
+                let pool = pool_numbers[&task.pool.id];
                 let lane = places[&(pool, run.place)];
                 let tracks = &mut free[lane];
                 let track = match tracks.iter().position(|free| *free <= run.began) {
@@ -102,14 +107,16 @@ impl Lanes {
         let marks = record.marks.iter().map(|mark| mark.at);
         let samples = record.samples.iter().map(|sample| sample.at);
         let ended = ends.chain(marks).chain(samples).max().unwrap_or(record.begun);
-        Self { record, functions, lanes, bars, pools, ended }
+        Self { record, functions, lanes, bars, pools, pool_numbers, places, ended }
+    }
+
+    pub(super) fn pool_of(&self, pool: Pool) -> usize {
+        self.pool_numbers.get(&pool.id).copied().unwrap_or(0)
     }
 
     /// The lane of a mark.
     pub(super) fn lane_of(&self, pool: Pool, place: u32) -> Option<usize> {
-        let pool = self.pools.iter().position(|other| other.id == pool.id)?;
-        let name = format!("worker {place}");
-        self.lanes.iter().position(|lane| lane.pool == pool && (lane.name == name || lane.name == "process"))
+        self.places.get(&(self.pool_of(pool), place)).copied()
     }
 
     /// Nanoseconds since the record began.

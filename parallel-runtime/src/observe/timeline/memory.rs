@@ -1,6 +1,5 @@
 //! The memory of all processes, every now and then.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::recorder::{self, Sample};
@@ -12,28 +11,21 @@ pub(super) const MOST_SAMPLES: usize = 2000;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 
-/// Has a thread look, as long as somebody records.
-pub(super) fn watch() {
-    static RUNS: AtomicBool = AtomicBool::new(false);
-    if RUNS.swap(true, Ordering::AcqRel) {
-        return;
-    }
-    let look = || {
+/// Has a thread look, as long as somebody records. `recording`: a number of this record.
+pub(super) fn watch(recording: u64) {
+    let look = move || {
         let mut pause = FIRST_PAUSE;
         let mut since = 0;
-        while recorder::sample(now()) {
+        while recorder::sample(recording, now()) {
             std::thread::sleep(pause);
             since += 1;
             if since > MOST_SAMPLES {
                 (since, pause) = (MOST_SAMPLES / 2, pause * 2);
             }
         }
-        RUNS.store(false, Ordering::Release);
     };
     // Without it the page shows no memory.
-    if std::thread::Builder::new().name("parallel-memory".to_owned()).spawn(look).is_err() {
-        RUNS.store(false, Ordering::Release);
-    }
+    let _ = std::thread::Builder::new().name("parallel-memory".to_owned()).spawn(look);
 }
 
 fn now() -> Sample {

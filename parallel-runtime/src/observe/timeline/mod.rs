@@ -17,7 +17,7 @@ mod trace;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Once;
+use std::sync::{Once, OnceLock};
 
 pub(crate) use recorder::{death, task, worker};
 
@@ -29,10 +29,10 @@ use lanes::Lanes;
 ///
 /// It is written as a page for a browser, or as a trace for [Perfetto](https://ui.perfetto.dev) if the name of the file ends with
 /// `.json`. Without a change to the program: `PARALLEL_TIMELINE=run.html`, or `run.json`, records all of it and writes the file when
-/// the program exits (not if it is killed, or aborts). `%p` in the name stands for the process id.
+/// the program exits (not if it is killed, or aborts), in the directory where it was started. `%p` in the name stands for the process id.
 ///
 /// A message of a `map` that holds many items is one bar, with their number, and so is each piece of a `map` on threads. Of more than a
-/// million tasks the first are kept, and the page says so. A task takes about 50 bytes of memory, and 0.1 µs of its submitter's time.
+/// million tasks the first are kept, and the page says so. A task takes about 90 bytes of memory, and 0.2 µs. When nothing is recorded, the clock is not read for it.
 ///
 /// ```
 /// use parallel_runtime::{Timeline, parallel};
@@ -88,10 +88,16 @@ fn write(path: &Path) -> io::Result<()> {
     file.flush()
 }
 
-/// The file that the environment asks for.
-fn asked_for() -> Option<PathBuf> {
-    let name = std::env::var("PARALLEL_TIMELINE").ok().filter(|name| !name.is_empty())?;
-    Some(name.replace("%p", &std::process::id().to_string()).into())
+/// The file that the environment asks for, or asked for before the program changed its environment or its directory.
+static ASKED_FOR: OnceLock<Option<PathBuf>> = OnceLock::new();
+
+fn asked_for() -> Option<&'static Path> {
+    let ask = || {
+        let name = std::env::var("PARALLEL_TIMELINE").ok().filter(|name| !name.is_empty())?;
+        let name = name.replace("%p", &std::process::id().to_string());
+        Some(std::path::absolute(&name).unwrap_or_else(|_| name.into()))
+    };
+    ASKED_FOR.get_or_init(ask).as_deref()
 }
 
 /// Begins to record if the environment says so. To be called before a pool's first task.
@@ -112,7 +118,7 @@ extern "C" fn write_at_exit() {
         return;
     }
     let Some(path) = asked_for() else { return };
-    if let Err(error) = write(&path) {
+    if let Err(error) = write(path) {
         let _ =
             writeln!(io::stderr(), "parallel-runtime: the timeline `{}` cannot be written: {error}", path.display());
     }

@@ -59,6 +59,8 @@ pub(super) struct Record {
 struct Recorder {
     /// How many want it.
     wanted: usize,
+    /// Which record it is, of those that there were.
+    number: u64,
     record: Record,
 }
 
@@ -74,10 +76,11 @@ pub(super) fn begin() {
     let recorder = recorder.get_or_insert_default();
     if recorder.wanted == 0 {
         recorder.record = Record { begun: clock::now(), ..Record::default() };
+        recorder.number += 1;
+        memory::watch(recorder.number);
     }
     recorder.wanted += 1;
     CLOSELY.store(true, Ordering::Relaxed);
-    memory::watch();
 }
 
 /// One who wanted it does not any more.
@@ -138,10 +141,11 @@ fn mark(mark: Mark) {
 }
 
 /// Adds a sample. False if nobody wants it any more.
-pub(super) fn sample(sample: Sample) -> bool {
-    let mut is_wanted = false;
+pub(super) fn sample(recording: u64, sample: Sample) -> bool {
+    if recorder().as_ref().is_none_or(|recorder| recorder.number != recording || recorder.wanted == 0) {
+        return false;
+    }
     with_record(|record| {
-        is_wanted = true;
         record.samples.push(sample);
         // Half of them say nearly as much.
         if record.samples.len() > memory::MOST_SAMPLES {
@@ -152,5 +156,5 @@ pub(super) fn sample(sample: Sample) -> bool {
             });
         }
     });
-    is_wanted
+    true
 }

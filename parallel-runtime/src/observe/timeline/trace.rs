@@ -53,7 +53,7 @@ pub(super) fn write(lanes: &Lanes, to: &mut dyn Write) -> io::Result<()> {
     }
     let mut queue = Vec::new();
     for (task, bar) in lanes.record.tasks.iter().zip(&lanes.bars) {
-        let pool = lanes.pools.iter().position(|pool| pool.id == task.pool.id).unwrap_or(0);
+        let pool = lanes.pool_of(task.pool);
         queue.push((task.submitted, pool, 1_i64));
         queue.push((task.run.map_or(task.ended, |run| run.began), pool, -1));
         let (Some(run), Some((lane, track))) = (task.run, bar.place) else { continue };
