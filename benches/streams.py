@@ -1,4 +1,5 @@
 """What Python takes for what `streams.rs` measures. Prints seconds for each task."""
+import asyncio
 import concurrent.futures
 import multiprocessing
 import sys
@@ -25,6 +26,13 @@ def main(what):
             for _ in pool.imap(nothing, range(count)):
                 pass
             print((time.perf_counter() - begun) / count)
+    elif what == "sleep":
+        async def all_of_them():
+            await asyncio.gather(*(asyncio.sleep(1) for _ in range(10_000)))
+
+        begun = time.perf_counter()
+        asyncio.run(all_of_them())
+        print(time.perf_counter() - begun)
 
 
 if __name__ == "__main__":

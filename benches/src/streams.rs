@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use futures_lite::future::block_on;
-use parallel_runtime::as_completed;
+use parallel_runtime::{as_completed, parallel};
 
 use crate::measure::{Section, Subject, per};
 use crate::sharing::{python, timed};
@@ -58,4 +58,36 @@ pub fn awaited() -> Section<'static> {
                 from.1.recv().expect("the thread lives")
             })
         }))
+}
+
+#[parallel(mode = "process", pool = 2)]
+async fn nap(milliseconds: u64) {
+    tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+}
+
+#[parallel(pool = 2)]
+async fn nap_on_thread(milliseconds: u64) {
+    tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+}
+
+/// Bodies of `async fn`s that wait.
+pub fn sleeping() -> Section<'static> {
+    const COUNT: usize = 10_000;
+    let naps = || std::iter::repeat_n(1000, COUNT);
+    let runtime = tokio::runtime::Runtime::new().expect("tokio starts");
+    Section::new("10,000 bodies that sleep for a second, two workers", 3)
+        .subject(Subject::ours("ours, process", move || timed(|| assert_eq!(nap::map(naps()).len(), COUNT))))
+        .subject(Subject::new("ours, threads", move || timed(|| assert_eq!(nap_on_thread::map(naps()).len(), COUNT))))
+        .subject(Subject::new("tokio", move || {
+            timed(|| {
+                runtime.block_on(async {
+                    let sleep = |milliseconds| tokio::time::sleep(Duration::from_millis(milliseconds));
+                    let tasks: Vec<_> = naps().map(|time| tokio::spawn(sleep(time))).collect();
+                    for task in tasks {
+                        task.await.expect("it sleeps");
+                    }
+                });
+            })
+        }))
+        .subject(python("streams.py", "sleep"))
 }

@@ -27,7 +27,7 @@ fn main() {
     procspawn::init();
     // `cargo bench -p parallel-benches -- map` runs the sections whose names contain `map`.
     let wanted = std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();
-    let sections: [(&str, MakeSection); 15] = [
+    let sections: [(&str, MakeSection); 16] = [
         ("round trip", round_trip),
         ("submit and join", submit_and_join),
         ("map, tiny items", map_tiny),
@@ -43,6 +43,7 @@ fn main() {
         ("as completed", streams::completed),
         ("imap", streams::imap),
         ("await", streams::awaited),
+        ("sleeping bodies", streams::sleeping),
     ];
     println!("{} CPUs", parallel_runtime::cpu_count());
     for (name, section) in sections {
