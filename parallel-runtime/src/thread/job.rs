@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::crew::Work;
 use super::timer::{self, Due};
-use super::turns::{self, Turns};
+use super::turn::Turn;
+use super::turns;
 use super::{Cancel, Engine, Inside, Running, wait_while};
 use crate::error::TaskError;
 use crate::function::Body;
@@ -30,7 +31,7 @@ pub(crate) struct Job<R> {
     state: AtomicU8,
     /// Of a future also while it runs, whenever nobody polls it.
     pub(super) body: Mutex<Option<Body<R>>>,
-    pub(super) turns: Option<Turns>,
+    pub(super) turns: Option<Turn>,
     /// Under this lock `state` becomes DONE.
     end: Mutex<End<R>>,
     /// It has begun, or it is done.
@@ -64,7 +65,7 @@ impl<R: Send + 'static> Job<R> {
         Self {
             function,
             state: AtomicU8::new(PENDING),
-            turns: (engine.is_some() && body.is_future()).then(Turns::default),
+            turns: (engine.is_some() && body.is_future()).then(Turn::new),
             body: Mutex::new(Some(body)),
             end: Mutex::new(End { result: None, watchers: Watchers::default(), timer: None }),
             done: Condvar::new(),

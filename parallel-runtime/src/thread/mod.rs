@@ -8,7 +8,7 @@
 //! | --- | --- |
 //! | [`permits`] | how many tasks run at a time |
 //! | [`crew`] | the threads of submitted tasks |
-//! | [`job`], [`turns`], [`timer`] | a submitted task; of an `async fn`; its time limit |
+//! | [`job`], [`turns`], [`turn`], [`timer`] | a submitted task; of an `async fn`, and when it is polled; its time limit |
 //! | [`map`], [`leases`] | maps, on rayon |
 //! | [`prepared`] | calls and maps where there is an `init` |
 //! | [`apart`], [`ahead`] | many items of which each is a task; items a little ahead of their results |
@@ -23,6 +23,7 @@ mod map;
 mod permits;
 mod prepared;
 mod timer;
+mod turn;
 mod turns;
 mod waiting;
 

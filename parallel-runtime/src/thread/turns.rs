@@ -6,66 +6,18 @@
 //! The future lies in the job's `body`, but for the thread that polls it, which takes it out. Whoever ends the job meanwhile (it is
 //! over its limit, it is killed) says so in the job's `state` first, and then takes what lies there; the thread that polls puts the
 //! future back first, and then looks at the state: so one of the two drops it.
-//!
-//! ```text
-//!            wake                    a thread comes            pending
-//!   IDLE ─────────────► SCHEDULED ─────────────────► POLLING ────────────► IDLE
-//!                            ▲                          │ wake
-//!                            └─────── pending ─────── WOKEN
-//! ```
+//! When it is sent there is the business of [`turn`](super::turn).
 
 use std::cell::Cell;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::task::{Poll, Wake, Waker};
 
+use super::turn::Turn;
 use super::{Engine, Inside, Job, Running};
 use crate::function::Body;
 use crate::panics;
 use crate::task::drive;
-
-const NOT_BEGUN: u8 = 0;
-const IDLE: u8 = 1;
-const SCHEDULED: u8 = 2;
-const POLLING: u8 = 3;
-const WOKEN: u8 = 4;
-
-/// Whose turn it is.
-#[derive(Default)]
-pub(super) struct Turns(AtomicU8);
-
-impl Turns {
-    /// It has been woken. True if it is to be sent to the pool.
-    fn wake(&self) -> bool {
-        // A step even where nothing changes: who polls next then sees what whoever wakes has done before.
-        let next = |now| {
-            Some(match now {
-                IDLE => SCHEDULED,
-                POLLING => WOKEN,
-                other => other,
-            })
-        };
-        self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, next) == Ok(IDLE)
-    }
-
-    fn have_begun(&self) -> bool {
-        self.0.load(Ordering::Acquire) != NOT_BEGUN
-    }
-
-    fn begin(&self) {
-        self.0.swap(POLLING, Ordering::AcqRel);
-    }
-
-    /// It waits. True if it has been woken meanwhile, and is to be sent to the pool at once.
-    fn rest(&self) -> bool {
-        if self.0.compare_exchange(POLLING, IDLE, Ordering::AcqRel, Ordering::Acquire).is_ok() {
-            return false;
-        }
-        self.0.store(SCHEDULED, Ordering::Release);
-        true
-    }
-}
 
 thread_local! {
     static POLLING_NOW: Cell<bool> = const { Cell::new(false) };
@@ -130,7 +82,7 @@ impl<R: Send + 'static> Job<R> {
 
     /// Polls its future once more. False if it has not begun yet.
     pub(super) fn go_on(self: &Arc<Self>) -> bool {
-        if !self.turns.as_ref().is_some_and(Turns::have_begun) {
+        if !self.turns.as_ref().is_some_and(Turn::has_begun) {
             return false;
         }
         if let Some(engine) = &self.engine {
@@ -146,7 +98,7 @@ impl<R: Send + 'static> Job<R> {
 
 impl<R: Send + 'static> Wake for Job<R> {
     fn wake(self: Arc<Self>) {
-        if self.turns.as_ref().is_some_and(Turns::wake) {
+        if self.turns.as_ref().is_some_and(Turn::wake) {
             self.send();
         }
     }

@@ -29,6 +29,8 @@ mod meeting;
 mod ring;
 #[path = "../../../../parallel-runtime/src/process/board/sleep.rs"]
 mod sleep;
+#[path = "../../../../parallel-runtime/src/thread/turn.rs"]
+mod turn;
 #[path = "../../../../parallel-runtime/src/process/board/word.rs"]
 mod word;
 
@@ -261,5 +263,64 @@ fn a_worker_that_is_condemned_begins_nothing_after_the_task_that_it_is_condemned
         let goes_on = worker.join().unwrap();
         assert!(!(ended && goes_on), "it would be ended in the middle of another task");
         assert_eq!(condemned.load(Ordering::SeqCst), u32::from(ended), "a worker that is not ended is pardoned");
+    });
+}
+
+/// A future that is woken is polled afterwards, by one thread at a time, and not more often than it was woken.
+#[test]
+fn a_future_that_is_woken_is_polled_once_more() {
+    const WAKERS: u32 = 2;
+    let mut model = loom::model::Builder::new();
+    // All orders of three threads take minutes.
+    model.preemption_bound = Some(3);
+    model.check(|| {
+        struct Future {
+            turn: turn::Turn,
+            /// What the wakers have done, and what polls have seen of it.
+            done: AtomicU32,
+            seen: AtomicU32,
+            polling: AtomicU32,
+            polls: AtomicU32,
+        }
+        impl Future {
+            /// What a thread of the pool does with it.
+            fn poll(&self) {
+                loop {
+                    self.turn.begin();
+                    assert_eq!(self.polling.fetch_add(1, Ordering::Relaxed), 0, "two threads poll it");
+                    self.polls.fetch_add(1, Ordering::Relaxed);
+                    self.seen.store(self.done.load(Ordering::Relaxed), Ordering::Relaxed);
+                    self.polling.fetch_sub(1, Ordering::Relaxed);
+                    if !self.turn.rest() {
+                        return;
+                    }
+                }
+            }
+        }
+        let future = Arc::new(Future {
+            turn: turn::Turn::new(),
+            done: AtomicU32::new(0),
+            seen: AtomicU32::new(0),
+            polling: AtomicU32::new(0),
+            polls: AtomicU32::new(0),
+        });
+        let wakers: Vec<_> = (0..WAKERS)
+            .map(|_| {
+                let future = Arc::clone(&future);
+                thread::spawn(move || {
+                    future.done.fetch_add(1, Ordering::Relaxed);
+                    if future.turn.wake() {
+                        // It is sent to the pool: this thread is one of it.
+                        future.poll();
+                    }
+                })
+            })
+            .collect();
+        future.poll();
+        for waker in wakers {
+            waker.join().unwrap();
+        }
+        assert_eq!(future.seen.load(Ordering::Relaxed), WAKERS, "a wake was lost");
+        assert!(future.polls.load(Ordering::Relaxed) <= 1 + WAKERS);
     });
 }
