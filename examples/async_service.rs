@@ -134,6 +134,7 @@ async fn load(address: SocketAddr, requests: u64) -> Result<(), Error> {
     let lost = requests - answers.len() as u64;
     let at = |part: f64| times.get(((times.len() - 1) as f64 * part) as usize).copied().unwrap_or_default();
     println!("{requests} requests, {lost} lost; by status: {statuses:?}");
+    println!("(504: a page that hangs; 502: the same, whose worker was killed in its last try)");
     println!("median {:.1?}, 99 % {:.1?}, slowest {:.1?}", at(0.5), at(0.99), at(1.0));
     let expected = |status: &u16| [200, 502, 504].contains(status);
     if lost == 0 && at(1.0) <= LIMIT && statuses.keys().all(|status| expected(status)) {

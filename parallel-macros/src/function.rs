@@ -186,12 +186,15 @@ impl Function {
                 let message = "an `async` method cannot be annotated: annotate an `async fn` that it calls";
                 errors.at(token.span(), message);
             }
-            for parameter in &parameters {
-                let found = Found::of(&parameter.ty);
-                if found.borrows() {
-                    let message = "a parameter of an `async fn` owns its data, since its future may be dropped while the task runs: take `String` for `&str`, `Vec<T>` or a `SharedSlice<T>` for `&[T]`";
-                    errors.at(parameter.span(), message);
-                }
+            let of_methods = context.is_some();
+            for parameter in parameters.iter().filter(|parameter| !of_methods && Found::of(&parameter.ty).borrows()) {
+                let way_out = match parameter.kind() {
+                    Kind::Mut => "take a `Vec<T>` or a `SharedVec<T>`, and return it",
+                    _ => "take `String` for `&str` or `Cow<str>`, `Vec<T>` or a `SharedSlice<T>` for `&[T]`",
+                };
+                let message =
+                    "a parameter of an `async fn` owns its data, since its future may be dropped while the task runs";
+                errors.at(parameter.span(), &format!("{message}: {way_out}"));
             }
         }
 

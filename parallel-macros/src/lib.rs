@@ -82,9 +82,10 @@ use quote::quote;
 /// # Async
 ///
 /// An `async fn` keeps its signature: `f(x).await` waits without holding up the caller's executor. Its body is driven to its end on a
-/// worker, many at a time on each, as in `asyncio`: it gives the worker's thread back whenever it waits, so it should not block. It is
+/// worker, many at a time on each, as in `asyncio`: it gives the worker's thread back whenever it waits, so it should not block,
+/// nor wait for a shared object (`SharedQueue::pop`, a lock, a semaphore), which blocks the others on that worker. It is
 /// `Send`, and each item of a `map` travels alone. With the feature `tokio` it is polled inside a tokio runtime. If the future is dropped before the task has
-/// started, it never runs. Parameters own their data. `f::inline(x)` is the plain `async fn`.
+/// started, it never runs; one that runs goes on: to end it too, keep the `Task` of `f::submit(x)`, and `kill` it. Parameters own their data. `f::inline(x)` is the plain `async fn`.
 ///
 /// ```
 /// use parallel_runtime::parallel;

@@ -72,6 +72,16 @@ fn install_hook() {
 
 /// The text of a panic's payload.
 pub(crate) fn message(payload: &(dyn Any + Send)) -> String {
+    let text = plain_message(payload);
+    if cfg!(not(feature = "tokio")) && text.starts_with("there is no reactor running") {
+        return format!(
+            "{text}: for the bodies of `async fn`s there is one with the feature `tokio` of parallel-runtime, `features = [\"tokio\"]`"
+        );
+    }
+    text
+}
+
+fn plain_message(payload: &(dyn Any + Send)) -> String {
     if let Some(text) = payload.downcast_ref::<&'static str>() {
         (*text).to_owned()
     } else if let Some(text) = payload.downcast_ref::<String>() {

@@ -1,9 +1,11 @@
 //! A bar that shows how far a map has come: `f::options().progress("hashing")`.
 
 use std::borrow::Cow;
+use std::fmt::Write;
 use std::sync::OnceLock;
+use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressFinish, ProgressStyle};
+use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
 /// What a bar is called.
 pub(crate) type Label = Option<Cow<'static, str>>;
@@ -14,8 +16,20 @@ pub(crate) struct Meter(Option<ProgressBar>);
 /// All bars, one below the other.
 static BARS: OnceLock<MultiProgress> = OnceLock::new();
 
-const WITH_TOTAL: &str = "{msg} {wide_bar} {human_pos} of {human_len}, {per_sec}, {eta} left";
-const WITHOUT_TOTAL: &str = "{msg} {spinner} {human_pos}, {per_sec}, for {elapsed}";
+const WITH_TOTAL: &str = "{msg} {wide_bar} {human_pos} of {human_len}, {rate}, {eta} left";
+const WITHOUT_TOTAL: &str = "{msg} {spinner} {human_pos}, {rate}, for {elapsed}";
+const ENDED: &str = "{msg} {human_pos} in {elapsed}, {rate}";
+
+/// How often it is drawn, whatever happens.
+const TICK: Duration = Duration::from_millis(100);
+
+fn style(template: &str) -> ProgressStyle {
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    style.with_key("rate", |state: &ProgressState, to: &mut dyn Write| {
+        let rate = state.per_sec();
+        let _ = if rate < 10.0 { write!(to, "{rate:.1}/s") } else { write!(to, "{}/s", HumanCount(rate as u64)) };
+    })
+}
 
 impl Meter {
     /// `hint`: the size hint of the items. Nothing is shown where standard error is no terminal.
@@ -23,9 +37,10 @@ impl Meter {
         let Some(label) = label.clone() else { return Self(None) };
         let total = hint.1.filter(|most| *most == hint.0);
         let bar = total.map_or_else(ProgressBar::no_length, |total| ProgressBar::new(total as u64));
-        let bar = bar.with_message(label).with_finish(ProgressFinish::Abandon);
-        let style = ProgressStyle::with_template(if total.is_some() { WITH_TOTAL } else { WITHOUT_TOTAL });
-        Self(Some(BARS.get_or_init(MultiProgress::new).add(style.map_or(bar.clone(), |style| bar.with_style(style)))))
+        let bar = bar.with_message(label).with_style(style(if total.is_some() { WITH_TOTAL } else { WITHOUT_TOTAL }));
+        let bar = BARS.get_or_init(MultiProgress::new).add(bar);
+        bar.enable_steady_tick(TICK);
+        Self(Some(bar))
     }
 
     /// So many more have ended.
@@ -41,7 +56,8 @@ impl Drop for Meter {
     /// What there is stays on the screen.
     fn drop(&mut self) {
         if let Some(bar) = &self.0 {
-            bar.finish_using_style();
+            bar.set_style(style(ENDED));
+            bar.abandon();
         }
     }
 }

@@ -74,9 +74,14 @@ pub(crate) fn run(count: u64) {
     assert_eq!(tiny::map(0..1000).len(), 1000);
     wait::map([20; 10]);
     let failed = dangerous::try_map(0..4).iter().filter(|result| result.is_err()).count();
-    let held: Vec<_> = (0..4).map(|_| dangerous::submit(2)).collect();
+    let busy: Vec<_> = (0..2).map(|_| dangerous::submit(2)).collect();
+    while !busy.iter().all(|task| task.is_running()) {
+        std::thread::yield_now();
+    }
+    let held: Vec<_> = (0..4).map(|_| dangerous::submit(0)).collect();
     let cancelled = held.iter().filter(|task| task.cancel()).count();
-    held.iter().for_each(|task| _ = task.kill());
+    busy.iter().for_each(|task| _ = task.kill());
+    assert!(busy.into_iter().all(|task| task.join().is_err()));
     println!("{failed} failed, {cancelled} cancelled");
     println!("{}", PROCESSES.stats());
 }

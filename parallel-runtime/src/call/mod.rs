@@ -68,7 +68,8 @@ impl<'p, F: ParallelFn> Call<'p, F> {
     }
 
     /// How many items travel in one message, for the verbs over many items. Without it the number adapts to how long items
-    /// take.
+    /// take. Items of an `async fn` travel alone: as many as 16,384 of a map are under way at a time, and of an `imap` or a stream 128
+    /// for each worker.
     ///
     /// # Panics
     ///
@@ -134,7 +135,7 @@ impl<'p, F: ParallelFn> Call<'p, F> {
         self
     }
 
-    /// Shows how far a map has come, on standard error, if that is a terminal: a bar with this text, how many items have ended, how many
+    /// With the feature `progress`: shows how far a map has come, on standard error, if that is a terminal: a bar with this text, how many items have ended, how many
     /// a second, and how long it will take. For the verbs over many items: `map`, `try_map`, `starmap`, `map_async`, `imap`,
     /// `imap_unordered`, `stream`.
     ///
@@ -196,7 +197,8 @@ impl<'p, F: ParallelFn> Call<'p, F> {
         })
     }
 
-    /// Runs one item and waits for its result, like a plain call.
+    /// Runs one item and waits for its result, like a plain call, on this thread: in `async` code, `submit(item).await` does not hold up
+    /// its executor.
     ///
     /// # Panics
     ///

@@ -11,6 +11,7 @@ const BUCKETS: usize = (64 * FINENESS) as usize;
 pub(crate) struct Histogram {
     /// Made for the first of them.
     counts: Option<Box<[u64; BUCKETS]>>,
+    shortest: u64,
     longest: u64,
 }
 
@@ -52,8 +53,12 @@ fn middle(bucket: usize) -> u64 {
 impl Histogram {
     /// Adds a time that stands for several.
     pub(crate) fn add(&mut self, nanoseconds: u64, weight: u32) {
+        if self.counts.is_none() {
+            self.shortest = nanoseconds;
+        }
         let counts = self.counts.get_or_insert_with(|| Box::new([0; BUCKETS]));
         counts[bucket(nanoseconds).min(BUCKETS - 1)] += u64::from(weight);
+        self.shortest = self.shortest.min(nanoseconds);
         self.longest = self.longest.max(nanoseconds);
     }
 
@@ -67,7 +72,7 @@ impl Histogram {
                 before += count;
                 before >= rank
             });
-            Duration::from_nanos(found.map_or(0, middle).min(self.longest))
+            Duration::from_nanos(found.map_or(0, middle).clamp(self.shortest, self.longest))
         };
         let longest = Duration::from_nanos(self.longest);
         Percentiles { median: at(0.5), p90: at(0.9), p99: at(0.99), longest }

@@ -65,7 +65,7 @@ pub struct PoolStats {
     /// How long tasks waited for a worker, from their submission. Where tasks come by the hundred thousand a second, a sample of them is
     /// timed.
     pub waited: Percentiles,
-    /// How long tasks ran, of the same sample.
+    /// How long tasks ran, of the same sample; bodies of `async fn`s with the time for which they waited in their middle.
     pub ran: Percentiles,
     /// How busy the workers are: each place for a worker process; for a pool of threads one entry for all together.
     pub load: Vec<WorkerLoad>,
@@ -157,6 +157,9 @@ struct Time(Duration);
 
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_zero() {
+            return f.pad("-");
+        }
         let seconds = self.0.as_secs_f64();
         let (value, unit) = match seconds {
             1.0.. => (seconds, "s"),
@@ -234,8 +237,8 @@ tasks     1,234,567 submitted, 0 queued, 0 running, 1,234,000 done, 567 failed, 
 faults    3 workers died
 data      5.0 MiB copied, 4.0 GiB shared
              median      90 %      99 %   longest
-waited      12.3 µs   0.00 ns   0.00 ns   0.00 ns
-ran         0.00 ns   0.00 ns   0.00 ns    1.50 s
+waited      12.3 µs         -         -         -
+ran               -         -         -    1.50 s
 busy      75 %"
         );
     }

@@ -459,7 +459,12 @@ impl Engine {
 
     /// A task is sent once more by whoever waits for it.
     pub(super) fn count_retry(&self) {
-        self.lock().retried += 1;
+        let mut state = self.lock();
+        state.retried += 1;
+        // The try that failed was no task of its own.
+        state.submitted -= 1;
+        state.finished -= 1;
+        state.tally.failed -= 1;
     }
 
     /// Whether a worker has claimed the task and has not completed it.

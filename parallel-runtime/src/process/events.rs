@@ -94,7 +94,7 @@ impl Engine {
         let limit = self.options.memory_limit;
         let death = Death::new(&worker, record, signal, exit_code, limit);
 
-        if !worker.retired {
+        if !worker.retired && !state.exiting && matches!(state.life, Life::Open | Life::Draining) {
             let why = || match &worker.condemned {
                 Some(condemned) if condemned.is_for_time() => "ended: its task was over its time limit".to_owned(),
                 Some(_) => "ended: its task was killed".to_owned(),

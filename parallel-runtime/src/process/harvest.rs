@@ -90,6 +90,8 @@ impl Engine {
         death: impl Fn() -> TaskError,
     ) -> usize {
         let mut lost = 0;
+        let together = self.bodies_of(state, worker);
+        let death = || beside_others(death(), together);
         for index in 0..state.in_flight.len() as u32 {
             let slot = self.board().slot(index);
             let word = slot.load();
@@ -192,7 +194,27 @@ impl Engine {
     }
 }
 
+/// The error of one of several bodies that a worker had begun when it died.
+fn beside_others(error: TaskError, together: usize) -> TaskError {
+    match error {
+        TaskError::WorkerDied { function, pid, signal, exit_code, mut reason, stderr } if together > 1 => {
+            let also = format!(", in one of the {together} bodies of `async fn`s that ran on it, or beside them");
+            reason.push_str(&also);
+            TaskError::WorkerDied { function, pid, signal, exit_code, reason, stderr }
+        }
+        error => error,
+    }
+}
+
 impl Engine {
+    /// How many bodies of `async fn`s a worker has.
+    fn bodies_of(&self, state: &State, worker: u32) -> usize {
+        let slots = state.in_flight.iter().enumerate();
+        let bodies = slots.filter(|(_, task)| task.as_ref().is_some_and(|task| task.is_async));
+        let words = bodies.map(|(index, _)| self.board().slot(index as u32).load());
+        words.filter(|word| word.worker() == worker && word.state() == SlotState::Claimed).count()
+    }
+
     /// Whether the future of an `async fn` that was put aside is over its limit.
     fn is_overdue(&self, state: &mut State, index: u32) -> Option<Duration> {
         let slot = self.board().slot(index);

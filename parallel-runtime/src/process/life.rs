@@ -144,6 +144,7 @@ impl Engine {
             record.condemned.store(0, Ordering::Relaxed);
             record.fault_signal.store(0, Ordering::Relaxed);
             record.pid.store(0, Ordering::Relaxed);
+            record.aside.store(0, Ordering::Relaxed);
             // It may have run a task before it is known here otherwise.
             state.seats[seat].stderr = cfg!(feature = "tracing").then(|| Arc::clone(&stderr.0));
             record.completed_tail.0.load(Ordering::Relaxed)

@@ -1,6 +1,6 @@
 //! Spans of calls, and the events that tasks emit in worker processes, for the subscriber of the program.
 //!
-//! A call has a span from its submission to its end. In a worker process a subscriber of ours takes what tasks emit, and sends it to the
+//! A call has a span from its submission until its end is seen; how long it waited and ran is in its fields. In a worker process a subscriber of ours takes what tasks emit, and sends it to the
 //! program as lines of the worker's standard error that begin with a mark: so it comes in the order of what is printed, and
 //! survives a crash. The program emits it once more, inside the span of the call.
 //!

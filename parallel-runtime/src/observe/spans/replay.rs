@@ -15,6 +15,7 @@ use tracing_core::callsite::{Callsite, Identifier};
 
 use super::wire::{Entry, Event, MOST_FIELDS, Site, Value};
 use super::{CallSpan, calls};
+use crate::progress::above_bars;
 
 /// So many places are made; events of others are not emitted.
 const MOST_SITES: usize = 10_000;
@@ -158,7 +159,8 @@ impl Replay {
         loop {
             let next = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
             let Some((event, span)) = next else { return };
-            span.with_subscriber(|call| spans.emit(&event, call));
+            // The subscriber may print.
+            above_bars(|| span.with_subscriber(|call| spans.emit(&event, call)));
         }
     }
 }

@@ -29,7 +29,7 @@ use lanes::Lanes;
 ///
 /// It is written as a page for a browser, or as a trace for [Perfetto](https://ui.perfetto.dev) if the name of the file ends with
 /// `.json`. Without a change to the program: `PARALLEL_TIMELINE=run.html`, or `run.json`, records all of it and writes the file when
-/// the program exits (not if it is killed, or aborts), in the directory where it was started. `%p` in the name stands for the process id.
+/// the program exits (not if it aborts, or a signal ends it, Ctrl-C for one), in the directory where it was started. `%p` in the name stands for the process id.
 ///
 /// A message of a `map` that holds many items is one bar, with their number, and so is each piece of a `map` on threads. Of more than a
 /// million tasks the first are kept, and the page says so. A task takes about 90 bytes of memory, and 0.2 µs. When nothing is recorded, the clock is not read for it.

@@ -62,6 +62,8 @@ pub(crate) struct Record {
     /// Its process id, for those who look at tasks: the worker may have run some before the program has noted that it has started it.
     /// Written by the worker; set back by the program before it starts one.
     pub(crate) pid: AtomicU32,
+    /// How many bodies of `async fn`s the worker has begun. Written by the worker; set back by the program before one starts.
+    pub(crate) aside: AtomicU32,
     /// Events of `tracing` that the worker has sent. Written by the worker, after each.
     pub(crate) events: AtomicU64,
     /// For how long workers in this place have run tasks, in nanoseconds of the coarse clock. Written by the worker, and by the
@@ -208,6 +210,17 @@ impl Board {
             word.store(1, Ordering::Release);
             futex::wake(word, 1);
         }
+    }
+
+    /// Wakes this worker, if it sleeps. False if it does not, or if somebody else is waking it.
+    pub(crate) fn wake_sleeper(&self, worker: u32) -> bool {
+        if !self.sleepers().withdraw(worker) {
+            return false;
+        }
+        let word = &self.record(worker).wake;
+        word.store(1, Ordering::Release);
+        futex::wake(word, 1);
+        true
     }
 
     /// Wakes a sleeping worker, unless another one is looking for work already. To be called after a task was published, and

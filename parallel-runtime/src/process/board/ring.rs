@@ -77,6 +77,11 @@ impl<'b> Ring<'b> {
         }
     }
 
+    /// About how much there is to claim.
+    pub(crate) fn len(&self) -> u64 {
+        self.tail.load(Ordering::Acquire).wrapping_sub(self.head.load(Ordering::Acquire))
+    }
+
     /// Whether there may be something to claim.
     pub(crate) fn may_have_work(&self) -> bool {
         self.head.load(Ordering::Acquire) != self.tail.load(Ordering::Acquire)

@@ -90,6 +90,12 @@ impl Aside {
         self.tasks.len() == self.free.len()
     }
 
+    /// Says how many there are.
+    fn count(&self) {
+        let count = self.tasks.len() - self.free.len();
+        self.woken.record.aside.store(count as u32, Ordering::Relaxed);
+    }
+
     fn add(&mut self, slot: u32, generation: u64, future: Delivered) -> usize {
         let number = self.free.pop().unwrap_or_else(|| {
             self.tasks.push(None);
@@ -97,12 +103,14 @@ impl Aside {
         });
         let alarm = Alarm { number, rings: AtomicBool::new(false), woken: Arc::clone(&self.woken) };
         self.tasks[number] = Some(Task { slot, generation, future, alarm: Arc::new(alarm) });
+        self.count();
         number
     }
 
     fn take(&mut self, number: usize) -> Option<Task> {
         let task = self.tasks.get_mut(number)?.take()?;
         self.free.push(number);
+        self.count();
         Some(task)
     }
 
@@ -136,6 +144,24 @@ impl Worker {
     #[inline(always)]
     pub(super) fn has_aside(&self) -> bool {
         self.aside.as_ref().is_some_and(|aside| !aside.is_empty())
+    }
+
+    /// Lets a worker that sleeps, and has fewer bodies, have what there is to claim. True if that is all that there is: so each
+    /// worker gets its part, although one alone could begin them all.
+    pub(super) fn leaves_it_to_another(&self) -> bool {
+        let (board, record) = (self.board, self.record());
+        let ring = board.ring();
+        if !ring.may_have_work() {
+            return false;
+        }
+        let count = |worker: u32| board.record(worker).aside.load(Ordering::Relaxed);
+        let sleepers = (0..board.layout().workers).filter(|worker| board.sleepers().is_asleep(*worker));
+        let least = sleepers.min_by_key(|worker| count(*worker));
+        match least.filter(|worker| count(*worker) < record.aside.load(Ordering::Relaxed)) {
+            // It looks for work as whoever was woken for it does.
+            Some(other) => board.wake_sleeper(other) && ring.len() <= 1,
+            None => false,
+        }
     }
 
     /// When it has to look after them, whatever happens.

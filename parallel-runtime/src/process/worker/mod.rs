@@ -49,6 +49,9 @@ use start::Control;
 pub(super) use start::{exit, main};
 use usage::Usage;
 
+/// How long another worker may take to wake and claim what was left to it.
+const WAKING: Duration = Duration::from_micros(200);
+
 /// How long a worker that is to be replaced claims nothing, for futures that have not ended.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -104,6 +107,13 @@ impl Worker {
                 self.look_aside();
                 if self.is_worn_out() && self.finish_aside() {
                     self.retire();
+                }
+                if self.leaves_it_to_another() {
+                    // As long as it takes to wake. Whoever publishes meanwhile relies on nobody, and this worker looks again.
+                    self.sleep(Some(Instant::now() + WAKING));
+                    if self.has_woken() {
+                        continue;
+                    }
                 }
             }
             match board.ring().claim(self.index, |slot| board.word(slot)) {
