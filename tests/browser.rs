@@ -9,7 +9,8 @@ use std::process::Command;
 const DRIVER: &str = r##"
 <script>
 "use strict";
-const wait = () => new Promise(done => requestAnimationFrame(() => setTimeout(done, 0)));
+// Not the browser's next frame: in headless time that may never come.
+const wait = async () => drawAll();
 (async () => {
   const say = {}, body = document.body;
   say.title = document.title;

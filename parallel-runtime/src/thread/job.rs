@@ -181,6 +181,13 @@ impl<R: Send + 'static> Job<R> {
             return false;
         }
         let fate = result.as_ref().map_or_else(Fate::of, |_| Fate::Done);
+        let (began, place) = (self.ran.load(Ordering::Relaxed), self.place.load(Ordering::Relaxed));
+        let run = (began != 0).then(|| Run { began, ended: clock::now(), place, pid: 0 });
+        let seen = self.seen.get().map(|seen| &**seen);
+        if let Some(engine) = &self.engine {
+            // Before anybody sees the end, who may then look at the counts.
+            engine.count(fate, seen, run);
+        }
         end.result = Some(result);
         self.state.store(DONE, Ordering::Release);
         let watchers = std::mem::take(&mut end.watchers);
@@ -190,10 +197,8 @@ impl<R: Send + 'static> Job<R> {
         if let Some(key) = timer {
             timer::forget(key);
         }
-        if let Some(engine) = &self.engine {
-            let (began, place) = (self.ran.load(Ordering::Relaxed), self.place.load(Ordering::Relaxed));
-            let run = (began != 0).then(|| Run { began, ended: clock::now(), place, pid: 0 });
-            engine.dismiss(fate, self.seen.get().map(|seen| &**seen), run);
+        if let (Some(engine), Some(seen)) = (&self.engine, seen) {
+            engine.record(fate, seen, run);
         }
         watchers.fire();
         true

@@ -206,6 +206,7 @@ impl Engine {
         Ok(Accepted(Arc::clone(self)))
     }
 
+    /// A task has ended.
     fn count(&self, fate: Fate, seen: Option<&Seen>, run: Option<Run>) {
         let mut book = self.book();
         book.outstanding -= 1;
@@ -214,10 +215,8 @@ impl Engine {
         self.none_left.notify_all();
     }
 
-    /// A task has ended.
-    fn dismiss(&self, fate: Fate, seen: Option<&Seen>, run: Option<Run>) {
-        self.count(fate, seen, run);
-        let Some(seen) = seen else { return };
+    /// Tells those who record tasks. To be called without a lock.
+    fn record(&self, fate: Fate, seen: &Seen, run: Option<Run>) {
         if observe::is_on() {
             timeline::task(self.pool, seen, run, fate);
         }
@@ -514,7 +513,10 @@ impl Drop for Engine {
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
         let run = (self.began != 0).then(|| Run { began: self.began, ended: clock::now(), place: place(), pid: 0 });
-        self.engine.dismiss(self.fate, self.seen.as_deref(), run);
+        self.engine.count(self.fate, self.seen.as_deref(), run);
+        if let Some(seen) = &self.seen {
+            self.engine.record(self.fate, seen, run);
+        }
     }
 }
 
