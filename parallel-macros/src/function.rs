@@ -194,7 +194,7 @@ impl Function {
                 };
                 let message =
                     "a parameter of an `async fn` owns its data, since its future may be dropped while the task runs";
-                errors.at(parameter.span(), &format!("{message}: {way_out}"));
+                errors.at(parameter.span(), format!("{message}: {way_out}"));
             }
         }
 

@@ -12,10 +12,15 @@ pub(crate) fn is_event(_: &[u8]) -> bool {
     false
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct CallSpan;
 
 impl CallSpan {
+    #[inline(always)]
+    pub(crate) fn none() -> Self {
+        Self
+    }
+
     #[inline(always)]
     pub(crate) fn open(_: &'static str, _: u32, _: &Pool) -> Self {
         Self
@@ -38,10 +43,14 @@ impl CallSpan {
     pub(crate) fn close(self, _: u64, _: Option<Run>, _: Fate, _: Option<(u32, u64)>) {}
 }
 
-#[derive(Default)]
 pub(crate) struct Replay;
 
 impl Replay {
+    #[inline(always)]
+    pub(crate) fn new() -> Self {
+        Self
+    }
+
     #[inline(always)]
     pub(crate) fn take(&self, _: &[u8], _: u32) {}
 

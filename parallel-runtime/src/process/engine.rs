@@ -233,7 +233,8 @@ impl Engine {
         slot.items.store(message.items, Ordering::Relaxed);
         slot.waiter.store(0, Ordering::Relaxed);
         let is_timed = message.timed || message.seen.is_some();
-        slot.wanted.store(u32::from(is_timed) * TIMED | spans::level() << LEVEL, Ordering::Relaxed);
+        let timed = if is_timed { TIMED } else { 0 };
+        slot.wanted.store(timed | (spans::level() << LEVEL), Ordering::Relaxed);
         if is_timed || message.is_async {
             slot.began.store(0, Ordering::Relaxed);
         }
@@ -357,7 +358,7 @@ impl Engine {
         let again = seen.as_ref().map(|seen| Seen::new(seen.function, seen.items, seen.weight, seen.span.clone()));
         if let Some(mut seen) = seen {
             // The span goes on.
-            seen.span = CallSpan::default();
+            seen.span = CallSpan::none();
             state.tell(*seen, run, fate, None);
         }
         state.boarded -= usize::from(!task.is_async);

@@ -195,7 +195,7 @@ impl State {
         }
         if seen.span.is_some() {
             let task = name.map(|name| (self.pool.id, name));
-            self.fired.add(|told| told.spans.push((seen, run, fate, task)));
+            self.fired.add(|told| told.spans.push(Closing { seen, run, fate, task }));
         }
     }
 
@@ -229,12 +229,20 @@ pub(super) struct Fired {
     told: Mutex<Told>,
 }
 
+/// The span of a call that has ended: when and where it ran, how it ended, and the name of its task.
+struct Closing {
+    seen: Seen,
+    run: Option<Run>,
+    fate: Fate,
+    task: Option<(u32, u64)>,
+}
+
 #[derive(Default)]
 struct Told {
     /// What workers have sent before.
     events: Vec<(Arc<Stderr>, u64)>,
     /// Spans of calls that have ended, and the names of their tasks.
-    spans: Vec<(Seen, Option<Run>, Fate, Option<(u32, u64)>)>,
+    spans: Vec<Closing>,
     watchers: Watchers,
 }
 
@@ -243,7 +251,7 @@ impl Told {
         for (stderr, task) in self.events {
             panics::discard(|| stderr.end_task(task));
         }
-        for (seen, run, fate, task) in self.spans {
+        for Closing { seen, run, fate, task } in self.spans {
             let Seen { submitted, span, .. } = seen;
             panics::discard(|| span.close(submitted, run, fate, task));
         }

@@ -129,7 +129,7 @@ impl Stderr {
         let (ours, theirs) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
         // Only this end: the two do not share the flag.
         rustix::io::ioctl_fionbio(&ours, true)?;
-        let stderr = Arc::new(Self { pipe: ours, pool, read: Mutex::default(), replay: Replay::default() });
+        let stderr = Arc::new(Self { pipe: ours, pool, read: Mutex::default(), replay: Replay::new() });
         let key = forwarder.keys.fetch_add(1, Ordering::Relaxed);
         lock(&forwarder.open).insert(key, Arc::clone(&stderr));
         if let Err(error) = epoll::add(&forwarder.epoll, &stderr.pipe, EventData::new_u64(key), EventFlags::IN) {

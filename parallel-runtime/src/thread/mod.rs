@@ -351,7 +351,7 @@ impl Engine {
             return Ok(map::in_place(items, stop, run));
         }
         let piece = |began: u64, items: usize, fate: Fate| {
-            let (items, weight, span) = (items as u32, 1, CallSpan::default());
+            let (items, weight, span) = (items as u32, 1, CallSpan::none());
             let seen = Seen { function, items, submitted: began, weight, span };
             timeline::task(self.pool, &seen, Some(Run { began, ended: clock::now(), place: place(), pid: 0 }), fate);
         };
@@ -367,7 +367,7 @@ impl Engine {
                 Ok(Err(Failed::Stopped)) => Fate::Cancelled,
                 Ok(Err(_)) | Err(_) => Fate::Failed,
             };
-            counted.is_recorded_elsewhere();
+            counted.end_recorded_elsewhere();
         }
         result
     }
@@ -486,7 +486,7 @@ impl<'e> Counted<'e> {
     }
 
     /// Its pieces are in the record of tasks.
-    fn is_recorded_elsewhere(mut self) {
+    fn end_recorded_elsewhere(mut self) {
         let run = Run { began: self.began, ended: clock::now(), place: 0, pid: 0 };
         let seen = self.seen.take().filter(|_| self.began != 0);
         self.engine.count(self.fate, seen.as_deref(), Some(run));

@@ -30,6 +30,10 @@ pub(super) fn of_task(pool: u32, task: u64) -> CallSpan {
 pub(crate) struct CallSpan(Option<Span>);
 
 impl CallSpan {
+    pub(crate) fn none() -> Self {
+        Self(None)
+    }
+
     /// Opens one, if it is wanted, inside the span that this thread is in. To be called without a lock: the subscriber is the user's.
     #[inline(always)]
     pub(crate) fn open(function: &'static str, items: u32, pool: &Pool) -> Self {

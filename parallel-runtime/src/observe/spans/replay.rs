@@ -127,6 +127,10 @@ thread_local! {
 }
 
 impl Replay {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
     /// Takes a line that a worker of this pool has written.
     pub(crate) fn take(&self, line: &[u8], pool: u32) {
         if let Some(event) = Event::from_line(line) {

@@ -65,7 +65,8 @@ impl Value {
     /// A text that is not too long.
     pub(super) fn cut(mut text: String) -> String {
         if text.len() > MOST_TEXT {
-            text.truncate(text.floor_char_boundary(MOST_TEXT));
+            let end = (0..=MOST_TEXT).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+            text.truncate(end);
             text.push('…');
         }
         text

@@ -39,7 +39,7 @@ impl Events<'_> {
 }
 
 pub(super) fn write(lanes: &Lanes, to: &mut dyn Write) -> io::Result<()> {
-    write!(to, "{{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n")?;
+    writeln!(to, "{{\"displayTimeUnit\":\"ms\",\"traceEvents\":[")?;
     let mut events = Events { to, any: false };
     let process = |pool: usize| pool + 1;
     for (pool, info) in lanes.pools.iter().enumerate() {
@@ -105,5 +105,5 @@ pub(super) fn write(lanes: &Lanes, to: &mut dyn Write) -> io::Result<()> {
             ),
         )?;
     }
-    write!(events.to, "\n]}}\n")
+    writeln!(events.to, "\n]}}")
 }
