@@ -41,7 +41,8 @@
 //! | [`spawn`], [`handshake`] | starting a worker, and what it is told |
 //! | [`board`] | slots, ring, records: the layout and the steps on it |
 //! | [`state`], [`admission`] | the program's private books of a pool; maps that outlast a shutdown |
-//! | [`engine`], [`life`], [`closing`], [`harvest`], [`waiting`], [`reactor`] | the program's side: submitting, its workers and their end, collecting, waiting |
+//! | [`engine`], [`ending`], [`life`], [`closing`], [`harvest`], [`waiting`], [`reactor`] | the program's side: submitting, and how tasks end; its workers and their end; collecting, waiting |
+//! | [`counts`] | what it tells of itself |
 //! | [`map`], [`ahead`], [`flights`], [`sizes`], [`results`] | many items: messages of an adaptive size, and reading what came back |
 //! | [`supervisor`], [`events`], [`requests`] | one thread that starts workers, serves their control sockets and sees their deaths |
 //! | [`limits`] | time limits, and ending a worker for the task that it runs |
@@ -56,7 +57,9 @@ mod audit;
 pub(crate) mod board;
 pub(crate) mod clock;
 mod closing;
+mod counts;
 mod death;
+mod ending;
 pub(crate) mod engine;
 mod events;
 mod flights;

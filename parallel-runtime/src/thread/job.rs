@@ -117,7 +117,7 @@ impl<R: Send + 'static> Job<R> {
         }
         let body = self.take_body();
         if self.seen.get().is_some() {
-            self.place.store(super::place(), Ordering::Relaxed);
+            self.place.store(super::counted::place(), Ordering::Relaxed);
             self.ran.store(clock::now(), Ordering::Relaxed);
         }
         let running = self.engine.clone().map(Running::new);

@@ -13,9 +13,11 @@
 //! | [`prepared`] | calls and maps where there is an `init` |
 //! | [`apart`], [`ahead`] | many items of which each is a task; items a little ahead of their results |
 //! | [`waiting`] | waiting for any of these |
+//! | [`counted`] | the counts of a pool, and records of its tasks |
 
 pub(crate) mod ahead;
 mod apart;
+mod counted;
 mod crew;
 mod job;
 mod leases;
@@ -28,13 +30,13 @@ mod turns;
 mod waiting;
 
 use std::cell::RefCell;
-use std::ops::Deref;
 use std::panic;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 pub(crate) use apart::{call_limited, map_apart, submit_all};
+use counted::{Counted, Inside, Running, place};
 use crew::{Crew, Work};
 pub(crate) use job::Job;
 use leases::Leases;
@@ -45,10 +47,9 @@ pub(crate) use waiting::wait_while;
 
 use crate::error::{PoolError, TaskError};
 use crate::function::Body;
-use crate::observe::{self, CallSpan, Fate, Kind, Pool, Run, Seen, Tally, timeline};
+use crate::observe::{CallSpan, Fate, Kind, Pool, Run, Seen, Tally, timeline};
 use crate::options::CallOptions;
 use crate::panics;
-use crate::pool::{PoolStats, WorkerLoad};
 use crate::process::{clock, fork};
 
 /// A pool of threads: what [`ThreadPool`](crate::ThreadPool) stands for once it has been used.
@@ -96,14 +97,6 @@ trait Cancel: Send + Sync {
     fn is_over(&self) -> bool;
 }
 
-/// Counts a task from its submission to its end, which is a failure unless somebody says otherwise.
-struct Counted<'e> {
-    engine: &'e Engine,
-    seen: Option<Box<Seen>>,
-    began: u64,
-    fate: Fate,
-}
-
 /// Something of several tasks that the pool has accepted.
 pub(crate) struct Accepted(Arc<Engine>);
 
@@ -114,9 +107,6 @@ impl Drop for Accepted {
         self.0.none_left.notify_all();
     }
 }
-
-/// Counts a task while it runs.
-struct Running<E: Deref<Target = Engine>>(E);
 
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -204,25 +194,6 @@ impl Engine {
         }
         book.outstanding += 1;
         Ok(Accepted(Arc::clone(self)))
-    }
-
-    /// A task has ended.
-    fn count(&self, fate: Fate, seen: Option<&Seen>, run: Option<Run>) {
-        let mut book = self.book();
-        book.outstanding -= 1;
-        book.tally.end(fate, seen, run);
-        drop(book);
-        self.none_left.notify_all();
-    }
-
-    /// Tells those who record tasks. To be called without a lock.
-    fn record(&self, fate: Fate, seen: &Seen, run: Option<Run>) {
-        if observe::is_on() {
-            timeline::task(self.pool, seen, run, fate);
-        }
-        if seen.span.is_some() {
-            seen.span.clone().close(seen.submitted, run, fate, None);
-        }
     }
 
     /// Makes sure that `init` has run on this thread.
@@ -401,34 +372,6 @@ impl Engine {
         }
     }
 
-    pub(crate) fn stats(&self) -> PoolStats {
-        let started = self.started.load(Ordering::Relaxed) && !self.closed.load(Ordering::Relaxed);
-        let alive = self.first.get().map(Instant::elapsed);
-        // All threads together, which are as many as there are permits.
-        let load = alive.map(|alive| WorkerLoad::new(None, self.permits.busy(), alive * self.workers as u32));
-        let book = self.book();
-        let Tally { done, failed, cancelled, waited, ran, .. } = &book.tally;
-        let finished = done + failed + cancelled;
-        let submitted = self.submitted.load(Ordering::Relaxed);
-        let (running, abandoned) = (self.running.load(Ordering::Relaxed), self.abandoned.load(Ordering::Relaxed));
-        PoolStats {
-            workers_alive: if started { self.workers } else { 0 },
-            submitted,
-            finished,
-            done: *done,
-            failed: *failed,
-            cancelled: *cancelled,
-            running,
-            queued: (submitted - finished).saturating_sub(running.saturating_sub(abandoned)),
-            timed_out: self.timed_out.load(Ordering::Relaxed),
-            abandoned,
-            waited: waited.percentiles(),
-            ran: ran.percentiles(),
-            load: load.into_iter().collect(),
-            ..PoolStats::empty(self.workers)
-        }
-    }
-
     /// Takes no more tasks, and waits until all are done.
     pub(crate) fn shutdown(&self) {
         if fork::check().is_err() {
@@ -455,89 +398,8 @@ impl Engine {
     }
 }
 
-/// This thread is inside a task of a pool as long as this lives.
-struct Inside(());
-
-thread_local! {
-    static INSIDE: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
-}
-
-impl Inside {
-    fn new(pool: u64) -> Self {
-        INSIDE.with_borrow_mut(|inside| inside.push(pool));
-        Self(())
-    }
-
-    /// How many tasks of a pool this thread is inside of.
-    fn count(pool: u64) -> usize {
-        INSIDE.with_borrow(|inside| inside.iter().filter(|other| **other == pool).count())
-    }
-}
-
-impl Drop for Inside {
-    fn drop(&mut self) {
-        INSIDE.with_borrow_mut(|inside| _ = inside.pop());
-    }
-}
-
-impl<'e> Counted<'e> {
-    fn new(engine: &'e Engine, seen: Option<Box<Seen>>) -> Self {
-        Self { engine, seen, began: 0, fate: Fate::Failed }
-    }
-
-    /// Its pieces are in the record of tasks.
-    fn end_recorded_elsewhere(mut self) {
-        let run = Run { began: self.began, ended: clock::now(), place: 0, pid: 0 };
-        let seen = self.seen.take().filter(|_| self.began != 0);
-        self.engine.count(self.fate, seen.as_deref(), Some(run));
-        if let Some(seen) = seen {
-            seen.span.close(seen.submitted, Some(run), self.fate, None);
-        }
-        std::mem::forget(self);
-    }
-
-    /// It begins to run.
-    fn begin(&mut self) {
-        if self.seen.is_some() {
-            self.began = clock::now();
-        }
-    }
-}
-
 impl Drop for Engine {
     fn drop(&mut self) {
         self.crew.close();
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        let run = (self.began != 0).then(|| Run { began: self.began, ended: clock::now(), place: place(), pid: 0 });
-        self.engine.count(self.fate, self.seen.as_deref(), run);
-        if let Some(seen) = &self.seen {
-            self.engine.record(self.fate, seen, run);
-        }
-    }
-}
-
-/// A number for this thread: what it is known by in a record of tasks.
-fn place() -> u32 {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    thread_local! {
-        static PLACE: u32 = NEXT.fetch_add(1, Ordering::Relaxed);
-    }
-    PLACE.with(|place| *place)
-}
-
-impl<E: Deref<Target = Engine>> Running<E> {
-    fn new(engine: E) -> Self {
-        engine.running.fetch_add(1, Ordering::Relaxed);
-        Self(engine)
-    }
-}
-
-impl<E: Deref<Target = Engine>> Drop for Running<E> {
-    fn drop(&mut self) {
-        self.0.running.fetch_sub(1, Ordering::Relaxed);
     }
 }

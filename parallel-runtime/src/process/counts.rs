@@ -1,0 +1,92 @@
+//! What the program tells of a pool.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::board::word::State as SlotState;
+use super::engine::{Engine, InFlight, State};
+use super::seat::Worker;
+use super::ticket::{Phase, Ticket};
+use super::{clock, fork};
+use crate::pool::{PoolStats, WorkerLoad};
+
+impl Engine {
+    /// A task is sent once more by whoever waits for it.
+    pub(super) fn count_retry(&self) {
+        let mut state = self.lock();
+        state.retried += 1;
+        // The try that failed was no task of its own.
+        state.submitted -= 1;
+        state.finished -= 1;
+        state.tally.failed -= 1;
+    }
+
+    /// Whether a worker has claimed the task and has not completed it.
+    pub(crate) fn is_running(&self, ticket: &Ticket) -> bool {
+        match ticket.phase() {
+            Phase::Boarded { slot, generation } => {
+                let word = self.board().slot(slot).load();
+                word.generation() == generation && word.state() == SlotState::Claimed
+            }
+            _ => false,
+        }
+    }
+
+    /// The process id of the worker that was started last.
+    pub(crate) fn last_pid(&self) -> Option<u32> {
+        self.lock().last_pid
+    }
+
+    /// Process ids of the workers that are alive.
+    pub(crate) fn worker_pids(&self) -> Vec<u32> {
+        self.lock().seats.iter().filter_map(|seat| seat.worker().map(Worker::pid)).collect()
+    }
+
+    pub(crate) fn stats(&self) -> PoolStats {
+        if fork::check().is_err() {
+            return PoolStats::empty(self.workers);
+        }
+        let mut state = self.lock();
+        if self.has_board() {
+            self.harvest(&mut state);
+        }
+        let claimed = |task: &(usize, &Option<InFlight>)| {
+            task.1.is_some() && self.board().slot(task.0 as u32).load().state() == SlotState::Claimed
+        };
+        let running = state.in_flight.iter().enumerate().filter(claimed).count() as u64;
+        PoolStats {
+            workers_alive: state.seats.iter().filter(|seat| seat.worker().is_some()).count(),
+            submitted: state.submitted,
+            finished: state.finished,
+            done: state.tally.done,
+            failed: state.tally.failed,
+            cancelled: state.tally.cancelled,
+            running,
+            queued: (state.submitted - state.finished).saturating_sub(running),
+            worker_deaths: state.worker_deaths,
+            timed_out: state.timed_out,
+            retried: state.retried,
+            replaced: state.replaced,
+            bytes_copied: state.tally.bytes_copied,
+            bytes_shared: state.tally.bytes_shared,
+            waited: state.tally.waited.percentiles(),
+            ran: state.tally.ran.percentiles(),
+            load: self.load(&state),
+            ..PoolStats::empty(self.workers)
+        }
+    }
+
+    /// How busy the workers are, as they say.
+    fn load(&self, state: &State) -> Vec<WorkerLoad> {
+        let now = clock::coarse();
+        let each = state.seats.iter().enumerate().filter_map(|(index, seat)| {
+            let alive = seat.first?.elapsed();
+            let record = self.board().record(index as u32);
+            let since = record.busy_since.load(Ordering::Relaxed);
+            let current = if since == 0 { 0 } else { now.saturating_sub(since) };
+            let busy = Duration::from_nanos(record.busy.load(Ordering::Relaxed).saturating_add(current)).min(alive);
+            Some(WorkerLoad::new(seat.worker().map(Worker::pid), busy, alive))
+        });
+        each.collect()
+    }
+}

@@ -1,0 +1,193 @@
+//! How tasks leave the board: with an outcome, to be tried again, or cancelled.
+
+use std::sync::atomic::Ordering;
+
+use super::board::Slot;
+use super::board::ring::entry;
+use super::board::slot::ASIDE;
+use super::board::word::{State as SlotState, Word};
+use super::engine::{Engine, InFlight, Queue, State};
+use super::supervisor::Supervisor;
+use super::ticket::{Outcome, Phase, Ticket};
+use super::{clock, fork, futex};
+use crate::error::TaskError;
+use crate::observe::{CallSpan, Fate, Run, Seen, spans};
+
+impl Engine {
+    /// Frees a task's slot and gives it the outcome that `collect` makes.
+    pub(super) fn finish_with(
+        &self,
+        state: &mut State,
+        index: u32,
+        collect: impl FnOnce(&mut State, &InFlight) -> Outcome,
+    ) {
+        let Some(mut task) = state.in_flight[index as usize].take() else { return };
+        let mut outcome = collect(state, &task);
+        let seen = task.seen.take();
+        let run = seen.as_ref().and_then(|seen| self.run_of(index, &task, seen));
+        if spans::level() > 0 {
+            self.note_events(state, index, &mut outcome);
+        }
+        let name = entry(index, state.generations[index as usize]);
+        state.boarded -= usize::from(!task.is_async);
+        self.free(state, index);
+        if task.is_over {
+            return;
+        }
+        if let Some(arguments) = task.arguments.filter(|arguments| !arguments.marks.is_empty()) {
+            outcome.rare().arguments = Some(arguments);
+        }
+        if let Some(loan) = task.loan {
+            outcome.rare().loan = Some(loan);
+        }
+        state.end(&task.ticket, outcome, seen, run, Some(name));
+        self.wake_waiter(index);
+    }
+
+    /// If the worker of a task has sent events, they are emitted before anybody sees the end of the task.
+    #[cold]
+    fn note_events(&self, state: &mut State, index: u32, outcome: &mut Outcome) {
+        let place = self.board().slot(index).load().worker();
+        let Some(seat) = state.seats.get_mut(place as usize) else { return };
+        let sent = self.board().record(place).events.load(Ordering::Acquire);
+        let has_sent = std::mem::replace(&mut seat.events, sent) != sent;
+        if let Some(stderr) = seat.stderr.clone() {
+            state.has_events(&stderr, entry(index, state.generations[index as usize]));
+            outcome.rare().events = Some(stderr).filter(|_| has_sent);
+        }
+    }
+
+    /// From when to when a task ran, and where. What its worker says is not believed further than it can be true.
+    #[cold]
+    fn run_of(&self, index: u32, task: &InFlight, seen: &Seen) -> Option<Run> {
+        let slot = self.board().slot(index);
+        let word = slot.load();
+        let place = word.worker();
+        if !matches!(word.state(), SlotState::Claimed | SlotState::Done) || place as usize >= self.workers {
+            return None;
+        }
+        let now = clock::now().max(seen.submitted);
+        let (began, time) = (slot.began.load(Ordering::Relaxed), slot.nanoseconds.load(Ordering::Relaxed));
+        let began = match began & !ASIDE {
+            0 => now,
+            // With a limit this is when the last item ended.
+            last if task.limited.is_some() && began & ASIDE == 0 && word.state() == SlotState::Done => {
+                last.saturating_sub(time)
+            }
+            began => began,
+        };
+        let began = began.clamp(seen.submitted, now);
+        let is_done = word.state() == SlotState::Done;
+        let ended = if is_done { began.saturating_add(time).min(now) } else { now };
+        let pid = self.board().record(place).pid.load(Ordering::Relaxed);
+        Some(Run { began, ended, place, pid })
+    }
+
+    /// Takes a task off the board, to be sent once more: its worker is gone, or has dropped it.
+    pub(super) fn run_again(&self, state: &mut State, index: u32, fate: Fate) {
+        let Some(mut task) = state.in_flight[index as usize].take() else { return };
+        let seen = task.seen.take();
+        let run = seen.as_ref().and_then(|seen| self.run_of(index, &task, seen));
+        let again = seen.as_ref().map(|seen| Seen::new(seen.function, seen.items, seen.weight, seen.span.clone()));
+        if let Some(mut seen) = seen {
+            // The span goes on.
+            seen.span = CallSpan::none();
+            state.tell(*seen, run, fate, None);
+        }
+        state.boarded -= usize::from(!task.is_async);
+        let InFlight { ticket, retry: Some(retry), loan, .. } = task else { return };
+        self.free(state, index);
+        let arena = &self.memory.get().expect("a task was on the board").arena;
+        // SAFETY: whoever calls this has seen the worker's end, or that it has dropped the task, and with it what it was lent.
+        match unsafe { retry.next(arena, loan) } {
+            Ok(mut message) => {
+                state.retried += 1;
+                message.seen = again;
+                ticket.requeue();
+                state.queue_of(message.is_async).push_front((ticket, message));
+            }
+            Err(error) => state.end(&ticket, Outcome::error(error), again, None, None),
+        }
+        self.wake_waiter(index);
+    }
+
+    /// From here on no entry of the ring and no completion matches the slot.
+    fn free(&self, state: &mut State, index: u32) {
+        let slot: &Slot = self.board().slot(index);
+        slot.word.store(Word::free(state.generations[index as usize]).0, Ordering::SeqCst);
+        state.free.push(index);
+    }
+
+    pub(super) fn wake_waiter(&self, index: u32) {
+        let slot = self.board().slot(index);
+        if slot.waiter.load(Ordering::SeqCst) != 0 {
+            futex::wake_all(slot.futex());
+        }
+    }
+
+    /// Cancels a task that no worker has claimed. True if it will never run.
+    pub(crate) fn cancel(&self, ticket: &Ticket) -> bool {
+        if fork::check().is_err() {
+            return false;
+        }
+        let mut state = self.lock();
+        let cancelled = match ticket.phase() {
+            Phase::Finished => false,
+            Phase::Queued => {
+                let take = |queue: &mut Queue| {
+                    let position = queue.iter().position(|(queued, _)| std::ptr::eq(&**queued, ticket))?;
+                    queue.remove(position)
+                };
+                let taken = take(&mut state.queue).or_else(|| take(&mut state.async_queue));
+                if let Some((queued, message)) = taken {
+                    state.end(&queued, Outcome::error(TaskError::Cancelled), message.seen, None, None);
+                    true
+                } else {
+                    false
+                }
+            }
+            Phase::Boarded { slot, generation } => {
+                let ready = Word::ready(generation).0;
+                let free = Word::free(generation).0;
+                let word = &self.board().slot(slot).word;
+                // If this succeeds no worker will claim it; if a worker was faster, it runs.
+                if word.compare_exchange(ready, free, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+                    self.finish_with(&mut state, slot, |_, _| Outcome::error(TaskError::Cancelled));
+                    self.refill(&mut state);
+                    true
+                } else {
+                    false
+                }
+            }
+        };
+        drop(state);
+        if cancelled {
+            self.notify_waiters();
+        }
+        cancelled
+    }
+
+    /// Nobody waits for a task any more. If shared memory goes with it, somebody has to see when it ends.
+    pub(crate) fn abandon(&self, ticket: &Ticket) {
+        if ticket.is_finished() || fork::check().is_err() {
+            return;
+        }
+        let mut state = self.lock();
+        ticket.abandon();
+        let has_loan = match ticket.phase() {
+            Phase::Boarded { slot, .. } => {
+                state.in_flight[slot as usize].as_ref().is_some_and(|task| task.loan.is_some())
+            }
+            // The queue may be long: whoever looks after it will see.
+            Phase::Queued => true,
+            Phase::Finished => false,
+        };
+        if !state.abandoned && has_loan {
+            state.abandoned = true;
+            drop(state);
+            if let Some(supervisor) = Supervisor::running() {
+                supervisor.kick();
+            }
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Who counts the tasks of a pool, and what the pool tells of itself.
+
+use std::cell::RefCell;
+use std::ops::Deref;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
+
+use super::Engine;
+use crate::observe::{self, Fate, Run, Seen, Tally, timeline};
+use crate::pool::{PoolStats, WorkerLoad};
+use crate::process::clock;
+
+/// Counts a task from its submission to its end, which is a failure unless somebody says otherwise.
+pub(super) struct Counted<'e> {
+    engine: &'e Engine,
+    seen: Option<Box<Seen>>,
+    began: u64,
+    pub(super) fate: Fate,
+}
+
+/// Counts a task while it runs.
+pub(super) struct Running<E: Deref<Target = Engine>>(E);
+
+impl Engine {
+    /// A task has ended.
+    pub(super) fn count(&self, fate: Fate, seen: Option<&Seen>, run: Option<Run>) {
+        let mut book = self.book();
+        book.outstanding -= 1;
+        book.tally.end(fate, seen, run);
+        drop(book);
+        self.none_left.notify_all();
+    }
+
+    /// Tells those who record tasks. To be called without a lock.
+    pub(super) fn record(&self, fate: Fate, seen: &Seen, run: Option<Run>) {
+        if observe::is_on() {
+            timeline::task(self.pool, seen, run, fate);
+        }
+        if seen.span.is_some() {
+            seen.span.clone().close(seen.submitted, run, fate, None);
+        }
+    }
+
+    pub(crate) fn stats(&self) -> PoolStats {
+        let started = self.started.load(Ordering::Relaxed) && !self.closed.load(Ordering::Relaxed);
+        let alive = self.first.get().map(Instant::elapsed);
+        // All threads together, which are as many as there are permits.
+        let load = alive.map(|alive| WorkerLoad::new(None, self.permits.busy(), alive * self.workers as u32));
+        let book = self.book();
+        let Tally { done, failed, cancelled, waited, ran, .. } = &book.tally;
+        let finished = done + failed + cancelled;
+        let submitted = self.submitted.load(Ordering::Relaxed);
+        let (running, abandoned) = (self.running.load(Ordering::Relaxed), self.abandoned.load(Ordering::Relaxed));
+        PoolStats {
+            workers_alive: if started { self.workers } else { 0 },
+            submitted,
+            finished,
+            done: *done,
+            failed: *failed,
+            cancelled: *cancelled,
+            running,
+            queued: (submitted - finished).saturating_sub(running.saturating_sub(abandoned)),
+            timed_out: self.timed_out.load(Ordering::Relaxed),
+            abandoned,
+            waited: waited.percentiles(),
+            ran: ran.percentiles(),
+            load: load.into_iter().collect(),
+            ..PoolStats::empty(self.workers)
+        }
+    }
+}
+
+/// This thread is inside a task of a pool as long as this lives.
+pub(super) struct Inside(());
+
+thread_local! {
+    static INSIDE: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Inside {
+    pub(super) fn new(pool: u64) -> Self {
+        INSIDE.with_borrow_mut(|inside| inside.push(pool));
+        Self(())
+    }
+
+    /// How many tasks of a pool this thread is inside of.
+    pub(super) fn count(pool: u64) -> usize {
+        INSIDE.with_borrow(|inside| inside.iter().filter(|other| **other == pool).count())
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        INSIDE.with_borrow_mut(|inside| _ = inside.pop());
+    }
+}
+
+impl<'e> Counted<'e> {
+    pub(super) fn new(engine: &'e Engine, seen: Option<Box<Seen>>) -> Self {
+        Self { engine, seen, began: 0, fate: Fate::Failed }
+    }
+
+    /// Its pieces are in the record of tasks.
+    pub(super) fn end_recorded_elsewhere(mut self) {
+        let run = Run { began: self.began, ended: clock::now(), place: 0, pid: 0 };
+        let seen = self.seen.take().filter(|_| self.began != 0);
+        self.engine.count(self.fate, seen.as_deref(), Some(run));
+        if let Some(seen) = seen {
+            seen.span.close(seen.submitted, Some(run), self.fate, None);
+        }
+        std::mem::forget(self);
+    }
+
+    /// It begins to run.
+    pub(super) fn begin(&mut self) {
+        if self.seen.is_some() {
+            self.began = clock::now();
+        }
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        let run = (self.began != 0).then(|| Run { began: self.began, ended: clock::now(), place: place(), pid: 0 });
+        self.engine.count(self.fate, self.seen.as_deref(), run);
+        if let Some(seen) = &self.seen {
+            self.engine.record(self.fate, seen, run);
+        }
+    }
+}
+
+/// A number for this thread: what it is known by in a record of tasks.
+pub(super) fn place() -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    thread_local! {
+        static PLACE: u32 = NEXT.fetch_add(1, Ordering::Relaxed);
+    }
+    PLACE.with(|place| *place)
+}
+
+impl<E: Deref<Target = Engine>> Running<E> {
+    pub(super) fn new(engine: E) -> Self {
+        engine.running.fetch_add(1, Ordering::Relaxed);
+        Self(engine)
+    }
+}
+
+impl<E: Deref<Target = Engine>> Drop for Running<E> {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::Relaxed);
+    }
+}
