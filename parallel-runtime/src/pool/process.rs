@@ -182,7 +182,7 @@ impl ProcessPool {
     }
 
     /// Takes no more tasks, waits until all have ended, and ends the workers. A map that has begun is one of them, with all the items that
-    /// its iterator gives. Later submissions give
+    /// its iterator gives; an `imap` or a stream is not: what it has not sent, or has to send again, ends as `PoolClosed`. Later submissions give
     /// [`TaskError::PoolClosed`](crate::TaskError::PoolClosed).
     pub fn shutdown(&self) {
         if let Some(engine) = self.engine() {

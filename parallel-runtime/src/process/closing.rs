@@ -129,6 +129,7 @@ impl Engine {
             seat.region = None;
             seat.grants.clear();
             seat.kept.clear();
+            seat.stderr = None;
         }
         self.end_quarantine(&mut state);
         drop(state);

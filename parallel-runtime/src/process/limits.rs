@@ -239,7 +239,9 @@ impl Engine {
         }
         let mut next: Option<Instant> = None;
         for (index, generation, at) in std::mem::take(&mut state.dismissed) {
-            if self.harvest_slot(state, index) || self.board().slot(index).load().generation() != generation {
+            self.harvest_slot(state, index);
+            // It has ended, with its worker or before.
+            if state.in_flight[index as usize].is_none() || state.generations[index as usize] != generation {
                 continue;
             }
             if at > now || !self.condemn(state, index, generation, 0, Sentence::Killed) {
