@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::board::word::State as SlotState;
 use super::engine::{Engine, InFlight, State};
-use super::seat::Worker;
+use super::seat::{Occupant, Worker};
 use super::ticket::{Phase, Ticket};
 use super::{clock, fork};
 use crate::pool::{PoolStats, WorkerLoad};
@@ -39,7 +39,17 @@ impl Engine {
 
     /// Process ids of the workers that are alive.
     pub(crate) fn worker_pids(&self) -> Vec<u32> {
-        self.lock().seats.iter().filter_map(|seat| seat.worker().map(Worker::pid)).collect()
+        let state = self.lock();
+        let pids = state.seats.iter().enumerate().filter_map(|(index, seat)| match &seat.occupant {
+            Occupant::Worker(worker) => Some(worker.pid()),
+            // It may have run a task before the program has noted that it has started it.
+            Occupant::Starting => {
+                let said = self.board().record(index as u32).pid.load(Ordering::Relaxed);
+                Some(said).filter(|pid| is_child(*pid))
+            }
+            Occupant::Nobody | Occupant::Ending => None,
+        });
+        pids.collect()
     }
 
     pub(crate) fn stats(&self) -> PoolStats {
@@ -89,4 +99,12 @@ impl Engine {
         });
         each.collect()
     }
+}
+
+/// Whether a process is one that this program has started: any worker may have written the number. The fourth field of its `stat`, as in
+/// proc(5).
+fn is_child(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let parent = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse().ok());
+    pid != 0 && parent == Some(std::process::id())
 }

@@ -114,6 +114,7 @@ impl Engine {
         board.sleepers().withdraw(seat as u32);
         record.searching.store(0, Ordering::Relaxed);
         record.end_busy();
+        record.pid.store(0, Ordering::Relaxed);
         // It may have written over anything before it died.
         self.audit(&mut state);
 

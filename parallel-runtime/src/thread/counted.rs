@@ -22,12 +22,14 @@ pub(super) struct Counted<'e> {
 pub(super) struct Running<E: Deref<Target = Engine>>(E);
 
 impl Engine {
-    /// A task has ended.
+    /// A task has ended, and is counted, but nobody has seen it yet.
     pub(super) fn count(&self, fate: Fate, seen: Option<&Seen>, run: Option<Run>) {
-        let mut book = self.book();
-        book.outstanding -= 1;
-        book.tally.end(fate, seen, run);
-        drop(book);
+        self.book().tally.end(fate, seen, run);
+    }
+
+    /// Its end can be seen.
+    pub(super) fn leave(&self) {
+        self.book().outstanding -= 1;
         self.none_left.notify_all();
     }
 
@@ -105,6 +107,7 @@ impl<'e> Counted<'e> {
         let run = Run { began: self.began, ended: clock::now(), place: 0, pid: 0 };
         let seen = self.seen.take().filter(|_| self.began != 0);
         self.engine.count(self.fate, seen.as_deref(), Some(run));
+        self.engine.leave();
         if let Some(seen) = seen {
             seen.span.close(seen.submitted, Some(run), self.fate, None);
         }
@@ -123,6 +126,7 @@ impl Drop for Counted<'_> {
     fn drop(&mut self) {
         let run = (self.began != 0).then(|| Run { began: self.began, ended: clock::now(), place: place(), pid: 0 });
         self.engine.count(self.fate, self.seen.as_deref(), run);
+        self.engine.leave();
         if let Some(seen) = &self.seen {
             self.engine.record(self.fate, seen, run);
         }

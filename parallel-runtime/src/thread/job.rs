@@ -194,6 +194,9 @@ impl<R: Send + 'static> Job<R> {
         let timer = end.timer.take();
         drop(end);
         self.done.notify_all();
+        if let Some(engine) = &self.engine {
+            engine.leave();
+        }
         if let Some(key) = timer {
             timer::forget(key);
         }
@@ -252,7 +255,7 @@ impl<R: Send + 'static> Job<R> {
 
     /// An executor that a task of the pool runs, and that waits for another task of it, does not know that it keeps a permit.
     fn run_if_nobody_else_can(self: &Arc<Self>) {
-        let is_stuck = |engine: &Arc<Engine>| engine.permits.held() && engine.permits.are_taken();
+        let is_stuck = |engine: &Arc<Engine>| engine.permits.held() && engine.permits.stay_taken();
         // A body that takes turns gives its permit back by itself.
         if !turns::is_polling() && self.engine.as_ref().is_some_and(is_stuck) {
             self.run(true);

@@ -10,10 +10,13 @@
 use std::cell::Cell;
 use std::ptr;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::crew::Blocked;
 use crate::process::clock;
+
+/// How long a permit is waited for before it is thought to stay taken.
+const PATIENCE: Duration = Duration::from_millis(10);
 
 pub(crate) struct Permits {
     held: Mutex<Held>,
@@ -58,9 +61,25 @@ impl Permits {
         ptr::eq(CURRENT.get(), self)
     }
 
-    /// Whether all are taken.
-    pub(crate) fn are_taken(&self) -> bool {
-        self.lock().free == 0
+    /// Whether all are taken, and by tasks that do not end at this very moment.
+    pub(crate) fn stay_taken(&self) -> bool {
+        let mut held = self.lock();
+        let alone = held.count <= 1;
+        let end = Instant::now() + PATIENCE;
+        while held.free == 0 && !alone {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            held = self.returned.wait_timeout(held, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let stay = held.free == 0;
+        drop(held);
+        if !stay {
+            // This thread may have been woken in place of one that wants it.
+            self.returned.notify_one();
+        }
+        stay
     }
 
     /// Waits for a permit, unless this thread's innermost task has one.
