@@ -155,6 +155,9 @@ fn our_descriptors() -> usize {
 
 /// Ends in one of several ways while tasks are outstanding; prints the pids of the workers first.
 fn leave(how: &str) {
+    // A shell that runs the tests in its background lets them ignore Ctrl-C, which a program inherits.
+    // SAFETY: the default action has no preconditions.
+    unsafe { libc::signal(libc::SIGINT, libc::SIG_DFL) };
     let pool = ProcessPool::new(2);
     pool.start().expect("workers start");
     let sleeping: Vec<_> = (0..5).map(|_| sleep::on(&pool).submit(3600)).collect();
