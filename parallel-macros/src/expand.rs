@@ -1,4 +1,4 @@
-//! The verbs of a function.
+//! What a function becomes: one that callers see, and the type of its verbs with all that is implemented for it.
 
 use proc_macro2::{Ident, TokenStream};
 use quote::{quote, quote_spanned};
@@ -7,7 +7,7 @@ use syn::{GenericParam, Generics, Type};
 use crate::function::{Function, Source};
 use crate::options::{Mode, Options};
 use crate::parameter::{Kind, Parameter};
-use crate::remote;
+use crate::{remote, verbs};
 
 /// The function that callers see: the user's signature, with a body that goes through the pool.
 pub(crate) fn caller(
@@ -61,15 +61,20 @@ pub(crate) fn caller(
 
 /// The type of the verbs, and all that is implemented for it. `inline` is the signature and body of `f::inline`, `path` the
 /// function that callers see.
-pub(crate) fn verbs(function: &Function, options: &Options, inline: &TokenStream, path: &TokenStream) -> TokenStream {
+pub(crate) fn verbs_type(
+    function: &Function,
+    options: &Options,
+    inline: &TokenStream,
+    path: &TokenStream,
+) -> TokenStream {
     let Function { attributes, visibility, name, generics, .. } = function;
     let cfgs = &attributes.cfgs;
     let declared = declaration(generics);
     let phantom = phantom(generics);
     let (bounds, arguments, clause) = generics.split_for_impl();
     let about = format!("[`{0}`](fn@{0}), and the verbs to call it by.", function.shown);
-    let waiting = waiting_verbs(function, options);
-    let owned = if function.owned { owned_verbs(function, options) } else { TokenStream::new() };
+    let waiting = verbs::waiting(function, options);
+    let owned = if function.owned { verbs::owned(function, options) } else { TokenStream::new() };
     let parallel_fn = parallel_fn(function, options, path);
     let owned_fn = if function.owned { owned_fn(function, options) } else { TokenStream::new() };
     let remote = if options.mode == Mode::Process { remote::functions(function, options) } else { TokenStream::new() };
@@ -143,7 +148,7 @@ fn with_predicates(generics: &Generics, predicates: impl IntoIterator<Item = Tok
     generics
 }
 
-fn item(function: &Function) -> TokenStream {
+pub(crate) fn item(function: &Function) -> TokenStream {
     let types: Vec<TokenStream> = function
         .parameters
         .iter()
@@ -153,152 +158,6 @@ fn item(function: &Function) -> TokenStream {
         })
         .collect();
     tuple(&types)
-}
-
-/// The verbs that wait for their results, and those that give a `Call`.
-fn waiting_verbs(function: &Function, options: &Options) -> TokenStream {
-    let visibility = &function.visibility;
-    let (runtime, output, item) = (&options.runtime, &function.output, item(function));
-    let (names, pattern) = (variables(&function.parameters), pattern(&function.parameters));
-    let types = function.parameters.iter().map(|parameter| &parameter.ty);
-    let starmap = if function.parameters.len() > 1 {
-        quote! {
-            /// `map` under Python's name for functions of several parameters.
-            #[track_caller]
-            #visibility fn starmap(items: impl ::core::iter::IntoIterator<Item = #item>) -> ::std::vec::Vec<#output> {
-                #runtime::Call::<Self>::new().map(items)
-            }
-        }
-    } else {
-        TokenStream::new()
-    };
-    quote! {
-        /// Runs all items on the pool and gives their results, in order. Panics at the first item that failed.
-        #[track_caller]
-        #visibility fn map(items: impl ::core::iter::IntoIterator<Item = #item>) -> ::std::vec::Vec<#output> {
-            #runtime::Call::<Self>::new().map(items)
-        }
-
-        /// Runs all items on the pool and gives each one's result or error, in order.
-        #visibility fn try_map(
-            items: impl ::core::iter::IntoIterator<Item = #item>,
-        ) -> ::std::vec::Vec<::core::result::Result<#output, #runtime::TaskError>> {
-            #runtime::Call::<Self>::new().try_map(items)
-        }
-
-        #starmap
-
-        /// Hands one call to the pool and returns at once; it may borrow what lives longer than the scope.
-        #visibility fn scoped<'__scope>(
-            __scope: &'__scope #runtime::Scope<'__scope, '_>,
-            #(#names: #types),*
-        ) -> #runtime::ScopedTask<'__scope, #output>
-        where
-            Self: '__scope,
-            #item: '__scope,
-            #output: '__scope,
-        {
-            #runtime::Call::<Self>::new().scoped(__scope, #pattern)
-        }
-
-        /// The same verbs on a pool of your own.
-        #visibility fn on<'__pool>(pool: &'__pool impl #runtime::Pool<Self>) -> #runtime::Call<'__pool, Self> {
-            #runtime::Call::on(pool)
-        }
-
-        /// The same verbs with options.
-        #visibility fn options() -> #runtime::Call<'static, Self> {
-            #runtime::Call::new()
-        }
-    }
-}
-
-/// The verbs that return before the task has ended.
-fn owned_verbs(function: &Function, options: &Options) -> TokenStream {
-    let visibility = &function.visibility;
-    let (runtime, output) = (&options.runtime, &function.output);
-    let names = function.names();
-    let types: Vec<TokenStream> =
-        function.parameters.iter().map(|parameter| parameter.owned_argument(runtime)).collect();
-    let owned: Vec<TokenStream> = function
-        .parameters
-        .iter()
-        .map(|parameter| {
-            let (name, marker) = (&parameter.name, parameter.marker(runtime));
-            match parameter.kind() {
-                Kind::Value => quote!(#name),
-                _ => quote!(#runtime::private::IntoOwned::<#marker>::into_owned(#name)),
-            }
-        })
-        .collect();
-    let owned = tuple(&owned);
-    let owned_types: Vec<TokenStream> = function.parameters.iter().map(|parameter| parameter.owned(runtime)).collect();
-    let owned_types = tuple(&owned_types);
-    let markers = markers(function, options);
-    // Without references the items have one type only, which helps inference.
-    let items = if function.parameters.iter().all(|parameter| parameter.kind() == Kind::Value) {
-        quote!(impl ::core::iter::IntoIterator<Item = #owned_types>)
-    } else {
-        quote!(impl ::core::iter::IntoIterator<Item: #runtime::private::IntoOwned<#markers, Owned = #owned_types>>)
-    };
-    let predicates = owned_predicates(function, options);
-    let each = if function.parameters.iter().all(|parameter| parameter.kind() == Kind::Value) {
-        quote!(::core::iter::IntoIterator<Item = #owned_types>)
-    } else {
-        quote!(::core::iter::IntoIterator<Item: #runtime::private::IntoOwned<#markers, Owned = #owned_types>>)
-    };
-    let streams = [("imap", "Imap"), ("imap_unordered", "ImapUnordered"), ("stream", "TaskStream")];
-    let docs = [
-        "Gives the results of all items in order, as they come; takes items only as results are taken.",
-        "Gives the results of all items as they come, each with its item's number; takes items only as results are taken.",
-        "Gives the results of all items in order, as a stream; takes items only as results are taken.",
-    ];
-    let streams = streams.iter().zip(docs).map(|((verb, ty), doc)| {
-        let (verb, ty) = (quote::format_ident!("{verb}"), quote::format_ident!("{ty}"));
-        quote! {
-            #[doc = #doc]
-            #visibility fn #verb<__Items: #each>(
-                items: __Items,
-            ) -> #runtime::#ty<Self, <__Items as ::core::iter::IntoIterator>::IntoIter>
-            where
-                #(#predicates),*
-            {
-                #runtime::Call::<Self>::new().#verb(items)
-            }
-        }
-    });
-    let streams: TokenStream = streams.collect();
-    let clause = if predicates.is_empty() { TokenStream::new() } else { quote!(where #(#predicates),*) };
-    let starmap_async = if function.parameters.len() > 1 {
-        quote! {
-            /// `map_async` under Python's name for functions of several parameters.
-            #visibility fn starmap_async(items: #items) -> #runtime::MapTask<#output> #clause {
-                #runtime::Call::<Self>::new().map_async(items)
-            }
-        }
-    } else {
-        TokenStream::new()
-    };
-    quote! {
-        /// Hands one call to the pool and returns at once.
-        #visibility fn submit(#(#names: #types),*) -> #runtime::Task<#output> #clause {
-            #runtime::Call::<Self>::new().submit_owned(#owned)
-        }
-
-        /// Runs all items on the pool in the background and returns at once.
-        #visibility fn map_async(items: #items) -> #runtime::MapTask<#output> #clause {
-            #runtime::Call::<Self>::new().map_async(items)
-        }
-
-        #starmap_async
-
-        #streams
-
-        /// Runs one call on a thread or in a process of its own, outside every pool.
-        #visibility fn spawn(#(#names: #types),*) -> #runtime::Spawned<#output> #clause {
-            #runtime::Call::<Self>::new().spawn_owned(#owned)
-        }
-    }
 }
 
 fn parallel_fn(function: &Function, options: &Options, path: &TokenStream) -> TokenStream {
@@ -372,7 +231,7 @@ pub(crate) fn pattern(parameters: &[Parameter]) -> TokenStream {
 }
 
 /// The type that names the kinds of all parameters.
-fn markers(function: &Function, options: &Options) -> TokenStream {
+pub(crate) fn markers(function: &Function, options: &Options) -> TokenStream {
     let runtime = &options.runtime;
     let markers: Vec<TokenStream> = function.parameters.iter().map(|parameter| parameter.marker(runtime)).collect();
     match markers.as_slice() {
@@ -382,7 +241,7 @@ fn markers(function: &Function, options: &Options) -> TokenStream {
 }
 
 /// What a generic function must fulfil so that its calls can outlive the expression that makes them.
-fn owned_predicates(function: &Function, options: &Options) -> Vec<TokenStream> {
+pub(crate) fn owned_predicates(function: &Function, options: &Options) -> Vec<TokenStream> {
     let Function { generics, parameters, output, .. } = function;
     let runtime = &options.runtime;
     let mut predicates: Vec<TokenStream> = Vec::new();

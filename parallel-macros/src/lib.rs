@@ -1,7 +1,8 @@
 //! The `#[parallel]` attribute. Use it through the `parallel-runtime` crate, which re-exports and documents it.
 //!
 //! One file for each step: `options` reads the attribute's arguments, `function` and `parameter` what was annotated,
-//! `lifetimes` gives names to lifetimes that have none, `expand` and `remote` write the verbs, `methods` takes `impl` blocks apart. `shared` is the attribute for statics.
+//! `lifetimes` gives names to lifetimes that have none, `expand` writes what a function becomes, with its `verbs` and what `remote`
+//! processes need, `methods` takes `impl` blocks apart. `shared` is the attribute for statics.
 
 mod expand;
 mod function;
@@ -12,6 +13,7 @@ mod parameter;
 mod remote;
 mod shared;
 mod units;
+mod verbs;
 
 use proc_macro::TokenStream;
 use quote::quote;

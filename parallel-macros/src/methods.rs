@@ -79,7 +79,7 @@ fn free_function(arguments: TokenStream, source: &Source) -> syn::Result<TokenSt
         }
     };
     let arguments = Function::arguments(&source.signature.generics);
-    let verbs = expand::verbs(&function, &options, &inline, &quote!(#name::#arguments));
+    let verbs = expand::verbs_type(&function, &options, &inline, &quote!(#name::#arguments));
     Ok(quote!(#caller #verbs))
 }
 
@@ -212,7 +212,7 @@ fn expand_method(
     };
     let arguments = Function::arguments(&source.signature.generics);
     let path = quote!(<#self_ty>::#name::#arguments);
-    Some((inside, expand::verbs(&function, &options, &inline, &path)))
+    Some((inside, expand::verbs_type(&function, &options, &inline, &path)))
 }
 
 /// The name of the type of an `impl` block.

@@ -25,11 +25,8 @@ impl<I, R> Ahead<I, R> {
         hint: (usize, Option<usize>),
         ordered: bool,
     ) -> Result<Self, TaskError> {
-        let sizes = if remote.is_async {
-            Sizes::of_futures(FUTURES_AHEAD * engine.workers())
-        } else {
-            Sizes::new(engine.workers(), options.chunk, hint)
-        };
+        let workers = engine.workers();
+        let sizes = Sizes::of((remote.is_async, FUTURES_AHEAD * workers), workers, options.chunk, hint);
         let flights = Flights::new(engine, remote, options, sizes, None, false)?;
         Ok(Self { flights, ordered })
     }

@@ -1,17 +1,19 @@
 //! How tasks leave the board: with an outcome, to be tried again, or cancelled.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::board::Slot;
 use super::board::ring::entry;
-use super::board::slot::ASIDE;
+use super::board::slot::{ASIDE, SENT};
 use super::board::word::{State as SlotState, Word};
 use super::engine::{Engine, InFlight, Queue, State};
+use super::stderr::Stderr;
 use super::supervisor::Supervisor;
 use super::ticket::{Outcome, Phase, Ticket};
 use super::{clock, fork, futex};
 use crate::error::TaskError;
-use crate::observe::{CallSpan, Fate, Run, Seen, spans};
+use crate::observe::{CallSpan, Fate, Run, Seen};
 
 impl Engine {
     /// Frees a task's slot and gives it the outcome that `collect` makes.
@@ -25,14 +27,15 @@ impl Engine {
         let mut outcome = collect(state, &task);
         let seen = task.seen.take();
         let run = seen.as_ref().and_then(|seen| self.run_of(index, &task, seen));
-        if spans::level() > 0 {
-            self.note_events(state, index, &mut outcome);
-        }
+        let events = self.events_of(state, index);
         let name = entry(index, state.generations[index as usize]);
         state.boarded -= usize::from(!task.is_async);
         self.free(state, index);
         if task.is_over {
             return;
+        }
+        if let Some(events) = events {
+            outcome.rare().events = Some(events);
         }
         if let Some(arguments) = task.arguments.filter(|arguments| !arguments.marks.is_empty()) {
             outcome.rare().arguments = Some(arguments);
@@ -44,17 +47,17 @@ impl Engine {
         self.wake_waiter(index);
     }
 
-    /// If the worker of a task has sent events, they are emitted before anybody sees the end of the task.
-    #[cold]
-    fn note_events(&self, state: &mut State, index: u32, outcome: &mut Outcome) {
-        let place = self.board().slot(index).load().worker();
-        let Some(seat) = state.seats.get_mut(place as usize) else { return };
-        let sent = self.board().record(place).events.load(Ordering::Acquire);
-        let has_sent = std::mem::replace(&mut seat.events, sent) != sent;
-        if let Some(stderr) = seat.stderr.clone() {
-            state.has_events(&stderr, entry(index, state.generations[index as usize]));
-            outcome.rare().events = Some(stderr).filter(|_| has_sent);
+    /// If a task has sent events, they are emitted as soon as the lock is free, and before anybody takes an outcome that holds what
+    /// this gives.
+    #[inline(always)]
+    pub(super) fn events_of(&self, state: &State, index: u32) -> Option<Arc<Stderr>> {
+        let slot = self.board().slot(index);
+        if cfg!(not(feature = "tracing")) || slot.wanted.load(Ordering::Relaxed) & SENT == 0 {
+            return None;
         }
+        let stderr = state.seats.get(slot.load().worker() as usize)?.stderr.clone()?;
+        state.has_events(&stderr, entry(index, state.generations[index as usize]));
+        Some(stderr)
     }
 
     /// From when to when a task ran, and where. What its worker says is not believed further than it can be true.
@@ -86,6 +89,8 @@ impl Engine {
     /// Takes a task off the board, to be sent once more: its worker is gone, or has dropped it.
     pub(super) fn run_again(&self, state: &mut State, index: u32, fate: Fate) {
         let Some(mut task) = state.in_flight[index as usize].take() else { return };
+        // What the next try sends comes after it.
+        let _ = self.events_of(state, index);
         let seen = task.seen.take();
         let run = seen.as_ref().and_then(|seen| self.run_of(index, &task, seen));
         let again = seen.as_ref().map(|seen| Seen::new(seen.function, seen.items, seen.weight, seen.span.clone()));

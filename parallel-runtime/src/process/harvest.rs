@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::board::Slot;
 use super::board::layout::COMPLETED;
-use super::board::ring::entry;
+use super::board::ring::{entry, split};
 use super::board::slot::{ASIDE, DROPPED, INLINE_RESULT, LATE};
 use super::board::word::{State as SlotState, Word};
 use super::engine::{Engine, InFlight, State};
@@ -38,7 +38,7 @@ impl Engine {
             let count = tail.wrapping_sub(head);
             for position in 0..count.min(COMPLETED as u64) {
                 let entry = head.wrapping_add(position) as usize % COMPLETED;
-                let slot = record.completed[entry].load(Ordering::Relaxed) as u32 & 0xffff;
+                let (slot, _) = split(record.completed[entry].load(Ordering::Relaxed));
                 // The generation need not match: what counts is that the slot's own word says "done".
                 collected += usize::from(self.harvest_slot(state, slot));
             }
@@ -80,7 +80,7 @@ impl Engine {
     }
 
     /// Ends the task that a dead worker had claimed, with the results of the items it had completed, or has it sent again. Gives
-    /// how many tasks it was running: one at most, if it kept to the protocol.
+    /// how many it had claimed: one at most, and bodies of `async fn`s, if it kept to the protocol.
     pub(super) fn bury(
         &self,
         state: &mut State,
@@ -95,10 +95,7 @@ impl Engine {
         for index in 0..state.in_flight.len() as u32 {
             let slot = self.board().slot(index);
             let word = slot.load();
-            if state.in_flight[index as usize].is_none() {
-                continue;
-            }
-            if word.worker() != worker {
+            if state.in_flight[index as usize].is_none() || word.worker() != worker {
                 continue;
             }
             match word.state() {

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use super::board::condemn;
-use super::board::ring::entry;
+use super::board::ring::{entry, split};
 use super::board::slot::{ASIDE, DISMISSED};
 use super::board::word::{State as SlotState, Word};
 use super::engine::{Engine, State};
@@ -189,7 +189,7 @@ impl Engine {
     /// fault.
     fn is_busy_otherwise(&self, state: &State, worker: u32) -> bool {
         let runs = self.board().record(worker).running.load(Ordering::Relaxed);
-        let index = runs as u32 & 0xffff;
+        let (index, _) = split(runs);
         let Some(task) = state.in_flight.get(index as usize).and_then(Option::as_ref) else { return false };
         let generation = state.generations[index as usize];
         !task.is_async
@@ -203,7 +203,9 @@ impl Engine {
         task.is_over = true;
         let (ticket, seen) = (Arc::clone(&task.ticket), task.seen.take());
         state.timed_out += 1;
-        state.end(&ticket, Outcome::error(TaskError::TimedOut { after }), seen, None, None);
+        let mut outcome = Outcome::error(TaskError::TimedOut { after });
+        outcome.rare().events = self.events_of(state, index);
+        state.end(&ticket, outcome, seen, None, None);
         self.wake_waiter(index);
         self.notify_waiters();
     }

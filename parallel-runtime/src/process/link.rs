@@ -6,13 +6,17 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use super::board::Record;
+use super::board::{Board, Record};
+#[cfg(feature = "tracing")]
+use super::board::{ring::split, slot::SENT};
 use super::futex;
 use super::handshake::{ANSWER, Request};
 use super::worker::exit;
 
 struct Link {
     socket: BorrowedFd<'static>,
+    #[cfg_attr(not(feature = "tracing"), expect(dead_code, reason = "only events need it"))]
+    board: &'static Board,
     record: &'static Record,
     turn: Mutex<()>,
 }
@@ -20,8 +24,8 @@ struct Link {
 static LINK: OnceLock<Link> = OnceLock::new();
 
 /// Opens it.
-pub(super) fn open(socket: BorrowedFd<'static>, record: &'static Record) {
-    let _ = LINK.set(Link { socket, record, turn: Mutex::new(()) });
+pub(super) fn open(socket: BorrowedFd<'static>, board: &'static Board, worker: u32) {
+    let _ = LINK.set(Link { socket, board, record: board.record(worker), turn: Mutex::new(()) });
 }
 
 /// The task that is being run: `generation | slot`.
@@ -51,10 +55,11 @@ pub(crate) fn ask(request: &Request) -> [u64; ANSWER] {
     std::array::from_fn(|word| link.record.answer[word].load(Ordering::Relaxed))
 }
 
-/// An event has been sent to the program.
+/// An event of a task is about to be sent. The program sees the mark at the latest with the end of the task, or of this process.
 #[cfg(feature = "tracing")]
-pub(crate) fn note_event() {
-    if let Some(link) = LINK.get() {
-        link.record.events.fetch_add(1, Ordering::Release);
+pub(crate) fn note_event(task: u64) {
+    let slot = LINK.get().and_then(|link| link.board.slots().get(split(task).0 as usize));
+    if let Some(slot) = slot {
+        slot.wanted.fetch_or(SENT, Ordering::Relaxed);
     }
 }

@@ -214,11 +214,8 @@ pub(crate) fn map<I, R>(
     let mut items = items.fuse();
     engine.arena().map_err(PoolError::into_task_error)?;
     let admitted = Some(engine.admit(control.admitted)?);
-    let sizes = if remote.is_async {
-        Sizes::of_futures(FUTURES_OF_A_MAP)
-    } else {
-        Sizes::new(engine.workers(), control.options.chunk, items.size_hint())
-    };
+    let futures = (remote.is_async, FUTURES_OF_A_MAP);
+    let sizes = Sizes::of(futures, engine.workers(), control.options.chunk, items.size_hint());
     let mut flights = Flights::new(engine, *remote, control.options, sizes, admitted, true)?;
     let _inside = Inside::new(engine);
     let stop_at_failure = matches!(target, Target::Values(_));

@@ -3,7 +3,7 @@
 //! A worker may ask for anything at any time, and as often as it likes: so nothing here waits, and nothing is believed that the
 //! program's own books do not confirm.
 
-use super::board::ring::entry;
+use super::board::ring::split;
 use super::engine::{Engine, State};
 use super::handshake::{ANSWER, Request};
 use crate::error::TaskError;
@@ -86,8 +86,9 @@ fn keep(state: &mut State, seat: usize, id: u64, nonce: u64, task: u64) -> [u64;
     let State { seats, in_flight, generations, .. } = state;
     // What its worker has kept for tasks that are over was for nothing.
     let in_flight = |task: u64| {
-        let slot = task as usize & 0xffff;
-        in_flight.get(slot).is_some_and(Option::is_some) && entry(slot as u32, generations[slot]) == task
+        let (slot, generation) = split(task);
+        let slot = slot as usize;
+        in_flight.get(slot).is_some_and(Option::is_some) && generations[slot] == generation
     };
     let kept = &mut seats[seat].kept;
     kept.retain(|(task, _)| in_flight(*task));

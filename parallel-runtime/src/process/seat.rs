@@ -31,8 +31,6 @@ pub(super) struct Seat {
     pub(super) answer: Answer,
     /// What its worker prints, if events may be among it.
     pub(super) stderr: Option<Arc<Stderr>>,
-    /// How many events of its worker have been taken.
-    pub(super) events: u64,
     /// When its first worker came.
     pub(super) first: Option<Instant>,
     /// How far the program has read its list of completed tasks.

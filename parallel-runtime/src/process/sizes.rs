@@ -40,15 +40,25 @@ pub(crate) struct Sizes {
 }
 
 impl Sizes {
+    /// Those of a function; of an `async fn` so many items may be under way.
+    pub(crate) fn of(
+        (is_async, futures): (bool, usize),
+        workers: usize,
+        fixed: Option<usize>,
+        hint: (usize, Option<usize>),
+    ) -> Self {
+        if is_async { Self::of_futures(futures) } else { Self::new(workers, fixed, hint) }
+    }
+
     /// `hint` is the size hint of the items.
-    pub(crate) fn new(workers: usize, fixed: Option<usize>, hint: (usize, Option<usize>)) -> Self {
+    fn new(workers: usize, fixed: Option<usize>, hint: (usize, Option<usize>)) -> Self {
         let left = (hint.1 == Some(hint.0)).then_some(hint.0);
         let (argument_bytes, result_bytes) = (0, 0);
         Self { workers, window: None, fixed, left, nanoseconds: 0.0, argument_bytes, result_bytes, last: 1 }
     }
 
     /// Each item of an `async fn` travels alone, and so many may be under way: most of them wait for something.
-    pub(crate) fn of_futures(window: usize) -> Self {
+    fn of_futures(window: usize) -> Self {
         Self { window: Some(window), ..Self::new(1, Some(1), (0, None)) }
     }
 

@@ -273,12 +273,7 @@ impl Fired {
     #[cold]
     fn tell(&self) {
         self.any.store(false, Ordering::Relaxed);
-        let mut told = self.told();
-        let told = Told {
-            events: std::mem::take(&mut told.events),
-            spans: std::mem::take(&mut told.spans),
-            watchers: std::mem::take(&mut told.watchers),
-        };
+        let told = std::mem::take(&mut *self.told());
         if supervisor::is_this_thread() {
             // All pools need that thread, and a waker may take its time.
             call_back(Box::new(|| told.tell()));

@@ -201,7 +201,8 @@ impl<R: Send + 'static> Task<R> {
     }
 
     /// Calls `then` when it has ended, well or not; at once if it has ended already. It is called on a thread that is there for that, one
-    /// after the other: what takes long keeps others waiting. A panic in it is printed, and has no other effect.
+    /// after the other: what takes long keeps others waiting. Which of several is called first is not said. A panic in it is printed, and
+    /// has no other effect.
     ///
     /// ```
     /// use std::sync::mpsc::channel;

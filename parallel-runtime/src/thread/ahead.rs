@@ -56,11 +56,8 @@ impl<A: Send + 'static, R: Send + 'static> Ahead<A, R> {
     ) -> Self {
         // A limit is that of an item.
         let chunk = options.timeout.map_or(options.chunk, |_| Some(1));
-        let sizes = if F::IS_ASYNC {
-            Sizes::of_futures(FUTURES_AHEAD * engine.workers())
-        } else {
-            Sizes::new(engine.workers(), chunk, hint)
-        };
+        let workers = engine.workers();
+        let sizes = Sizes::of((F::IS_ASYNC, FUTURES_AHEAD * workers), workers, chunk, hint);
         Self {
             engine: Arc::clone(engine),
             function: F::spec().name,

@@ -91,19 +91,19 @@ impl<R: Send + 'static> Job<R> {
         }
     }
 
+    /// To be held while its body runs, and not by those who are told of its end: then it is not in the pool any more.
+    pub(super) fn inside_pool(&self) -> Option<Inside> {
+        self.engine.as_ref().map(|engine| Inside::new(engine.id))
+    }
+
     /// Runs it on a thread of the pool, unless it was claimed or cancelled.
     pub(crate) fn run_on_pool(self: &Arc<Self>) {
         if self.is_finished() {
             return;
         }
-        if let Some(engine) = &self.engine {
-            // The permit comes before the claim: a task that is claimed runs.
-            let _permit = engine.permits.enter();
-            let _inside = Inside::new(engine.id);
-            self.run(false);
-        } else {
-            self.run(false);
-        }
+        // The permit comes before the claim: a task that is claimed runs.
+        let _permit = self.engine.as_ref().map(|engine| engine.permits.enter());
+        self.run(false);
     }
 
     fn claim(&self, next: u8) -> bool {
@@ -120,6 +120,7 @@ impl<R: Send + 'static> Job<R> {
             self.place.store(super::counted::place(), Ordering::Relaxed);
             self.ran.store(clock::now(), Ordering::Relaxed);
         }
+        let inside = self.inside_pool();
         let running = self.engine.clone().map(Running::new);
         let prepared = self.engine.as_ref().map_or(Ok(()), |engine| engine.prepare());
         if self.limit.is_some() {
@@ -133,6 +134,7 @@ impl<R: Send + 'static> Job<R> {
         }
         let result = match (prepared, body) {
             (Ok(()), Some(Body::Future(future))) if self.turns.is_some() && !to_its_end => {
+                drop(inside);
                 return self.begin_turns(future, running);
             }
             (Ok(()), Some(body)) => {
@@ -141,7 +143,7 @@ impl<R: Send + 'static> Job<R> {
             (Err(error), _) => Err(error),
             (_, None) => Err(TaskError::Cancelled),
         };
-        drop(running);
+        drop((running, inside));
         self.end_with(result);
     }
 

@@ -37,7 +37,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use apart::{call_limited, map_apart, submit_all};
 use counted::{Counted, Inside, Running, place};
-use crew::{Crew, Work};
+use crew::Crew;
 pub(crate) use job::Job;
 use leases::Leases;
 pub(crate) use map::{Failed, in_place};
@@ -156,16 +156,10 @@ impl Engine {
     /// A thread is needed.
     fn check(&self) -> Result<(), std::io::Error> {
         fork::check()?;
-        if !self.started.swap(true, Ordering::Relaxed) {
+        if !self.started.load(Ordering::Relaxed) && !self.started.swap(true, Ordering::Relaxed) {
             fork::watch();
         }
         Ok(())
-    }
-
-    /// Has something run on the pool, some time.
-    fn enqueue(&self, work: Arc<dyn Work>) -> Result<(), std::io::Error> {
-        self.check()?;
-        self.crew.push(work)
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
@@ -288,7 +282,7 @@ impl Engine {
         book.jobs.push(weak);
         drop(book);
         drop(over);
-        if let Err(error) = self.enqueue(Arc::clone(&job) as _) {
+        if let Err(error) = self.crew.push(Arc::clone(&job) as _) {
             job.fail(TaskError::Spawn(error));
         }
         Ok(job)

@@ -14,9 +14,10 @@ use std::sync::{Arc, PoisonError};
 use std::task::{Poll, Wake, Waker};
 
 use super::turn::Turn;
-use super::{Engine, Inside, Job, Running};
+use super::{Engine, Job, Running};
 use crate::function::Body;
 use crate::panics;
+use crate::process::fork;
 use crate::task::drive;
 
 thread_local! {
@@ -54,6 +55,7 @@ impl<R: Send + 'static> Job<R> {
     fn poll(self: &Arc<Self>, mut future: Pin<Box<dyn Future<Output = R> + Send>>) {
         let Some(turns) = &self.turns else { return };
         turns.begin();
+        let inside = self.inside_pool();
         let waker = Waker::from(Arc::clone(self));
         let result = match polling(|| panics::catch(|| self.inside(|| drive::poll(&mut future, &waker)))) {
             Ok(Poll::Pending) => {
@@ -70,13 +72,15 @@ impl<R: Send + 'static> Job<R> {
         };
         // By this it is not counted any more as one that runs.
         panics::discard(|| drive::inside(|| drop(future)));
+        drop(inside);
         self.end_with(result);
     }
 
     /// Sends it to the pool once more.
     fn send(self: &Arc<Self>) {
-        if let Some(engine) = &self.engine {
-            let _ = engine.enqueue(Arc::clone(self) as _);
+        // In a forked child there is nobody to send it to.
+        if let Some(engine) = self.engine.as_ref().filter(|_| fork::check().is_ok()) {
+            let _ = engine.crew.push(Arc::clone(self) as _);
         }
     }
 
@@ -87,7 +91,6 @@ impl<R: Send + 'static> Job<R> {
         }
         if let Some(engine) = &self.engine {
             let _permit = engine.permits.enter();
-            let _inside = Inside::new(engine.id);
             if let Some(Body::Future(future)) = self.take_body() {
                 self.poll(future);
             }

@@ -177,11 +177,11 @@ impl Subscriber for Sender {
         }
         drop(spans);
         around.reverse();
-        let event = wire::Event { task: link::task(), spans: around, event: entry };
+        let task = link::task();
+        let event = wire::Event { task, spans: around, event: entry };
         if let Some(line) = event.to_line() {
-            let mut stderr = std::io::stderr().lock();
-            let _ = stderr.write_all(&line);
-            link::note_event();
+            link::note_event(task);
+            let _ = std::io::stderr().lock().write_all(&line);
         }
     }
 

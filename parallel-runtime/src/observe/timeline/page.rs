@@ -60,7 +60,7 @@ fn data(lanes: &Lanes, to: &mut dyn Write) -> io::Result<()> {
     for pool in &lanes.pools {
         write!(to, "{{name:")?;
         write_text(&pool.name(), to)?;
-        write!(to, ",workers:{}}},", pool.workers)?;
+        write!(to, "}},")?;
     }
     write!(to, "],\nlanes:[")?;
     for lane in &lanes.lanes {

@@ -64,8 +64,6 @@ pub(crate) struct Record {
     pub(crate) pid: AtomicU32,
     /// How many bodies of `async fn`s the worker has begun. Written by the worker; set back by the program before one starts.
     pub(crate) aside: AtomicU32,
-    /// Events of `tracing` that the worker has sent. Written by the worker, after each.
-    pub(crate) events: AtomicU64,
     /// For how long workers in this place have run tasks, in nanoseconds of the coarse clock. Written by the worker, and by the
     /// program after its death.
     pub(crate) busy: AtomicU64,

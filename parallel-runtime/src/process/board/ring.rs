@@ -163,6 +163,7 @@ pub(crate) fn entry(slot: u32, generation: u64) -> u64 {
     generation << SLOT_BITS | u64::from(slot)
 }
 
-fn split(entry: u64) -> (u32, u64) {
+/// The slot and the generation of such a name.
+pub(crate) fn split(entry: u64) -> (u32, u64) {
     (entry as u32 & ((1 << SLOT_BITS) - 1), entry >> SLOT_BITS)
 }

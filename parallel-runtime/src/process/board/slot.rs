@@ -46,6 +46,9 @@ pub(crate) const TIMED: u32 = 1;
 /// Of `wanted`: the program wants the task to be dropped, if it was put aside.
 pub(crate) const DISMISSED: u32 = 2;
 
+/// Of `wanted`: the worker has sent events of the task. Set by the worker, before it sends the first.
+pub(crate) const SENT: u32 = 4;
+
 /// Of `wanted`: where the level of events begins.
 pub(crate) const LEVEL: u32 = 8;
 
@@ -79,7 +82,7 @@ pub(crate) struct Slot {
     pub(crate) items: AtomicU32,
     /// Whether the program sleeps on the word.
     pub(crate) waiter: AtomicU32,
-    /// [`TIMED`], [`DISMISSED`], and from [`LEVEL`] on how verbose the events may be that the program wants.
+    /// [`TIMED`], [`DISMISSED`], [`SENT`], and from [`LEVEL`] on how verbose the events may be that the program wants.
     pub(crate) wanted: AtomicU32,
     /// The time limit of its items in milliseconds, rounded up; 0 for none. With one, the worker says when each began, and looks
     /// whether it is condemned.

@@ -134,7 +134,7 @@ fn start() -> io::Result<(&'static Control, OwnedFd)> {
     epoll::add(&epoll, &socket, EventData::new_u64(0), EventFlags::IN | EventFlags::RDHUP)?;
     let control: &'static Control = Box::leak(Box::new(Control { socket }));
     let board: &'static Board = Box::leak(Box::new(board));
-    link::open(control.socket.as_fd(), board.record(welcome.worker));
+    link::open(control.socket.as_fd(), board, welcome.worker);
     rustix::stdio::dup2_stdin(&null)?;
     drop(null);
 

@@ -1,98 +1,18 @@
-//! User values and iterators that panic, pools that wait for each other, sources that are slow.
+//! Pools that wait for each other and for themselves, sources that are slow.
 
-use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Wake, Waker};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
-use parallel_runtime::{ProcessPool, SharedValue, Task, TaskError, ThreadPool, WaitFor, parallel, scope, wait};
+use parallel_runtime::{ProcessPool, SharedValue, Task, TaskError, ThreadPool, WaitFor, parallel, wait};
 
-/// Panics when it is dropped.
-struct Bomb;
+use super::poll_once;
 
-impl Drop for Bomb {
-    fn drop(&mut self) {
-        if !std::thread::panicking() {
-            panic!("a destructor panics on purpose");
-        }
-    }
-}
-
-#[derive(serde::Serialize)]
-struct Unreadable(u32);
-
-impl<'de> serde::Deserialize<'de> for Unreadable {
-    fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
-        panic!("its `Deserialize` panics on purpose");
-    }
-}
-
-#[parallel(pool = 2)]
-fn bomb() -> Bomb {
-    Bomb
-}
-
-#[parallel(pool = 2)]
-fn nothing() {}
-
-#[parallel(pool = 2)]
-fn write_late(numbers: &mut [u64]) {
-    std::thread::sleep(Duration::from_millis(100));
-    numbers.fill(1);
-}
-
-#[parallel(mode = "process", pool = 2)]
-fn unreadable() -> Unreadable {
-    Unreadable(1)
-}
-
-#[test]
-fn a_scope_waits_for_all_although_a_result_panics_when_it_is_dropped() {
-    let mut numbers = [0; 4];
-    let ended = catch_unwind(AssertUnwindSafe(|| {
-        scope(|s| {
-            let _ = bomb::scoped(s);
-            let _ = write_late::scoped(s, &mut numbers);
-        });
-    }));
-    assert_eq!((ended.is_err(), numbers), (true, [1; 4]));
-}
-
-#[test]
-fn a_scope_waits_for_all_although_a_result_panics_when_it_is_read() {
-    let mut numbers = [0; 4];
-    let ended = catch_unwind(AssertUnwindSafe(|| {
-        scope(|s| {
-            let _ = unreadable::scoped(s);
-            let _ = write_late::scoped(s, &mut numbers);
-        });
-    }));
-    assert_eq!((ended.is_err(), numbers), (true, [1; 4]));
-}
-
-#[test]
-fn a_scope_of_many_tasks_waits_for_all_although_one_that_it_forgets_panics() {
-    let mut numbers = [0; 4];
-    let mut lent = Some(&mut numbers[..]);
-    let _ = catch_unwind(AssertUnwindSafe(|| {
-        scope(|s| {
-            let first = bomb::scoped(s);
-            for _ in 0..63 {
-                nothing::scoped(s).join().unwrap();
-            }
-            while !first.is_finished() {
-                std::thread::yield_now();
-            }
-            drop(first);
-            // The list of the scope is weeded with this one.
-            let _ = catch_unwind(AssertUnwindSafe(|| drop(write_late::scoped(s, lent.take().unwrap()))));
-        });
-    }));
-    assert_eq!(numbers, [1; 4]);
-}
+static ONE: ThreadPool = ThreadPool::new(1);
+static OTHER: ThreadPool = ThreadPool::new(1);
 
 #[test]
 fn a_map_does_not_wait_for_the_task_that_waits_for_it() {
@@ -188,9 +108,6 @@ fn a_body_that_awaits_a_task_of_its_own_full_pool_goes_on_beside_it() {
     assert_eq!(outer::submit().join().unwrap(), 7);
 }
 
-static ONE: ThreadPool = ThreadPool::new(1);
-static OTHER: ThreadPool = ThreadPool::new(1);
-
 #[test]
 fn async_functions_of_pools_of_one_call_each_other() {
     #[parallel(pool = ONE)]
@@ -267,6 +184,44 @@ fn who_shuts_a_pool_down_from_a_task_holds_no_one_up() {
 }
 
 #[test]
+fn a_task_that_its_waiter_runs_may_shut_their_pool_down() {
+    static CLOSING: ThreadPool = ThreadPool::new(1);
+    #[parallel(pool = CLOSING)]
+    fn shut_down() -> bool {
+        CLOSING.shutdown();
+        nothing::submit().join().is_err()
+    }
+    #[parallel(pool = CLOSING)]
+    fn nothing() {}
+    #[parallel(pool = CLOSING)]
+    fn outer() -> bool {
+        shut_down::submit().join().unwrap()
+    }
+    assert!(outer::submit().join().unwrap());
+}
+
+#[test]
+fn who_is_told_of_an_end_and_shuts_the_pool_down_waits_for_the_others() {
+    static CLOSING: ThreadPool = ThreadPool::new(2);
+    #[parallel(pool = CLOSING)]
+    fn receive(gate: Receiver<()>) {
+        gate.recv().unwrap();
+    }
+    let ((open_first, first), (open_second, second)) = (channel(), channel());
+    let (mut first, second) = (receive::submit(first), receive::submit(second));
+    let (sender, has_shut_down) = channel();
+    poll_once(&mut first, move || {
+        CLOSING.shutdown();
+        sender.send(()).unwrap();
+    });
+    open_first.send(()).unwrap();
+    assert!(has_shut_down.recv_timeout(Duration::from_millis(50)).is_err(), "the second one still runs");
+    open_second.send(()).unwrap();
+    has_shut_down.recv().unwrap();
+    assert!(second.is_finished() && second.join().is_ok());
+}
+
+#[test]
 fn looking_at_a_task_of_the_own_pool_does_not_run_it() {
     static GATE: Mutex<Option<Receiver<()>>> = Mutex::new(None);
     static TWO: ThreadPool = ThreadPool::new(2);
@@ -295,87 +250,15 @@ fn looking_at_a_task_of_the_own_pool_does_not_run_it() {
     }
 }
 
-#[test]
-fn a_task_whose_argument_panics_when_it_is_dropped_is_cancelled() {
-    #[parallel(pool = OTHER)]
-    fn take(_: Bomb) {}
-    #[parallel(pool = OTHER)]
-    fn hold(gate: Receiver<()>) {
-        let _ = gate.recv();
-    }
-    let (open, gate) = channel();
-    let before = hold::submit(gate);
-    let task = take::submit(Bomb);
-    assert!(task.cancel());
-    assert!(matches!(task.join(), Err(TaskError::Cancelled)));
-    drop(open);
-    before.join().unwrap();
-}
-
-#[test]
-fn what_panics_when_it_is_dropped_on_a_thread_of_the_pool_harms_nobody() {
-    #[parallel(pool = 2)]
-    fn panic_with_bomb() {
-        panic_any(Bomb);
-    }
-    #[parallel(pool = 2)]
-    fn bomb_later(gate: Receiver<()>) -> Bomb {
-        let _ = gate.recv();
-        Bomb
-    }
-    let (open, gate) = channel();
-    drop(bomb_later::submit(gate));
-    drop(open);
-    let error = panic_with_bomb::submit().join().unwrap_err();
-    assert!(matches!(error, TaskError::Panicked { .. }), "{error}");
-    assert!(nothing::submit().join().is_ok());
-}
-
-/// A waker that does something else.
-struct Rude<F>(F);
-
-impl<F: Fn() + Send + Sync + 'static> Wake for Rude<F> {
-    fn wake(self: Arc<Self>) {
-        (self.0)();
-    }
-}
-
-fn poll_once<R: Send + 'static>(task: &mut Task<R>, wake: impl Fn() + Send + Sync + 'static) {
-    let waker = Waker::from(Arc::new(Rude(wake)));
-    assert!(Pin::new(task).poll(&mut Context::from_waker(&waker)).is_pending());
-}
-
 #[parallel(mode = "process")]
-fn end(milliseconds: u64, by_death: bool) -> u64 {
+fn nap(milliseconds: u64) {
     std::thread::sleep(Duration::from_millis(milliseconds));
-    if by_death {
-        std::process::abort();
-    }
-    milliseconds
-}
-
-#[test]
-fn wakers_may_panic_and_may_call_pools() {
-    let pool = ProcessPool::new(1);
-    let mut task = end::on(&pool).submit((50, false));
-    poll_once(&mut task, || panic_any(Bomb));
-    assert_eq!(task.join().unwrap(), 50);
-    let (sender, receiver) = channel();
-    end::on(&pool).submit((20, false)).on_done(move || sender.send(()).unwrap());
-    receiver.recv().unwrap();
-
-    // Whoever finds a death starts workers, too.
-    static FRESH: ProcessPool = ProcessPool::new(1);
-    let (sender, receiver) = channel();
-    let mut task = end::on(&pool).submit((50, true));
-    poll_once(&mut task, move || sender.send(end::on(&FRESH).call((1, false))).unwrap());
-    assert_eq!(receiver.recv().unwrap(), 1);
 }
 
 #[test]
 fn a_future_wakes_its_last_waker_only() {
     let count = Arc::new(AtomicUsize::new(0));
-    let mut task = end::submit(50, false);
+    let mut task = nap::submit(50);
     for _ in 0..10 {
         let count = Arc::clone(&count);
         poll_once(&mut task, move || _ = count.fetch_add(1, Ordering::SeqCst));
@@ -431,21 +314,4 @@ fn results_do_not_wait_for_items_that_come_slowly() {
     };
     let (process, thread) = (ahead(&mut in_process::imap(source())), ahead(&mut on_thread::imap(source())));
     assert!(process < 10 && thread < 10, "{process} and {thread} items were taken before their results were wanted");
-}
-
-#[test]
-fn items_that_were_taken_before_their_source_panicked_are_not_lost() {
-    let source = (0_u64..30).inspect(|x| assert!(*x != 5, "the source panics on purpose"));
-    let mut stream = in_process::options().chunk(4).imap_unordered(source);
-    let (mut results, mut panics) = (Vec::new(), 0);
-    loop {
-        match catch_unwind(AssertUnwindSafe(|| stream.next())) {
-            Ok(None) => break,
-            Ok(Some((number, result))) => results.push((number, result.unwrap())),
-            Err(_) => panics += 1,
-        }
-    }
-    results.sort_unstable();
-    let expected: Vec<_> = (0..30).filter(|x| *x != 5).enumerate().collect();
-    assert_eq!((panics, results), (1, expected));
 }

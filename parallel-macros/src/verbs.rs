@@ -1,0 +1,151 @@
+//! The verbs of a function, as users see them.
+
+use proc_macro2::TokenStream;
+use quote::quote;
+
+use crate::expand::{item, markers, owned_predicates, pattern, tuple, variables};
+use crate::function::Function;
+use crate::options::Options;
+use crate::parameter::Kind;
+
+/// The verbs that wait for their results, and those that give a `Call`.
+pub(crate) fn waiting(function: &Function, options: &Options) -> TokenStream {
+    let visibility = &function.visibility;
+    let (runtime, output, item) = (&options.runtime, &function.output, item(function));
+    let (names, pattern) = (variables(&function.parameters), pattern(&function.parameters));
+    let types = function.parameters.iter().map(|parameter| &parameter.ty);
+    let starmap = if function.parameters.len() > 1 {
+        quote! {
+            /// `map` under Python's name for functions of several parameters.
+            #[track_caller]
+            #visibility fn starmap(items: impl ::core::iter::IntoIterator<Item = #item>) -> ::std::vec::Vec<#output> {
+                #runtime::Call::<Self>::new().map(items)
+            }
+        }
+    } else {
+        TokenStream::new()
+    };
+    quote! {
+        /// Runs all items on the pool and gives their results, in order. Panics at the first item that failed.
+        #[track_caller]
+        #visibility fn map(items: impl ::core::iter::IntoIterator<Item = #item>) -> ::std::vec::Vec<#output> {
+            #runtime::Call::<Self>::new().map(items)
+        }
+
+        /// Runs all items on the pool and gives each one's result or error, in order.
+        #visibility fn try_map(
+            items: impl ::core::iter::IntoIterator<Item = #item>,
+        ) -> ::std::vec::Vec<::core::result::Result<#output, #runtime::TaskError>> {
+            #runtime::Call::<Self>::new().try_map(items)
+        }
+
+        #starmap
+
+        /// Hands one call to the pool and returns at once; it may borrow what lives longer than the scope.
+        #visibility fn scoped<'__scope>(
+            __scope: &'__scope #runtime::Scope<'__scope, '_>,
+            #(#names: #types),*
+        ) -> #runtime::ScopedTask<'__scope, #output>
+        where
+            Self: '__scope,
+            #item: '__scope,
+            #output: '__scope,
+        {
+            #runtime::Call::<Self>::new().scoped(__scope, #pattern)
+        }
+
+        /// The same verbs on a pool of your own.
+        #visibility fn on<'__pool>(pool: &'__pool impl #runtime::Pool<Self>) -> #runtime::Call<'__pool, Self> {
+            #runtime::Call::on(pool)
+        }
+
+        /// The same verbs with options.
+        #visibility fn options() -> #runtime::Call<'static, Self> {
+            #runtime::Call::new()
+        }
+    }
+}
+
+/// The verbs that return before the task has ended.
+pub(crate) fn owned(function: &Function, options: &Options) -> TokenStream {
+    let visibility = &function.visibility;
+    let (runtime, output) = (&options.runtime, &function.output);
+    let names = function.names();
+    let types: Vec<TokenStream> =
+        function.parameters.iter().map(|parameter| parameter.owned_argument(runtime)).collect();
+    let owned: Vec<TokenStream> = function
+        .parameters
+        .iter()
+        .map(|parameter| {
+            let (name, marker) = (&parameter.name, parameter.marker(runtime));
+            match parameter.kind() {
+                Kind::Value => quote!(#name),
+                _ => quote!(#runtime::private::IntoOwned::<#marker>::into_owned(#name)),
+            }
+        })
+        .collect();
+    let owned = tuple(&owned);
+    let owned_types: Vec<TokenStream> = function.parameters.iter().map(|parameter| parameter.owned(runtime)).collect();
+    let owned_types = tuple(&owned_types);
+    let markers = markers(function, options);
+    // Without references the items have one type only, which helps inference.
+    let each = if function.parameters.iter().all(|parameter| parameter.kind() == Kind::Value) {
+        quote!(::core::iter::IntoIterator<Item = #owned_types>)
+    } else {
+        quote!(::core::iter::IntoIterator<Item: #runtime::private::IntoOwned<#markers, Owned = #owned_types>>)
+    };
+    let items = quote!(impl #each);
+    let predicates = owned_predicates(function, options);
+    let streams = [("imap", "Imap"), ("imap_unordered", "ImapUnordered"), ("stream", "TaskStream")];
+    let docs = [
+        "Gives the results of all items in order, as they come; takes items only as results are taken.",
+        "Gives the results of all items as they come, each with its item's number; takes items only as results are taken.",
+        "Gives the results of all items in order, as a stream; takes items only as results are taken.",
+    ];
+    let streams = streams.iter().zip(docs).map(|((verb, ty), doc)| {
+        let (verb, ty) = (quote::format_ident!("{verb}"), quote::format_ident!("{ty}"));
+        quote! {
+            #[doc = #doc]
+            #visibility fn #verb<__Items: #each>(
+                items: __Items,
+            ) -> #runtime::#ty<Self, <__Items as ::core::iter::IntoIterator>::IntoIter>
+            where
+                #(#predicates),*
+            {
+                #runtime::Call::<Self>::new().#verb(items)
+            }
+        }
+    });
+    let streams: TokenStream = streams.collect();
+    let clause = if predicates.is_empty() { TokenStream::new() } else { quote!(where #(#predicates),*) };
+    let starmap_async = if function.parameters.len() > 1 {
+        quote! {
+            /// `map_async` under Python's name for functions of several parameters.
+            #visibility fn starmap_async(items: #items) -> #runtime::MapTask<#output> #clause {
+                #runtime::Call::<Self>::new().map_async(items)
+            }
+        }
+    } else {
+        TokenStream::new()
+    };
+    quote! {
+        /// Hands one call to the pool and returns at once.
+        #visibility fn submit(#(#names: #types),*) -> #runtime::Task<#output> #clause {
+            #runtime::Call::<Self>::new().submit_owned(#owned)
+        }
+
+        /// Runs all items on the pool in the background and returns at once.
+        #visibility fn map_async(items: #items) -> #runtime::MapTask<#output> #clause {
+            #runtime::Call::<Self>::new().map_async(items)
+        }
+
+        #starmap_async
+
+        #streams
+
+        /// Runs one call on a thread or in a process of its own, outside every pool.
+        #visibility fn spawn(#(#names: #types),*) -> #runtime::Spawned<#output> #clause {
+            #runtime::Call::<Self>::new().spawn_owned(#owned)
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! User values, wakers and iterators that panic.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use parallel_runtime::{ProcessPool, Scope, TaskError, ThreadPool, parallel, scope};
+
+use super::poll_once;
+
+/// Panics when it is dropped.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            panic!("a destructor panics on purpose");
+        }
+    }
+}
+
+#[derive(serde::Serialize)]
+struct Unreadable(u32);
+
+impl<'de> serde::Deserialize<'de> for Unreadable {
+    fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        panic!("its `Deserialize` panics on purpose");
+    }
+}
+
+#[parallel(pool = 2)]
+fn bomb() -> Bomb {
+    Bomb
+}
+
+#[parallel(pool = 2)]
+fn nothing() {}
+
+#[parallel(pool = 2)]
+fn write_late(numbers: &mut [u64]) {
+    std::thread::sleep(Duration::from_millis(100));
+    numbers.fill(1);
+}
+
+#[parallel(mode = "process", pool = 2)]
+fn unreadable() -> Unreadable {
+    Unreadable(1)
+}
+
+/// Has a scope forget something beside a task that writes late. Whether it panicked, and what was written by then.
+fn beside_a_late_write(forget: impl for<'scope, 'env> FnOnce(&'scope Scope<'scope, 'env>)) -> (bool, [u64; 4]) {
+    let mut numbers = [0; 4];
+    let ended = catch_unwind(AssertUnwindSafe(|| {
+        scope(|s| {
+            forget(s);
+            let _ = write_late::scoped(s, &mut numbers);
+        });
+    }));
+    (ended.is_err(), numbers)
+}
+
+#[test]
+fn a_scope_waits_for_all_although_a_result_panics_when_it_is_dropped_or_read() {
+    assert_eq!(beside_a_late_write(|s| _ = bomb::scoped(s)), (true, [1; 4]));
+    assert_eq!(beside_a_late_write(|s| _ = unreadable::scoped(s)), (true, [1; 4]));
+}
+
+#[test]
+fn a_scope_of_many_tasks_waits_for_all_although_one_that_it_forgets_panics() {
+    let mut numbers = [0; 4];
+    let mut lent = Some(&mut numbers[..]);
+    let _ = catch_unwind(AssertUnwindSafe(|| {
+        scope(|s| {
+            let first = bomb::scoped(s);
+            for _ in 0..63 {
+                nothing::scoped(s).join().unwrap();
+            }
+            while !first.is_finished() {
+                std::thread::yield_now();
+            }
+            drop(first);
+            // The list of the scope is weeded with this one.
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(write_late::scoped(s, lent.take().unwrap()))));
+        });
+    }));
+    assert_eq!(numbers, [1; 4]);
+}
+
+#[test]
+fn a_task_whose_argument_panics_when_it_is_dropped_is_cancelled() {
+    static ONE: ThreadPool = ThreadPool::new(1);
+    #[parallel(pool = ONE)]
+    fn take(_: Bomb) {}
+    #[parallel(pool = ONE)]
+    fn hold(gate: Receiver<()>) {
+        let _ = gate.recv();
+    }
+    let (open, gate) = channel();
+    let before = hold::submit(gate);
+    let task = take::submit(Bomb);
+    assert!(task.cancel());
+    assert!(matches!(task.join(), Err(TaskError::Cancelled)));
+    drop(open);
+    before.join().unwrap();
+}
+
+#[test]
+fn what_panics_when_it_is_dropped_on_a_thread_of_the_pool_harms_nobody() {
+    #[parallel(pool = 2)]
+    fn panic_with_bomb() {
+        panic_any(Bomb);
+    }
+    #[parallel(pool = 2)]
+    fn bomb_later(gate: Receiver<()>) -> Bomb {
+        let _ = gate.recv();
+        Bomb
+    }
+    let (open, gate) = channel();
+    drop(bomb_later::submit(gate));
+    drop(open);
+    let error = panic_with_bomb::submit().join().unwrap_err();
+    assert!(matches!(error, TaskError::Panicked { .. }), "{error}");
+    assert!(nothing::submit().join().is_ok());
+}
+
+#[parallel(mode = "process")]
+fn end(milliseconds: u64, by_death: bool) -> u64 {
+    std::thread::sleep(Duration::from_millis(milliseconds));
+    if by_death {
+        std::process::abort();
+    }
+    milliseconds
+}
+
+#[test]
+fn wakers_may_panic_and_may_call_pools() {
+    let pool = ProcessPool::new(1);
+    let mut task = end::on(&pool).submit((50, false));
+    poll_once(&mut task, || panic_any(Bomb));
+    assert_eq!(task.join().unwrap(), 50);
+    let (sender, receiver) = channel();
+    end::on(&pool).submit((20, false)).on_done(move || sender.send(()).unwrap());
+    receiver.recv().unwrap();
+
+    // Whoever finds a death starts workers, too.
+    static FRESH: ProcessPool = ProcessPool::new(1);
+    let (sender, receiver) = channel();
+    let mut task = end::on(&pool).submit((50, true));
+    poll_once(&mut task, move || sender.send(end::on(&FRESH).call((1, false))).unwrap());
+    assert_eq!(receiver.recv().unwrap(), 1);
+}
+
+#[parallel(mode = "process", pool = 2)]
+fn in_process(x: u64) -> u64 {
+    x
+}
+
+#[test]
+fn items_that_were_taken_before_their_source_panicked_are_not_lost() {
+    let source = (0_u64..30).inspect(|x| assert!(*x != 5, "the source panics on purpose"));
+    let mut stream = in_process::options().chunk(4).imap_unordered(source);
+    let (mut results, mut panics) = (Vec::new(), 0);
+    loop {
+        match catch_unwind(AssertUnwindSafe(|| stream.next())) {
+            Ok(None) => break,
+            Ok(Some((number, result))) => results.push((number, result.unwrap())),
+            Err(_) => panics += 1,
+        }
+    }
+    results.sort_unstable();
+    let expected: Vec<_> = (0..30).filter(|x| *x != 5).enumerate().collect();
+    assert_eq!((panics, results), (1, expected));
+}
