@@ -5,7 +5,7 @@ use quote::{quote, quote_spanned};
 use syn::{GenericParam, Generics, Type};
 
 use crate::function::{Function, Source};
-use crate::options::{Mode, Options};
+use crate::options::Options;
 use crate::parameter::{Kind, Parameter};
 use crate::{remote, verbs};
 
@@ -77,7 +77,7 @@ pub(crate) fn verbs_type(
     let owned = if function.owned { verbs::owned(function, options) } else { TokenStream::new() };
     let parallel_fn = parallel_fn(function, options, path);
     let owned_fn = if function.owned { owned_fn(function, options) } else { TokenStream::new() };
-    let remote = if options.mode == Mode::Process { remote::functions(function, options) } else { TokenStream::new() };
+    let remote = if options.mode.is_remote() { remote::functions(function, options) } else { TokenStream::new() };
     quote! {
         #(#cfgs)*
         #[doc = #about]
@@ -169,7 +169,7 @@ fn parallel_fn(function: &Function, options: &Options, path: &TokenStream) -> To
     let pattern = pattern(&function.parameters);
     let names = variables(&function.parameters);
     let runner = function.runner();
-    let remote = if options.mode == Mode::Process { remote::table(options) } else { TokenStream::new() };
+    let remote = if options.mode.is_remote() { remote::table(options) } else { TokenStream::new() };
     // Without generics nothing in the item can be borrowed: all lifetimes have names by now, and are generics.
     let is_async = function.is_async.then(|| {
         quote!(
@@ -296,7 +296,7 @@ fn owned_fn(function: &Function, options: &Options) -> TokenStream {
             }
         }
     });
-    let (table, remote) = if options.mode == Mode::Process {
+    let (table, remote) = if options.mode.is_remote() {
         (remote::owned_table(options), remote::owned_functions(function, options, &extended))
     } else {
         (TokenStream::new(), TokenStream::new())

@@ -303,7 +303,7 @@ fn check_types(parameters: &[Parameter], output: &Type, mode: Mode, errors: &mut
             errors.at(ty.span(), "the type of a parameter needs a name here: make it generic, `fn f<T: Trait>(x: T)`");
         }
     }
-    if mode != Mode::Process {
+    if !mode.is_remote() {
         return;
     }
     let found = Found::of(output);

@@ -21,6 +21,7 @@ pub(crate) enum Mode {
     Thread,
     Process,
     Serial,
+    Dask,
 }
 
 impl Mode {
@@ -29,7 +30,13 @@ impl Mode {
             Self::Thread => "thread",
             Self::Process => "process",
             Self::Serial => "serial",
+            Self::Dask => "dask",
         }
+    }
+
+    /// Whether its arguments and results cross to another process.
+    pub(crate) fn is_remote(self) -> bool {
+        matches!(self, Self::Process | Self::Dask)
     }
 }
 
@@ -132,7 +139,7 @@ impl Options {
     }
 
     fn setting(&mut self, key: &Ident, value: &Expr) -> syn::Result<TokenStream> {
-        use Mode::{Process, Thread};
+        use Mode::{Dask, Process, Thread};
         let span = value.span();
         let name = key.unraw().to_string();
         Ok(match name.as_str() {
@@ -144,42 +151,42 @@ impl Options {
                 TokenStream::new()
             }
             "pool" => {
-                self.only_in(key, &[Thread, Process])?;
+                self.only_in(key, &[Thread, Process, Dask])?;
                 self.pool(value)?
             }
             "chunk" => {
-                self.only_in(key, &[Thread, Process])?;
+                self.only_in(key, &[Thread, Process, Dask])?;
                 let items = at_least_one(key, value, "items in a message")?;
                 quote_spanned!(span=> .chunk(#items as usize))
             }
             "timeout" => {
-                self.only_in(key, &[Thread, Process])?;
+                self.only_in(key, &[Thread, Process, Dask])?;
                 let text = text(key, value, "a duration, like \"250ms\", \"5s\" or \"2m\"")?;
                 let nanoseconds = units::duration(&text.value()).map_err(|message| Error::new(span, message))?;
                 quote_spanned!(span=> .timeout(#nanoseconds))
             }
             "retries" => {
-                self.only_in(key, &[Process])?;
+                self.only_in(key, &[Process, Dask])?;
                 let retries = number(key, value, "extra tries after a worker died or a task timed out")?;
                 let retries =
                     u32::try_from(retries).map_err(|_| Error::new(span, "so many retries would never end"))?;
                 quote_spanned!(span=> .retries(#retries))
             }
             "max_tasks_per_worker" => {
-                self.only_in(key, &[Process])?;
+                self.only_in(key, &[Process, Dask])?;
                 self.not_of_the_pool(key, "100")?;
                 let tasks = at_least_one(key, value, "tasks after which a worker is replaced")?;
                 quote_spanned!(span=> .max_tasks_per_worker(#tasks))
             }
             "memory_limit" => {
-                self.only_in(key, &[Process])?;
+                self.only_in(key, &[Process, Dask])?;
                 self.not_of_the_pool(key, "512 << 20")?;
                 let text = text(key, value, "a size, like \"512MiB\"")?;
                 let bytes = units::size(&text.value()).map_err(|message| Error::new(span, message))?;
                 quote_spanned!(span=> .memory_limit(#bytes))
             }
             "init" => {
-                self.only_in(key, &[Thread, Process])?;
+                self.only_in(key, &[Thread, Process, Dask])?;
                 self.not_of_the_pool(key, "...")?;
                 let Expr::Path(path) = value else {
                     return Err(Error::new(span, "`init` is the path of a `fn()`, like `init = open_library`"));
@@ -187,7 +194,7 @@ impl Options {
                 quote_spanned!(span=> .init(#path))
             }
             "sandbox" => {
-                self.only_in(key, &[Process])?;
+                self.only_in(key, &[Process, Dask])?;
                 self.not_of_the_pool(key, "Sandbox::strict()")?;
                 let what = "\"strict\": no network, no new program, and no file that `init` has not opened";
                 if text(key, value, what)?.value() != "strict" {
@@ -212,11 +219,12 @@ impl Options {
         match value {
             Expr::Path(path) => Ok(match self.mode {
                 Mode::Process => quote_spanned!(span=> .process_pool(&#path)),
+                Mode::Dask => quote_spanned!(span=> .dask_pool(&#path)),
                 _ => quote_spanned!(span=> .thread_pool(&#path)),
             }),
             _ => {
                 let workers = integer(value).ok_or_else(|| Error::new(span, format!("`pool` is {what}")))??;
-                if self.mode == Mode::Process && workers > MOST_WORKERS {
+                if self.mode.is_remote() && workers > MOST_WORKERS {
                     return Err(Error::new(span, format!("a pool of processes has at most {MOST_WORKERS} workers")));
                 }
                 Ok(quote_spanned!(span=> .workers(#workers as usize)))
@@ -253,21 +261,23 @@ impl Options {
             Mode::Thread => quote!(Thread),
             Mode::Process => quote!(Process),
             Mode::Serial => quote!(Serial),
+            Mode::Dask => quote!(Dask),
         }
     }
 }
 
 fn mode(value: &Expr) -> syn::Result<Mode> {
     let wrong = |found: &str| {
-        let like = units::most_like(found, &["thread", "process", "serial"]);
+        let like = units::most_like(found, &["thread", "process", "serial", "dask"]);
         let hint = like.map_or_else(String::new, |like| format!("; did you mean \"{like}\"?"));
-        Error::new(value.span(), format!("`mode` is \"thread\", \"process\" or \"serial\"{hint}"))
+        Error::new(value.span(), format!("`mode` is \"thread\", \"process\", \"serial\" or \"dask\"{hint}"))
     };
     match value {
         Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => match text.value().as_str() {
             "thread" => Ok(Mode::Thread),
             "process" => Ok(Mode::Process),
             "serial" => Ok(Mode::Serial),
+            "dask" => Ok(Mode::Dask),
             other => Err(wrong(other)),
         },
         other => Err(wrong(other.to_token_stream().to_string().as_str())),

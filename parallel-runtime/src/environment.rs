@@ -1,4 +1,4 @@
-//! The environment variables `PARALLEL_MODE` and `PARALLEL_WORKERS`, read once.
+//! The environment variables `PARALLEL_MODE` and `PARALLEL_WORKERS`, read once, and those of a cluster's address.
 
 use std::env;
 use std::sync::OnceLock;
@@ -9,7 +9,7 @@ use crate::options::Mode;
 ///
 /// # Panics
 ///
-/// If the variable is set to something else than `serial`, `thread` or `process`.
+/// If the variable is set to something else than `serial`, `thread`, `process` or `dask`.
 pub(crate) fn mode() -> Option<Mode> {
     static MODE: OnceLock<Option<Mode>> = OnceLock::new();
     *MODE.get_or_init(|| {
@@ -19,7 +19,8 @@ pub(crate) fn mode() -> Option<Mode> {
             Some("serial") => Some(Mode::Serial),
             Some("thread") => Some(Mode::Thread),
             Some("process") => Some(Mode::Process),
-            _ => panic!("PARALLEL_MODE={text:?}: it must be `serial`, `thread` or `process`"),
+            Some("dask") => Some(Mode::Dask),
+            _ => panic!("PARALLEL_MODE={text:?}: it must be `serial`, `thread`, `process` or `dask`"),
         }
     })
 }
@@ -41,4 +42,12 @@ pub(crate) fn workers() -> Option<usize> {
             _ => panic!("PARALLEL_WORKERS={text:?}: it must be a whole number from 1"),
         }
     })
+}
+
+/// The address of a cluster's scheduler: `PARALLEL_DASK`, or else `DASK_SCHEDULER_ADDRESS`.
+#[cfg(feature = "dask")]
+pub(crate) fn dask() -> Option<String> {
+    ["PARALLEL_DASK", "DASK_SCHEDULER_ADDRESS"]
+        .into_iter()
+        .find_map(|name| env::var(name).ok().filter(|text| !text.is_empty()))
 }

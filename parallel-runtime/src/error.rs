@@ -102,6 +102,16 @@ pub enum TaskError {
     #[error("no worker could be started: {0}")]
     Spawn(#[source] io::Error),
 
+    /// The cluster cannot be used, or was lost.
+    #[error("the Dask cluster at {address} cannot be used: {reason}")]
+    #[non_exhaustive]
+    Cluster {
+        /// The scheduler's.
+        address: String,
+        /// What happened, and what can be done about it.
+        reason: String,
+    },
+
     /// The pool was shut down before the task was submitted.
     #[error("the pool is shut down; submit before `shutdown()` or `kill()`, or use another pool")]
     PoolClosed,
@@ -127,6 +137,16 @@ pub enum PoolError {
     /// There is no memory for the pool's board.
     #[error("the shared memory of a pool could not be made: {0}")]
     Memory(#[source] io::Error),
+
+    /// The cluster cannot be used.
+    #[error("the Dask cluster at {address} cannot be used: {reason}")]
+    #[non_exhaustive]
+    Cluster {
+        /// The scheduler's.
+        address: String,
+        /// What happened, and what can be done about it.
+        reason: String,
+    },
 
     /// The pool was shut down.
     #[error("the pool is shut down")]
@@ -159,6 +179,7 @@ impl PoolError {
         match self {
             Self::Closed => TaskError::PoolClosed,
             Self::Spawn(error) => TaskError::Spawn(error),
+            Self::Cluster { address, reason } => TaskError::Cluster { address, reason },
             other => TaskError::Spawn(io::Error::other(other)),
         }
     }

@@ -96,6 +96,8 @@ compile_error!(
 );
 
 mod call;
+#[cfg(feature = "dask")]
+mod cluster;
 mod codec;
 mod cpu;
 mod environment;
@@ -114,6 +116,7 @@ mod progress;
 #[cfg(not(feature = "progress"))]
 #[path = "no_progress.rs"]
 mod progress;
+mod remote;
 mod sandbox;
 mod shared;
 mod signals;
@@ -127,6 +130,8 @@ pub use error::{PoolError, TaskError};
 pub use function::{OwnedFn, OwnedSlice, ParallelFn, ProcessFn};
 pub use observe::timeline::Timeline;
 pub use parallel_macros::{parallel, shared};
+#[cfg(feature = "dask")]
+pub use pool::DaskPool;
 pub use pool::{Percentiles, Pool, PoolStats, ProcessPool, ThreadPool, WorkerLoad};
 #[cfg(feature = "sandbox")]
 pub use sandbox::Sandbox;

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use crate::cpu::cpu_count;
 use crate::environment;
+#[cfg(feature = "dask")]
+use crate::pool::DaskPool;
 use crate::pool::{ProcessPool, Target, ThreadPool, default};
 use crate::sandbox::Sandbox;
 
@@ -18,6 +20,8 @@ pub enum Mode {
     Thread,
     /// In worker processes.
     Process,
+    /// On a Dask cluster.
+    Dask,
 }
 
 /// Options of the workers of a pool. Functions that agree in them, in mode and in size share a default pool.
@@ -87,6 +91,8 @@ enum Source {
     Default(usize),
     Thread(&'static ThreadPool),
     Process(&'static ProcessPool),
+    #[cfg(feature = "dask")]
+    Dask(&'static DaskPool),
 }
 
 /// What the attribute says.
@@ -103,6 +109,10 @@ pub struct Spec {
 
 impl Spec {
     pub const fn new(name: &'static str, mode: Mode) -> Self {
+        assert!(
+            cfg!(feature = "dask") || !matches!(mode, Mode::Dask),
+            "`mode = \"dask\"` needs the feature of that name: `parallel-runtime = {{ version = \"...\", features = [\"dask\"] }}`"
+        );
         Self {
             name,
             mode,
@@ -125,6 +135,12 @@ impl Spec {
 
     pub const fn process_pool(mut self, pool: &'static ProcessPool) -> Self {
         self.source = Source::Process(pool);
+        self
+    }
+
+    #[cfg(feature = "dask")]
+    pub const fn dask_pool(mut self, pool: &'static DaskPool) -> Self {
+        self.source = Source::Dask(pool);
         self
     }
 
@@ -168,9 +184,13 @@ impl Spec {
         match environment::mode() {
             // Nor is a sandbox given up for a variable of the environment.
             _ if self.workers.sandbox.is_some() => self.mode,
-            // A function that was not written for processes cannot be forced into one.
-            Some(Mode::Process) if self.mode != Mode::Process => self.mode,
+            // A function that was not written for processes cannot be forced into one, nor onto a cluster.
+            Some(Mode::Process) if self.mode != Mode::Process && self.mode != Mode::Dask => self.mode,
+            Some(Mode::Dask) if self.mode != Mode::Dask => self.mode,
             Some(mode) => mode,
+            #[cfg(feature = "dask")]
+            // Without a cluster, this machine is one.
+            None if self.mode == Mode::Dask && environment::dask().is_none() => Mode::Process,
             None => self.mode,
         }
     }
@@ -180,6 +200,12 @@ impl Spec {
         self.target.get_or_init(|| match self.source {
             Source::Thread(pool) => pool.target().clone(),
             Source::Process(pool) => pool.target().clone(),
+            #[cfg(feature = "dask")]
+            // Which cluster there is, is a matter of where the program runs.
+            Source::Dask(pool) => match environment::mode() {
+                Some(mode) if mode != Mode::Dask => default::pool(mode, 0, pool.worker_options()),
+                _ => pool.target().clone(),
+            },
             Source::Default(workers) => default::pool(self.effective_mode(), workers, self.workers),
         })
     }
@@ -194,6 +220,8 @@ impl Spec {
         match self.source {
             Source::Thread(pool) => pool.worker_options(),
             Source::Process(pool) => pool.worker_options(),
+            #[cfg(feature = "dask")]
+            Source::Dask(pool) => pool.worker_options(),
             Source::Default(_) => self.workers,
         }
     }

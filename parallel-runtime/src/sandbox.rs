@@ -52,6 +52,20 @@ impl Sandbox {
         self
     }
 
+    /// The one that leaves these paths open. They are kept for as long as the process lives.
+    #[cfg(feature = "dask")]
+    pub(crate) fn kept(allowed: &Allowed) -> Self {
+        use std::collections::HashMap;
+        use std::sync::{Mutex, PoisonError};
+        static KEPT: Mutex<Option<HashMap<Vec<u8>, Sandbox>>> = Mutex::new(None);
+        let leak = |paths: &[String]| -> &'static [&'static str] {
+            paths.iter().map(|path| &*Box::leak(path.clone().into_boxed_str())).collect::<Vec<_>>().leak()
+        };
+        let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+        let make = || Self { read: leak(&allowed.read), write: leak(&allowed.write) };
+        *kept.get_or_insert_default().entry(allowed.to_bytes()).or_insert_with(make)
+    }
+
     pub(crate) fn allowed(self) -> Allowed {
         let owned = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect();
         Allowed { read: owned(self.read), write: owned(self.write) }

@@ -12,11 +12,12 @@ use crate::function::{ParallelFn, Remote};
 use crate::options::CallOptions;
 use crate::panics;
 use crate::pool::{Pool, Target};
-use crate::process::map::{Control, Target as Place, call, map, submit_lent};
 use crate::progress::{Label, Meter};
+use crate::remote::carrier::Carrier;
+use crate::remote::map::{Control, Target as Place, call, map, submit_lent};
 use crate::task::{Scope, ScopedTask};
 use crate::thread::Failed;
-use crate::{init, process, sandbox, thread};
+use crate::{init, sandbox, thread};
 
 /// The verbs of the annotated function `F`, on a pool of your choice and with options: from `f::on(&pool)` or `f::options()`.
 ///
@@ -47,7 +48,7 @@ pub struct Call<'p, F> {
 enum Route<'p> {
     Here,
     Thread(&'p Arc<thread::Engine>),
-    Process(&'p Arc<process::Engine>),
+    Remote(&'p Carrier),
 }
 
 impl<F: ParallelFn> Call<'static, F> {
@@ -179,7 +180,7 @@ impl<'p, F: ParallelFn> Call<'p, F> {
             let confined = match target {
                 Target::Here => sandbox::confines_us(sandbox),
                 Target::Thread(_) => false,
-                Target::Process(engine) => engine.has_sandbox(),
+                Target::Remote(carrier) => carrier.has_sandbox(),
             };
             if !confined {
                 return Err(unconfined(F::spec().name, target));
@@ -193,7 +194,7 @@ impl<'p, F: ParallelFn> Call<'p, F> {
                 Route::Here
             }
             Target::Thread(engine) => Route::Thread(engine),
-            Target::Process(engine) => Route::Process(engine),
+            Target::Remote(carrier) => Route::Remote(carrier),
         })
     }
 
@@ -213,7 +214,7 @@ impl<'p, F: ParallelFn> Call<'p, F> {
                 None => engine.call(F::spec().name, || F::run(item)),
                 Some(limit) => thread::call_limited::<F>(engine, item, limit),
             },
-            Ok(Route::Process(engine)) => call(engine, &remote::<F>(), item, self.options(engine.defaults)),
+            Ok(Route::Remote(carrier)) => call(carrier, &remote::<F>(), item, self.options(carrier.defaults())),
         };
         // Not in a closure, whose place would be told instead of the caller's.
         match result {
@@ -257,11 +258,11 @@ impl<'p, F: ParallelFn> Call<'p, F> {
                     }
                 }
             }
-            Ok(Route::Process(engine)) => {
+            Ok(Route::Remote(carrier)) => {
                 let mut results = Vec::with_capacity(items.size_hint().0);
-                let options = self.options(engine.defaults);
+                let options = self.options(carrier.defaults());
                 let control = Control { options, meter: Some(&meter), ..Control::default() };
-                map(engine, &remote::<F>(), items, &control, Place::Values(&mut results)).map(|()| results)
+                map(carrier, &remote::<F>(), items, &control, Place::Values(&mut results)).map(|()| results)
             }
         };
         match result {
@@ -300,11 +301,11 @@ impl<'p, F: ParallelFn> Call<'p, F> {
                     Ok(Err(_)) => (0..count).map(|_| Err(TaskError::Cancelled)).collect(),
                 }
             }
-            Ok(Route::Process(engine)) => {
+            Ok(Route::Remote(carrier)) => {
                 let mut results = Vec::with_capacity(items.size_hint().0);
-                let options = self.options(engine.defaults);
+                let options = self.options(carrier.defaults());
                 let control = Control { options, meter: Some(&meter), ..Control::default() };
-                match map(engine, &remote::<F>(), &mut items, &control, Place::Results(&mut results)) {
+                match map(carrier, &remote::<F>(), &mut items, &control, Place::Results(&mut results)) {
                     Ok(()) => results,
                     Err(error) => for_each(error, items.count()),
                 }
@@ -327,10 +328,10 @@ impl<'p, F: ParallelFn> Call<'p, F> {
                 let limit = self.options(engine.defaults).timeout;
                 scope.on_thread(engine, name, limit, || F::run(item))
             }
-            Ok(Route::Process(engine)) => {
+            Ok(Route::Remote(carrier)) => {
                 let (remote, mut item) = (remote::<F>(), Some(item));
-                match submit_lent(engine, &remote, &mut item, self.options(engine.defaults)) {
-                    Ok(ticket) => scope.in_process(engine, ticket, remote, item),
+                match submit_lent(carrier, &remote, &mut item, self.options(carrier.defaults())) {
+                    Ok(ticket) => scope.in_process(carrier, ticket, remote, item),
                     Err(error) => scope.ready(Err(error)),
                 }
             }
@@ -374,7 +375,7 @@ fn unconfined(name: &str, target: &Target) -> TaskError {
             "and this process has not that one: do not call it inside a worker of another kind, nor in place"
         }
         Target::Thread(_) => "and a thread has none: use a pool of processes",
-        Target::Process(_) => "and this pool has none: give it one (`ProcessPool::sandbox`)",
+        Target::Remote(_) => "and this pool has none: give it one (`ProcessPool::sandbox`)",
     };
     TaskError::Spawn(std::io::Error::other(format!("`{name}` asks for a sandbox, {how}")))
 }

@@ -9,13 +9,14 @@ use crate::function::{IntoOwned, OwnedFn, Remote};
 use crate::options::CallOptions;
 use crate::panics;
 use crate::pool::Target;
-use crate::process::map::{Control, Target as Place, map, submit};
-use crate::process::ticket::Outcome;
 use crate::progress::Meter;
+use crate::remote::carrier::Carrier;
+use crate::remote::map::{Control, Target as Place, map, submit};
+use crate::remote::ticket::Outcome;
 use crate::task::stream::{Ahead, run_here};
 use crate::task::{Imap, ImapUnordered, InProcess, MapTask, Spawned, Task, TaskStream};
 use crate::thread::Failed;
-use crate::{process, thread};
+use crate::{process, remote, thread};
 
 impl<F: OwnedFn> Call<'_, F> {
     /// Hands one item to the pool and returns at once.
@@ -41,7 +42,7 @@ impl<F: OwnedFn> Call<'_, F> {
                     Err(error) => Task::ready(Err(error)),
                 }
             }
-            Ok(Route::Process(engine)) => submit_owned::<F>(engine, item, self.options(engine.defaults)),
+            Ok(Route::Remote(carrier)) => submit_owned::<F>(carrier, item, self.options(carrier.defaults())),
         }
     }
 
@@ -56,7 +57,7 @@ impl<F: OwnedFn> Call<'_, F> {
         let meter = Meter::new(&self.label, (total, Some(total)));
         // A pool that is shut down from here on still runs all of them.
         let admitted = self.route().and_then(|route| match route {
-            Route::Process(engine) => engine.admit(false).map(|admission| (Some(admission), None)),
+            Route::Remote(carrier) => carrier.admit(false).map(|admission| (Some(admission), None)),
             Route::Thread(engine) => engine.accept().map(|accepted| (None, Some(accepted))),
             Route::Here => Ok((None, None)),
         });
@@ -84,14 +85,14 @@ impl<F: OwnedFn> Call<'_, F> {
                     }
                     engine.map(F::spec().name, items, options.chunk.unwrap_or(1), &shared.stop, (true, true), &run)
                 }
-                Target::Process(engine) => {
+                Target::Remote(carrier) => {
                     let mut results = Vec::with_capacity(total);
                     let stop = || shared.stop.load(Ordering::Relaxed);
-                    let options = own.or(engine.defaults);
+                    let options = own.or(carrier.defaults());
                     let (stop, done, meter) = (Some(&stop as &dyn Fn() -> bool), Some(&shared.done), Some(&meter));
                     let control = Control { options, stop, done, meter, admitted: true };
                     let target = Place::Values(&mut results);
-                    return map(engine, &remote_owned::<F>(), items.into_iter(), &control, target).map(|()| results);
+                    return map(carrier, &remote_owned::<F>(), items.into_iter(), &control, target).map(|()| results);
                 }
             };
             mapped?.map_err(|failed| match failed {
@@ -170,9 +171,9 @@ impl<F: OwnedFn> Call<'_, F> {
                 let options = self.options(engine.defaults);
                 Ok(Ahead::Thread(thread::ahead::Ahead::new::<F>(engine, options, hint, ordered)))
             }
-            Route::Process(engine) => {
-                let options = self.options(engine.defaults);
-                process::ahead::Ahead::new(engine, remote_owned::<F>(), options, hint, ordered).map(Ahead::Process)
+            Route::Remote(carrier) => {
+                let options = self.options(carrier.defaults());
+                remote::ahead::Ahead::new(carrier, remote_owned::<F>(), options, hint, ordered).map(Ahead::Remote)
             }
         });
         made.unwrap_or_else(|error| Ahead::Nowhere(Box::new(repeated(error))))
@@ -209,26 +210,32 @@ impl<F: OwnedFn> Call<'_, F> {
                     Err(error) => Task::ready(Err(TaskError::Spawn(error))),
                 })
             }
-            Ok(Route::Process(pool)) => {
+            Ok(Route::Remote(Carrier::Process(pool))) => {
                 let engine = process::Engine::one_shot(pool.worker_options());
-                let task = submit_owned::<F>(&engine, item, self.options(pool.defaults));
+                let carrier = Carrier::Process(Arc::clone(&engine));
+                let task = submit_owned::<F>(&carrier, item, self.options(pool.defaults));
                 Spawned::in_process(task, engine)
+            }
+            // Each task has a process to itself there, as long as it runs.
+            #[cfg(feature = "dask")]
+            Ok(Route::Remote(carrier)) => {
+                Spawned::on_cluster(submit_owned::<F>(carrier, item, self.options(carrier.defaults())))
             }
         }
     }
 }
 
-fn submit_owned<F: OwnedFn>(engine: &Arc<process::Engine>, item: F::Owned, options: CallOptions) -> Task<F::Output> {
+fn submit_owned<F: OwnedFn>(carrier: &Carrier, item: F::Owned, options: CallOptions) -> Task<F::Output> {
     let remote = remote_owned::<F>();
-    match submit(engine, &remote, item, options) {
-        Ok(ticket) => Task::in_process(InProcess { engine: Arc::clone(engine), ticket, read: read_owned::<F> }),
+    match submit(carrier, &remote, item, options) {
+        Ok(ticket) => Task::in_process(InProcess { carrier: carrier.clone(), ticket, read: read_owned::<F> }),
         Err(error) => Task::ready(Err(error)),
     }
 }
 
 /// Reads the result of a task that was submitted with owned arguments, which are gone.
 fn read_owned<F: OwnedFn>(outcome: Outcome) -> Result<F::Output, TaskError> {
-    process::map::output(&remote_owned::<F>(), outcome)
+    remote::map::output(&remote_owned::<F>(), outcome)
 }
 
 fn remote_owned<F: OwnedFn>() -> Remote<F::Owned, F::Output> {

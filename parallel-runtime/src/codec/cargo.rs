@@ -21,6 +21,8 @@ enum Purpose {
     Lend,
     /// It moves away, but whoever sends it keeps it until an answer comes: so an exclusive owner is sent as a copy.
     Copy,
+    /// It goes to another machine, where no handle means anything: what lies in shared memory is sent itself.
+    Far,
 }
 
 /// How an exclusive owner travels.
@@ -41,6 +43,9 @@ pub(crate) enum Source {
     Taken,
     /// A container, where they stay.
     Copied,
+    /// Another machine.
+    #[cfg(feature = "dask")]
+    Far,
 }
 
 /// The handles in an encoded value.
@@ -65,6 +70,8 @@ thread_local! {
     static RETAINING: Cell<bool> = const { Cell::new(false) };
     static LOADED: Cell<bool> = const { Cell::new(false) };
     static SHARED: Cell<u64> = const { Cell::new(0) };
+    #[cfg(feature = "dask")]
+    static BLOBS: RefCell<Vec<Arc<Held>>> = const { RefCell::new(Vec::new()) };
     static CARGO: RefCell<Cargo> = const { RefCell::new(Cargo::NONE) };
 }
 
@@ -116,7 +123,50 @@ pub(crate) fn begin() {
     if LOADED.get() {
         abort();
     }
-    PURPOSE.set(Purpose::Move);
+    PURPOSE.set(if is_far_away() { Purpose::Far } else { Purpose::Move });
+}
+
+/// Worker: whether results go to another machine.
+#[cfg(feature = "dask")]
+static FAR_AWAY: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+
+/// Worker: results go to another machine.
+#[cfg(feature = "dask")]
+pub(crate) fn set_far_away() {
+    FAR_AWAY.store(true, std::sync::atomic::Ordering::Relaxed);
+}
+
+#[inline(always)]
+fn is_far_away() -> bool {
+    #[cfg(feature = "dask")]
+    return FAR_AWAY.load(std::sync::atomic::Ordering::Relaxed);
+    #[cfg(not(feature = "dask"))]
+    false
+}
+
+/// Whether what is being encoded goes to another machine.
+#[cfg(feature = "dask")]
+#[inline]
+pub(crate) fn is_far() -> bool {
+    PURPOSE.try_with(|purpose| purpose.get() == Purpose::Far).unwrap_or(false)
+}
+
+/// Encodes something that goes to another machine. Gives the objects that have to get there some other way.
+#[cfg(feature = "dask")]
+pub(crate) fn far<R, E>(encode: impl FnOnce() -> Result<R, E>) -> Result<(R, Vec<Arc<Held>>), E> {
+    BLOBS.take();
+    let (value, _) = aside_as(Purpose::Far, encode)?;
+    Ok((value, BLOBS.take()))
+}
+
+/// Notes an object that has to be on the other machine.
+#[cfg(feature = "dask")]
+pub(crate) fn note_blob(held: &Arc<Held>) {
+    BLOBS.with_borrow_mut(|blobs| {
+        if !blobs.iter().any(|other| Arc::ptr_eq(other, held)) {
+            blobs.push(Arc::clone(held));
+        }
+    });
 }
 
 /// It is encoded: gives its handles, if there are any.
@@ -159,6 +209,11 @@ pub(crate) fn abort() {
 /// Encodes something on the side, while another value may be half encoded.
 #[inline]
 pub(crate) fn aside<R, E>(encode: impl FnOnce() -> Result<R, E>) -> Result<(R, Option<Cargo>), E> {
+    aside_as(Purpose::Move, encode)
+}
+
+#[inline]
+fn aside_as<R, E>(purpose: Purpose, encode: impl FnOnce() -> Result<R, E>) -> Result<(R, Option<Cargo>), E> {
     /// Also if `encode` panics.
     struct Restore {
         purpose: Purpose,
@@ -179,7 +234,7 @@ pub(crate) fn aside<R, E>(encode: impl FnOnce() -> Result<R, E>) -> Result<(R, O
     }
     SHARED.set(0);
     let restore = Restore { purpose: PURPOSE.get(), others: LOADED.get().then(take) };
-    PURPOSE.set(Purpose::Move);
+    PURPOSE.set(purpose);
     let result = encode();
     let cargo = if LOADED.get() { Some(take()) } else { None };
     drop(restore);
@@ -204,7 +259,9 @@ fn with_purpose<R>(purpose: Purpose, encode: impl FnOnce() -> R) -> R {
 /// Encodes what its owner goes on to use.
 #[inline(always)]
 pub(crate) fn lending<R>(encode: impl FnOnce() -> R) -> R {
-    with_purpose(Purpose::Lend, encode)
+    // Nothing moves to another machine.
+    let purpose = if PURPOSE.get() == Purpose::Far { Purpose::Far } else { Purpose::Lend };
+    with_purpose(purpose, encode)
 }
 
 /// Encodes what is dropped only when an answer has come.
@@ -291,6 +348,11 @@ pub(crate) fn shared_bytes() -> u64 {
 
 /// Notes a handle that is being encoded.
 pub(crate) fn carry(held: &Arc<Held>) -> Result<(), CodecError> {
+    if PURPOSE.get() == Purpose::Far {
+        return Err(CodecError::new(
+            "a handle of shared memory means something on one machine only: to another one pass plain values, a `SharedSlice` or a `SharedVec`",
+        ));
+    }
     if PURPOSE.get() == Purpose::None && !RETAINING.get() {
         return Err(CodecError::new(
             "a handle of shared memory means something to this program and its workers only: pass it to a task, or serialise what it holds",
@@ -320,7 +382,7 @@ pub(crate) fn carry_owner(held: &Arc<Held>, number: u32) -> Result<Owner, CodecE
                 "a `SharedVec` has one owner, so it cannot be sent from behind a reference: pass it by value, pass a slice of it, or `share()` it",
             ));
         }
-        Purpose::Move | Purpose::None => {}
+        Purpose::Move | Purpose::None | Purpose::Far => {}
     }
     note_owner(held, number, Held::promise)?;
     CARGO.with_borrow_mut(|cargo| cargo.promised = true);

@@ -16,6 +16,9 @@ pub(crate) mod code {
     pub(crate) const NOT_DECODED: u8 = 2;
     pub(crate) const NOT_ENCODED: u8 = 3;
     pub(crate) const NO_MEMORY: u8 = 4;
+    /// An error of another machine's engine.
+    #[cfg(feature = "dask")]
+    pub(crate) const ENDED: u8 = 5;
 }
 
 /// Runs the items of a message in the worker. It travels there as an offset into the executable.

@@ -4,8 +4,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use super::Target;
+#[cfg(feature = "dask")]
+use crate::cluster;
 use crate::options::{CallOptions, Mode, WorkerKey, WorkerOptions, resolve_workers};
 use crate::process::hook;
+use crate::remote::carrier::Carrier;
 use crate::{process, thread};
 
 /// Mode, size, and the key of the worker options.
@@ -15,13 +18,24 @@ static POOLS: LazyLock<Mutex<HashMap<Key, Target>>> = LazyLock::new(Mutex::defau
 
 /// The default pool of these properties. It lives as long as the program.
 pub(crate) fn pool(mode: Mode, workers: usize, options: WorkerOptions) -> Target {
-    if mode == Mode::Serial || (mode == Mode::Process && hook::in_worker()) {
+    if mode == Mode::Serial || (matches!(mode, Mode::Process | Mode::Dask) && hook::in_worker()) {
         return Target::Here;
     }
-    let workers = resolve_workers(workers);
+    // A cluster has as many as it has.
+    let workers = if mode == Mode::Dask { 0 } else { resolve_workers(workers) };
     let mut pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
     let make = || match mode {
-        Mode::Process => Target::Process(process::Engine::new(workers, options, CallOptions::NONE)),
+        Mode::Process => Target::Remote(Carrier::Process(process::Engine::new(workers, options, CallOptions::NONE))),
+        #[cfg(feature = "dask")]
+        Mode::Dask => {
+            let limit = super::dask::CONNECT_TIMEOUT;
+            Target::Remote(Carrier::Cluster(cluster::Engine::new(
+                cluster::Address::Environment,
+                limit,
+                options,
+                CallOptions::NONE,
+            )))
+        }
         _ => Target::Thread(Arc::new(thread::Engine::new(workers, options.init, CallOptions::NONE))),
     };
     pools.entry((mode, workers, options.key())).or_insert_with(make).clone()

@@ -1,5 +1,7 @@
 //! Pools: threads or worker processes that run the calls of annotated functions.
 
+#[cfg(feature = "dask")]
+mod dask;
 pub(crate) mod default;
 mod process;
 mod stats;
@@ -7,12 +9,15 @@ mod thread;
 
 use std::sync::Arc;
 
+#[cfg(feature = "dask")]
+pub use dask::DaskPool;
 pub use process::ProcessPool;
 pub use stats::{Percentiles, PoolStats, WorkerLoad};
 pub use thread::ThreadPool;
 
 use crate::function::{ParallelFn, ProcessFn};
-use crate::{process as process_engine, thread as thread_engine};
+use crate::remote::carrier::Carrier;
+use crate::thread as thread_engine;
 
 /// Where calls run.
 #[derive(Debug, Clone)]
@@ -20,7 +25,7 @@ pub(crate) enum Target {
     /// On the caller's thread.
     Here,
     Thread(Arc<thread_engine::Engine>),
-    Process(Arc<process_engine::Engine>),
+    Remote(Carrier),
 }
 
 /// A pool that can run the annotated function `F`: a [`ThreadPool`] runs every one, a [`ProcessPool`] those with
@@ -29,6 +34,8 @@ pub trait Pool<F: ParallelFn>: sealed::Sealed {}
 
 impl<F: ParallelFn> Pool<F> for ThreadPool {}
 impl<F: ProcessFn> Pool<F> for ProcessPool {}
+#[cfg(feature = "dask")]
+impl<F: ProcessFn> Pool<F> for DaskPool {}
 
 mod sealed {
     use super::{ProcessPool, Target, ThreadPool};
@@ -40,6 +47,14 @@ mod sealed {
 
     #[expect(private_interfaces, reason = "nobody outside can name this trait")]
     impl Sealed for ThreadPool {
+        fn target(&self) -> &Target {
+            self.target()
+        }
+    }
+
+    #[cfg(feature = "dask")]
+    #[expect(private_interfaces, reason = "nobody outside can name this trait")]
+    impl Sealed for super::DaskPool {
         fn target(&self) -> &Target {
             self.target()
         }

@@ -7,6 +7,7 @@ use super::{PoolStats, Target};
 use crate::error::PoolError;
 use crate::options::{CallOptions, WorkerOptions, resolve_workers};
 use crate::process::{Engine, hook};
+use crate::remote::carrier::Carrier;
 #[cfg(feature = "sandbox")]
 use crate::sandbox::Sandbox;
 
@@ -139,7 +140,8 @@ impl ProcessPool {
             if hook::in_worker() {
                 return Target::Here;
             }
-            Target::Process(Engine::new(resolve_workers(self.workers), self.options, self.defaults))
+            let engine = Engine::new(resolve_workers(self.workers), self.options, self.defaults);
+            Target::Remote(Carrier::Process(engine))
         })
     }
 
@@ -149,7 +151,7 @@ impl ProcessPool {
 
     fn engine(&self) -> Option<&Arc<Engine>> {
         match self.target() {
-            Target::Process(engine) => Some(engine),
+            Target::Remote(Carrier::Process(engine)) => Some(engine),
             _ => None,
         }
     }
@@ -201,7 +203,7 @@ impl ProcessPool {
 impl Drop for ProcessPool {
     /// As [`shutdown`](ProcessPool::shutdown).
     fn drop(&mut self) {
-        if let Some(Target::Process(engine)) = self.target.get() {
+        if let Some(Target::Remote(Carrier::Process(engine))) = self.target.get() {
             engine.shutdown();
         }
     }

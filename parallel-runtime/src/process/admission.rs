@@ -17,10 +17,10 @@ thread_local! {
 }
 
 /// This thread is in a map.
-pub(super) struct Inside(*const Engine);
+pub(crate) struct Inside(*const Engine);
 
 impl Inside {
-    pub(super) fn new(engine: &Engine) -> Self {
+    pub(crate) fn new(engine: &Engine) -> Self {
         INSIDE.with_borrow_mut(|inside| inside.push(engine));
         Self(engine)
     }

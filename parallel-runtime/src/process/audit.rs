@@ -29,10 +29,10 @@ use super::board::word::{State as SlotState, Word};
 use super::engine::{Engine, State};
 use super::futex;
 use super::harvest::damaged;
-use super::message::{Arguments, Loan};
 use super::seat::{Occupant, Seat};
 use super::supervisor::Supervisor;
-use super::ticket::{Outcome, Ticket};
+use crate::remote::message::{Arguments, Loan};
+use crate::remote::ticket::{Outcome, Ticket};
 
 /// How long a claim may look false: between its claim and what it says about it a worker may be held up.
 const DOUBT: Duration = Duration::from_secs(1);

@@ -6,13 +6,13 @@ use std::time::Duration;
 use super::board::word::State as SlotState;
 use super::engine::{Engine, InFlight, State};
 use super::seat::{Occupant, Worker};
-use super::ticket::{Phase, Ticket};
 use super::{clock, fork};
 use crate::pool::{PoolStats, WorkerLoad};
+use crate::remote::ticket::{Phase, Ticket};
 
 impl Engine {
     /// A task is sent once more by whoever waits for it.
-    pub(super) fn count_retry(&self) {
+    pub(crate) fn count_retry(&self) {
         let mut state = self.lock();
         state.retried += 1;
         // The try that failed was no task of its own.

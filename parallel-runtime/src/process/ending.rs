@@ -10,10 +10,10 @@ use super::board::word::{State as SlotState, Word};
 use super::engine::{Engine, InFlight, Queue, State};
 use super::stderr::Stderr;
 use super::supervisor::Supervisor;
-use super::ticket::{Outcome, Phase, Ticket};
 use super::{clock, fork, futex};
 use crate::error::TaskError;
 use crate::observe::{CallSpan, Fate, Run, Seen};
+use crate::remote::ticket::{Left, Outcome, Phase, Ticket};
 
 impl Engine {
     /// Frees a task's slot and gives it the outcome that `collect` makes.
@@ -38,7 +38,7 @@ impl Engine {
             outcome.rare().events = Some(events);
         }
         if let Some(arguments) = task.arguments.filter(|arguments| !arguments.marks.is_empty()) {
-            outcome.rare().arguments = Some(arguments);
+            outcome.rare().arguments = Some(Left::Block(arguments));
         }
         if let Some(loan) = task.loan {
             outcome.rare().loan = Some(loan);

@@ -12,16 +12,16 @@ use super::board::slot::{INLINE_ARGUMENTS, LEVEL, TIMED};
 use super::board::word::Word;
 use super::board::{Board, Layout, MOST_WORKERS, Slot};
 use super::limits::Limited;
-use super::message::{About, Body, Message};
 use super::seat::Seat;
 use super::state::Fired;
 pub(super) use super::state::{Access, InFlight, Life, Queue, State};
 use super::supervisor::Supervisor;
-use super::ticket::Ticket;
 use super::{fork, futex};
 use crate::error::{PoolError, TaskError};
 use crate::observe::{CallSpan, Kind, Pool, spans, timeline};
 use crate::options::{CallOptions, WorkerOptions};
+use crate::remote::message::{About, Body, Message};
+use crate::remote::ticket::Ticket;
 use crate::shared::{Arena, Block};
 
 /// Slots of an ordinary pool: what does not fit waits in the program. Those that are never used take no memory.
@@ -97,10 +97,6 @@ impl Engine {
 
     pub(crate) fn worker_options(&self) -> WorkerOptions {
         self.options
-    }
-
-    pub(crate) fn has_sandbox(&self) -> bool {
-        self.options.sandbox.is_some()
     }
 
     pub(crate) fn workers(&self) -> usize {

@@ -54,6 +54,8 @@ pub(super) struct Welcome {
     pub(super) sandbox: u64,
     /// Its [`Token`](crate::shared::Token).
     pub(super) token: u64,
+    /// 1 if its results go to another machine.
+    pub(super) far: u64,
 }
 
 impl Welcome {

@@ -14,10 +14,10 @@ use super::board::slot::{ASIDE, DROPPED, INLINE_RESULT, LATE};
 use super::board::word::{State as SlotState, Word};
 use super::engine::{Engine, InFlight, State};
 use super::limits::{Condemned, Sentence};
-use super::ticket::{Outcome, ResultBytes};
 use super::{clock, region};
 use crate::error::TaskError;
 use crate::observe::Fate;
+use crate::remote::ticket::{Outcome, ResultBytes};
 use crate::shared::Block;
 
 /// How long the feeder sleeps between two looks at a board that was full.

@@ -44,6 +44,13 @@ pub(super) fn is_linked() -> bool {
 }
 
 unsafe extern "C" fn hook(argc: c_int, argv: *const *const c_char, envp: *const *const c_char) {
+    #[cfg(feature = "dask")]
+    if let Some(workers) = node_workers() {
+        // SAFETY: we are called as an entry of the array, with the arguments that its entries get.
+        unsafe { run_later_entries(argc, argv, envp) };
+        crate::cluster::node::set_workers(workers);
+        crate::cluster::node::main()
+    }
     // SAFETY: `getenv` is given a string that ends in a zero; no other thread runs yet that could change the environment.
     if unsafe { libc::getenv(VARIABLE_C.as_ptr()) }.is_null() {
         return;
@@ -54,6 +61,16 @@ unsafe extern "C" fn hook(argc: c_int, argv: *const *const c_char, envp: *const 
     // SAFETY: we are called as an entry of the array, with the arguments that its entries get.
     unsafe { run_later_entries(argc, argv, envp) };
     worker::main()
+}
+
+/// How many workers this process may have, if it was started as a node of a cluster.
+#[cfg(feature = "dask")]
+fn node_workers() -> Option<usize> {
+    use crate::cluster::node::VARIABLE;
+    let workers = std::env::var_os(VARIABLE)?;
+    // SAFETY: no other thread runs yet that could read the environment meanwhile.
+    unsafe { std::env::remove_var(VARIABLE) };
+    Some(workers.to_str().and_then(|workers| workers.parse().ok()).unwrap_or(1))
 }
 
 /// Runs the entries of the array that stand after ours.

@@ -17,10 +17,10 @@ use super::handshake::Welcome;
 use super::seat::{Occupant, Seat, Worker};
 use super::stderr::Stderr;
 use super::supervisor::Supervisor;
-use super::ticket::{Outcome, Ticket};
 use super::{fork, hook, image, spawn};
 use crate::error::{PoolError, TaskError};
 use crate::observe::timeline;
+use crate::remote::ticket::{Outcome, Ticket};
 use crate::sandbox::{Allowed, Sandbox};
 use crate::shared::objects::Process;
 
@@ -171,6 +171,10 @@ impl Engine {
             init: init.unwrap_or(0),
             sandbox: self.options.sandbox.is_some().into(),
             token: process.token().bits(),
+            #[cfg(feature = "dask")]
+            far: crate::cluster::node::is_node().into(),
+            #[cfg(not(feature = "dask"))]
+            far: 0,
         };
         let allowed = self.options.sandbox.map_or_else(Allowed::default, Sandbox::allowed);
         let started = spawn::spawn(&memory.arena, &welcome, &allowed, stderr)?;

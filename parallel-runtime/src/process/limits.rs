@@ -23,9 +23,9 @@ use super::board::slot::{ASIDE, DISMISSED};
 use super::board::word::{State as SlotState, Word};
 use super::engine::{Engine, State};
 use super::supervisor::Supervisor;
-use super::ticket::{Outcome, Phase, Ticket};
 use super::{clock, fork, futex};
 use crate::error::TaskError;
+use crate::remote::ticket::{Outcome, Phase, Ticket};
 
 /// How long a worker may take to end after SIGTERM.
 pub(super) const GRACE: Duration = Duration::from_millis(100);

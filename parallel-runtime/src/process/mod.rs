@@ -14,7 +14,8 @@
 //!
 //! A call is encoded in the caller's thread and published on the [`board`]; whichever worker is free claims it there, so
 //! there is no thread between a caller and a worker. The result comes back the same way, and whoever waits for it (or whoever
-//! needs its slot) *harvests* it: moves it out of shared memory into the task's private [`Ticket`](ticket::Ticket).
+//! needs its slot) *harvests* it: moves it out of shared memory into the task's private [`Ticket`](crate::remote::ticket::Ticket). What a message is, how items are
+//! packed into messages, and how results are read is in [`remote`](crate::remote).
 //!
 //! Who writes which memory:
 //!
@@ -43,7 +44,6 @@
 //! | [`state`], [`admission`] | the program's private books of a pool; maps that outlast a shutdown |
 //! | [`engine`], [`ending`], [`life`], [`closing`], [`harvest`], [`waiting`], [`reactor`] | the program's side: submitting, and how tasks end; its workers and their end; collecting, waiting |
 //! | [`counts`] | what it tells of itself |
-//! | [`map`], [`ahead`], [`flights`], [`sizes`], [`results`] | many items: messages of an adaptive size, and reading what came back |
 //! | [`supervisor`], [`events`], [`requests`] | one thread that starts workers, serves their control sockets and sees their deaths |
 //! | [`limits`] | time limits, and ending a worker for the task that it runs |
 //! | [`death`], [`stderr`] | why a worker died, and its last lines |
@@ -51,8 +51,7 @@
 //! | [`fork`] | programs that fork, or close all descriptors |
 //! | [`worker`], [`region`], [`link`] | the worker's side |
 
-mod admission;
-pub(crate) mod ahead;
+pub(crate) mod admission;
 mod audit;
 pub(crate) mod board;
 pub(crate) mod clock;
@@ -62,7 +61,6 @@ mod death;
 mod ending;
 pub(crate) mod engine;
 mod events;
-mod flights;
 pub(crate) mod fork;
 pub(crate) mod futex;
 pub(crate) mod handshake;
@@ -72,23 +70,20 @@ pub(crate) mod image;
 mod life;
 mod limits;
 pub(crate) mod link;
-pub(crate) mod map;
-mod message;
 mod reactor;
 mod region;
 mod requests;
-mod results;
 mod seat;
-pub(crate) mod sizes;
 mod spawn;
 mod state;
-mod stderr;
+pub(crate) mod stderr;
 pub(crate) mod supervisor;
-pub(crate) mod ticket;
 mod waiting;
 mod worker;
 
 pub(crate) use engine::Engine;
 pub(crate) use supervisor::all_worker_pids;
 pub(crate) use waiting::spin;
+#[cfg(feature = "dask")]
+pub(crate) use worker::exit;
 pub(crate) use worker::wait_while_condemned;

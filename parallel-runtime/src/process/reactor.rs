@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::engine::Engine;
 use super::fork;
-use super::ticket::Ticket;
+use crate::remote::ticket::Ticket;
 use crate::task::watch::Watcher;
 
 /// How long it stays when there is nothing to do.

@@ -11,14 +11,14 @@ use super::board::ring::Place;
 use super::fork;
 use super::life::Failure;
 use super::limits::Limited;
-use super::message::{Arguments, Loan, Message, Retry};
 use super::seat::Seat;
 use super::stderr::Stderr;
 use super::supervisor;
-use super::ticket::{Outcome, Ticket};
 use crate::error::TaskError;
 use crate::observe::{self, Fate, Pool, Run, Seen, Tally, timeline};
 use crate::panics;
+use crate::remote::message::{Arguments, Loan, Message, Retry};
+use crate::remote::ticket::{Outcome, Ticket};
 use crate::task::watch::{Watchers, call_back};
 
 /// How far the pool's life has come.

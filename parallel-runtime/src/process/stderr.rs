@@ -181,7 +181,7 @@ impl Stderr {
     }
 
     /// Passes on whole lines that are there, and emits the events among them.
-    pub(super) fn pass_on_now(&self) {
+    pub(crate) fn pass_on_now(&self) {
         self.pass_on(false);
         self.replay.emit();
     }

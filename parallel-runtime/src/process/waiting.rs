@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use super::board::meeting;
 use super::board::word::State as SlotState;
 use super::engine::Engine;
-use super::ticket::{Outcome, Phase, Ticket};
 use super::{fork, futex};
 use crate::error::TaskError;
+use crate::remote::ticket::{Outcome, Phase, Ticket};
 
 pub(super) const SPINS: u32 = 50;
 pub(super) const YIELDS: u32 = 100;

@@ -183,3 +183,12 @@ impl std::fmt::Debug for Block {
         f.debug_struct("Block").field("range", &self.range).finish_non_exhaustive()
     }
 }
+
+/// Where other processes of this machine find the memory of an object: a file, and an offset in it.
+#[cfg(feature = "dask")]
+pub(crate) fn place_of(held: &super::held::Held) -> Option<(String, u64)> {
+    use std::os::fd::AsRawFd;
+    let arena = Arena::get().ok()?;
+    let descriptor = arena.segment().descriptor().as_raw_fd();
+    Some((format!("/proc/{}/fd/{descriptor}", std::process::id()), held.reference().offset))
+}

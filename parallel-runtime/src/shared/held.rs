@@ -90,6 +90,12 @@ impl Held {
         self.change(AWAY, number);
     }
 
+    /// Whether it is read by many, and nobody changes it any more.
+    #[cfg(feature = "dask")]
+    pub(super) fn is_shared(&self) -> bool {
+        self.owner.load(Ordering::Acquire) == SHARED
+    }
+
     /// It has turned out to be shared. False if it has an exclusive owner here.
     pub(super) fn mark_shared(&self) -> bool {
         let before = self.owner.compare_exchange(AWAY, SHARED, Ordering::AcqRel, Ordering::Relaxed);

@@ -13,10 +13,14 @@ use super::{Space, named, objects};
 use crate::codec::{CodecError, Reader, Writer, cargo};
 
 /// Set in the length of a slice that was lent; its place follows instead of its elements.
-const LENT: u64 = 1 << 63;
+pub(super) const LENT: u64 = 1 << 63;
 
 /// Instead of an offset, for a slice of a named segment: number of the segment's file, and where in it, follow.
 const NAMED: u64 = u64::MAX;
+
+/// Instead of an offset, for a slice of a blob: its name, and where in it, follow.
+#[cfg(feature = "dask")]
+const BLOB: u64 = u64::MAX - 1;
 
 /// Where a slice lies.
 enum Place {
@@ -36,12 +40,20 @@ fn place_of<E>(slice: &[E]) -> Option<Place> {
 /// Whether a slice is lent where it lies.
 #[inline]
 pub(crate) fn is_lent<E>(slice: &[E]) -> bool {
+    #[cfg(feature = "dask")]
+    if cargo::source() == cargo::Source::Far {
+        return false;
+    }
     place_of(slice).is_some()
 }
 
 /// Writes where a slice lies, if it is in shared memory.
 #[inline]
 pub(crate) fn send<E: Pod>(slice: &[E], writer: &mut Writer<'_>) -> Result<bool, CodecError> {
+    #[cfg(feature = "dask")]
+    if cargo::is_far() {
+        return Ok(super::far::send_slice(slice, BLOB, writer));
+    }
     match place_of(slice) {
         Some(place) => send_place(slice, place, writer).map(|()| true),
         None => Ok(false),
@@ -95,6 +107,8 @@ fn receive_place<'m, E: Pod>(reader: &mut Reader<'m>) -> Result<Lent<'m, E>, Cod
     let bytes = len.checked_mul(size_of::<E>() as u64).ok_or_else(missing)?;
     let start = match u64::from_ne_bytes(reader.take()?) {
         NAMED => named::Place::receive(reader)?.map(bytes)?,
+        #[cfg(feature = "dask")]
+        BLOB => super::far::receive_slice::<E>(reader, len as usize)?.cast(),
         offset => Space::existing().and_then(|space| space.at(offset, bytes)).ok_or_else(missing)?,
     };
     let start = start.cast::<E>();

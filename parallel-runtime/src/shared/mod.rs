@@ -9,6 +9,7 @@
 //! | [`objects`], [`small`] | the shared objects in it: the program's books |
 //! | [`tables`], [`held`] | who has which of them |
 //! | [`lock`], [`cells`], [`value`], [`array`], [`statics`] | a lock that outlives its holder; `SharedValue`, `SharedArray`, `#[shared]` |
+//! | `far` | what is sent to other machines, behind a feature |
 //! | `ndarray`, `arrow` | N-dimensional arrays and data frames, behind features |
 //! | [`broken`] | the errors of locks and barriers |
 //! | [`containers`], [`sync`] | dictionary, list, queue; lock, event, barrier, semaphore |
@@ -22,6 +23,8 @@ pub(crate) mod arrow;
 pub(crate) mod broken;
 mod cells;
 pub(crate) mod containers;
+#[cfg(feature = "dask")]
+pub(crate) mod far;
 pub(crate) mod held;
 pub(crate) mod lending;
 pub(crate) mod lock;

@@ -5,7 +5,9 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use bytemuck::Pod;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+#[cfg(not(feature = "dask"))]
+use serde::Deserialize;
+use serde::{Deserializer, Serialize, Serializer, de, ser};
 
 use super::held::{self, Held, Reference};
 use super::named::Named;
@@ -58,6 +60,9 @@ pub(super) enum Memory {
     None,
     Object(Arc<Held>),
     Named(Arc<Named>),
+    /// What was sent from another machine.
+    #[cfg(feature = "dask")]
+    Blob(#[expect(dead_code, reason = "it keeps the elements mapped")] Arc<super::far::Blob>),
 }
 
 // SAFETY: it owns its elements, or shares them with other processes by handles that any thread may use.
@@ -107,6 +112,16 @@ impl<T: Pod> Raw<T> {
         fits.then_some(Self { start, len, memory: Memory::Object(held), _elements: PhantomData })
     }
 
+    /// Elements that lie somewhere, aligned, as long as `memory` is there.
+    ///
+    /// # Safety
+    ///
+    /// `len` elements from `start` are initialised, and nobody writes them.
+    #[cfg(feature = "dask")]
+    pub(super) unsafe fn of_blob(start: NonNull<T>, len: usize, memory: Memory) -> Self {
+        Self { start, len, memory, _elements: PhantomData }
+    }
+
     pub(super) fn of_named(named: Arc<Named>) -> Result<Self, TaskError> {
         let (start, bytes) = (named.start().cast::<T>(), named.len());
         let len = bytes.checked_div(size_of::<T>()).unwrap_or(0);
@@ -133,6 +148,12 @@ impl<T: Pod> Raw<T> {
                 let Reference { id, nonce, .. } = held.reference();
                 Some((id, nonce))
             }
+            #[cfg(feature = "dask")]
+            Memory::Blob(_) => {
+                return Err(ser::Error::custom(
+                    "a `SharedSlice` that came from another machine cannot be put into a container: copy it (`SharedSlice::from_slice`)",
+                ));
+            }
             Memory::Named(named) => {
                 return Err(ser::Error::custom(format_args!(
                     "the named segment `{}` stays with this process: pass a slice of it, or open it by its name",
@@ -144,6 +165,12 @@ impl<T: Pod> Raw<T> {
     }
 
     pub(super) fn decode<'de, D: Deserializer<'de>>(deserializer: D, kind: Kind) -> Result<Self, D::Error> {
+        #[cfg(feature = "dask")]
+        let (len, reference) = match super::far::Elements::decode(deserializer)? {
+            super::far::Elements::Here(len, reference) => (len, reference),
+            super::far::Elements::Sent(raw) => return Ok(raw),
+        };
+        #[cfg(not(feature = "dask"))]
         let (len, reference) = <(u64, Option<(u32, u64)>)>::deserialize(deserializer)?;
         let len = usize::try_from(len).map_err(de::Error::custom)?;
         let Some((id, nonce)) = reference else {

@@ -52,7 +52,7 @@ impl<T> SharedSlice<T> {
     pub(super) fn reference_for_tests(&self) -> super::held::Reference {
         match &self.raw.memory {
             Memory::Object(held) => held.reference(),
-            Memory::None | Memory::Named(_) => panic!("it has no object"),
+            _ => panic!("it has no object"),
         }
     }
 }
@@ -63,7 +63,7 @@ impl<T> SharedSlice<T> {
     pub(super) fn nonce(&self) -> Option<u64> {
         match &self.raw.memory {
             Memory::Object(held) => Some(held.reference().nonce),
-            Memory::None | Memory::Named(_) => None,
+            _ => None,
         }
     }
 }
@@ -93,6 +93,10 @@ impl<T> SharedSlice<T> {
 
 impl<T: Pod> Serialize for SharedSlice<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[cfg(feature = "dask")]
+        if cargo::is_far() {
+            return self.raw.encode_far(serializer, true);
+        }
         self.raw.encode(serializer, |held| cargo::carry(held).map_err(ser::Error::custom))
     }
 }
@@ -113,7 +117,7 @@ impl<T: Pod> SharedObject for SharedSlice<T> {
     fn to_object(&self) -> Object {
         match &self.raw.memory {
             Memory::Object(held) => Object(Arc::clone(held)),
-            Memory::None | Memory::Named(_) => panic!("a `#[shared]` slice has elements, and no name"),
+            _ => panic!("a `#[shared]` slice has elements, and no name"),
         }
     }
     fn from_object(object: Object) -> Self {

@@ -209,6 +209,8 @@ impl<T: Pod> SharedVec<T> {
         let number = match &raw.memory {
             Memory::Object(held) => held.own()?,
             Memory::None | Memory::Named(_) => 0,
+            #[cfg(feature = "dask")]
+            Memory::Blob(_) => return None,
         };
         Some(Self { raw, number })
     }
@@ -239,6 +241,10 @@ impl<T> DerefMut for SharedVec<T> {
 
 impl<T: Pod> Serialize for SharedVec<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[cfg(feature = "dask")]
+        if cargo::is_far() {
+            return self.raw.encode_far(serializer, false);
+        }
         let mut owner = Owner::Moved;
         if let Memory::Object(held) = &self.raw.memory {
             owner = cargo::carry_owner(held, self.number).map_err(ser::Error::custom)?;
@@ -254,6 +260,10 @@ impl<T: Pod> Serialize for SharedVec<T> {
 
 /// As an argument or a result of its own, where nobody else can refer to it.
 pub(crate) fn send_unshared<T: Pod>(vec: &SharedVec<T>, writer: &mut Writer<'_>) -> Result<(), CodecError> {
+    #[cfg(feature = "dask")]
+    if cargo::is_far() {
+        return codec::encode(vec, writer);
+    }
     if let Memory::Object(held) = &vec.raw.memory {
         cargo::carry_unshared_owner(held, vec.number)?;
     }

@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 use super::watch::{Ready, Watcher};
 use super::{State, Task};
 use crate::error::TaskError;
-use crate::process;
+use crate::remote::carrier::Carrier;
 use crate::thread::wait_while;
 
 /// Who waits for several tasks.
 struct Waiting {
     ready: Arc<Ready>,
     /// The one pool of processes that they all run on: this thread collects its results itself.
-    engine: Option<Arc<process::Engine>>,
+    carrier: Option<Carrier>,
 }
 
 impl Waiting {
@@ -23,10 +23,10 @@ impl Waiting {
         let mut engines = tasks.clone().filter_map(|task| match &task.state {
             State::Ready(_) => None,
             State::Thread(_) => Some(None),
-            State::Process(task) => Some(Some(&task.engine)),
+            State::Process(task) => Some(Some(&task.carrier)),
         });
         let first = engines.next().flatten();
-        let alone = first.filter(|first| engines.all(|other| other.is_some_and(|other| Arc::ptr_eq(first, other))));
+        let alone = first.filter(|first| engines.all(|other| other.is_some_and(|other| first.is(other))));
         let ready = Arc::new(Ready::default());
         for (index, task) in tasks.enumerate() {
             let watcher = Watcher::Ready(Arc::clone(&ready), index);
@@ -34,7 +34,7 @@ impl Waiting {
                 watcher.fire();
             }
         }
-        Self { ready, engine: alone.cloned() }
+        Self { ready, carrier: alone.cloned() }
     }
 
     /// The next task that has ended; `None` if none does until `deadline`.
@@ -42,13 +42,13 @@ impl Waiting {
         if let Some(index) = self.ready.pop() {
             return Some(index);
         }
-        match &self.engine {
-            Some(engine) => {
+        match &self.carrier {
+            Some(carrier) => {
                 let mut ended = || {
-                    engine.collect_done();
+                    carrier.collect_done();
                     !self.ready.is_empty()
                 };
-                engine.wait_until_deadline(deadline, &mut ended);
+                carrier.wait_until_deadline(deadline, &mut ended);
             }
             None => drop(wait_while(&self.ready.ended, &self.ready.more, deadline, |ended| ended.is_empty())),
         }

@@ -7,9 +7,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use crate::error::TaskError;
+use crate::panics;
 use crate::pool::Target;
+use crate::remote::carrier::Carrier;
 use crate::thread::wait_while;
-use crate::{panics, process};
 
 /// A map that goes on in the background: Python's `AsyncResult`.
 ///
@@ -32,7 +33,7 @@ use crate::{panics, process};
 pub struct MapTask<R> {
     shared: Arc<Shared<R>>,
     /// Whose workers run it.
-    engine: Option<Arc<process::Engine>>,
+    carrier: Option<Carrier>,
 }
 
 /// What the map's own thread and the handle share.
@@ -88,8 +89,8 @@ impl<R: Send + 'static> MapTask<R> {
         } else if let Err(error) = std::thread::Builder::new().name("parallel-map".to_owned()).spawn(run) {
             shared.end(Err(TaskError::Spawn(error)));
         }
-        let engine = if let Target::Process(engine) = target { Some(Arc::clone(engine)) } else { None };
-        Self { shared, engine }
+        let carrier = if let Target::Remote(carrier) = target { Some(carrier.clone()) } else { None };
+        Self { shared, carrier }
     }
 
     /// Waits for all items and gives their results, in order.
@@ -115,9 +116,9 @@ impl<R: Send + 'static> MapTask<R> {
     /// Starts no more items. What runs, runs to its end; `join` then gives [`TaskError::Cancelled`], unless all items were done.
     pub fn cancel(&self) {
         self.shared.stop.store(true, Ordering::Relaxed);
-        if let Some(engine) = &self.engine {
+        if let Some(carrier) = &self.carrier {
             // The thread of the map takes back what no worker has begun.
-            engine.wake_waiters();
+            carrier.wake_waiters();
         }
     }
 }

@@ -12,7 +12,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 pub use completed::{AsCompleted, WaitFor, Waited, as_completed, wait};
@@ -23,8 +23,9 @@ pub use spawned::Spawned;
 pub use stream::{Imap, ImapUnordered, TaskStream};
 
 use crate::error::TaskError;
-use crate::process::ticket::{Outcome, Ticket};
-use crate::{process, thread};
+use crate::remote::carrier::Carrier;
+use crate::remote::ticket::{Outcome, Ticket};
+use crate::thread;
 use watch::Watcher;
 
 /// A call that was submitted: Python's `Future`.
@@ -79,7 +80,7 @@ enum State<R> {
 
 /// A task that runs in a worker process.
 pub(crate) struct InProcess<R> {
-    pub(crate) engine: Arc<process::Engine>,
+    pub(crate) carrier: Carrier,
     pub(crate) ticket: Arc<Ticket>,
     pub(crate) read: fn(Outcome) -> Result<R, TaskError>,
 }
@@ -127,7 +128,7 @@ impl<R: Send + 'static> Task<R> {
             State::Thread(job) => job.wait(deadline),
             State::Process(task) => {
                 // `None` from the ticket of a finished task: its result was taken before.
-                match task.engine.wait(&task.ticket, deadline) {
+                match task.carrier.wait(&task.ticket, deadline) {
                     Some(outcome) => Some((task.read)(outcome)),
                     None if task.ticket.is_finished() => {
                         let outcome = task.ticket.take_outcome();
@@ -146,7 +147,7 @@ impl<R: Send + 'static> Task<R> {
             State::Thread(job) => job.is_finished(),
             State::Process(task) => {
                 task.ticket.is_finished() || {
-                    task.engine.collect_done();
+                    task.carrier.collect_done();
                     task.ticket.is_finished()
                 }
             }
@@ -158,7 +159,7 @@ impl<R: Send + 'static> Task<R> {
         match &self.state {
             State::Ready(_) => false,
             State::Thread(job) => job.is_running(),
-            State::Process(task) => task.engine.is_running(&task.ticket),
+            State::Process(task) => task.carrier.is_running(&task.ticket),
         }
     }
 
@@ -168,7 +169,7 @@ impl<R: Send + 'static> Task<R> {
         match &self.state {
             State::Ready(_) => false,
             State::Thread(job) => job.cancel(),
-            State::Process(task) => task.engine.cancel(&task.ticket),
+            State::Process(task) => task.carrier.cancel(&task.ticket),
         }
     }
 
@@ -196,7 +197,16 @@ impl<R: Send + 'static> Task<R> {
         match &self.state {
             State::Ready(_) => false,
             State::Thread(job) => job.kill(),
-            State::Process(task) => task.engine.kill_task(&task.ticket),
+            State::Process(task) => task.carrier.kill_task(&task.ticket),
+        }
+    }
+
+    /// Ends it, if it runs on another machine.
+    pub(crate) fn kill_far(&self) -> bool {
+        match &self.state {
+            #[cfg(feature = "dask")]
+            State::Process(InProcess { carrier: Carrier::Cluster(_), .. }) => self.kill(),
+            _ => false,
         }
     }
 
@@ -234,7 +244,15 @@ impl<R: Send + 'static> Task<R> {
         match &self.state {
             State::Ready(_) => Err(watcher),
             State::Thread(job) => job.watch(watcher),
-            State::Process(task) => task.engine.watch(&task.ticket, watcher, attend),
+            State::Process(task) => task.carrier.watch(&task.ticket, watcher, attend),
+        }
+    }
+
+    /// Whether the result of a task that has ended can be taken without waiting. If not, `waker` is woken when it can.
+    fn is_here(&self, waker: &Waker) -> bool {
+        match &self.state {
+            State::Ready(_) | State::Thread(_) => true,
+            State::Process(task) => task.carrier.is_here(&task.ticket, waker),
         }
     }
 
@@ -263,6 +281,7 @@ impl<R: Send + 'static> Future for Task<R> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match self.watch(Watcher::Waker(context.waker().clone()), true) {
             Ok(()) => Poll::Pending,
+            Err(_) if !self.is_here(context.waker()) => Poll::Pending,
             // It has ended, so that nothing is waited for.
             Err(_) => Poll::Ready(self.wait(None).unwrap_or(Err(TaskError::Cancelled))),
         }
@@ -271,7 +290,7 @@ impl<R: Send + 'static> Future for Task<R> {
 
 impl<R> Drop for InProcess<R> {
     fn drop(&mut self) {
-        self.engine.abandon(&self.ticket);
+        self.carrier.abandon(&self.ticket);
     }
 }
 

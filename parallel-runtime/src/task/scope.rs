@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 
 use crate::error::TaskError;
 use crate::function::{Body, Remote};
-use crate::process::map::read_one;
-use crate::process::ticket::Ticket;
-use crate::{panics, process, thread};
+use crate::remote::carrier::Carrier;
+use crate::remote::map::read_one;
+use crate::remote::ticket::Ticket;
+use crate::{panics, thread};
 
 /// Tasks that may borrow whatever lives longer than the [`scope`] that this is of. Pass it to `f::scoped(scope, ...)`.
 pub struct Scope<'scope, 'env: 'scope> {
@@ -151,7 +152,7 @@ impl<'scope> Scope<'scope, '_> {
     /// A task in a worker process.
     pub(crate) fn in_process<I, R>(
         &'scope self,
-        engine: &Arc<process::Engine>,
+        carrier: &Carrier,
         ticket: Arc<Ticket>,
         remote: Remote<I, R>,
         item: Option<I>,
@@ -161,7 +162,7 @@ impl<'scope> Scope<'scope, '_> {
         R: Send + 'scope,
     {
         let end = Mutex::new(End { item, result: None });
-        self.keep(Arc::new(InProcess { engine: Arc::clone(engine), ticket, remote, end }))
+        self.keep(Arc::new(InProcess { carrier: carrier.clone(), ticket, remote, end }))
     }
 
     /// A task on a thread of a pool.
@@ -308,7 +309,7 @@ impl<R: Send> Scoped<R> for OnThread<R> {
 }
 
 struct InProcess<I, R> {
-    engine: Arc<process::Engine>,
+    carrier: Carrier,
     ticket: Arc<Ticket>,
     remote: Remote<I, R>,
     end: Mutex<End<I, R>>,
@@ -330,7 +331,7 @@ impl<I: Send, R: Send> Begun for InProcess<I, R> {
     fn finish(&self) {
         let mut end = self.end();
         if end.result.is_none() {
-            let outcome = self.engine.wait(&self.ticket, None).unwrap_or_default();
+            let outcome = self.carrier.wait(&self.ticket, None).unwrap_or_default();
             let item = end.item.take();
             // If reading it panics, there is none.
             end.result = Some(None);
@@ -353,15 +354,15 @@ impl<I: Send, R: Send> Begun for InProcess<I, R> {
 impl<I: Send, R: Send> Scoped<R> for InProcess<I, R> {
     fn is_finished(&self) -> bool {
         self.ticket.is_finished() || {
-            self.engine.collect_done();
+            self.carrier.collect_done();
             self.ticket.is_finished()
         }
     }
     fn cancel(&self) -> bool {
-        self.engine.cancel(&self.ticket)
+        self.carrier.cancel(&self.ticket)
     }
     fn kill(&self) -> bool {
-        self.engine.kill_task(&self.ticket)
+        self.carrier.kill_task(&self.ticket)
     }
     fn take(&self) -> Result<R, TaskError> {
         self.end().result.as_mut().and_then(Option::take).unwrap_or(Err(TaskError::Cancelled))

@@ -39,6 +39,12 @@ impl<R: Send + 'static> Spawned<R> {
         Self { task, process: Some(engine) }
     }
 
+    /// On a cluster.
+    #[cfg(feature = "dask")]
+    pub(crate) fn on_cluster(task: Task<R>) -> Self {
+        Self { task, process: None }
+    }
+
     /// Waits for the call and gives its result.
     ///
     /// # Errors
@@ -71,7 +77,8 @@ impl<R: Send + 'static> Spawned<R> {
                 engine.kill();
                 true
             }
-            None => false,
+            // On a thread nobody can, and on a cluster it can be.
+            None => self.task.kill_far(),
         }
     }
 }

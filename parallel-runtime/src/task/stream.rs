@@ -11,7 +11,7 @@ use super::watch::Signal;
 use crate::error::TaskError;
 use crate::function::{IntoOwned, OwnedFn};
 use crate::progress::Meter;
-use crate::{panics, process, thread};
+use crate::{panics, remote, thread};
 
 /// The most items of a message: those on their way are held in memory.
 const MOST_AT_ONCE: usize = 1024;
@@ -29,7 +29,7 @@ pub(crate) enum Ahead<A, R> {
     /// Right here, when their results are wanted.
     Here(fn(A) -> Result<R, TaskError>),
     Thread(thread::ahead::Ahead<A, R>),
-    Process(process::ahead::Ahead<A, R>),
+    Remote(remote::ahead::Ahead<A, R>),
 }
 
 /// Results, and the items that are still to come.
@@ -61,7 +61,7 @@ impl<F: OwnedFn, I: Iterator<Item: IntoOwned<F::Parameters, Owned = F::Owned>>> 
         while !self.exhausted {
             let room = match &mut self.ahead {
                 Ahead::Thread(ahead) => ahead.room(),
-                Ahead::Process(ahead) => ahead.room(),
+                Ahead::Remote(ahead) => ahead.room(),
                 Ahead::Nowhere(_) | Ahead::Here(_) => return,
             };
             if room == 0 {
@@ -74,7 +74,7 @@ impl<F: OwnedFn, I: Iterator<Item: IntoOwned<F::Parameters, Owned = F::Owned>>> 
             let batch = std::mem::take(&mut self.pulled);
             match &mut self.ahead {
                 Ahead::Thread(ahead) => ahead.send(batch),
-                Ahead::Process(ahead) => ahead.send(batch),
+                Ahead::Remote(ahead) => ahead.send(batch),
                 Ahead::Nowhere(_) | Ahead::Here(_) => {}
             }
             if self.slow && self.has_ended() {
@@ -127,7 +127,7 @@ impl<F: OwnedFn, I: Iterator<Item: IntoOwned<F::Parameters, Owned = F::Owned>>> 
                     return Poll::Ready(result.map(|result| self.number(result)));
                 }
                 Ahead::Thread(ahead) => ahead.take(&mut results),
-                Ahead::Process(ahead) => ahead.take(&mut results),
+                Ahead::Remote(ahead) => ahead.take(&mut results),
             }
             self.buffer = results.into_iter();
             // Before anybody works on what is there: so the workers go on meanwhile.
@@ -149,7 +149,7 @@ impl<F: OwnedFn, I: Iterator<Item: IntoOwned<F::Parameters, Owned = F::Owned>>> 
 
     /// Whether there is a result, after a look at what has ended.
     fn has_ended(&mut self) -> bool {
-        if let Ahead::Process(ahead) = &mut self.ahead {
+        if let Ahead::Remote(ahead) = &mut self.ahead {
             ahead.collect();
         }
         self.has_landed()
@@ -158,7 +158,7 @@ impl<F: OwnedFn, I: Iterator<Item: IntoOwned<F::Parameters, Owned = F::Owned>>> 
     fn has_landed(&self) -> bool {
         match &self.ahead {
             Ahead::Thread(ahead) => ahead.has_landed(),
-            Ahead::Process(ahead) => ahead.has_landed(),
+            Ahead::Remote(ahead) => ahead.has_landed(),
             Ahead::Nowhere(_) | Ahead::Here(_) => false,
         }
     }
@@ -166,7 +166,7 @@ impl<F: OwnedFn, I: Iterator<Item: IntoOwned<F::Parameters, Owned = F::Owned>>> 
     fn is_empty(&self) -> bool {
         match &self.ahead {
             Ahead::Thread(ahead) => ahead.is_empty(),
-            Ahead::Process(ahead) => ahead.is_empty(),
+            Ahead::Remote(ahead) => ahead.is_empty(),
             Ahead::Nowhere(_) | Ahead::Here(_) => true,
         }
     }
@@ -183,7 +183,7 @@ impl<F: OwnedFn, I: Iterator<Item: IntoOwned<F::Parameters, Owned = F::Owned>>> 
             }
             match &self.ahead {
                 Ahead::Thread(ahead) => ahead.wait(),
-                Ahead::Process(ahead) => ahead.wait(),
+                Ahead::Remote(ahead) => ahead.wait(),
                 Ahead::Nowhere(_) | Ahead::Here(_) => {}
             }
         }
@@ -193,7 +193,7 @@ impl<F: OwnedFn, I: Iterator<Item: IntoOwned<F::Parameters, Owned = F::Owned>>> 
     fn raise(&mut self, signal: &Arc<Signal>) {
         match &mut self.ahead {
             Ahead::Thread(ahead) => ahead.raise(Arc::clone(signal)),
-            Ahead::Process(ahead) => ahead.raise(Arc::clone(signal)),
+            Ahead::Remote(ahead) => ahead.raise(Arc::clone(signal)),
             Ahead::Nowhere(_) | Ahead::Here(_) => {}
         }
     }

@@ -10,7 +10,7 @@ use crate::error::TaskError;
 use crate::function::{Body, OwnedFn};
 use crate::options::CallOptions;
 use crate::panics;
-use crate::process::sizes::{FUTURES_AHEAD, Sizes};
+use crate::remote::sizes::{FUTURES_AHEAD, Grain, Sizes};
 use crate::task::watch::{Ready, Signal, Watcher};
 
 /// Items on threads, and results that nobody has taken.
@@ -57,7 +57,7 @@ impl<A: Send + 'static, R: Send + 'static> Ahead<A, R> {
         // A limit is that of an item.
         let chunk = options.timeout.map_or(options.chunk, |_| Some(1));
         let workers = engine.workers();
-        let sizes = Sizes::of((F::IS_ASYNC, FUTURES_AHEAD * workers), workers, chunk, hint);
+        let sizes = Sizes::of(&Grain::BOARD, (F::IS_ASYNC, FUTURES_AHEAD * workers), workers, chunk, hint);
         Self {
             engine: Arc::clone(engine),
             function: F::spec().name,

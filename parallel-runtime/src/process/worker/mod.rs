@@ -46,7 +46,8 @@ use crate::shared::segment::Segment;
 use aside::Aside;
 use delivery::Delivery;
 use start::Control;
-pub(super) use start::{exit, main};
+pub(crate) use start::exit;
+pub(super) use start::main;
 use usage::Usage;
 
 /// How long another worker may take to wake and claim what was left to it.

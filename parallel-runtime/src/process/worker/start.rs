@@ -126,6 +126,10 @@ fn start() -> io::Result<(&'static Control, OwnedFd)> {
     if welcome.sandbox != 0 {
         sandbox::close_inherited(segment.descriptor())?;
     }
+    #[cfg(feature = "dask")]
+    if welcome.far != 0 {
+        crate::codec::cargo::set_far_away();
+    }
     let _ = rustix::thread::set_name(c"parallel-worker");
     // The socket moves out of the way of the standard streams; tasks that read their input find nothing there.
     let null = std::fs::File::open("/dev/null")?;

@@ -7,40 +7,41 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::admission::{Admission, Inside};
-use super::engine::Engine;
-use super::flights::Flights;
-use super::image;
+use super::carrier::{Admitted, Carrier};
+use super::flights::{Flights, Manner};
 use super::message::{About, Body, Loan, Message, Refused, Retry, Scratch, Snapshot};
 use super::results::Results;
 use super::sizes::{FUTURES_OF_A_MAP, Sizes};
 use super::ticket::{Outcome, Ticket};
+#[cfg(feature = "dask")]
+use crate::cluster::letter::{Letter, Terms};
 use crate::codec::{Writer, cargo};
 use crate::error::{PoolError, TaskError};
 use crate::function::Remote;
 use crate::options::CallOptions;
+use crate::process::image;
 use crate::progress::Meter;
 use crate::shared::Arena;
 
 /// Runs one item and waits for its result.
 pub(crate) fn call<I, R>(
-    engine: &Arc<Engine>,
+    carrier: &Carrier,
     remote: &Remote<I, R>,
     item: I,
     options: CallOptions,
 ) -> Result<R, TaskError> {
     let mut item = Some(item);
     let mut left = options.retries.unwrap_or(0);
-    let admitted = if left > 0 { Some(engine.admit(false)?) } else { None };
+    let admitted = if left > 0 { Some(carrier.admit(false)?) } else { None };
     let mut before: Option<Snapshot> = None;
     loop {
         // The item is here, and encoded anew for each try: nothing need be kept, but what lies in shared memory.
         let options = CallOptions { retries: None, ..options };
         let mut snapshot = None;
         let wanted = (left > 0 && before.is_none()).then_some(&mut snapshot);
-        let ticket = submit_part(engine, remote, &mut item, options, admitted.as_ref(), wanted)?;
+        let ticket = submit_part(carrier, remote, &mut item, options, admitted.as_ref(), wanted)?;
         before = before.or(snapshot);
-        let outcome = engine.wait(&ticket, None).unwrap_or_default();
+        let outcome = carrier.wait(&ticket, None).unwrap_or_default();
         let Some(item) = &mut item else { return output(remote, outcome) };
         let error = match read(remote, item, outcome) {
             Ok(value) => return Ok(value),
@@ -52,7 +53,7 @@ pub(crate) fn call<I, R>(
         // SAFETY: the caller's borrows are ours, and the task has ended, by which no worker uses its memory.
         unsafe { before.restore() };
         left -= 1;
-        engine.count_retry();
+        carrier.count_retry();
     }
 }
 
@@ -77,36 +78,48 @@ pub(crate) fn read_one<I, R>(remote: &Remote<I, R>, item: Option<I>, outcome: Ou
 
 /// Hands one item to the workers, and keeps it if it need not be gone by now.
 pub(crate) fn submit_lent<I, R>(
-    engine: &Arc<Engine>,
+    carrier: &Carrier,
     remote: &Remote<I, R>,
     item: &mut Option<I>,
     options: CallOptions,
 ) -> Result<Arc<Ticket>, TaskError> {
-    submit_part(engine, remote, item, options, None, None)
+    submit_part(carrier, remote, item, options, None, None)
 }
 
 /// Hands one item to the workers.
 pub(crate) fn submit<I, R>(
-    engine: &Arc<Engine>,
+    carrier: &Carrier,
     remote: &Remote<I, R>,
     item: I,
     options: CallOptions,
 ) -> Result<Arc<Ticket>, TaskError> {
-    submit_part(engine, remote, &mut Some(item), options, None, None)
+    submit_part(carrier, remote, &mut Some(item), options, None, None)
 }
 
 /// `item`: taken if it must be gone by now. `snapshot`: set to what the task may change in shared memory, if it can be tried again.
 fn submit_part<I, R>(
-    engine: &Arc<Engine>,
+    carrier: &Carrier,
     remote: &Remote<I, R>,
     item: &mut Option<I>,
     options: CallOptions,
-    admitted: Option<&Admission>,
+    admitted: Option<&Admitted>,
     snapshot: Option<&mut Option<Snapshot>>,
 ) -> Result<Arc<Ticket>, TaskError> {
+    let refused = |refused: Refused| refused.into_task_error(remote.function);
+    let engine = match carrier {
+        Carrier::Process(engine) => engine,
+        #[cfg(feature = "dask")]
+        Carrier::Cluster(engine) => {
+            if let Some(snapshot) = snapshot {
+                // The arguments are sent as they are for each try.
+                *snapshot = Some(Snapshot::default());
+            }
+            let letter = Letter::encode(remote, item.as_slice(), 0).map_err(|error| refused(error.into()))?;
+            return engine.submit(Terms { options, eager: false, stops: true }, letter, admitted.is_some());
+        }
+    };
     let entry = image::offset_of(remote.serve).map_err(TaskError::Spawn)?;
     let arena = engine.arena().map_err(PoolError::into_task_error)?;
-    let refused = |refused: Refused| refused.into_task_error(remote.function);
     let mut scratch = Scratch::new();
     let (body, mut loan) = encode(arena, remote, item.as_slice(), &mut scratch, 0, &mut 0).map_err(refused)?;
     if let Some(loan) = loan.as_deref_mut().filter(|loan| loan.is_promised()) {
@@ -123,11 +136,11 @@ fn submit_part<I, R>(
     let retry = options.retries.and_then(again);
     let (items, seen, timed) = (1, None, false);
     let message = Message { entry, items, seen, timed, is_async, limit, retry, body, loan };
-    engine.submit(message, about, admitted)
+    engine.submit(message, about, admitted.and_then(Admitted::process))
 }
 
 /// Encodes items, and says how many `bytes` they take. An item is to be dropped before the message is sent if its loan is promised.
-pub(super) fn encode<'b, I, R>(
+pub(crate) fn encode<'b, I, R>(
     arena: &Arc<Arena>,
     remote: &Remote<I, R>,
     items: &[I],
@@ -205,20 +218,21 @@ impl Control<'_> {
 /// Runs all items. With [`Target::Values`], nothing more is started once an item is known to have failed; when what runs has
 /// ended, the first failure is the result.
 pub(crate) fn map<I, R>(
-    engine: &Arc<Engine>,
+    carrier: &Carrier,
     remote: &Remote<I, R>,
     items: impl Iterator<Item = I>,
     control: &Control<'_>,
     mut target: Target<'_, R>,
 ) -> Result<(), TaskError> {
     let mut items = items.fuse();
-    engine.arena().map_err(PoolError::into_task_error)?;
-    let admitted = Some(engine.admit(control.admitted)?);
+    carrier.prepare()?;
+    let admitted = Some(carrier.admit(control.admitted)?);
     let futures = (remote.is_async, FUTURES_OF_A_MAP);
-    let sizes = Sizes::of(futures, engine.workers(), control.options.chunk, items.size_hint());
-    let mut flights = Flights::new(engine, *remote, control.options, sizes, admitted, true)?;
-    let _inside = Inside::new(engine);
+    let sizes = Sizes::of(carrier.grain(), futures, carrier.workers(), control.options.chunk, items.size_hint());
     let stop_at_failure = matches!(target, Target::Values(_));
+    let manner = if stop_at_failure { Manner::StopsAtFailure } else { Manner::GoesOn };
+    let mut flights = Flights::new(carrier, *remote, control.options, sizes, admitted, manner)?;
+    let _inside = carrier.inside();
     let mut exhausted = false;
     let mut failing = false;
     let mut told = 0;
@@ -253,8 +267,8 @@ pub(crate) fn map<I, R>(
         }
 
         let mut stopped = false;
-        engine.wait_until(|| {
-            engine.collect_done();
+        carrier.wait_until(|| {
+            carrier.collect_done();
             stopped = control.stopped();
             stopped || flights.any_arrived()
         });

@@ -1,14 +1,14 @@
 //! Reading the results of a message.
 
 use super::message::Refused;
-use super::ticket::Outcome;
+use super::ticket::{Left, Outcome};
 use crate::codec::strategy::{Changed, Returned};
 use crate::codec::{CodecError, Reader, cargo};
 use crate::error::TaskError;
 use crate::function::{Received, Remote, code, header};
 
 /// The results of an outcome, one after the other.
-pub(super) struct Results<'o, I, R> {
+pub(crate) struct Results<'o, I, R> {
     remote: &'o Remote<I, R>,
     outcome: &'o Outcome,
     returned: Returned<'o>,
@@ -19,24 +19,21 @@ pub(super) struct Results<'o, I, R> {
 }
 
 impl<'o, I, R> Results<'o, I, R> {
-    pub(super) fn new(remote: &'o Remote<I, R>, outcome: &'o Outcome) -> Self {
+    pub(crate) fn new(remote: &'o Remote<I, R>, outcome: &'o Outcome) -> Self {
         // Also where a container's value is being decoded, whose `Deserialize` has called a task.
-        let source = cargo::enter(cargo::Source::Message);
+        let source = cargo::enter(outcome.source());
         let bytes = outcome.results.as_slice();
         // SAFETY: the bytes are private and live as long as the outcome; only copies are made from this reader.
         let results = unsafe { Reader::from_raw(bytes.as_ptr(), bytes.len()) }.untrusted();
         let rare = outcome.rare.as_deref();
-        let arguments = rare.and_then(|rare| rare.arguments.as_ref()).map_or(Changed::default(), |arguments| Changed {
-            memory: Some((arguments.block.start(), arguments.len)),
-            marks: &arguments.marks,
-        });
+        let arguments = rare.and_then(|rare| rare.arguments.as_ref()).map_or(Changed::default(), Left::changed);
         let granted = rare.is_some_and(|rare| rare.granted.is_some());
         let together = (outcome.done as usize).saturating_sub(usize::from(granted));
         Self { remote, outcome, returned: Returned { results, arguments }, together, granted, _source: source }
     }
 
     /// Reads values until one is none, and says why it is not. To be called again with the items after that one.
-    pub(super) fn read(&mut self, items: &mut [I], values: &mut Vec<R>) -> Option<TaskError> {
+    pub(crate) fn read(&mut self, items: &mut [I], values: &mut Vec<R>) -> Option<TaskError> {
         let together = self.together.min(items.len());
         let (these, rest) = items.split_at_mut(together);
         let before = values.len();
@@ -57,7 +54,7 @@ impl<'o, I, R> Results<'o, I, R> {
     }
 
     /// Reads the only value, and copies nothing back. `None` if there is no result.
-    pub(super) fn read_output(&mut self) -> Option<Result<R, TaskError>> {
+    pub(crate) fn read_output(&mut self) -> Option<Result<R, TaskError>> {
         if self.outcome.done == 0 {
             return None;
         }
@@ -103,6 +100,8 @@ impl<'o, I, R> Results<'o, I, R> {
             }
             Received::Code(code::NO_MEMORY, _) => crate::codec::decode(reader)
                 .map(|(requested, available)| TaskError::OutOfSharedMemory { requested, available }),
+            #[cfg(feature = "dask")]
+            Received::Code(code::ENDED, _) => super::failure::take(reader).map(|error| error.of(function)),
             Received::Code(other, _) => Err(CodecError::new(format_args!("{other} is no code of a result"))),
         };
         reader.go_to(end);
@@ -110,13 +109,13 @@ impl<'o, I, R> Results<'o, I, R> {
     }
 
     /// The error of an item without a result.
-    pub(super) fn missing(function: &'static str) -> TaskError {
+    pub(crate) fn missing(function: &'static str) -> TaskError {
         TaskError::Decode { function, what: "result", reason: "the worker process left none".to_owned() }
     }
 }
 
 impl Refused {
-    pub(super) fn into_task_error(self, function: &'static str) -> TaskError {
+    pub(crate) fn into_task_error(self, function: &'static str) -> TaskError {
         match self {
             Self::Codec(error) => TaskError::Encode { function, what: "arguments", reason: error.to_string() },
             Self::Memory(error) => error,

@@ -1,13 +1,17 @@
 //! The program's private record of a submitted message: where it is, and then what came of it.
 
+#[cfg(feature = "dask")]
+use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::futex;
 use super::message::{Arguments, Loan};
-use super::stderr::Stderr;
+use crate::codec::cargo;
+use crate::codec::strategy::Changed;
 use crate::error::TaskError;
 use crate::observe::Fate;
+use crate::process::futex;
+use crate::process::stderr::Stderr;
 use crate::shared::{Block, Held};
 use crate::task::watch::{Watcher, Watchers};
 
@@ -66,13 +70,42 @@ pub(crate) struct Rare {
     /// What happened to the item after those that are done, if something did.
     pub(crate) error: Option<TaskError>,
     /// The arguments as the worker left them, if it may have changed them in place.
-    pub(crate) arguments: Option<Arguments>,
+    pub(crate) arguments: Option<Left>,
     /// Keeps the objects whose handles are in the arguments, and may be in the results.
     pub(crate) loan: Option<Box<Loan>>,
     /// The worker has sent events that are to be emitted before anybody sees this.
     pub(crate) events: Option<Arc<Stderr>>,
     /// The other objects whose handles are in the results.
     pub(crate) kept: Vec<Arc<Held>>,
+    /// It comes from another machine.
+    #[cfg(feature = "dask")]
+    pub(crate) is_far: bool,
+    /// The results are still there.
+    #[cfg(feature = "dask")]
+    pub(crate) away: Option<Arc<crate::cluster::Away>>,
+}
+
+/// Arguments as a worker left them.
+#[derive(Debug)]
+pub(crate) enum Left {
+    Block(Arguments),
+    /// With the offsets of the slices that were changed.
+    #[cfg(feature = "dask")]
+    Private(Vec<u8>, Vec<u64>),
+}
+
+impl Left {
+    pub(crate) fn changed(&self) -> Changed<'_> {
+        match self {
+            Self::Block(arguments) => {
+                Changed { memory: Some((arguments.block.start(), arguments.len)), marks: &arguments.marks }
+            }
+            #[cfg(feature = "dask")]
+            Self::Private(bytes, marks) => {
+                Changed { memory: Some((NonNull::from(bytes.as_slice()).cast(), bytes.len())), marks }
+            }
+        }
+    }
 }
 
 /// A private copy of encoded results.
@@ -123,6 +156,15 @@ impl Outcome {
         let mut outcome = Self::default();
         outcome.rare().error = Some(error);
         outcome
+    }
+
+    /// Where its bytes come from.
+    pub(crate) fn source(&self) -> cargo::Source {
+        #[cfg(feature = "dask")]
+        if self.rare.as_ref().is_some_and(|rare| rare.is_far) {
+            return cargo::Source::Far;
+        }
+        cargo::Source::Message
     }
 
     pub(crate) fn rare(&mut self) -> &mut Rare {
@@ -185,7 +227,7 @@ impl Ticket {
 
     /// It has ended. Called under the engine's lock, once. Gives who is to be told, without the lock.
     #[must_use]
-    pub(super) fn finish(&self, outcome: Outcome) -> Watchers {
+    pub(crate) fn finish(&self, outcome: Outcome) -> Watchers {
         let mut end = self.end();
         end.outcome = Some(outcome);
         let watchers = std::mem::take(&mut end.watchers);
@@ -196,18 +238,35 @@ impl Ticket {
 
     /// Adds somebody who is told when it ends. Called under the engine's lock, before its end. Whether he is the first, and those
     /// who are not wanted any more, to be dropped without the lock.
-    pub(super) fn watch(&self, watcher: Watcher) -> (bool, Vec<Watcher>) {
+    pub(crate) fn watch(&self, watcher: Watcher) -> (bool, Vec<Watcher>) {
         let mut end = self.end();
         let first = end.watchers.is_empty();
         (first, end.watchers.add(watcher))
     }
 
-    pub(super) fn abandon(&self) {
+    pub(crate) fn abandon(&self) {
         self.abandoned.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn is_abandoned(&self) -> bool {
+    pub(crate) fn is_abandoned(&self) -> bool {
         self.abandoned.load(Ordering::Relaxed)
+    }
+
+    /// The number of the letter that it is for, at an engine of other machines.
+    #[cfg(feature = "dask")]
+    pub(crate) fn set_letter(&self, id: u64) {
+        self.place.store(id, Ordering::Relaxed);
+    }
+
+    #[cfg(feature = "dask")]
+    pub(crate) fn letter(&self) -> u64 {
+        self.place.load(Ordering::Relaxed)
+    }
+
+    /// Results that are still on another machine, if it has ended.
+    #[cfg(feature = "dask")]
+    pub(crate) fn away(&self) -> Option<Arc<crate::cluster::Away>> {
+        self.end().outcome.as_ref()?.rare.as_ref()?.away.clone()
     }
 
     /// Whether it has ended, and its outcome says that something failed.

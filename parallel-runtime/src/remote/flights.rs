@@ -3,22 +3,23 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::admission::Admission;
-use super::engine::Engine;
-use super::image;
+use super::carrier::{Admitted, Carrier};
 use super::map::{Target, encode};
 use super::message::{About, Loan, Message, Refused, Scratch, Snapshot};
 use super::results::Results;
 use super::sizes::Sizes;
 use super::ticket::{Outcome, Ticket};
+#[cfg(feature = "dask")]
+use crate::cluster::letter::{Letter, Terms};
 use crate::codec::cargo;
-use crate::error::{PoolError, TaskError};
+use crate::error::TaskError;
 use crate::function::Remote;
 use crate::options::CallOptions;
+use crate::process::{self, image};
 use crate::task::watch::{Signal, Watcher};
 
 /// A message in flight, or landed.
-pub(super) struct Flight<I> {
+pub(crate) struct Flight<I> {
     ticket: Option<Arc<Ticket>>,
     /// Its items; none if the only one had to be gone when it was sent, or was never sent.
     items: Vec<I>,
@@ -40,24 +41,34 @@ impl<I> Flight<I> {
     }
 }
 
+/// What becomes of the other items, and of what has started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// When an item has failed, no more are started. Items may hold borrows: so what has started is waited for, whatever happens.
+    StopsAtFailure,
+    /// All are run. They may hold borrows, too.
+    GoesOn,
+    /// All are run, and hold no borrows: nobody waits for those whose results are not wanted any more.
+    Streams,
+}
+
 /// The messages of a map, in the order of their items.
-pub(super) struct Flights<I, R> {
-    pub(super) engine: Arc<Engine>,
-    pub(super) remote: Remote<I, R>,
+pub(crate) struct Flights<I, R> {
+    pub(crate) carrier: Carrier,
+    pub(crate) remote: Remote<I, R>,
     entry: u64,
     options: CallOptions,
     /// The pool runs all of them, even if it is shut down meanwhile.
-    admitted: Option<Admission>,
-    pub(super) queue: VecDeque<Flight<I>>,
-    pub(super) sizes: Sizes,
+    admitted: Option<Admitted>,
+    pub(crate) queue: VecDeque<Flight<I>>,
+    pub(crate) sizes: Sizes,
     /// How many items there have been.
     taken: usize,
     /// Messages that have not landed.
     unfinished: usize,
     /// How many items have ended.
-    pub(super) ended: usize,
-    /// Whether items may hold borrows: then what has started is waited for, whatever happens.
-    borrows: bool,
+    pub(crate) ended: usize,
+    manner: Manner,
     /// Who is told of each message that ends.
     signal: Option<Arc<Signal>>,
 }
@@ -71,19 +82,19 @@ enum Unsent {
 }
 
 impl<I, R> Flights<I, R> {
-    /// `admitted`: see [`Flights`]. `borrows`: too.
-    pub(super) fn new(
-        engine: &Arc<Engine>,
+    /// `admitted`: see [`Flights`].
+    pub(crate) fn new(
+        carrier: &Carrier,
         remote: Remote<I, R>,
         options: CallOptions,
         sizes: Sizes,
-        admitted: Option<Admission>,
-        borrows: bool,
+        admitted: Option<Admitted>,
+        manner: Manner,
     ) -> Result<Self, TaskError> {
         let entry = image::offset_of(remote.serve).map_err(TaskError::Spawn)?;
-        engine.arena().map_err(PoolError::into_task_error)?;
+        carrier.prepare()?;
         Ok(Self {
-            engine: Arc::clone(engine),
+            carrier: carrier.clone(),
             remote,
             entry,
             options,
@@ -93,25 +104,25 @@ impl<I, R> Flights<I, R> {
             taken: 0,
             unfinished: 0,
             ended: 0,
-            borrows,
+            manner,
             signal: None,
         })
     }
 
     /// From now on `signal` is raised when a message ends; nobody else need collect results.
-    pub(super) fn raise(&mut self, signal: Arc<Signal>) {
+    pub(crate) fn raise(&mut self, signal: Arc<Signal>) {
         self.signal = Some(signal);
     }
 
     /// Sends the next items.
-    pub(super) fn send(&mut self, items: Vec<I>) {
+    pub(crate) fn send(&mut self, items: Vec<I>) {
         let first = self.taken;
         self.taken += items.len();
         self.sizes.taken(items.len());
         self.send_at(items, first, None, 0);
     }
 
-    pub(super) fn unfinished(&self) -> usize {
+    pub(crate) fn unfinished(&self) -> usize {
         self.unfinished
     }
 
@@ -151,8 +162,44 @@ impl<I, R> Flights<I, R> {
 
     /// `items`: cleared if they must be gone by now.
     fn try_send(&mut self, items: &mut Vec<I>) -> Result<(Arc<Ticket>, Option<Snapshot>), Unsent> {
+        let (ticket, before) = match self.carrier.clone() {
+            Carrier::Process(engine) => self.board(&engine, items)?,
+            #[cfg(feature = "dask")]
+            Carrier::Cluster(engine) => self.post(&engine, items)?,
+        };
+        if let Some(signal) = &self.signal
+            && let Err(watcher) = self.carrier.watch(&ticket, Watcher::Signal(Arc::clone(signal)), true)
+        {
+            watcher.fire();
+        }
+        Ok((ticket, before))
+    }
+
+    /// Sends them to another machine.
+    #[cfg(feature = "dask")]
+    fn post(
+        &mut self,
+        engine: &Arc<crate::cluster::Engine>,
+        items: &[I],
+    ) -> Result<(Arc<Ticket>, Option<Snapshot>), Unsent> {
         let unsent = |error| if items.len() > 1 { Unsent::Together } else { Unsent::Alone(error) };
-        let arena = self.engine.arena().map_err(|error| unsent(error.into_task_error()))?;
+        let letter = Letter::encode(&self.remote, items, self.sizes.arguments(items.len()));
+        let letter = letter.map_err(|error| unsent(Refused::from(error).into_task_error(self.remote.function)))?;
+        self.sizes.saw_arguments(items.len(), letter.len());
+        self.sizes.set_workers(engine.workers());
+        let terms = Terms { options: self.options, eager: true, stops: self.manner == Manner::StopsAtFailure };
+        let ticket = engine.submit(terms, letter, self.admitted.is_some()).map_err(Unsent::Alone)?;
+        Ok((ticket, Some(Snapshot::default())))
+    }
+
+    /// Puts them on the board of the workers of this machine.
+    fn board(
+        &mut self,
+        engine: &Arc<process::Engine>,
+        items: &mut Vec<I>,
+    ) -> Result<(Arc<Ticket>, Option<Snapshot>), Unsent> {
+        let unsent = |error| if items.len() > 1 { Unsent::Together } else { Unsent::Alone(error) };
+        let arena = engine.arena().map_err(|error| unsent(error.into_task_error()))?;
         let guess = if items.len() > 1 { self.sizes.arguments(items.len()) } else { 0 };
         let mut scratch = Scratch::new();
         let mut bytes = 0;
@@ -186,27 +233,23 @@ impl<I, R> Flights<I, R> {
         let (entry, is_async) = (self.entry, self.remote.is_async);
         let (items, seen, timed, retry) = (count, None, true, None);
         let message = Message { entry, items, seen, timed, is_async, limit, retry, body, loan };
-        let ticket = self.engine.submit(message, about, self.admitted.as_ref()).map_err(Unsent::Alone)?;
-        if let Some(signal) = &self.signal
-            && let Err(watcher) = self.engine.watch(&ticket, Watcher::Signal(Arc::clone(signal)), true)
-        {
-            watcher.fire();
-        }
+        let admitted = self.admitted.as_ref().and_then(Admitted::process);
+        let ticket = engine.submit(message, about, admitted).map_err(Unsent::Alone)?;
         Ok((ticket, before))
     }
 
-    pub(super) fn any_arrived(&self) -> bool {
+    pub(crate) fn any_arrived(&self) -> bool {
         let arrived = |flight: &Flight<I>| flight.ticket.as_ref().is_some_and(|ticket| ticket.is_finished());
         self.queue.iter().any(arrived)
     }
 
-    pub(super) fn front_has_landed(&self) -> bool {
+    pub(crate) fn front_has_landed(&self) -> bool {
         self.queue.front().is_some_and(|flight| flight.outcome.is_some())
     }
 
     /// Takes the outcomes that have arrived, and sends again what their workers had not started. True if an item failed.
     /// `failing`: one had failed before, and nothing more is to be started.
-    pub(super) fn land(&mut self, stop_at_failure: bool, failing: bool) -> bool {
+    pub(crate) fn land(&mut self, stop_at_failure: bool, failing: bool) -> bool {
         let mut failed = failing;
         let mut position = 0;
         while position < self.queue.len() {
@@ -240,7 +283,7 @@ impl<I, R> Flights<I, R> {
                 flight.count = done;
                 let after = rest.split_off(1);
                 flight.outcome = Some(outcome);
-                self.engine.count_retry();
+                self.carrier.count_retry();
                 self.send_at(rest, first, Some(position), tries + 1);
                 if !after.is_empty() {
                     self.send_at(after, first + 1, Some(position + 1), 0);
@@ -273,7 +316,7 @@ impl<I, R> Flights<I, R> {
     }
 
     /// Gives the results that have landed, in order, as far as there is no gap. For [`Target::Values`] the first failure ends it.
-    pub(super) fn give(&mut self, target: &mut Target<'_, R>) -> Result<(), TaskError> {
+    pub(crate) fn give(&mut self, target: &mut Target<'_, R>) -> Result<(), TaskError> {
         while self.front_has_landed() {
             let Some(flight) = self.queue.pop_front() else { break };
             self.read(flight, target)?;
@@ -282,7 +325,7 @@ impl<I, R> Flights<I, R> {
     }
 
     /// Gives the results of one message that has landed, each with the number of its item: of the first or, if `any`, of whichever.
-    pub(super) fn give_one(&mut self, any: bool, each: &mut Vec<(usize, Result<R, TaskError>)>) {
+    pub(crate) fn give_one(&mut self, any: bool, each: &mut Vec<(usize, Result<R, TaskError>)>) {
         let most = if any { self.queue.len() } else { 1 };
         let landed = self.queue.iter().take(most).position(|flight| flight.outcome.is_some());
         let Some(flight) = landed.and_then(|landed| self.queue.remove(landed)) else { return };
@@ -293,7 +336,7 @@ impl<I, R> Flights<I, R> {
         );
     }
 
-    pub(super) fn any_has_landed(&self) -> bool {
+    pub(crate) fn any_has_landed(&self) -> bool {
         self.queue.iter().any(|flight| flight.outcome.is_some())
     }
 
@@ -353,7 +396,7 @@ impl<I, R> Flights<I, R> {
     }
 
     /// The first failure, in the order of the items, that is not merely the cancellation that followed another.
-    pub(super) fn first_failure(&mut self) -> Option<TaskError> {
+    pub(crate) fn first_failure(&mut self) -> Option<TaskError> {
         while !self.queue.is_empty() {
             match self.give(&mut Target::Values(&mut Vec::new())) {
                 Ok(()) | Err(TaskError::Cancelled) => {}
@@ -364,10 +407,8 @@ impl<I, R> Flights<I, R> {
     }
 
     /// Cancels what no worker has claimed.
-    pub(super) fn cancel_waiting(&mut self) {
-        for ticket in self.queue.iter().filter_map(|flight| flight.ticket.as_ref()) {
-            self.engine.cancel(ticket);
-        }
+    pub(crate) fn cancel_waiting(&mut self) {
+        self.carrier.cancel_some(self.queue.iter().filter_map(|flight| flight.ticket.as_ref()));
     }
 }
 
@@ -376,10 +417,10 @@ impl<I, R> Drop for Flights<I, R> {
     fn drop(&mut self) {
         self.cancel_waiting();
         for ticket in self.queue.iter().filter_map(|flight| flight.ticket.as_ref()) {
-            if self.borrows {
-                drop(self.engine.wait(ticket, None));
+            if self.manner == Manner::Streams {
+                self.carrier.abandon(ticket);
             } else {
-                self.engine.abandon(ticket);
+                drop(self.carrier.wait(ticket, None));
             }
         }
     }

@@ -1,21 +1,56 @@
 //! How many items the next message of a map holds.
 //!
-//! A message should take a worker about [`TARGET`]: long enough that what a message costs does not count, short enough that the
+//! A message should take a worker about as long as its [`Grain`] says: long enough that what a message costs does not count, short enough that the
 //! workers end at about the same time. The first messages hold one item each; from their times the size of the next follows.
 
 use std::time::Duration;
 
-/// How long a message should take a worker.
-const TARGET: Duration = Duration::from_micros(300);
+/// How large messages should be: that depends on what they cost.
+#[derive(Debug)]
+pub(crate) struct Grain {
+    /// How long a message should take a worker.
+    target: Duration,
+    /// The most bytes of arguments in a message of several items.
+    arguments: usize,
+    /// The most bytes of results that a message of several items should have.
+    results: usize,
+    /// A message may hold so many times as many items as the one before.
+    growth: usize,
+    /// Towards the end of a map there are so many messages for each worker.
+    last: usize,
+    /// So many messages are in flight if they take less than the time that follows.
+    many: usize,
+    short: Duration,
+    /// And otherwise so many for each worker.
+    each: usize,
+}
 
-/// The most bytes of arguments in a message of several items.
-const MOST_ARGUMENTS: usize = 1 << 20;
+impl Grain {
+    /// Of a board in shared memory. The results are to fit into the room for them.
+    pub(crate) const BOARD: Self = Self {
+        target: Duration::from_micros(300),
+        arguments: 1 << 20,
+        results: 60 << 10,
+        growth: 64,
+        last: 2,
+        many: 512,
+        short: Duration::from_micros(50),
+        each: 3,
+    };
 
-/// The most bytes of results that a message of several items should have: a little less than the room for them.
-const MOST_RESULTS: usize = 60 << 10;
-
-/// A message may hold so many times as many items as the one before.
-const GROWTH: usize = 64;
+    /// Of a cluster, whose scheduler spends about a millisecond on each task, and where a round trip takes about ten.
+    #[cfg(feature = "dask")]
+    pub(crate) const CLUSTER: Self = Self {
+        target: Duration::from_millis(200),
+        arguments: 1 << 20,
+        results: 4 << 20,
+        growth: 4096,
+        last: 4,
+        many: 0,
+        short: Duration::ZERO,
+        each: 4,
+    };
+}
 
 /// How many items of an `async fn` a stream sends ahead for each worker.
 pub(crate) const FUTURES_AHEAD: usize = 128;
@@ -24,6 +59,7 @@ pub(crate) const FUTURES_AHEAD: usize = 128;
 pub(crate) const FUTURES_OF_A_MAP: usize = 1 << 14;
 
 pub(crate) struct Sizes {
+    grain: &'static Grain,
     workers: usize,
     /// How many messages may be in flight, whatever they take.
     window: Option<usize>,
@@ -42,24 +78,25 @@ pub(crate) struct Sizes {
 impl Sizes {
     /// Those of a function; of an `async fn` so many items may be under way.
     pub(crate) fn of(
+        grain: &'static Grain,
         (is_async, futures): (bool, usize),
         workers: usize,
         fixed: Option<usize>,
         hint: (usize, Option<usize>),
     ) -> Self {
-        if is_async { Self::of_futures(futures) } else { Self::new(workers, fixed, hint) }
+        if is_async { Self::of_futures(grain, futures) } else { Self::new(grain, workers, fixed, hint) }
     }
 
     /// `hint` is the size hint of the items.
-    fn new(workers: usize, fixed: Option<usize>, hint: (usize, Option<usize>)) -> Self {
+    fn new(grain: &'static Grain, workers: usize, fixed: Option<usize>, hint: (usize, Option<usize>)) -> Self {
         let left = (hint.1 == Some(hint.0)).then_some(hint.0);
         let (argument_bytes, result_bytes) = (0, 0);
-        Self { workers, window: None, fixed, left, nanoseconds: 0.0, argument_bytes, result_bytes, last: 1 }
+        Self { grain, workers, window: None, fixed, left, nanoseconds: 0.0, argument_bytes, result_bytes, last: 1 }
     }
 
     /// Each item of an `async fn` travels alone, and so many may be under way: most of them wait for something.
-    fn of_futures(window: usize) -> Self {
-        Self { window: Some(window), ..Self::new(1, Some(1), (0, None)) }
+    fn of_futures(grain: &'static Grain, window: usize) -> Self {
+        Self { window: Some(window), ..Self::new(grain, 1, Some(1), (0, None)) }
     }
 
     /// The size of the next message, in items.
@@ -70,12 +107,13 @@ impl Sizes {
         if self.nanoseconds == 0.0 {
             return 1;
         }
-        let by_time = (TARGET.as_nanos() as f64 / self.nanoseconds) as usize;
-        let by_arguments = MOST_ARGUMENTS / self.argument_bytes.max(1);
-        let by_results = MOST_RESULTS / self.result_bytes.max(1);
+        let Grain { target, arguments, results, growth, last, .. } = *self.grain;
+        let by_time = (target.as_nanos() as f64 / self.nanoseconds) as usize;
+        let by_arguments = arguments / self.argument_bytes.max(1);
+        let by_results = results / self.result_bytes.max(1);
         // Towards the end the messages get smaller, so that the workers end together.
-        let by_balance = self.left.map_or(usize::MAX, |left| left.div_ceil(2 * self.workers));
-        let count = by_time.min(by_arguments).min(by_results).min(by_balance).min(self.last * GROWTH);
+        let by_balance = self.left.map_or(usize::MAX, |left| left.div_ceil(last * self.workers));
+        let count = by_time.min(by_arguments).min(by_results).min(by_balance).min(self.last.saturating_mul(growth));
         self.last = count.clamp(1, u32::MAX as usize);
         self.last
     }
@@ -92,6 +130,12 @@ impl Sizes {
         }
     }
 
+    /// The engine has so many workers by now.
+    #[cfg(feature = "dask")]
+    pub(crate) fn set_workers(&mut self, workers: usize) {
+        self.workers = workers;
+    }
+
     /// How many messages may be in flight.
     pub(crate) fn window(&self) -> usize {
         if let Some(window) = self.window {
@@ -99,7 +143,8 @@ impl Sizes {
         }
         let message = self.nanoseconds * self.fixed.unwrap_or(self.last) as f64;
         // Many if they are short: then the way to the worker and back takes longer than the work.
-        if self.nanoseconds > 0.0 && message < 50_000.0 { 512 } else { 3 * self.workers + 2 }
+        let Grain { many, short, each, .. } = *self.grain;
+        if self.nanoseconds > 0.0 && message < short.as_nanos() as f64 { many } else { each * self.workers + 2 }
     }
 
     /// About how many bytes the arguments of so many items take: a little more than the last ones did.
@@ -129,7 +174,7 @@ mod tests {
     use super::*;
 
     fn sizes(items: usize) -> Sizes {
-        Sizes::new(2, None, (items, Some(items)))
+        Sizes::new(&Grain::BOARD, 2, None, (items, Some(items)))
     }
 
     #[test]
@@ -170,7 +215,7 @@ mod tests {
 
     #[test]
     fn a_fixed_size_is_kept() {
-        let mut sizes = Sizes::new(2, Some(7), (0, None));
+        let mut sizes = Sizes::new(&Grain::BOARD, 2, Some(7), (0, None));
         sizes.saw_results(7, 9, 1);
         assert_eq!(sizes.next(), 7);
     }

@@ -4,11 +4,11 @@ use std::mem::MaybeUninit;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::board::slot::{INLINE_ALIGNMENT, INLINE_ARGUMENTS};
 use crate::codec::cargo::{self, Cargo};
 use crate::codec::{CodecError, LentMemory, Writer};
 use crate::error::TaskError;
 use crate::observe::Seen;
+use crate::process::board::slot::{INLINE_ALIGNMENT, INLINE_ARGUMENTS};
 use crate::shared::{Arena, Block};
 
 /// One or several items for one function.

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::engine::Engine;
-use super::flights::Flights;
+use super::carrier::Carrier;
+use super::flights::{Flights, Manner};
 use super::sizes::{FUTURES_AHEAD, Sizes};
 use crate::error::TaskError;
 use crate::function::Remote;
@@ -19,15 +19,16 @@ pub(crate) struct Ahead<I, R> {
 
 impl<I, R> Ahead<I, R> {
     pub(crate) fn new(
-        engine: &Arc<Engine>,
+        carrier: &Carrier,
         remote: Remote<I, R>,
         options: CallOptions,
         hint: (usize, Option<usize>),
         ordered: bool,
     ) -> Result<Self, TaskError> {
-        let workers = engine.workers();
-        let sizes = Sizes::of((remote.is_async, FUTURES_AHEAD * workers), workers, options.chunk, hint);
-        let flights = Flights::new(engine, remote, options, sizes, None, false)?;
+        let workers = carrier.workers();
+        let sizes =
+            Sizes::of(carrier.grain(), (remote.is_async, FUTURES_AHEAD * workers), workers, options.chunk, hint);
+        let flights = Flights::new(carrier, remote, options, sizes, None, Manner::Streams)?;
         Ok(Self { flights, ordered })
     }
 
@@ -55,7 +56,7 @@ impl<I, R> Ahead<I, R> {
 
     /// Looks what has ended.
     pub(crate) fn collect(&mut self) {
-        self.flights.engine.collect_done();
+        self.flights.carrier.collect_done();
         self.flights.land(false, false);
     }
 
@@ -71,8 +72,8 @@ impl<I, R> Ahead<I, R> {
         if self.has_landed() {
             return;
         }
-        self.flights.engine.wait_until(|| {
-            self.flights.engine.collect_done();
+        self.flights.carrier.wait_until(|| {
+            self.flights.carrier.collect_done();
             self.flights.any_arrived()
         });
     }

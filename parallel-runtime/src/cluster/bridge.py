@@ -1,0 +1,508 @@
+"""The bridge between a program of parallel-runtime and a Dask cluster.
+
+The program starts it and sends it frames on its standard input; it sends frames on what was its standard output. See `wire.rs` for the frames.
+It leaves the cluster when its input ends, and it uses the public interface of `distributed` only.
+"""
+
+import asyncio
+import hashlib
+import logging
+import os
+import signal
+import struct
+import sys
+import threading
+import uuid
+import warnings
+
+HEAD = struct.Struct("<QB")
+
+# The oldest release of `distributed` that this works with.
+OLDEST = (2023, 12)
+
+# Bytes of parcels that are submitted as one graph.
+GRAPH = 8 << 20
+
+# How often the size of the cluster is looked at, in seconds; and how often the scheduler is told that the executable is still used.
+LOOK = 1
+USE = 600
+
+# How long leaving may take, in seconds.
+LEAVING = 3
+
+LOADER = """
+import sys, types
+module = sys.modules.get(name)
+if module is None:
+    module = types.ModuleType(name)
+    module.__dict__.update(name=name, source=source, loader=loader)
+    exec(compile(source, name + ".py", "exec"), module.__dict__)
+    sys.modules[name] = module
+"""
+
+
+class Gone(Exception):
+    """The cluster cannot be used. The text is for people."""
+
+
+class Take:
+    """The parts of a frame, one after the other."""
+
+    def __init__(self, frame):
+        self.frame = memoryview(frame)
+
+    def number(self, form="<Q"):
+        size = struct.calcsize(form)
+        (number,) = struct.unpack_from(form, self.frame)
+        self.frame = self.frame[size:]
+        return number
+
+    def text(self):
+        size = self.number()
+        text, self.frame = str(self.frame[:size], "utf-8"), self.frame[size:]
+        return text
+
+
+class Program:
+    """The other end of the pipes."""
+
+    def __init__(self):
+        self.input = sys.stdin.buffer
+        # What anything prints must not get among the frames.
+        self.output = os.fdopen(os.dup(1), "wb")
+        os.dup2(2, 1)
+        sys.stdin = open(os.devnull)
+
+    def send(self, kind, *parts):
+        self.output.write(HEAD.pack(sum(len(part) for part in parts), ord(kind)))
+        for part in parts:
+            self.output.write(part)
+        self.output.flush()
+
+    def read(self):
+        """The next frame; None at the end."""
+        head = self.input.read(HEAD.size)
+        if len(head) < HEAD.size:
+            return None
+        size, kind = HEAD.unpack(head)
+        frame = self.input.read(size)
+        return None if len(frame) < size else (chr(kind), frame)
+
+
+def number(value):
+    return struct.pack("<Q", value)
+
+
+def text(value):
+    value = value.encode()
+    return number(len(value)) + value
+
+
+class Parcel:
+    def __init__(self, may_stay, names, payload):
+        self.may_stay = may_stay
+        self.names = names
+        self.payload = payload
+        self.future = None
+
+
+class Blob:
+    def __init__(self, path, offset, length):
+        self.path, self.offset, self.length = path, offset, length
+        self.lock = asyncio.Lock()
+        self.digest = None
+        self.is_placed = False
+
+    def read(self):
+        with open(self.path, "rb") as file:
+            file.seek(self.offset)
+            return file.read(self.length)
+
+
+class Bridge:
+    def __init__(self, program, frame):
+        self.program = program
+        take = Take(frame)
+        self.address, self.executable, self.title, self.source = take.text(), take.text(), take.text(), take.text()
+        self.limit, self.variable = take.number() / 1000, take.text()
+        self.parcels = {}
+        self.blobs = {}
+        self.away = {}
+        self.arrived = []
+        self.ready = []
+        self.tasks = set()
+
+    # Connecting.
+
+    async def connect(self):
+        distributed = self.import_distributed()
+        where = {"address": self.address}
+        if "://" not in self.address and os.path.exists(self.address):
+            where = {"scheduler_file": self.address}
+        try:
+            self.client = await distributed.Client(
+                **where, asynchronous=True, set_as_default=False, name="parallel", timeout=self.limit
+            )
+        except (OSError, asyncio.TimeoutError) as error:
+            raise Gone(
+                f"no scheduler answers there within {self.limit:g} s ({error}): is it running, and can this machine reach it?"
+            )
+        except Exception as error:
+            raise Gone(self.misfit(distributed.__version__, error))
+        name = "parallel_node_" + hashlib.blake2b(self.source.encode(), digest_size=8).hexdigest()
+        scope = {"name": name, "source": self.source, "loader": LOADER}
+        exec(LOADER, scope)
+        self.module = scope["module"]
+        try:
+            theirs = await self.client.run_on_scheduler(eval, "__import__('distributed').__version__")
+            self.check_versions(distributed.__version__, theirs)
+            await self.client.run_on_scheduler(exec, LOADER, {"name": name, "source": self.source, "loader": LOADER})
+            await self.install()
+        except Gone:
+            raise
+        except Exception as error:
+            raise Gone(self.misfit(distributed.__version__, error))
+        self.threads, self.workers = await self.client.run_on_scheduler(self.module.size)
+
+    def import_distributed(self):
+        try:
+            import distributed
+        except ImportError as error:
+            raise Gone(
+                f"{sys.executable} cannot import `distributed` ({error}): install it with "
+                f"`{sys.executable} -m pip install distributed`, or name an interpreter that has it in PARALLEL_PYTHON"
+            )
+        if tuple(int(part) for part in distributed.__version__.split(".")[:2]) < OLDEST:
+            oldest = ".".join(str(part) for part in OLDEST)
+            raise Gone(f"{sys.executable} has `distributed` {distributed.__version__}, and {oldest} or newer is needed")
+        logging.getLogger("distributed").setLevel(logging.CRITICAL + 1)
+        warnings.filterwarnings("ignore")
+        return distributed
+
+    def misfit(self, version, error):
+        return (
+            f"{type(error).__name__}: {error} (here `distributed` is {version}; if the cluster has another release, install "
+            f"that one here, or name an interpreter that has it in PARALLEL_PYTHON)"
+        )
+
+    def check_versions(self, ours, theirs):
+        parse = lambda version: tuple(int(part) for part in version.split("+")[0].split(".")[:3])
+        if parse(ours) > parse(theirs):
+            raise Gone(
+                f"`distributed` is {ours} here and {theirs} on the cluster, and the newer one cannot speak to the older: "
+                f"install the cluster's with `{sys.executable} -m pip install distributed=={theirs}`, or name an interpreter "
+                f"that has it in PARALLEL_PYTHON"
+            )
+
+    async def install(self):
+        """Brings the executable to the workers."""
+        with open(self.executable, "rb") as file:
+            executable = file.read()
+        self.plugin = "parallel-" + hashlib.blake2b(executable, digest_size=16).hexdigest()
+        known = await self.use()
+        if not known:
+            try:
+                await self.client.register_plugin(self.module.Plugin(self.plugin, self.variable, executable), name=self.plugin)
+            except Exception as error:
+                await self.client.unregister_worker_plugin(self.plugin)
+                raise Gone(str(error))
+        for worker, failed in (await self.client.run(self.module.state, self.plugin, on_error="return")).items():
+            if isinstance(failed, str):
+                raise Gone(f"worker {worker}: {failed}")
+
+    async def use(self):
+        """Tells the scheduler that the executable is used; removes those that are not, and what lost programs have left."""
+        known, unused, programs, self.cluster = await self.client.run_on_scheduler(
+            self.module.use, self.plugin, self.title, self.client.id
+        )
+        for plugin in unused:
+            await self.client.unregister_worker_plugin(plugin)
+        await self.client.run(self.module.sweep, self.cluster, programs, on_error="ignore")
+        return known
+
+    # What the program says.
+
+    def deliver(self, frame):
+        """A frame has come. Those that come together are dealt with together."""
+        if not self.arrived:
+            asyncio.get_running_loop().call_soon(self.deal)
+        self.arrived.append(frame)
+
+    def deal(self):
+        arrived, self.arrived = self.arrived, []
+        submitted = []
+        for frame in arrived:
+            if frame is None:
+                self.over.set()
+                return
+            kind, frame = frame
+            take = Take(frame)
+            if kind == "S":
+                size = take.number()
+                payload = bytes(take.frame[size:])
+                id, may_stay = take.number(), take.number("<B")
+                names = [take.text() for _ in range(take.number("<I"))]
+                self.parcels[id] = Parcel(bool(may_stay), names, payload)
+                submitted.append(id)
+            elif kind == "A":
+                self.begin(self.ask(take.number(), bytes(take.frame)))
+            elif kind == "B":
+                name = take.text()
+                self.blobs[name] = Blob(take.text(), take.number(), take.number())
+            elif kind == "F":
+                name = take.text()
+                if self.blobs.pop(name, None) is not None:
+                    self.begin(self.client.run(self.module.free, [name], on_error="ignore"))
+            elif kind == "G":
+                self.begin(self.fetch(take.number()))
+            elif kind == "D":
+                self.forget(take.number())
+        self.submit([id for id in submitted if not self.parcels[id].names])
+        for id in submitted:
+            if self.parcels[id].names:
+                self.begin(self.submit_with_blobs(id))
+
+    def begin(self, work):
+        task = asyncio.ensure_future(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.end)
+
+    def end(self, task):
+        self.tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None and not self.over.is_set():
+            self.lost = f"the bridge has failed: {task.exception()!r}"
+            self.over.set()
+
+    # Parcels.
+
+    def submit(self, ids):
+        """Submits parcels, as one graph if they are not too large."""
+        graph, size = [], 0
+        for id in ids:
+            parcel = self.parcels[id]
+            if graph and size + len(parcel.payload) > GRAPH:
+                self.submit_graph(graph)
+                graph, size = [], 0
+            graph.append((id, parcel))
+            size += len(parcel.payload)
+        if graph:
+            self.submit_graph(graph)
+
+    def submit_graph(self, graph):
+        futures = self.client.map(
+            self.module.run,
+            [self.plugin] * len(graph),
+            [parcel.may_stay for _, parcel in graph],
+            [parcel.names for _, parcel in graph],
+            [parcel.payload for _, parcel in graph],
+            key=[f"parallel-{uuid.uuid4().hex}" for _ in graph],
+            pure=False,
+        )
+        for (id, parcel), future in zip(graph, futures):
+            parcel.future = future
+            self.begin(self.follow(id, parcel, future))
+
+    async def submit_with_blobs(self, id):
+        parcel = self.parcels[id]
+        try:
+            for name in parcel.names:
+                if name in self.blobs:
+                    await self.place(name)
+        except Exception as error:
+            self.failed(id, 0, str(error))
+            return
+        if id in self.parcels:
+            self.submit([id])
+
+    async def follow(self, id, parcel, future):
+        error = await self.outcome(future)
+        if self.parcels.get(id) is not parcel:
+            return
+        if future.status == "finished":
+            if future.type is self.module.Large:
+                del self.parcels[id]
+                self.away[id] = future
+                self.program.send("l", number(id))
+            else:
+                if not self.ready:
+                    asyncio.get_running_loop().call_soon(lambda: self.begin(self.collect()))
+                self.ready.append((id, parcel, future))
+        elif future.status == "error":
+            died = type(error).__name__ in ("KilledWorker", "NodeDied")
+            self.failed(id, 2 if died else 0, str(error))
+        else:
+            # Not by us: either the scheduler is gone, or somebody has restarted the cluster.
+            await asyncio.sleep(0.1)
+            self.check_connection()
+            self.failed(id, 1, "its scheduler has dropped the task: was the cluster restarted?")
+
+    async def outcome(self, future):
+        """The exception of a task that has ended, if it is one."""
+        try:
+            return await future.exception()
+        except asyncio.CancelledError:
+            if future.status == "cancelled":
+                return None
+            raise
+        except Exception as error:
+            return error
+
+    async def collect(self):
+        """Fetches the replies to parcels that have ended together."""
+        ready, self.ready = self.ready, []
+        try:
+            replies = await self.client.gather([future for _, _, future in ready])
+        except Exception:
+            replies = []
+            for _, _, future in ready:
+                try:
+                    replies.append(await future)
+                except Exception as error:
+                    replies.append(error)
+        for (id, parcel, future), reply in zip(ready, replies):
+            if self.parcels.get(id) is not parcel:
+                continue
+            if isinstance(reply, self.module.Need):
+                # A machine that has joined since.
+                for name in reply:
+                    if name in self.blobs:
+                        self.blobs[name].is_placed = False
+                self.begin(self.submit_with_blobs(id))
+            elif isinstance(reply, Exception):
+                self.check_connection()
+                self.failed(id, 0, str(reply))
+            else:
+                del self.parcels[id]
+                self.program.send("r", number(id), reply)
+
+    def failed(self, id, kind, why):
+        if not self.over.is_set() and self.parcels.pop(id, None) is not None:
+            self.program.send("f", number(id), bytes([kind]), text(why))
+
+    async def fetch(self, id):
+        future = self.away.get(id)
+        if future is None:
+            return
+        try:
+            reply = await future
+        except Exception as error:
+            self.away.pop(id, None)
+            self.check_connection()
+            self.program.send("f", number(id), bytes([0]), text(str(error)))
+            return
+        self.away.pop(id, None)
+        self.program.send("r", number(id), reply)
+
+    def forget(self, id):
+        self.away.pop(id, None)
+        parcel = self.parcels.pop(id, None)
+        if parcel is not None and parcel.future is not None:
+            self.begin(self.client.cancel([parcel.future]))
+
+    async def ask(self, id, question):
+        """Asks all nodes. To cancel or to kill: whether all agree. Whether it runs: whether one says so."""
+        kind = question[0]
+        answers = await self.client.run(self.module.ask, self.plugin, question, on_error="ignore")
+        answer = any(answers.values()) if kind == 2 else all(answers.values())
+        if kind == 0 and not answer:
+            # It has begun somewhere, and may be begun again if that place is lost.
+            await self.client.run(self.module.ask, self.plugin, b"\x03" + question[1:], on_error="ignore")
+        self.program.send("a", number(id), bytes([answer]))
+
+    # Blobs.
+
+    async def place(self, name):
+        """Makes sure that a blob is on each machine."""
+        blob = self.blobs[name]
+        async with blob.lock:
+            if blob.is_placed:
+                return
+            data = await asyncio.to_thread(blob.read)
+            if blob.digest is None:
+                blob.digest = await asyncio.to_thread(self.module.digest_of, data)
+            there = await self.client.run(self.module.link, blob.digest, self.cluster, name, on_error="ignore")
+            machines = {}
+            for worker, (machine, is_there) in there.items():
+                if not is_there:
+                    machines.setdefault(machine, worker)
+            if machines:
+                scattered = await self.client.scatter(data, hash=False)
+                placing = [
+                    self.client.submit(
+                        self.module.place, scattered, blob.digest, self.cluster, name, workers=[worker], pure=False
+                    )
+                    for worker in machines.values()
+                ]
+                await self.client.gather(placing)
+            blob.is_placed = True
+
+    # The connection.
+
+    def check_connection(self):
+        if self.client.status != "running" and not self.over.is_set():
+            self.lost = "its scheduler has gone; what was under way is lost, and the next call connects again"
+            self.over.set()
+
+    async def look(self):
+        """Tells the program how large the cluster is, and that it is still there."""
+        for turn in range(1, sys.maxsize):
+            await asyncio.sleep(LOOK)
+            self.check_connection()
+            try:
+                size = await asyncio.wait_for(self.client.run_on_scheduler(self.module.size), 30)
+                if turn % USE == 0:
+                    await self.use()
+            except Exception:
+                self.check_connection()
+                continue
+            self.program.send("w", number(size[0]), number(size[1]))
+
+    async def main(self):
+        self.over = asyncio.Event()
+        self.lost = None
+        await self.connect()
+        self.program.send("c", number(self.threads), number(self.workers))
+        loop = asyncio.get_running_loop()
+
+        def read():
+            while True:
+                frame = self.program.read()
+                loop.call_soon_threadsafe(self.deliver, frame)
+                if frame is None:
+                    return
+
+        threading.Thread(target=read, daemon=True).start()
+        self.begin(self.look())
+        await self.over.wait()
+        if self.lost is not None:
+            raise Gone(self.lost)
+        await self.leave()
+
+    async def leave(self):
+        async def leave():
+            if self.blobs:
+                await self.client.run(self.module.free, list(self.blobs), on_error="ignore")
+            await self.client.close()
+
+        try:
+            await asyncio.wait_for(leave(), LEAVING)
+        except Exception:
+            pass
+
+
+def main():
+    # Ctrl-C is for the program, and this leaves when the program does.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    program = Program()
+    first = program.read()
+    if first is not None:
+        try:
+            asyncio.run(Bridge(program, first[1]).main())
+        except Gone as gone:
+            program.send("q", text(str(gone)))
+        except BrokenPipeError:
+            pass
+    os._exit(0)
+
+
+main()

@@ -1,0 +1,50 @@
+//! The engine of a cluster: the process engine of other machines, reached through Dask.
+//!
+//! ```text
+//!        program                    bridge (Python)        scheduler        Dask worker (Python)      node (this executable)
+//!
+//!   f::submit(x) ─► Letter ─┐
+//!   f::submit(y) ─► Letter ─┴► Parcel ══ frames ══► client.map ─────► … ─────► node.run ══ frames ══► process engine of that
+//!                                                                                  │                  machine: its workers
+//!   Task ◄── Ticket ◄── Reply ◄═══════ frames ═══ gather ◄────────── … ◄───────────┘ ◄═══ Reply ═══   decode, run, encode
+//! ```
+//!
+//! Calls are encoded as for a process of this machine, but for what lies in shared memory, which is sent itself ([`far`]). A [`letter`]
+//! holds the items of one message; as many letters as take a fair time together go into a *parcel*, which is one task of the cluster. The
+//! [`bridge`] is a Python program, because Dask's own client is the only way into a Dask cluster that its authors keep; it is embedded
+//! here and started with the first call. On each Dask worker our own executable, which a plugin brings there, runs as a [`node`]: so a
+//! crash costs one task there as here.
+//!
+//! [`far`]: crate::shared::far
+//!
+//! # What holds
+//!
+//! * **At least once.** A parcel is run again by Dask when its worker or that worker's host is lost, and by the program when the bridge
+//!   is: the program keeps each letter until its reply is there. Results are taken once: a second reply to the same letter finds its
+//!   ticket finished. What a task has done to the world outside may have happened twice.
+//! * **Cancelled means never.** A letter that is cancelled is refused by every node from then on; if one of them has begun it, the answer
+//!   is no.
+//! * **Nothing stays behind.** A bridge whose program is gone sees the end of its input, and leaves: the scheduler then drops its tasks,
+//!   the nodes end those that run, and blobs are removed. A node whose Dask worker is gone ends, and its workers with it.
+//!
+//! | module | what |
+//! | --- | --- |
+//! | [`engine`] | letters, parcels, what is under way |
+//! | [`replies`] | what comes back |
+//! | [`asking`] | cancelling, killing, looking: questions to all nodes |
+//! | [`bridge`] | the Python program, its start and its end |
+//! | [`letter`], [`wire`] | what travels |
+//! | [`away`] | results that stay on the cluster until they are asked for |
+//! | [`node`] | the side of a Dask worker |
+
+mod asking;
+mod away;
+mod bridge;
+mod engine;
+pub(crate) mod letter;
+pub(crate) mod node;
+mod replies;
+mod wire;
+
+pub(crate) use away::Away;
+pub(crate) use engine::{Address, Admission, Engine};

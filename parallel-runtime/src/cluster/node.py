@@ -1,0 +1,366 @@
+"""What a program of parallel-runtime brings to the workers of a Dask cluster, and to its scheduler, which reads graphs.
+
+On each worker a plugin keeps the program's executable, and runs it as a *node*: a process that runs parcels of calls on worker processes of
+its own. Parcels and replies are bytes that only that executable reads. See `node.rs` for the other side of the pipes.
+
+The module is loaded from its source, under a name that holds the source's hash: so programs of different releases do not meet.
+"""
+
+import asyncio
+import concurrent.futures
+import glob
+import hashlib
+import itertools
+import os
+import platform
+import socket
+import struct
+import subprocess
+import tempfile
+import threading
+import time
+
+from distributed import WorkerPlugin, get_worker
+
+# Set by the loader: `name`, `source`, `loader`.
+
+HEAD = struct.Struct("<QB")
+NUMBER = struct.Struct("<Q")
+RUN, ASK, DROP = 1, 2, 3
+
+# A reply of so many bytes may stay here until somebody asks for it.
+LARGE = 1 << 20
+
+# How often a node that has died is started again for the same parcel.
+TRIES = 3
+
+# How long an executable may take to say that it runs here, in seconds.
+START = 60
+
+SHM = "/dev/shm"
+
+
+class Large(bytes):
+    """A reply that may stay on the cluster."""
+
+
+class Need(list):
+    """Names of blobs that are missing on this machine."""
+
+
+class NodeDied(Exception):
+    """The node has died while it ran a parcel."""
+
+
+def run(plugin, may_stay, names, parcel):
+    """The task: runs a parcel on the node of this worker."""
+    worker = get_worker()
+    missing = [name for name in names if not os.path.exists(os.path.join(SHM, name))]
+    if missing:
+        return Need(missing)
+    installed = worker.plugins.get(plugin)
+    if installed is None:
+        raise RuntimeError(f"the executable is not installed on {worker.address}")
+    reply = installed.run(worker.get_current_task(), parcel)
+    return Large(reply) if may_stay and len(reply) >= LARGE else reply
+
+
+class Plugin(WorkerPlugin):
+    """Keeps the executable on a worker, and its node."""
+
+    def __init__(self, title, variable, executable):
+        self.name = title
+        self.variable = variable
+        self.executable = executable
+        self.node = None
+        self.failed = None
+        self.tasks = {}
+        self.lock = threading.Lock()
+
+    def __reduce__(self):
+        # By source: it arrives on workers that have never heard of this module, whatever their Python.
+        scope = {"name": name, "source": source, "loader": loader, "state": (self.name, self.variable, self.executable)}
+        return eval, ("(exec(loader, globals()), module)[1].Plugin(*state)", scope)
+
+    def setup(self, worker):
+        self.threads = worker.state.nthreads
+        try:
+            self.path = install(self.executable, self.name, worker.local_directory, self.variable)
+            self.node = Node(self.path, self.variable, self.threads)
+        except Exception as error:
+            self.failed = str(error)
+            raise
+        finally:
+            # The scheduler has it for those that come later.
+            self.executable = None
+
+    def teardown(self, worker):
+        if self.node is not None:
+            self.node.close()
+
+    def transition(self, key, start, finish, **kwargs):
+        # A task that runs is not wanted any more: it was cancelled, or its program is gone.
+        if start == "executing" and finish in ("released", "cancelled", "forgotten"):
+            number = self.tasks.get(key)
+            if number is not None:
+                self.node.send(DROP, number, b"")
+
+    def run(self, key, parcel):
+        if self.failed is not None:
+            raise RuntimeError(self.failed)
+        for _ in range(TRIES):
+            node = self.node
+            number, reply = node.ask(RUN, parcel)
+            self.tasks[key] = number
+            try:
+                return reply.result()
+            except NodeDied:
+                with self.lock:
+                    if self.node is node:
+                        self.node = Node(self.path, self.variable, self.threads)
+            finally:
+                self.tasks.pop(key, None)
+        raise NodeDied(f"the process that runs tasks on {socket.gethostname()} died {TRIES} times while it ran this one")
+
+
+def install(executable, title, directory, variable):
+    """Writes the executable where it can be run, and runs it once."""
+    problems = []
+    for place in (directory, tempfile.gettempdir(), None):
+        try:
+            path = write(executable, title, place)
+            check(path, variable)
+            return path
+        except PermissionError as error:
+            problems.append(f"{place}: {error}")
+    raise RuntimeError(f"{socket.gethostname()} has no place from which programs can be started ({'; '.join(problems)})")
+
+
+def write(executable, title, place):
+    if place is None:
+        # Where all file systems are mounted `noexec`: memory. The descriptor stays open.
+        descriptor = os.memfd_create(title)
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(executable)
+        return f"/proc/{os.getpid()}/fd/{descriptor}"
+    path = os.path.join(place, f"{title}-{os.getpid()}")
+    descriptor = os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o700)
+    with open(descriptor, "wb") as file:
+        file.write(executable)
+    os.rename(path + ".new", path)
+    return path
+
+
+def check(path, variable):
+    """Whether the executable runs here; if not, why."""
+    host = socket.gethostname()
+    for attempt in itertools.count():
+        try:
+            done = subprocess.run(
+                [path], stdin=subprocess.DEVNULL, capture_output=True, timeout=START, env={**os.environ, variable: "1"}
+            )
+            break
+        except PermissionError:
+            raise
+        except OSError as error:
+            # Just written, in a process with threads: another one, forked meanwhile, may still hold it open.
+            if error.errno == 26 and attempt < 20:
+                time.sleep(0.05)
+                continue
+            if error.errno == 8:
+                why = f"it was built for another CPU than the {platform.machine()} there"
+            elif error.errno == 2:
+                why = "the dynamic loader that it was built for is not there: build it for the libc that is, or statically"
+            else:
+                why = str(error)
+            raise RuntimeError(f"this executable cannot run on {host}: {why}") from None
+        except subprocess.TimeoutExpired:
+            raise RuntimeError(f"this executable, started on {host}, said nothing for {START} s") from None
+    if done.returncode != 0 or len(done.stdout) < HEAD.size:
+        said = done.stderr.decode(errors="replace").strip() or f"exit code {done.returncode}, and no message"
+        raise RuntimeError(f"this executable cannot run on {host}: {said}")
+
+
+class Node:
+    """A process of the executable, and the questions that it has not answered."""
+
+    def __init__(self, path, variable, threads):
+        self.process = subprocess.Popen(
+            [path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, variable: str(threads)}
+        )
+        self.lock = threading.Lock()
+        self.numbers = itertools.count(1)
+        self.waiting = {}
+        self.dead = False
+        threading.Thread(target=self.read, name="parallel-node", daemon=True).start()
+
+    def ask(self, kind, body):
+        """Sends a frame. Gives its number, and what its answer will be."""
+        answer = concurrent.futures.Future()
+        with self.lock:
+            number = next(self.numbers)
+            if self.dead:
+                answer.set_exception(NodeDied())
+            else:
+                self.waiting[number] = answer
+        self.send(kind, number, body)
+        return number, answer
+
+    def send(self, kind, number, body):
+        try:
+            with self.lock:
+                self.process.stdin.write(HEAD.pack(NUMBER.size + len(body), kind) + NUMBER.pack(number))
+                self.process.stdin.write(body)
+                self.process.stdin.flush()
+        except (OSError, ValueError):
+            # It is gone: whoever reads will see.
+            pass
+
+    def read(self):
+        stream = self.process.stdout
+        while True:
+            head = stream.read(HEAD.size)
+            if len(head) < HEAD.size:
+                break
+            size, _ = HEAD.unpack(head)
+            frame = stream.read(size)
+            if len(frame) < size:
+                break
+            if size >= NUMBER.size:
+                answer = self.waiting.pop(NUMBER.unpack_from(frame)[0], None)
+                if answer is not None:
+                    answer.set_result(frame[NUMBER.size :])
+        with self.lock:
+            self.dead = True
+            waiting, self.waiting = self.waiting, {}
+        for answer in waiting.values():
+            answer.set_exception(NodeDied())
+        self.process.wait()
+
+    def close(self):
+        try:
+            self.process.stdin.close()
+        except OSError:
+            pass
+
+
+async def ask(plugin, question, dask_worker=None):
+    """Asks the node of this worker about calls."""
+    installed = dask_worker.plugins.get(plugin)
+    if installed is None or installed.node is None:
+        return True
+    try:
+        answer = await asyncio.wrap_future(installed.node.ask(ASK, question)[1])
+    except NodeDied:
+        return True
+    return answer != b"\0"
+
+
+def state(plugin, dask_worker=None):
+    """Why the executable does not run on this worker, if it does not."""
+    installed = dask_worker.plugins.get(plugin)
+    return None if installed is None else installed.failed
+
+
+# On the scheduler.
+
+# When each executable was used last; and which client each program is.
+USED = {}
+PROGRAMS = {}
+
+# An executable that nobody has used for so long is removed, in seconds.
+UNUSED = 24 * 3600
+
+
+def use(plugin, program, client, dask_scheduler=None):
+    """A program uses an executable. Gives whether it is known, those that nobody uses, the programs that are there, and a name."""
+    USED[plugin] = time.time()
+    PROGRAMS[program] = client
+    for other, its in list(PROGRAMS.items()):
+        if its not in dask_scheduler.clients:
+            del PROGRAMS[other]
+    ours = [known for known in dask_scheduler.worker_plugins if known.startswith("parallel-")]
+    unused = [known for known in ours if time.time() - USED.setdefault(known, time.time()) > UNUSED]
+    return plugin in ours, unused, list(PROGRAMS), dask_scheduler.id
+
+
+def size(dask_scheduler=None):
+    """Threads and workers."""
+    workers = list(dask_scheduler.workers.values())
+    return sum(worker.nthreads for worker in workers), len(workers)
+
+
+# Blobs: data that is the same for many tasks, once on each machine. A blob has a name that its program gave it; and a second one with the
+# hash of what it holds, by which other programs find it.
+
+
+def machine():
+    with open("/proc/sys/kernel/random/boot_id") as file:
+        return file.read().strip(), os.stat(SHM).st_dev
+
+
+def second_name(digest, cluster, blob):
+    return os.path.join(SHM, f"parallel_content-{digest}.{cluster}.{blob}")
+
+
+def link(digest, cluster, blob):
+    """Whether a blob is on this machine, if need be after finding what another program has."""
+    path = os.path.join(SHM, blob)
+    if not os.path.exists(path):
+        for other in glob.glob(os.path.join(SHM, f"parallel_content-{digest}.*")):
+            try:
+                os.link(other, second_name(digest, cluster, blob))
+                os.link(other, path)
+                break
+            except OSError:
+                continue
+    return machine(), os.path.exists(path)
+
+
+def place(data, digest, cluster, blob):
+    """The task: puts a blob on this machine."""
+    path = os.path.join(SHM, blob)
+    if os.path.exists(path):
+        return
+    new = os.path.join(SHM, f".{blob}-{os.getpid()}-{threading.get_ident()}")
+    descriptor = os.open(new, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        with open(descriptor, "wb") as file:
+            os.posix_fallocate(descriptor, 0, len(data))
+            file.write(data)
+        for target in (second_name(digest, cluster, blob), path):
+            try:
+                os.link(new, target)
+            except FileExistsError:
+                pass
+    except OSError as error:
+        raise RuntimeError(f"{len(data)} bytes of shared data do not fit into {SHM} of {socket.gethostname()}: {error}") from None
+    finally:
+        os.unlink(new)
+
+
+def free(blobs):
+    """Removes blobs from this machine."""
+    for blob in blobs:
+        for path in glob.glob(os.path.join(SHM, f"parallel_content-*.{blob}")) + [os.path.join(SHM, blob)]:
+            try:
+                if path.endswith(os.sep + blob) and os.stat(path).st_nlink == 1:
+                    # Processes that have it mapped may be idle for long: they keep no memory.
+                    length = os.path.getsize(path)
+                    os.truncate(path, 0)
+                    os.truncate(path, length)
+                os.unlink(path)
+            except OSError:
+                pass
+
+
+def sweep(cluster, programs):
+    """Removes what programs have left that are gone."""
+    for path in glob.glob(os.path.join(SHM, f"parallel_content-*.{glob.escape(cluster)}.parallel_blob-*")):
+        blob = path[path.rindex("parallel_blob-") :]
+        if blob.split("-")[1] not in programs:
+            free([blob])
+
+
+def digest_of(data):
+    return hashlib.blake2b(data, digest_size=16).hexdigest()

@@ -1,0 +1,235 @@
+//! What comes back from the cluster.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::away::{Away, fetch};
+use super::engine::{Engine, Life, Sent, State, Told, Waiting};
+use super::letter::Reply;
+use super::wire::{Take, to_program};
+use crate::error::TaskError;
+use crate::remote::ticket::{Left, Outcome, ResultBytes, Ticket};
+
+/// Why a parcel has failed.
+const WORKER_DIED: u8 = 2;
+
+/// A bridge that dies more often than this in so short a time is not started again.
+const MOST_DEATHS: usize = 3;
+const SHORT: Duration = Duration::from_secs(20);
+
+impl Engine {
+    /// A frame has come from the bridge. False if it says that it ends.
+    pub(super) fn receive(self: &Arc<Self>, generation: u64, kind: u8, frame: &[u8]) -> bool {
+        let mut frame = Take(frame);
+        let mut told = Told::default();
+        let mut state = self.lock();
+        if state.bridge.as_ref().is_some_and(|bridge| bridge.generation != generation) {
+            // Another one has taken its place.
+            return true;
+        }
+        match kind {
+            to_program::REPLY => {
+                if let Some(parcel) = frame.u64() {
+                    self.open_reply(&mut state, parcel, frame.0, &mut told);
+                }
+            }
+            to_program::STAYS => {
+                if let Some(parcel) = frame.u64() {
+                    self.stays(&mut state, parcel, &mut told);
+                }
+            }
+            to_program::FAILED => {
+                if let (Some(parcel), Some(kind), Some(text)) = (frame.u64(), frame.u8(), frame.text()) {
+                    self.fail(&mut state, parcel, kind, &text, &mut told);
+                }
+            }
+            to_program::ANSWER => {
+                if let (Some(number), Some(answer)) = (frame.u64(), frame.u8()) {
+                    self.answer(&mut state, number, answer != 0, &mut told);
+                }
+            }
+            to_program::SIZE => {
+                if let (Some(threads), Some(workers)) = (frame.u64(), frame.u64()) {
+                    self.threads.store(threads as usize, Ordering::Relaxed);
+                    state.workers = workers as usize;
+                }
+            }
+            to_program::GONE => {
+                let reason = frame.text().unwrap_or_default();
+                state.bridge = None;
+                let told = self.end_all(&mut state, &|| self.lost(&reason));
+                drop(state);
+                self.changed.notify_all();
+                self.tell(told);
+                return false;
+            }
+            _ => {}
+        }
+        self.free_blobs(&mut state);
+        self.pump(&mut state);
+        drop(state);
+        self.changed.notify_all();
+        self.tell(told);
+        true
+    }
+
+    /// The bridge is gone, and has not said why.
+    pub(super) fn bridge_died(self: &Arc<Self>, generation: u64) {
+        let mut state = self.lock();
+        if state.bridge.as_ref().is_none_or(|bridge| bridge.generation != generation) {
+            return;
+        }
+        state.bridge = None;
+        for question in state.questions.values_mut() {
+            question.answer.get_or_insert(false);
+        }
+        let now = Instant::now();
+        state.deaths.push_back(now);
+        state.deaths.retain(|death| now.duration_since(*death) < SHORT);
+        let too_often = state.deaths.len() > MOST_DEATHS;
+        let idle = state.waiting.is_empty() && state.sent.is_empty();
+        drop(state);
+        self.changed.notify_all();
+        if idle {
+            // The next call starts another one.
+            return;
+        }
+        let reason = if too_often {
+            Some("its bridge, a Python process, has died several times".to_owned())
+        } else {
+            self.start().err().map(|error| format!("its bridge, a Python process, has died, and {error}"))
+        };
+        if let Some(reason) = reason {
+            let mut state = self.lock();
+            let told = self.end_all(&mut state, &|| self.lost(&reason));
+            drop(state);
+            self.changed.notify_all();
+            self.tell(told);
+        }
+    }
+
+    fn open_reply(&self, state: &mut State, parcel: u64, bytes: &[u8], told: &mut Told) {
+        let Some(sent) = state.take_parcel(parcel) else { return };
+        let away = sent.away.as_ref().and_then(|away| away.upgrade());
+        told.1.extend(away.clone());
+        let mut replies = Reply::all(bytes).unwrap_or_default();
+        for letter in sent.letters {
+            let position = replies.iter().position(|reply| reply.id == letter.id);
+            let outcome = match position.map(|position| replies.swap_remove(position)) {
+                Some(reply) => {
+                    state.saw(letter.letter.entry, reply.done, reply.nanoseconds);
+                    outcome(reply, letter.letter.marks)
+                }
+                None => Outcome::error(self.lost("a worker has sent something that is not a reply to a letter")),
+            };
+            match &away {
+                Some(away) => away.arrive(outcome),
+                None => self.finish(state, &letter.ticket, outcome, told),
+            }
+        }
+    }
+
+    /// The reply is large, and waits on the cluster. Its task has ended, and well.
+    fn stays(self: &Arc<Self>, state: &mut State, parcel: u64, told: &mut Told) {
+        let Some(sent) = state.sent.get_mut(&parcel) else { return };
+        if let Some(away) = sent.away.as_ref().and_then(|away| away.upgrade()) {
+            // It was run again, because a bridge has died. Somebody may wait for it.
+            if away.is_wanted()
+                && let Some(bridge) = &state.bridge
+            {
+                bridge.send(fetch(parcel));
+            }
+            told.1.push(away);
+            return;
+        }
+        let away = Away::new(self, parcel);
+        sent.away = Some(Arc::downgrade(&away));
+        // The ticket has the outcome, which has what is away: the parcel must not have the ticket.
+        let take = |letter: &mut Waiting| (letter.id, std::mem::replace(&mut letter.ticket, Arc::new(Ticket::new())));
+        let tickets: Vec<_> = sent.letters.iter_mut().map(take).collect();
+        for (id, ticket) in tickets {
+            state.parcel_of.remove(&id);
+            let mut outcome = Outcome { done: 1, ..Outcome::default() };
+            let rare = outcome.rare();
+            rare.is_far = true;
+            rare.away = Some(Arc::clone(&away));
+            if !ticket.is_finished() {
+                self.finish(state, &ticket, outcome, told);
+            }
+        }
+        // Dropped only without the lock: it may be the last.
+        told.1.push(away);
+    }
+
+    fn fail(&self, state: &mut State, parcel: u64, kind: u8, text: &str, told: &mut Told) {
+        let Some(sent) = state.take_parcel(parcel) else { return };
+        let error = || {
+            if kind == WORKER_DIED {
+                TaskError::WorkerDied {
+                    function: "",
+                    pid: 0,
+                    signal: None,
+                    exit_code: None,
+                    reason: text.to_owned(),
+                    stderr: None,
+                }
+            } else {
+                self.lost(text)
+            }
+        };
+        if let Some(away) = sent.away.as_ref().and_then(|away| away.upgrade()) {
+            away.arrive(Outcome::error(error()));
+            told.1.push(away);
+            return;
+        }
+        if kind == WORKER_DIED && sent.letters.len() > 1 && state.life != Life::Stopped {
+            // One of them was at fault: alone it shows which.
+            for mut letter in sent.letters.into_iter().rev() {
+                letter.alone = true;
+                state.waiting.push_front(letter);
+            }
+            return;
+        }
+        for letter in sent.letters {
+            self.finish(state, &letter.ticket, Outcome::error(error()), told);
+        }
+    }
+}
+
+/// What the program makes of a reply.
+fn outcome(reply: Reply, marks: Vec<u64>) -> Outcome {
+    let Reply { done, failed, nanoseconds, results, error, arguments, .. } = reply;
+    let results = ResultBytes::Large(results.into_boxed_slice());
+    let mut outcome = Outcome { done, failed, results, nanoseconds, rare: None };
+    let rare = outcome.rare();
+    rare.is_far = true;
+    rare.error = error;
+    rare.arguments = arguments.map(|arguments| Left::Private(arguments, marks));
+    outcome
+}
+
+impl State {
+    /// Takes a parcel that is under way no more.
+    fn take_parcel(&mut self, parcel: u64) -> Option<Sent> {
+        let sent = self.sent.remove(&parcel)?;
+        for letter in &sent.letters {
+            self.parcel_of.remove(&letter.id);
+        }
+        Some(sent)
+    }
+
+    /// The same, when nobody wants it. False if there is none.
+    pub(super) fn forget_parcel(&mut self, parcel: u64) -> bool {
+        self.take_parcel(parcel).is_some()
+    }
+
+    /// So many items of a function have taken so long.
+    fn saw(&mut self, entry: u64, items: u32, nanoseconds: u64) {
+        if items == 0 {
+            return;
+        }
+        let each = (nanoseconds as f64 / f64::from(items)).max(1.0);
+        self.rates.entry(entry).and_modify(|rate| *rate = 0.5 * (*rate + each)).or_insert(each);
+    }
+}

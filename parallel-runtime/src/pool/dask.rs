@@ -1,0 +1,226 @@
+//! The pool of a Dask cluster.
+
+use std::borrow::Cow;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use super::{PoolStats, Target};
+use crate::cluster::{Address, Engine};
+use crate::error::PoolError;
+use crate::options::{CallOptions, WorkerOptions};
+use crate::process::hook;
+use crate::remote::carrier::Carrier;
+#[cfg(feature = "sandbox")]
+use crate::sandbox::Sandbox;
+
+/// How long connecting may take.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The workers of a Dask cluster.
+///
+/// Functions with `mode = "dask"` or `mode = "process"` run on it as they run on a [`ProcessPool`](crate::ProcessPool), with the same
+/// errors. This executable is brought to the workers of the cluster, and runs there; nothing else need be installed on them. Here it needs
+/// Python 3 with the package `distributed`.
+///
+/// ```no_run
+/// use parallel_runtime::{DaskPool, parallel};
+///
+/// static CLUSTER: DaskPool = DaskPool::connect("tcp://scheduler:8786");
+///
+/// #[parallel(pool = CLUSTER, mode = "dask")]
+/// fn square(x: u64) -> u64 {
+///     x * x
+/// }
+///
+/// println!("{:?}", square::map(0..1000));
+/// ```
+///
+/// Without `pool` the address comes from `PARALLEL_DASK` or `DASK_SCHEDULER_ADDRESS`; if neither is set, the function runs in worker
+/// processes of this machine.
+///
+/// # What is different from one machine
+///
+/// * A call takes some ten milliseconds; items of a `map` travel together, so that this does not count.
+/// * A task may run **more than once**, if the machine or the connection that it had is lost: what it has done outside has then happened
+///   twice. Its result is taken once.
+/// * Arguments and results are copied. A [`SharedSlice`](crate::SharedSlice) of 64 KiB or more is brought to each machine once, and mapped
+///   there by all workers. A [`SharedVec`](crate::SharedVec) is copied; other shared objects (values, dictionaries, queues, locks) cannot
+///   go to another machine, and give [`TaskError::Encode`](crate::TaskError::Encode).
+/// * `#[shared]` statics are shared by the workers of each machine, not between them.
+/// * A result of 1 MiB or more of a submitted task stays on the cluster until it is asked for, by `join` or `await`.
+/// * [`Task::is_running`](crate::Task::is_running), `cancel` and `kill` ask the cluster, and wait for its answer.
+#[derive(Debug)]
+pub struct DaskPool {
+    address: Address,
+    connect_timeout: Duration,
+    options: WorkerOptions,
+    defaults: CallOptions,
+    target: OnceLock<Target>,
+}
+
+impl DaskPool {
+    /// The cluster whose scheduler has this address (`tcp://host:8786`, or `tls://` with the usual configuration of Dask), or is
+    /// described by this file (`--scheduler-file`). It is connected at first use.
+    pub const fn connect(address: &'static str) -> Self {
+        Self::with(Address::Given(Cow::Borrowed(address)))
+    }
+
+    /// The same, for an address that is known only when the program runs.
+    pub fn connect_to(address: impl Into<String>) -> Self {
+        Self::with(Address::Given(Cow::Owned(address.into())))
+    }
+
+    /// The cluster that `PARALLEL_DASK`, or else `DASK_SCHEDULER_ADDRESS`, names.
+    pub const fn from_env() -> Self {
+        Self::with(Address::Environment)
+    }
+
+    const fn with(address: Address) -> Self {
+        Self {
+            address,
+            connect_timeout: CONNECT_TIMEOUT,
+            options: WorkerOptions::NONE,
+            defaults: CallOptions::NONE,
+            target: OnceLock::new(),
+        }
+    }
+
+    /// How long connecting may take; 10 seconds without it.
+    ///
+    /// # Panics
+    ///
+    /// If `limit` is zero.
+    pub const fn connect_timeout(mut self, limit: Duration) -> Self {
+        assert!(!limit.is_zero(), "connecting takes some time");
+        self.connect_timeout = limit;
+        self
+    }
+
+    /// As [`ProcessPool::timeout`](crate::ProcessPool::timeout).
+    ///
+    /// # Panics
+    ///
+    /// If `limit` is zero.
+    pub const fn timeout(mut self, limit: Duration) -> Self {
+        self.defaults = self.defaults.with_timeout(limit);
+        self
+    }
+
+    /// As [`ProcessPool::retries`](crate::ProcessPool::retries). What Dask does by itself, when a worker of its own is lost, does not
+    /// count.
+    pub const fn retries(mut self, retries: u32) -> Self {
+        self.defaults = self.defaults.with_retries(retries);
+        self
+    }
+
+    /// How many items travel in one message, as [`Call::chunk`](crate::Call::chunk).
+    ///
+    /// # Panics
+    ///
+    /// If `items` is 0.
+    pub const fn chunk(mut self, items: usize) -> Self {
+        self.defaults = self.defaults.with_chunk(items);
+        self
+    }
+
+    /// As [`ProcessPool::max_tasks_per_worker`](crate::ProcessPool::max_tasks_per_worker).
+    ///
+    /// # Panics
+    ///
+    /// If `tasks` is 0.
+    pub const fn max_tasks_per_worker(mut self, tasks: u64) -> Self {
+        assert!(tasks > 0, "a worker runs at least one task");
+        self.options.max_tasks_per_worker = Some(tasks);
+        self
+    }
+
+    /// As [`ProcessPool::memory_limit`](crate::ProcessPool::memory_limit). The memory limits of Dask itself do not see the processes
+    /// that tasks run in.
+    ///
+    /// # Panics
+    ///
+    /// If `bytes` is 0.
+    pub const fn memory_limit(mut self, bytes: u64) -> Self {
+        assert!(bytes > 0, "no worker can run in zero bytes: leave the limit out for none");
+        self.options.memory_limit = Some(bytes);
+        self
+    }
+
+    /// As [`ProcessPool::init`](crate::ProcessPool::init): in each worker process of the cluster.
+    pub const fn init(mut self, init: fn()) -> Self {
+        self.options.init = Some(init);
+        self
+    }
+
+    /// As [`ProcessPool::sandbox`](crate::ProcessPool::sandbox).
+    #[cfg(feature = "sandbox")]
+    pub const fn sandbox(mut self, sandbox: Sandbox) -> Self {
+        self.options.sandbox = Some(sandbox);
+        self
+    }
+
+    pub(crate) fn target(&self) -> &Target {
+        self.target.get_or_init(|| {
+            if hook::in_worker() {
+                return Target::Here;
+            }
+            let engine = Engine::new(self.address.clone(), self.connect_timeout, self.options, self.defaults);
+            Target::Remote(Carrier::Cluster(engine))
+        })
+    }
+
+    pub(crate) fn worker_options(&self) -> WorkerOptions {
+        self.options
+    }
+
+    fn engine(&self) -> Option<&Arc<Engine>> {
+        match self.target() {
+            Target::Remote(Carrier::Cluster(engine)) => Some(engine),
+            _ => None,
+        }
+    }
+
+    /// Connects now, and returns when this executable is ready on all workers that the cluster has.
+    ///
+    /// # Errors
+    ///
+    /// [`PoolError::Cluster`] with the reason and the way out: Python or `distributed` is missing or does not fit, the scheduler does
+    /// not answer, or this executable cannot run on a worker.
+    pub fn start(&self) -> Result<(), PoolError> {
+        self.engine().map_or(Ok(()), Engine::start)
+    }
+
+    /// How many tasks the cluster can run at a time: the threads of its workers; 0 if it is not connected, or has none yet.
+    pub fn workers(&self) -> usize {
+        self.stats().workers
+    }
+
+    /// What the pool has done so far. How long tasks have waited and run, and how busy workers are, the dashboard of the cluster shows.
+    pub fn stats(&self) -> PoolStats {
+        self.engine().map_or_else(|| PoolStats::empty(0), |engine| engine.stats())
+    }
+
+    /// Takes no more tasks, waits until all have ended, and leaves the cluster. Later submissions give
+    /// [`TaskError::PoolClosed`](crate::TaskError::PoolClosed), and so does asking for a large result that is still on the cluster.
+    pub fn shutdown(&self) {
+        if let Some(engine) = self.engine() {
+            engine.shutdown();
+        }
+    }
+
+    /// Ends all tasks at once, as [`TaskError::Cancelled`](crate::TaskError::Cancelled), and leaves the cluster.
+    pub fn kill(&self) {
+        if let Some(engine) = self.engine() {
+            engine.kill();
+        }
+    }
+}
+
+impl Drop for DaskPool {
+    /// As [`shutdown`](DaskPool::shutdown).
+    fn drop(&mut self) {
+        if let Some(Target::Remote(Carrier::Cluster(engine))) = self.target.get() {
+            engine.shutdown();
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! Elements in shared memory, sent to another machine.
+//!
+//! No handle means anything there. So a buffer is sent as its bytes; and a large one that nobody changes any more as the name of a file in
+//! `/dev/shm`, which is put there once, for all tasks on that machine, before the first of them begins: a *blob*.
+
+use std::fmt;
+use std::fs::File;
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytemuck::Pod;
+use rustix::mm::{MapFlags, ProtFlags};
+use serde::de::{self, DeserializeSeed, SeqAccess, Visitor};
+use serde::ser::SerializeTuple;
+use serde::{Deserializer, Serialize, Serializer};
+
+use super::held::Held;
+use super::raw::{Memory, Raw};
+use super::segment::DIRECTORY;
+use crate::codec::{CodecError, Reader, Writer, cargo};
+
+/// Instead of the number of an object: what follows comes from another machine.
+const FAR: u32 = u32::MAX;
+
+/// What follows are the elements themselves.
+const BYTES: u64 = 0;
+
+/// What follows is the name of a blob.
+const BLOB: u64 = 1;
+
+/// A buffer of so many bytes that nobody changes is sent as a blob.
+pub(crate) const LARGE: usize = 64 << 10;
+
+/// The name of the blob that holds an object of this program.
+pub(crate) fn name_of(held: &Held) -> String {
+    let reference = held.reference();
+    format!("parallel_blob-{}-{}-{:016x}", program(), reference.id, reference.nonce)
+}
+
+/// What no other program has.
+pub(crate) fn program() -> &'static str {
+    use std::hash::{BuildHasher, RandomState};
+    use std::sync::OnceLock;
+    static PROGRAM: OnceLock<String> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let pid = std::process::id();
+        let random = || RandomState::new().hash_one(pid);
+        format!("{:016x}{:016x}", random(), random())
+    })
+}
+
+fn path(name: &str) -> String {
+    format!("{DIRECTORY}/{name}")
+}
+
+/// A blob that this process has mapped.
+pub(crate) struct Blob {
+    name: String,
+    start: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: a mapping belongs to no thread.
+unsafe impl Send for Blob {}
+// SAFETY: nobody writes the memory.
+unsafe impl Sync for Blob {}
+
+impl Blob {
+    /// The blob of that name. It stays mapped as long as it has that name, because the next task is likely to use it too.
+    fn open(name: &str) -> Result<Arc<Self>, CodecError> {
+        static OPEN: Mutex<Vec<Arc<Blob>>> = Mutex::new(Vec::new());
+        let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(blob) = open.iter().find(|blob| blob.name == name) {
+            return Ok(Arc::clone(blob));
+        }
+        open.retain(|blob| std::fs::exists(path(&blob.name)).unwrap_or(true));
+        let blob = Arc::new(Self::map(name).map_err(|error| {
+            CodecError::new(format_args!("the shared data `{name}` cannot be read on this machine: {error}"))
+        })?);
+        open.push(Arc::clone(&blob));
+        Ok(blob)
+    }
+
+    fn map(name: &str) -> std::io::Result<Self> {
+        if !name.starts_with("parallel_blob-") || name.contains('/') {
+            return Err(std::io::Error::from(std::io::ErrorKind::InvalidInput));
+        }
+        let file = File::open(path(name))?;
+        let len = usize::try_from(file.metadata()?.len()).map_err(std::io::Error::other)?;
+        // SAFETY: the kernel chooses the address; the file is complete, and nobody writes it or makes it shorter: it got its name when
+        // it was.
+        let start =
+            unsafe { rustix::mm::mmap(std::ptr::null_mut(), len, ProtFlags::READ, MapFlags::SHARED, &file, 0) }?;
+        let start = NonNull::new(start.cast()).ok_or(std::io::ErrorKind::OutOfMemory)?;
+        Ok(Self { name: name.to_owned(), start, len })
+    }
+
+    /// The address of `len` elements at an offset of it.
+    fn at<T>(&self, offset: u64, len: usize) -> Option<NonNull<T>> {
+        let bytes = len.checked_mul(size_of::<T>())?;
+        let offset = usize::try_from(offset).ok()?;
+        if offset.checked_add(bytes)? > self.len {
+            return None;
+        }
+        // SAFETY: `offset` was just checked to lie inside the mapping.
+        let start = unsafe { self.start.add(offset) }.cast::<T>();
+        start.is_aligned().then_some(start)
+    }
+}
+
+impl Drop for Blob {
+    fn drop(&mut self) {
+        // SAFETY: it was mapped with this length, and whoever refers to it keeps it.
+        let _ = unsafe { rustix::mm::munmap(self.start.as_ptr().cast(), self.len) };
+    }
+}
+
+struct Bytes<'b>(&'b [u8]);
+
+impl Serialize for Bytes<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(self.0)
+    }
+}
+
+impl<T: Pod> Raw<T> {
+    /// Encodes it for another machine. `unchanging`: nobody changes it any more.
+    pub(super) fn encode_far<S: Serializer>(&self, serializer: S, unchanging: bool) -> Result<S::Ok, S::Error> {
+        let bytes = bytemuck::cast_slice::<T, u8>(self.slice());
+        let held = match &self.memory {
+            Memory::Object(held) if unchanging && bytes.len() >= LARGE => Some(held),
+            _ => None,
+        };
+        let mut tuple = serializer.serialize_tuple(3)?;
+        tuple.serialize_element(&(self.len as u64))?;
+        match held {
+            Some(held) => {
+                cargo::note_blob(held);
+                cargo::count_shared(bytes.len() as u64);
+                tuple.serialize_element(&Some((FAR, BLOB)))?;
+                tuple.serialize_element(&name_of(held))?;
+            }
+            None => {
+                tuple.serialize_element(&Some((FAR, BYTES)))?;
+                tuple.serialize_element(&Bytes(bytes))?;
+            }
+        }
+        tuple.end()
+    }
+}
+
+/// What a buffer was encoded as.
+pub(super) enum Elements<T> {
+    /// How many there are, and the object that they are in.
+    Here(u64, Option<(u32, u64)>),
+    Sent(Raw<T>),
+}
+
+impl<T: Pod> Elements<T> {
+    pub(super) fn decode<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_tuple(3, ElementsVisitor(PhantomData))
+    }
+}
+
+struct ElementsVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Pod> Visitor<'de> for ElementsVisitor<T> {
+    type Value = Elements<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a buffer of shared memory")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Elements<T>, A::Error> {
+        let missing = || de::Error::custom("the data of a buffer ended early");
+        let len: u64 = parts.next_element()?.ok_or_else(missing)?;
+        let reference: Option<(u32, u64)> = parts.next_element()?.ok_or_else(missing)?;
+        let form = match reference {
+            Some((FAR, form)) => form,
+            here => return Ok(Elements::Here(len, here)),
+        };
+        let len = usize::try_from(len).map_err(de::Error::custom)?;
+        if form == BYTES {
+            let raw = parts.next_element_seed(Copied { len, elements: PhantomData })?.ok_or_else(missing)?;
+            return Ok(Elements::Sent(raw));
+        }
+        let name: String = parts.next_element()?.ok_or_else(missing)?;
+        let blob = Blob::open(&name).map_err(de::Error::custom)?;
+        let start = blob.at::<T>(0, len).ok_or_else(|| de::Error::custom("the shared data is shorter than it was"))?;
+        // SAFETY: `at` has checked that the elements lie inside the blob, aligned; nobody writes it, and any bytes are a `T`.
+        Ok(Elements::Sent(unsafe { Raw::of_blob(start, len, Memory::Blob(blob)) }))
+    }
+}
+
+/// Bytes, copied into shared memory of this machine.
+struct Copied<T> {
+    len: usize,
+    elements: PhantomData<T>,
+}
+
+impl<'de, T: Pod> DeserializeSeed<'de> for Copied<T> {
+    type Value = Raw<T>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Raw<T>, D::Error> {
+        deserializer.deserialize_byte_buf(self)
+    }
+}
+
+impl<T: Pod> Visitor<'_> for Copied<T> {
+    type Value = Raw<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the bytes of a buffer")
+    }
+
+    fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Raw<T>, E> {
+        if self.len.checked_mul(size_of::<T>()) != Some(bytes.len()) {
+            return Err(E::custom("the bytes of a buffer are not as many as its elements take"));
+        }
+        let (raw, _) = Raw::<T>::new(self.len).map_err(E::custom)?;
+        // SAFETY: the memory was just made for so many bytes, and nobody else knows of it.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), raw.start.as_ptr().cast(), bytes.len()) };
+        Ok(raw)
+    }
+}
+
+/// Writes the name of the blob that a slice lies in, if it is part of a large buffer that nobody changes any more.
+pub(super) fn send_slice<E: Pod>(slice: &[E], mark: u64, writer: &mut Writer<'_>) -> bool {
+    let Some(space) = super::Space::existing() else { return false };
+    let held = space.offset_of(slice.as_ptr()).filter(|_| size_of_val(slice) >= LARGE).and_then(super::objects::at);
+    let Some(held) = held.filter(|held| held.is_shared()) else { return false };
+    let Some(offset) = space.offset_of(slice.as_ptr()).map(|offset| offset - held.reference().offset) else {
+        return false;
+    };
+    writer.put((slice.len() as u64 | super::lending::LENT).to_ne_bytes());
+    writer.put(mark.to_ne_bytes());
+    let place = (name_of(&held), offset);
+    if crate::codec::encode(&place, writer).is_err() {
+        return false;
+    }
+    cargo::note_blob(&held);
+    cargo::count_shared(size_of_val(slice) as u64);
+    true
+}
+
+/// Worker: the blobs in which slices lie that the message at hand was given, and which message that is.
+static KEPT: Mutex<Vec<(u64, Arc<Blob>)>> = Mutex::new(Vec::new());
+
+/// Worker: the address of the elements of a slice that was sent by [`send_slice`], in a mapping that stays as long as the message is run.
+pub(super) fn receive_slice<E>(reader: &mut Reader<'_>, len: usize) -> Result<NonNull<E>, CodecError> {
+    let (name, offset): (String, u64) = crate::codec::decode(reader)?;
+    let blob = Blob::open(&name)?;
+    let start = blob.at(offset, len).ok_or_else(|| CodecError::new("the shared data is shorter than it was"))?;
+    let message = cargo::message();
+    let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    kept.retain(|(used, other)| *used == message || Arc::ptr_eq(other, &blob));
+    kept.push((message, blob));
+    Ok(start)
+}
