@@ -46,8 +46,8 @@ impl Grain {
         results: 4 << 20,
         growth: 4096,
         last: 4,
-        many: 0,
-        short: Duration::ZERO,
+        many: 256,
+        short: Duration::from_millis(20),
         each: 4,
     };
 }
