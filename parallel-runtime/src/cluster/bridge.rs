@@ -136,7 +136,7 @@ fn connect(address: &str, limit: Duration) -> Frame {
 /// Writes frames until there will be no more.
 fn write(mut input: ChildStdin, frames: &Receiver<Frame>) {
     let source = BRIDGE.as_bytes();
-    if write!(input, "{}\n", source.len()).and_then(|()| input.write_all(source)).is_err() {
+    if writeln!(input, "{}", source.len()).and_then(|()| input.write_all(source)).is_err() {
         return;
     }
     for Frame { kind, head, body } in frames {

@@ -20,7 +20,7 @@ use crate::process;
 use crate::process::board::slot::{INLINE_ALIGNMENT, INLINE_ARGUMENTS};
 use crate::remote::carrier::Carrier;
 use crate::remote::failure;
-use crate::remote::message::{About, Arguments, Body, Message};
+use crate::remote::message::{About, Arguments, Body, Message, as_uninit};
 use crate::remote::ticket::{Left, Outcome, Ticket};
 
 /// The variable that makes a process a node; its value is how many workers it may have.
@@ -54,12 +54,19 @@ pub(crate) fn main() -> ! {
 #[derive(Default)]
 struct Letters {
     /// The messages of those that run.
-    running: HashMap<u64, Vec<(Arc<process::Engine>, Arc<Ticket>)>>,
+    running: HashMap<u64, Vec<SentPiece>>,
     /// Those that are not to be begun, or not to go on.
     refused: Recent,
     ended: Recent,
     /// The letters of each parcel that runs.
     parcels: HashMap<u64, Vec<u64>>,
+}
+
+/// A message that runs.
+#[derive(Clone)]
+struct SentPiece {
+    engine: Arc<process::Engine>,
+    ticket: Arc<Ticket>,
 }
 
 /// A set of numbers that forgets the oldest.
@@ -177,12 +184,15 @@ impl Node {
         let (Some(kind), Some(count)) = (frame.u8(), frame.u32()) else { return false };
         let mut ids = (0..count).map_while(|_| frame.u64());
         match kind {
-            question::CANCEL => ids.fold(true, |all, id| self.end_letter(id, false) && all),
-            question::KILL => ids.fold(true, |all, id| self.end_letter(id, true) && all),
+            question::CANCEL | question::KILL => {
+                let mut all = true;
+                ids.for_each(|id| all &= self.end_letter(id, kind == question::KILL));
+                all
+            }
             question::RUNNING => ids.any(|id| {
                 let letters = self.letters();
                 let messages = letters.running.get(&id);
-                messages.is_some_and(|all| all.iter().any(|(engine, ticket)| engine.is_running(ticket)))
+                messages.is_some_and(|all| all.iter().any(|piece| piece.engine.is_running(&piece.ticket)))
             }),
             question::ALLOW => {
                 ids.for_each(|id| self.letters().refused.remove(id));
@@ -201,11 +211,13 @@ impl Node {
         letters.refused.add(id);
         let messages = letters.running.get(&id).cloned().unwrap_or_default();
         drop(letters);
-        messages.iter().fold(true, |all, (engine, ticket)| {
-            let ended = if kill { engine.kill_task(ticket) } else { engine.cancel(ticket) };
+        let mut all = true;
+        for SentPiece { engine, ticket } in messages {
+            let ended = if kill { engine.kill_task(&ticket) } else { engine.cancel(&ticket) };
             // Nothing of it has begun, or all of it is ended.
-            (ended || ticket.is_finished() && kill) && all
-        })
+            all &= ended || (kill && ticket.is_finished());
+        }
+        all
     }
 
     fn rate(&self, entry: u64) -> Option<f64> {
@@ -296,7 +308,7 @@ impl<'n, 'p> Running<'n, 'p> {
             let mut block = arena.take(bytes.len().max(1) as u64)?;
             // SAFETY: no worker knows of this block: it was just taken.
             let memory = unsafe { block.bytes_mut(bytes.len()) };
-            memory.write_copy_of_slice(bytes);
+            memory.copy_from_slice(as_uninit(bytes));
             // Where the slices are, the program knows; here it only matters that there are some.
             let marks = if letter.takes_back { vec![0] } else { Vec::new() };
             Body::Block(Arguments { block, len: bytes.len(), marks })
@@ -319,7 +331,8 @@ impl<'n, 'p> Running<'n, 'p> {
         }
         let about = About { function: letter.function, shared: 0 };
         let ticket = engine.submit(message, about, None)?;
-        letters.running.entry(letter.id).or_default().push((Arc::clone(engine), Arc::clone(&ticket)));
+        let sent = SentPiece { engine: Arc::clone(engine), ticket: Arc::clone(&ticket) };
+        letters.running.entry(letter.id).or_default().push(sent);
         Ok(ticket)
     }
 

@@ -106,6 +106,7 @@ fn submit_part<I, R>(
     snapshot: Option<&mut Option<Snapshot>>,
 ) -> Result<Arc<Ticket>, TaskError> {
     let refused = |refused: Refused| refused.into_task_error(remote.function);
+    #[cfg_attr(not(feature = "dask"), expect(clippy::infallible_destructuring_match, reason = "there is another"))]
     let engine = match carrier {
         Carrier::Process(engine) => engine,
         #[cfg(feature = "dask")]

@@ -185,7 +185,7 @@ impl Retry {
     }
 }
 
-fn as_uninit(bytes: &[u8]) -> &[MaybeUninit<u8>] {
+pub(crate) fn as_uninit(bytes: &[u8]) -> &[MaybeUninit<u8>] {
     // SAFETY: a `MaybeUninit<u8>` is laid out as a `u8`, and the slice is shared, so nothing uninitialised is written through it.
     unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast(), bytes.len()) }
 }
