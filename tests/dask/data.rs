@@ -52,8 +52,8 @@ fn blobs() -> usize {
 }
 
 #[test]
-#[ignore = "needs Python with `distributed`, and to run alone"]
-fn alone_a_large_slice_is_brought_to_a_machine_once() {
+#[ignore = "needs Python with `distributed`"]
+fn a_large_slice_is_brought_to_a_machine_once() {
     let cluster = Cluster::start(2);
     let pool = cluster.pool();
     let before = blobs();

@@ -95,8 +95,14 @@ fn kill(pid: u32) {
 }
 
 #[test]
-#[ignore = "needs Python with `distributed`, and to run alone"]
-fn alone_the_bridge_is_killed() {
+#[ignore = "needs Python with `distributed`"]
+fn the_bridge_is_killed() {
+    if !is_again() {
+        // In a process of its own, which has one bridge only.
+        let again = run_again("faults::the_bridge_is_killed", &[]).output().unwrap();
+        assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stdout));
+        return;
+    }
     let cluster = Cluster::start(2);
     let pool = cluster.pool();
     map_while(&pool, 300, || kill(bridge()));

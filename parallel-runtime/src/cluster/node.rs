@@ -53,13 +53,28 @@ pub(crate) fn main() -> ! {
 /// What becomes of letters here.
 #[derive(Default)]
 struct Letters {
-    /// The messages of those that run.
-    running: HashMap<u64, Vec<SentPiece>>,
+    /// Parcels that run. The same letter may be in two of them: one that nobody wants any more, because its bridge has died, and one from
+    /// the next bridge.
+    parcels: HashMap<u64, Parcel>,
     /// Those that are not to be begun, or not to go on.
     refused: Recent,
     ended: Recent,
-    /// The letters of each parcel that runs.
-    parcels: HashMap<u64, Vec<u64>>,
+}
+
+/// A parcel that runs.
+#[derive(Default)]
+struct Parcel {
+    /// Nobody wants its reply any more.
+    dropped: bool,
+    /// The messages of each letter.
+    messages: HashMap<u64, Vec<SentPiece>>,
+}
+
+impl Letters {
+    /// The messages of a letter.
+    fn messages(&self, id: u64) -> impl Iterator<Item = &SentPiece> {
+        self.parcels.values().filter_map(move |parcel| parcel.messages.get(&id)).flatten()
+    }
 }
 
 /// A message that runs.
@@ -126,6 +141,8 @@ fn run() -> std::io::Result<()> {
         let Some(number) = Take(&frame).u64() else { continue };
         match kind {
             to_node::RUN => {
+                // Here, so that a frame that drops it finds it.
+                node.letters().parcels.insert(number, Parcel::default());
                 let spawned = std::thread::Builder::new()
                     .name("parallel-parcel".to_owned())
                     .spawn(move || node.run_parcel(number, &frame[8..]));
@@ -162,8 +179,7 @@ impl Node {
         let mut replies = Put::default();
         replies.u64(number);
         let letters = letter::open(parcel).unwrap_or_default();
-        self.letters().parcels.insert(number, letters.iter().map(|letter| letter.id).collect());
-        let mut begun: Vec<_> = letters.iter().map(|letter| Running::begin(self, letter)).collect();
+        let mut begun: Vec<_> = letters.iter().map(|letter| Running::begin(self, number, letter)).collect();
         replies.u32(begun.len() as u32);
         for running in &mut begun {
             running.finish().put(&mut replies);
@@ -174,8 +190,12 @@ impl Node {
 
     /// Nobody wants the reply to a parcel.
     fn drop_parcel(&self, number: u64) {
-        let ids = self.letters().parcels.get(&number).cloned().unwrap_or_default();
-        ids.into_iter().for_each(|id| _ = self.end_letter(id, true));
+        let mut letters = self.letters();
+        let Some(parcel) = letters.parcels.get_mut(&number) else { return };
+        parcel.dropped = true;
+        let messages: Vec<SentPiece> = parcel.messages.values().flatten().cloned().collect();
+        drop(letters);
+        messages.iter().for_each(|piece| _ = piece.engine.kill_task(&piece.ticket));
     }
 
     /// Answers a question.
@@ -189,11 +209,9 @@ impl Node {
                 ids.for_each(|id| all &= self.end_letter(id, kind == question::KILL));
                 all
             }
-            question::RUNNING => ids.any(|id| {
-                let letters = self.letters();
-                let messages = letters.running.get(&id);
-                messages.is_some_and(|all| all.iter().any(|piece| piece.engine.is_running(&piece.ticket)))
-            }),
+            question::RUNNING => {
+                ids.any(|id| self.letters().messages(id).any(|piece| piece.engine.is_running(&piece.ticket)))
+            }
             question::ALLOW => {
                 ids.for_each(|id| self.letters().refused.remove(id));
                 true
@@ -209,7 +227,7 @@ impl Node {
             return false;
         }
         letters.refused.add(id);
-        let messages = letters.running.get(&id).cloned().unwrap_or_default();
+        let messages: Vec<SentPiece> = letters.messages(id).cloned().collect();
         drop(letters);
         let mut all = true;
         for SentPiece { engine, ticket } in messages {
@@ -245,6 +263,8 @@ struct Piece {
 /// A letter that runs.
 struct Running<'n, 'p> {
     node: &'n Node,
+    /// The number of its parcel.
+    parcel: u64,
     letter: &'n Arrived<'p>,
     engine: Result<Arc<process::Engine>, TaskError>,
     pieces: VecDeque<Piece>,
@@ -252,13 +272,19 @@ struct Running<'n, 'p> {
 }
 
 impl<'n, 'p> Running<'n, 'p> {
-    fn begin(node: &'n Node, letter: &'n Arrived<'p>) -> Self {
+    fn begin(node: &'n Node, parcel: u64, letter: &'n Arrived<'p>) -> Self {
         let engine = match default::pool(Mode::Process, node.workers, letter.workers) {
             Target::Remote(Carrier::Process(engine)) => Ok(engine),
             _ => Err(TaskError::PoolClosed),
         };
-        let mut running =
-            Self { node, letter, engine, pieces: VecDeque::new(), reply: Reply { id: letter.id, ..Reply::default() } };
+        let mut running = Self {
+            node,
+            parcel,
+            letter,
+            engine,
+            pieces: VecDeque::new(),
+            reply: Reply { id: letter.id, ..Reply::default() },
+        };
         if letter.takes_back {
             running.reply.arguments = Some(letter.body.to_vec());
         }
@@ -326,13 +352,14 @@ impl<'n, 'p> Running<'n, 'p> {
         };
         // Whoever wants to cancel it either has said so before, or finds the ticket.
         let mut letters = self.node.letters();
-        if letters.refused.has(letter.id) {
+        let refused = letters.refused.has(letter.id);
+        let Some(parcel) = letters.parcels.get_mut(&self.parcel).filter(|parcel| !(refused || parcel.dropped)) else {
             return Err(TaskError::Cancelled);
-        }
+        };
         let about = About { function: letter.function, shared: 0 };
         let ticket = engine.submit(message, about, None)?;
         let sent = SentPiece { engine: Arc::clone(engine), ticket: Arc::clone(&ticket) };
-        letters.running.entry(letter.id).or_default().push(sent);
+        parcel.messages.entry(letter.id).or_default().push(sent);
         Ok(ticket)
     }
 
@@ -352,8 +379,14 @@ impl<'n, 'p> Running<'n, 'p> {
             }
         }
         let mut letters = self.node.letters();
-        letters.running.remove(&self.letter.id);
-        letters.ended.add(self.letter.id);
+        let parcel = letters.parcels.get_mut(&self.parcel);
+        let dropped = parcel.is_none_or(|parcel| {
+            parcel.messages.remove(&self.letter.id);
+            parcel.dropped
+        });
+        if !dropped {
+            letters.ended.add(self.letter.id);
+        }
         drop(letters);
         self.node.saw(self.letter.entry, self.reply.done, self.reply.nanoseconds);
         std::mem::take(&mut self.reply)
