@@ -11,6 +11,7 @@ mod streams;
 mod cluster;
 mod data;
 mod faults;
+mod hosts;
 
 mod everything {
     use super::conformance::{Kind, Record, record};

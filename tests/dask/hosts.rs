@@ -1,0 +1,64 @@
+//! Workers that share neither a file system nor a host.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use parallel_runtime::{DaskPool, SharedSlice, SharedVec, TaskError, parallel};
+
+use super::cluster::python;
+
+/// Where it runs: the name of the host, whether the program's own directory is there, and how many blobs.
+#[parallel(mode = "dask")]
+fn place(program: String, _x: u64) -> (String, bool, usize) {
+    std::thread::sleep(std::time::Duration::from_millis(5));
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap().trim().to_owned();
+    let shm = std::fs::read_dir("/dev/shm").unwrap().map(|entry| entry.unwrap().file_name());
+    let blobs = shm.filter(|name| name.to_string_lossy().starts_with("parallel_blob-")).count();
+    (host, std::fs::exists(program).unwrap(), blobs)
+}
+
+#[parallel(mode = "dask")]
+fn look_up(table: SharedSlice<u64>, index: usize) -> u64 {
+    table[index]
+}
+
+#[parallel(mode = "dask")]
+fn abort() {
+    std::process::abort();
+}
+
+#[test]
+#[ignore = "needs Python with `distributed`, and root"]
+fn nothing_relies_on_a_common_host() {
+    let program = std::env::current_exe().unwrap();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/dask/two-hosts");
+    let mut hosts = Command::new(script)
+        .args([python(), program.parent().unwrap().to_path_buf()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = String::new();
+    BufReader::new(hosts.stdout.take().unwrap()).read_line(&mut said).unwrap();
+    let Some(address) = said.trim().strip_prefix("ready ") else {
+        println!("skipped: {said}");
+        return;
+    };
+    let pool = DaskPool::connect_to(address);
+    let program = program.to_str().unwrap();
+    let table = SharedVec::from_fn(1 << 20, |index| index as u64 * 2).share();
+    let found = look_up::on(&pool).map((0..1000).map(|index| (table.clone(), index)));
+    assert!(found.iter().enumerate().all(|(index, found)| *found == 2 * index as u64));
+    let places = place::on(&pool).map((0..200).map(|x| (program.to_owned(), x)));
+    let places: BTreeSet<_> = places.into_iter().collect();
+    let seen: Vec<_> = places.iter().map(|(host, sees, blobs)| (host.as_str(), *sees, *blobs)).collect();
+    assert_eq!(seen, [("host1", false, 1), ("host2", false, 1)]);
+    match abort::on(&pool).submit(()).join() {
+        Err(TaskError::WorkerDied { reason, .. }) => assert!(reason.contains("on host host"), "{reason}"),
+        other => panic!("{other:?}"),
+    }
+    pool.shutdown();
+    drop(hosts.stdin.take());
+    hosts.wait().unwrap();
+}
