@@ -1,6 +1,9 @@
 //! Finds identical files below a directory, then does the same job in each mode and compares.
 //!
 //! `cargo run --release --example find_duplicates -- DIR`
+//!
+//! With `PARALLEL_DASK=tcp://scheduler:8786` on that cluster, too, whose machines must have the directory: a cluster on this machine, or a
+//! common file system.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -8,7 +11,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use parallel_runtime::{TaskError, ThreadPool, parallel};
+use parallel_runtime::{DaskPool, TaskError, ThreadPool, parallel};
 use sha2::{Digest, Sha256};
 
 /// The length of a file and the SHA-256 of what is in it.
@@ -60,6 +63,19 @@ fn main() {
     let processed = fingerprint::try_map(files.iter().map(PathBuf::as_path));
     let process_time = begun.elapsed();
 
+    let mut modes = vec![("serial", serial_time), ("thread", thread_time), ("process", process_time)];
+    let mut clustered = None;
+    if std::env::var_os("PARALLEL_DASK").is_some() {
+        let cluster = DaskPool::from_env();
+        if let Err(error) = cluster.start() {
+            eprintln!("{error}");
+            std::process::exit(1);
+        }
+        let begun = Instant::now();
+        clustered = Some(fingerprint::on(&cluster).try_map(files.iter().map(PathBuf::as_path)));
+        modes.push(("dask", begun.elapsed()));
+    }
+
     let mut groups: BTreeMap<(u64, [u8; 32]), Vec<&Path>> = BTreeMap::new();
     for (path, result) in files.iter().zip(&processed) {
         match result {
@@ -81,14 +97,14 @@ fn main() {
     }
 
     println!("\n{:<8} {:>10} {:>9}", "mode", "time", "speed-up");
-    for (mode, time) in [("serial", serial_time), ("thread", thread_time), ("process", process_time)] {
+    for (mode, time) in modes {
         let ratio = serial_time.as_secs_f64() / time.as_secs_f64().max(1e-9);
         println!("{mode:<8} {:>7.1} ms {ratio:>8.2}×", time.as_secs_f64() * 1e3);
     }
     let same = |results: &[Result<Fingerprint, TaskError>]| {
         results.iter().zip(&serial).all(|(result, expected)| result.as_ref().is_ok_and(|result| result == expected))
     };
-    let agree = again == serial && threaded == serial && same(&processed);
+    let agree = again == serial && threaded == serial && same(&processed) && clustered.as_deref().is_none_or(same);
     println!("all modes agree: {}", if agree { "yes" } else { "NO (did a file change meanwhile?)" });
 }
 

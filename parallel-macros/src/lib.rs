@@ -38,7 +38,7 @@ use quote::quote;
 ///
 /// | key | value | default | meaning |
 /// | --- | --- | --- | --- |
-/// | `mode` | `"thread"`, `"process"`, `"serial"` | `"thread"` | where it runs |
+/// | `mode` | `"thread"`, `"process"`, `"serial"`, `"dask"` | `"thread"` | where it runs |
 /// | `pool` | a number, or the path of a `static` pool | one worker for each CPU that this process may use | how many workers, or which pool; 0 is the default |
 /// | `chunk` | a number | adaptive | items in a message, in the verbs over many items |
 /// | `crate` | a path in quotes | `"::parallel_runtime"` | where the expansion finds the runtime |
@@ -51,6 +51,10 @@ use quote::quote;
 ///
 /// Functions with the same mode, size and worker options share one pool, which is started at first use. The last four are
 /// options of workers: with the path of a pool they are set where the pool is declared.
+///
+/// `mode = "dask"` needs the feature of that name. The cluster is that of the `static` pool (a `DaskPool`), or that of `PARALLEL_DASK`; without
+/// either, the function runs in worker processes of this machine, and a number as `pool` says how many. All that is said of `mode = "process"` below
+/// goes for it too, but for what lies in shared memory, which is copied.
 ///
 /// # Verbs
 ///

@@ -23,6 +23,7 @@
 //! | --- | --- |
 //! | all keys and verbs, parameters by reference, methods | [`macro@parallel`] |
 //! | a pool of your own, its life | [`ThreadPool`], [`ProcessPool`] |
+//! | a cluster | [`DaskPool`](https://docs.rs/parallel-runtime/latest/parallel_runtime/struct.DaskPool.html), and `docs/cluster.md` of the repository |
 //! | options for one call, code over annotated functions | [`Call`], [`ParallelFn`] |
 //! | a submitted call, a map in the background, a process of its own | [`Task`], [`MapTask`], [`Spawned`] |
 //! | results as they come, of many items or of many tasks | [`Call::imap`], [`Call::imap_unordered`], [`as_completed`], [`wait`] |
@@ -52,6 +53,7 @@
 //! | `sandbox` | `sandbox = "strict"`, [`Sandbox`](https://docs.rs/parallel-runtime/latest/parallel_runtime/struct.Sandbox.html): worker processes that may only compute |
 //! | `ndarray` | [`SharedNdArray`](https://docs.rs/parallel-runtime/latest/parallel_runtime/struct.SharedNdArray.html): N-dimensional arrays in shared memory, and their views as parameters |
 //! | `arrow` | [`SharedBatch`](https://docs.rs/parallel-runtime/latest/parallel_runtime/struct.SharedBatch.html): Arrow record batches in shared memory |
+//! | `dask` | `mode = "dask"`, [`DaskPool`](https://docs.rs/parallel-runtime/latest/parallel_runtime/struct.DaskPool.html): functions on a Dask cluster |
 //! | `tokio` | the bodies of `#[parallel] async fn`s run inside a tokio runtime |
 //! | `progress` | `Call::progress`: a bar that shows how far a map has come |
 //! | `tracing` | a span for each call (target `parallel`, level INFO, with `function`, `items`, `pool`, `worker`, `queued_us`, `ran_us`, `end`), and the events of tasks in worker processes, with the spans around them, for the program's subscriber; not those of `init`, which may set a subscriber of its own. Filter by `parallel=info` beside your own crate; the times are recorded when the span ends, so they show with `FmtSpan::CLOSE`. A span ends when the end of its task is seen |
@@ -84,7 +86,9 @@
 //!
 //! | variable | effect |
 //! | --- | --- |
-//! | `PARALLEL_MODE=serial`, `thread`, `process` | where functions without a pool of their own run; `process` only where the function has that mode |
+//! | `PARALLEL_MODE=serial`, `thread`, `process`, `dask` | where functions without a pool of their own run, and those of a `DaskPool`; `process` only where the function has that mode or `dask`, `dask` only where it has that |
+//! | `PARALLEL_DASK=tcp://host:8786`, or else `DASK_SCHEDULER_ADDRESS` | the cluster of functions with `mode = "dask"`; without it they run in processes of this machine |
+//! | `PARALLEL_PYTHON=path` | the Python interpreter with the package `distributed`; `python3` without it |
 //! | `PARALLEL_WORKERS=n` | workers of pools that leave their number open |
 //! | `PARALLEL_TIMELINE=run.html`, `run.json` | a record of all tasks, written when the program exits: see [`Timeline`] |
 //! | `PARALLEL_ARENA=shm` | shared memory from `/dev/shm` instead of a memfd |

@@ -5,6 +5,11 @@
 #[doc = include_str!("../../README.md")]
 pub struct Readme;
 
+/// And that of the page about clusters.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/cluster.md")]
+pub struct Cluster;
+
 use std::time::{Duration, Instant};
 
 /// Waits until `condition` holds; false if it does not within ten seconds.
