@@ -163,6 +163,7 @@ class Bridge:
             theirs = await self.client.run_on_scheduler(eval, "__import__('distributed').__version__")
             self.check_versions(distributed.__version__, theirs)
             await self.client.run_on_scheduler(exec, LOADER, {"name": name, "source": self.source, "loader": LOADER})
+            await self.client.register_plugin(self.module.Forget(), name=name)
             await self.install()
         except Gone:
             raise
@@ -181,8 +182,13 @@ class Bridge:
         if tuple(int(part) for part in distributed.__version__.split(".")[:2]) < OLDEST:
             oldest = ".".join(str(part) for part in OLDEST)
             raise Gone(f"{sys.executable} has `distributed` {distributed.__version__}, and {oldest} or newer is needed")
-        logging.getLogger("distributed").setLevel(logging.CRITICAL + 1)
         warnings.filterwarnings("ignore")
+        # The last messages that were sent are kept for developers, with all that is in them.
+        import dask
+
+        for log in ("distributed.admin.low-level-log-length", "distributed.comm.recent-messages-log-length"):
+            dask.config.set({log: 0})
+        logging.getLogger("distributed").setLevel(logging.CRITICAL + 1)
         return distributed
 
     def misfit(self, version, error):
@@ -295,13 +301,14 @@ class Bridge:
             self.submit_graph(graph)
 
     def submit_graph(self, graph):
+        keys = [f"parallel-{uuid.uuid4().hex}" for _ in graph]
         futures = self.client.map(
             self.module.run,
             [self.plugin] * len(graph),
             [parcel.may_stay for _, parcel in graph],
             [parcel.names for _, parcel in graph],
-            [parcel.payload for _, parcel in graph],
-            key=[f"parallel-{uuid.uuid4().hex}" for _ in graph],
+            [self.module.Parcel(key, parcel.payload) for key, (_, parcel) in zip(keys, graph)],
+            key=keys,
             pure=False,
         )
         for (id, parcel), future in zip(graph, futures):

@@ -20,7 +20,7 @@ import tempfile
 import threading
 import time
 
-from distributed import WorkerPlugin, get_worker
+from distributed import SchedulerPlugin, WorkerPlugin, get_worker
 
 # Set by the loader: `name`, `source`, `loader`.
 
@@ -52,16 +52,61 @@ class NodeDied(Exception):
     """The node has died while it ran a parcel."""
 
 
+class Parcel:
+    """The bytes of a parcel. The scheduler keeps the messages that it has sent, for developers: there the bytes go with the task."""
+
+    def __init__(self, key, data):
+        self.key = key
+        self.data = data
+        if HELD is not None:
+            HELD[key] = self
+
+    def __reduce__(self):
+        return Parcel, (self.key, self.data)
+
+
+# On the scheduler: the parcels of its tasks.
+HELD = None
+
+
+class Forget(SchedulerPlugin):
+    """On the scheduler: lets parcels go whose tasks are forgotten."""
+
+    idempotent = True
+
+    def __reduce__(self):
+        return by_source("module.Forget()", None)
+
+    async def start(self, scheduler):
+        global HELD
+        HELD = {}
+
+    def transition(self, key, start, finish, *args, **kwargs):
+        if finish == "forgotten":
+            parcel = HELD.pop(key, None)
+            if parcel is not None:
+                parcel.data = None
+
+
+def by_source(expression, state):
+    """What unpickles as the value of an expression, after loading this module: on workers that have never heard of it, whatever their
+    Python."""
+    scope = {"name": name, "source": source, "loader": loader, "state": state}
+    return eval, (f"(exec(loader, globals()), {expression})[1]", scope)
+
+
 def run(plugin, may_stay, names, parcel):
     """The task: runs a parcel on the node of this worker."""
     worker = get_worker()
+    if parcel.data is None:
+        raise RuntimeError("the task was forgotten before it began")
     missing = [name for name in names if not os.path.exists(os.path.join(SHM, name))]
     if missing:
         return Need(missing)
     installed = worker.plugins.get(plugin)
     if installed is None:
         raise RuntimeError(f"the executable is not installed on {worker.address}")
-    reply = installed.run(worker.get_current_task(), parcel)
+    reply = installed.run(worker.get_current_task(), parcel.data)
     return Large(reply) if may_stay and len(reply) >= LARGE else reply
 
 
@@ -78,9 +123,7 @@ class Plugin(WorkerPlugin):
         self.lock = threading.Lock()
 
     def __reduce__(self):
-        # By source: it arrives on workers that have never heard of this module, whatever their Python.
-        scope = {"name": name, "source": source, "loader": loader, "state": (self.name, self.variable, self.executable)}
-        return eval, ("(exec(loader, globals()), module)[1].Plugin(*state)", scope)
+        return by_source("module.Plugin(*state)", (self.name, self.variable, self.executable))
 
     def setup(self, worker):
         self.threads = worker.state.nthreads
