@@ -168,14 +168,14 @@ fn where_no_scheduler_is_connecting_fails_in_time() {
 }
 
 /// Runs a test of this program in another process.
-fn run_again(test: &str, variables: &[(&str, &str)]) -> Command {
+pub(crate) fn run_again(test: &str, variables: &[(&str, &str)]) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--ignored", "--exact", "--nocapture", test]).env("PARALLEL_TEST_AGAIN", "1");
     command.envs(variables.iter().copied());
     command
 }
 
-fn is_again() -> bool {
+pub(crate) fn is_again() -> bool {
     std::env::var_os("PARALLEL_TEST_AGAIN").is_some()
 }
 

@@ -1,8 +1,9 @@
 //! Workers that share neither a file system nor a host.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use parallel_runtime::{DaskPool, SharedSlice, SharedVec, TaskError, parallel};
 
@@ -11,7 +12,7 @@ use super::cluster::python;
 /// Where it runs: the name of the host, whether the program's own directory is there, and how many blobs.
 #[parallel(mode = "dask")]
 fn place(program: String, _x: u64) -> (String, bool, usize) {
-    std::thread::sleep(std::time::Duration::from_millis(5));
+    std::thread::sleep(Duration::from_millis(5));
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap().trim().to_owned();
     let shm = std::fs::read_dir("/dev/shm").unwrap().map(|entry| entry.unwrap().file_name());
     let blobs = shm.filter(|name| name.to_string_lossy().starts_with("parallel_blob-")).count();
@@ -48,8 +49,17 @@ fn nothing_relies_on_a_common_host() {
     let pool = DaskPool::connect_to(address);
     let program = program.to_str().unwrap();
     let table = SharedVec::from_fn(1 << 20, |index| index as u64 * 2).share();
-    let found = look_up::on(&pool).map((0..1000).map(|index| (table.clone(), index)));
-    assert!(found.iter().enumerate().all(|(index, found)| *found == 2 * index as u64));
+    let look = || {
+        let found = look_up::on(&pool).map((0..1000).map(|index| (table.clone(), index)));
+        assert!(found.iter().enumerate().all(|(index, found)| *found == 2 * index as u64));
+    };
+    look();
+    // The other one joins later, and gets executable and data when it needs them.
+    writeln!(hosts.stdin.as_mut().unwrap()).unwrap();
+    while pool.workers() < 2 {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    look();
     let places = place::on(&pool).map((0..200).map(|x| (program.to_owned(), x)));
     let places: BTreeSet<_> = places.into_iter().collect();
     let seen: Vec<_> = places.iter().map(|(host, sees, blobs)| (host.as_str(), *sees, *blobs)).collect();

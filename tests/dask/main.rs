@@ -12,6 +12,7 @@ mod cluster;
 mod data;
 mod faults;
 mod hosts;
+mod tls;
 
 mod everything {
     use super::conformance::{Kind, Record, record};
