@@ -9,11 +9,20 @@ use crate::error::TaskError;
 use crate::process::fork;
 use crate::remote::ticket::{Outcome, Ticket};
 
-/// A question that was asked.
+/// A question that was asked about letters.
 pub(super) struct Question {
-    pub(super) answer: Option<bool>,
-    /// Tickets that are cancelled if the answer is yes, where nobody waits for it.
+    /// That about the first, for whoever waits for it.
+    answer: Option<bool>,
+    /// Tickets that are cancelled if the answer about them is yes, where nobody waits for it.
     tickets: Option<Vec<Arc<Ticket>>>,
+}
+
+impl State {
+    /// Whoever was asked is gone.
+    pub(super) fn nobody_answers(&mut self) {
+        self.questions.retain(|_, question| question.tickets.is_none());
+        self.questions.values_mut().for_each(|question| _ = question.answer.get_or_insert(false));
+    }
 }
 
 impl Engine {
@@ -58,13 +67,13 @@ impl Engine {
     }
 
     /// An answer has come.
-    pub(super) fn answer(&self, state: &mut State, number: u64, answer: bool, told: &mut Told) {
+    pub(super) fn answer(&self, state: &mut State, number: u64, answers: &[u8], told: &mut Told) {
         let Some(question) = state.questions.get_mut(&number) else { return };
-        question.answer = Some(answer);
+        question.answer = Some(answers.first() == Some(&1));
         if let Some(tickets) = question.tickets.take() {
             state.questions.remove(&number);
-            if answer {
-                tickets.iter().for_each(|ticket| self.end(state, ticket, told));
+            for (ticket, _) in tickets.iter().zip(answers).filter(|(_, answer)| **answer == 1) {
+                self.end(state, ticket, told);
             }
         }
     }
@@ -126,10 +135,9 @@ impl Engine {
                 under_way.push(Arc::clone(ticket));
             }
         }
-        // One question for each: some may have begun, and others not.
-        for ticket in under_way {
-            let id = ticket.letter();
-            self.ask(&mut state, question::CANCEL, &[id], Some(vec![ticket]));
+        if !under_way.is_empty() {
+            let ids: Vec<u64> = under_way.iter().map(|ticket| ticket.letter()).collect();
+            self.ask(&mut state, question::CANCEL, &ids, Some(under_way));
         }
         drop(state);
         self.tell(told);

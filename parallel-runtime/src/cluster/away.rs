@@ -62,13 +62,16 @@ impl Away {
             None if is_there => {}
             _ => {
                 drop(state);
-                self.arrive(Outcome::error(TaskError::PoolClosed));
+                if let Some(waker) = self.arrive(Outcome::error(TaskError::PoolClosed)) {
+                    crate::panics::discard(|| waker.wake());
+                }
             }
         }
     }
 
-    /// It has come.
-    pub(super) fn arrive(&self, outcome: Outcome) {
+    /// It has come. Gives who is to be woken, without a lock.
+    #[must_use]
+    pub(super) fn arrive(&self, outcome: Outcome) -> Option<Waker> {
         let mut inner = self.inner();
         if !std::mem::replace(&mut inner.arrived, true) {
             inner.outcome = Some(outcome);
@@ -76,9 +79,7 @@ impl Away {
         let waker = inner.waker.take();
         drop(inner);
         self.here.notify_all();
-        if let Some(waker) = waker {
-            crate::panics::discard(|| waker.wake());
-        }
+        waker
     }
 
     /// Waits until it is here. False if it is not by then.

@@ -5,6 +5,7 @@ It leaves the cluster when its input ends, and it uses the public interface of `
 """
 
 import asyncio
+import collections
 import hashlib
 import logging
 import os
@@ -32,8 +33,13 @@ USE = 600
 LINGER = 0.1
 SMALL = 64 << 10
 
-# How long leaving may take, in seconds.
+# How long leaving may take, in seconds; the answer of a worker; and bringing the executable to all of them.
 LEAVING = 3
+ANSWERING = 10
+INSTALLING = 120
+
+# How often it is looked whether the workers that a blob is brought to are still there, in seconds.
+PLACING = 5
 
 LOADER = """
 import sys, types
@@ -117,6 +123,7 @@ class Blob:
         self.lock = asyncio.Lock()
         self.digest = None
         self.is_placed = False
+        self.failures = 0
 
     def read(self):
         with open(self.path, "rb") as file:
@@ -137,6 +144,8 @@ class Bridge:
         self.ready = []
         self.tasks = set()
         self.ended = []
+        # Calls that are not to be begun; too many to be asked about are long over.
+        self.refused = collections.deque(maxlen=10_000)
 
     # Connecting.
 
@@ -164,9 +173,11 @@ class Bridge:
             self.check_versions(distributed.__version__, theirs)
             await self.client.run_on_scheduler(exec, LOADER, {"name": name, "source": self.source, "loader": LOADER})
             await self.client.register_plugin(self.module.Forget(), name=name)
-            await self.install()
+            await asyncio.wait_for(self.install(), INSTALLING)
         except Gone:
             raise
+        except asyncio.TimeoutError:
+            raise Gone(f"its workers do not answer within {INSTALLING} s: one that hangs is in the way of all")
         except Exception as error:
             raise Gone(self.misfit(distributed.__version__, error))
         self.threads, self.workers = await self.client.run_on_scheduler(self.module.size)
@@ -216,11 +227,17 @@ class Bridge:
             try:
                 await self.client.register_plugin(self.module.Plugin(self.plugin, self.variable, executable), name=self.plugin)
             except Exception as error:
-                await self.client.unregister_worker_plugin(self.plugin)
+                await self.quietly(self.client.unregister_worker_plugin(self.plugin))
                 raise Gone(str(error))
-        for worker, failed in (await self.client.run(self.module.state, self.plugin, on_error="return")).items():
-            if isinstance(failed, str):
-                raise Gone(f"worker {worker}: {failed}")
+        while True:
+            states = await self.client.run(self.module.state, self.plugin, on_error="return")
+            for worker, failed in states.items():
+                if isinstance(failed, str) and failed:
+                    raise Gone(f"worker {worker}: {failed}")
+            # Another program may be bringing it there just now.
+            if all(failed is None for failed in states.values()):
+                return
+            await asyncio.sleep(0.05)
 
     async def use(self):
         """Tells the scheduler that the executable is used; removes those that are not, and what lost programs have left."""
@@ -228,9 +245,16 @@ class Bridge:
             self.module.use, self.plugin, self.title, self.client.id
         )
         for plugin in unused:
-            await self.client.unregister_worker_plugin(plugin)
+            await self.quietly(self.client.unregister_worker_plugin(plugin))
         await self.client.run(self.module.sweep, self.cluster, programs, on_error="ignore")
         return known
+
+    async def quietly(self, work):
+        """Does what need not succeed."""
+        try:
+            await work
+        except Exception:
+            pass
 
     # What the program says.
 
@@ -242,6 +266,13 @@ class Bridge:
 
     def deal(self):
         arrived, self.arrived = self.arrived, []
+        try:
+            self.deal_with(arrived)
+        except Exception as error:
+            self.lost = f"the bridge has failed: {error!r}"
+            self.over.set()
+
+    def deal_with(self, arrived):
         submitted = []
         for frame in arrived:
             if frame is None:
@@ -263,15 +294,17 @@ class Bridge:
                 self.blobs[name] = Blob(take.text(), take.number(), take.number())
             elif kind == "F":
                 name = take.text()
-                if self.blobs.pop(name, None) is not None:
-                    self.begin(self.client.run(self.module.free, [name], on_error="ignore"))
+                self.blobs.pop(name, None)
+                self.begin(self.quietly(self.client.run(self.module.free, [name], on_error="ignore")))
             elif kind == "G":
                 self.begin(self.fetch(take.number()))
             elif kind == "D":
                 self.forget(take.number())
+        # Nobody may want some of them any more.
+        submitted = [id for id in submitted if id in self.parcels]
         self.submit([id for id in submitted if not self.parcels[id].names])
         for id in submitted:
-            if self.parcels[id].names:
+            if id in self.parcels and self.parcels[id].names:
                 self.begin(self.submit_with_blobs(id))
 
     def begin(self, work):
@@ -329,6 +362,13 @@ class Bridge:
 
     async def follow(self, id, parcel, future):
         error = await self.outcome(future)
+        while future.status in ("lost", "pending"):
+            # Its worker has died just after it had ended, and it is run again.
+            self.check_connection()
+            if self.over.is_set():
+                return
+            await asyncio.sleep(0.01)
+            error = await self.outcome(future)
         if self.parcels.get(id) is not parcel:
             return
         if future.status == "finished":
@@ -414,17 +454,39 @@ class Bridge:
         self.away.pop(id, None)
         parcel = self.parcels.pop(id, None)
         if parcel is not None and parcel.future is not None:
-            self.begin(self.client.cancel([parcel.future]))
+            self.begin(self.quietly(self.client.cancel([parcel.future])))
 
     async def ask(self, id, question):
-        """Asks all nodes. To cancel or to kill: whether all agree. Whether it runs: whether one says so."""
-        kind = question[0]
-        answers = await self.client.run(self.module.ask, self.plugin, question, on_error="ignore")
-        answer = any(answers.values()) if kind == 2 else all(answers.values())
-        if kind == 0 and not answer:
-            # It has begun somewhere, and may be begun again if that place is lost.
-            await self.client.run(self.module.ask, self.plugin, b"\x03" + question[1:], on_error="ignore")
-        self.program.send("a", number(id), bytes([answer]))
+        """Asks all nodes about calls. To cancel or to kill: whether all agree. Whether it runs: whether one says so."""
+        module, kind = self.module, question[0]
+        ids = struct.unpack_from(f"<{(len(question) - 5) // 8}Q", question, 5)
+        if kind in (module.CANCEL, module.KILL):
+            # First for workers that come later.
+            self.refused.extend(ids)
+            await self.quietly(self.tell_refused())
+        try:
+            asked = self.client.run(module.ask, self.plugin, question, on_error="return")
+            answers = (await asyncio.wait_for(asked, ANSWERING)).values()
+        except Exception:
+            answers = [None]
+        # Who gives no answer may have begun it; to kill it, that is all that can be done.
+        silent = bytes([kind == module.KILL]) * len(ids)
+        answers = [answer if isinstance(answer, bytes) and len(answer) == len(ids) else silent for answer in answers]
+        combine = any if kind == module.RUNNING else all
+        told = bytes(combine(answer[at] for answer in answers) for at in range(len(ids)))
+        begun = [id for id, answer in zip(ids, told) if not answer]
+        if kind == module.CANCEL and begun:
+            # They have begun somewhere, and may be begun again if that place is lost.
+            self.refused = collections.deque((id for id in self.refused if id not in begun), self.refused.maxlen)
+            await self.quietly(self.tell_refused())
+            allow = module.question(module.ALLOW, begun)
+            await self.quietly(
+                asyncio.wait_for(self.client.run(module.ask, self.plugin, allow, on_error="ignore"), ANSWERING)
+            )
+        self.program.send("a", number(id), told)
+
+    async def tell_refused(self):
+        await self.client.set_metadata([self.module.REFUSED, self.title], list(self.refused))
 
     # Blobs.
 
@@ -432,26 +494,48 @@ class Bridge:
         """Makes sure that a blob is on each machine."""
         blob = self.blobs[name]
         async with blob.lock:
-            if blob.is_placed:
-                return
-            data = await asyncio.to_thread(blob.read)
-            if blob.digest is None:
-                blob.digest = await asyncio.to_thread(self.module.digest_of, data)
-            there = await self.client.run(self.module.link, blob.digest, self.cluster, name, on_error="ignore")
-            machines = {}
-            for worker, (machine, is_there) in there.items():
-                if not is_there:
-                    machines.setdefault(machine, worker)
-            if machines:
-                scattered = await self.client.scatter(data, hash=False)
-                placing = [
-                    self.client.submit(
-                        self.module.place, scattered, blob.digest, self.cluster, name, workers=[worker], pure=False
-                    )
-                    for worker in machines.values()
-                ]
-                await self.client.gather(placing)
-            blob.is_placed = True
+            while not blob.is_placed:
+                try:
+                    blob.is_placed = await self.try_to_place(name, blob)
+                except Exception as error:
+                    # A worker that was to help may have died.
+                    self.check_connection()
+                    blob.failures += 1
+                    if self.over.is_set() or blob.failures > 3 or "do not fit" in str(error):
+                        raise
+        if name not in self.blobs:
+            # Its program has let go of it meanwhile.
+            await self.quietly(self.client.run(self.module.free, [name], on_error="ignore"))
+
+    async def try_to_place(self, name, blob):
+        """The same, if no worker dies meanwhile."""
+        data = await asyncio.to_thread(blob.read)
+        if blob.digest is None:
+            blob.digest = await asyncio.to_thread(self.module.digest_of, data)
+        linking = self.client.run(self.module.link, blob.digest, self.cluster, name, on_error="ignore")
+        there = await asyncio.wait_for(linking, INSTALLING)
+        machines = {}
+        for worker, (machine, is_there) in there.items():
+            if not is_there:
+                machines.setdefault(machine, worker)
+        if not machines:
+            return True
+        scattered = await self.client.scatter(data, hash=False)
+        placing = [
+            self.client.submit(
+                self.module.place, scattered, blob.digest, self.cluster, name, workers=[worker], pure=False
+            )
+            for worker in machines.values()
+        ]
+        placed = asyncio.ensure_future(self.client.gather(placing))
+        while not (await asyncio.wait([placed], timeout=PLACING))[0]:
+            workers = await self.client.run_on_scheduler(self.module.addresses)
+            if not set(machines.values()) <= set(workers):
+                placed.cancel()
+                await self.quietly(self.client.cancel(placing))
+                return False
+        await placed
+        return True
 
     # The connection.
 
@@ -492,13 +576,17 @@ class Bridge:
         self.begin(self.look())
         await self.over.wait()
         if self.lost is not None:
-            raise Gone(self.lost)
+            # Before the loop is cleaned up, which may take its time.
+            self.program.send("q", text(self.lost))
+            os._exit(0)
         await self.leave()
 
     async def leave(self):
         async def leave():
             if self.blobs:
                 await self.client.run(self.module.free, list(self.blobs), on_error="ignore")
+            if self.refused:
+                await self.client.set_metadata([self.module.REFUSED, self.title], [])
             await self.client.close()
 
         try:

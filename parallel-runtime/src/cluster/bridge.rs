@@ -79,7 +79,7 @@ impl Bridge {
             std::thread::Builder::new().name("parallel-to-bridge".to_owned()).spawn(move || write(input, &to_write));
         spawned.map_err(|error| format!("a thread cannot be started: {error}"))?;
         let mut output = BufReader::with_capacity(1 << 16, output);
-        let _ = frames.send(connect(address, engine.connect_timeout));
+        let _ = frames.send(connect(engine.id, address, engine.connect_timeout));
         let (threads, workers) = match wire::read(&mut output) {
             Ok(Some((to_program::READY, frame))) => {
                 let mut frame = Take(&frame);
@@ -125,10 +125,10 @@ impl Bridge {
 }
 
 /// What the bridge needs to know first.
-fn connect(address: &str, limit: Duration) -> Frame {
+fn connect(pool: u64, address: &str, limit: Duration) -> Frame {
     let mut head = Put::default();
     let pid = std::process::id();
-    head.text(address).text(&format!("/proc/{pid}/exe")).text(far::program()).text(NODE);
+    head.text(address).text(&format!("/proc/{pid}/exe")).text(&format!("{}_{pool}", far::program())).text(NODE);
     head.u64(limit.as_millis() as u64).text(super::node::VARIABLE);
     Frame { kind: to_bridge::CONNECT, head: head.0, body: Vec::new() }
 }

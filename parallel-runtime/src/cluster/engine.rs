@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use super::away::Away;
@@ -14,6 +15,7 @@ use super::wire::{Put, to_bridge};
 use crate::error::{PoolError, TaskError};
 use crate::observe::tally::Tally;
 use crate::options::{CallOptions, WorkerOptions};
+use crate::panics;
 use crate::pool::PoolStats;
 use crate::process::fork;
 use crate::remote::ticket::{Outcome, Ticket};
@@ -58,6 +60,8 @@ impl Address {
 
 /// A cluster: what [`DaskPool`](crate::DaskPool) stands for once it has been used.
 pub(crate) struct Engine {
+    /// Which of the clusters' pools of this program.
+    pub(crate) id: u64,
     address: Address,
     pub(super) connect_timeout: Duration,
     options: WorkerOptions,
@@ -141,7 +145,7 @@ impl Drop for Admission {
 
 /// Who is to be told, without a lock; and what must not be dropped under it.
 #[derive(Default)]
-pub(super) struct Told(pub(super) Vec<Watchers>, pub(super) Vec<Arc<Away>>);
+pub(super) struct Told(pub(super) Vec<Watchers>, pub(super) Vec<Arc<Away>>, pub(super) Vec<Waker>);
 
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -180,7 +184,9 @@ impl Engine {
             timed_out: 0,
             died: 0,
         };
+        static ID: AtomicU64 = AtomicU64::new(1);
         Arc::new(Self {
+            id: ID.fetch_add(1, Ordering::Relaxed),
             address,
             connect_timeout,
             options,
@@ -260,6 +266,12 @@ impl Engine {
         };
         let mut state = self.lock();
         state.connecting = false;
+        if state.life == Life::Stopped {
+            drop(state);
+            self.changed.notify_all();
+            connected.into_iter().for_each(Bridge::leave);
+            return Err(PoolError::Closed);
+        }
         let result = match connected {
             Ok(bridge) if bridge.is_dead() => {
                 let reason = "the connection was lost as soon as it was made".to_owned();
@@ -308,6 +320,13 @@ impl Engine {
         let ticket = Arc::new(Ticket::new());
         let mut state = self.lock();
         state.check_open(admitted)?;
+        while state.bridge.is_none() {
+            // It has died since. If nothing was under way, nobody has started another one.
+            drop(state);
+            self.prepare()?;
+            state = self.lock();
+            state.check_open(admitted)?;
+        }
         state.submitted += 1;
         state.tally.bytes_copied += letter.len() as u64;
         state.tally.bytes_shared += letter.shared;
@@ -349,7 +368,7 @@ impl Engine {
         let blobs = sent.letters.iter().flat_map(|letter| &letter.letter.blobs);
         let mut names = Vec::new();
         for held in blobs {
-            let name = far::name_of(held);
+            let name = far::name_of(held, self.id);
             if !names.contains(&name) {
                 self.send_blob(state, &name, held);
                 names.push(name);
@@ -396,13 +415,35 @@ impl Engine {
 
     /// Sends all parcels once more, to a new bridge.
     fn send_again(&self, state: &mut State) {
-        state.blobs.clear();
-        let mut sent = std::mem::take(&mut state.sent);
-        sent.retain(|_, sent| sent.away.as_ref().is_none_or(|away| away.strong_count() > 0));
-        for (parcel, sent) in &sent {
-            self.send(state, *parcel, sent);
+        let known = std::mem::take(&mut state.blobs);
+        let sent = std::mem::take(&mut state.sent);
+        state.parcel_of.clear();
+        for (parcel, mut sent) in sent {
+            match &sent.away {
+                // Nobody wants it any more.
+                Some(away) if away.strong_count() == 0 => continue,
+                Some(_) => {}
+                None => {
+                    // Those that were cancelled are not sent again. And the others get new numbers: nodes may have been told not to begin
+                    // the old ones, by a question whose answer was lost.
+                    sent.letters.retain(|letter| !letter.ticket.is_finished());
+                    for letter in &mut sent.letters {
+                        letter.id = state.number();
+                        letter.ticket.set_letter(letter.id);
+                        state.parcel_of.insert(letter.id, parcel);
+                    }
+                }
+            }
+            if !sent.letters.is_empty() {
+                self.send(state, parcel, &sent);
+                state.sent.insert(parcel, sent);
+            }
         }
-        state.sent = sent;
+        // What the old bridge has put on the machines, and nobody needs.
+        for name in known.into_keys() {
+            state.blobs.entry(name).or_default();
+        }
+        self.free_blobs(state);
     }
 
     /// A letter has ended.
@@ -423,11 +464,13 @@ impl Engine {
 
     /// Tells those who are to be told.
     pub(super) fn tell(&self, told: Told) {
-        if told.0.is_empty() {
+        let Told(watchers, away, wakers) = told;
+        drop(away);
+        wakers.into_iter().for_each(|waker| panics::discard(|| waker.wake()));
+        if watchers.is_empty() {
             return;
         }
-        drop(told.1);
-        told.0.into_iter().for_each(Watchers::fire);
+        watchers.into_iter().for_each(Watchers::fire);
         *self.ended.lock().unwrap_or_else(PoisonError::into_inner) += 1;
         self.more_ended.notify_all();
         self.changed.notify_all();
@@ -496,9 +539,9 @@ impl Engine {
         let mut state = self.lock();
         state.retried += 1;
         // The try that failed was no task of its own.
-        state.submitted -= 1;
-        state.finished -= 1;
-        state.tally.failed -= 1;
+        state.submitted = state.submitted.saturating_sub(1);
+        state.finished = state.finished.saturating_sub(1);
+        state.tally.failed = state.tally.failed.saturating_sub(1);
     }
 
     pub(crate) fn stats(&self) -> PoolStats {
@@ -511,7 +554,7 @@ impl Engine {
             failed: state.tally.failed,
             cancelled: state.tally.cancelled,
             running: 0,
-            queued: state.submitted - state.finished,
+            queued: state.submitted.saturating_sub(state.finished),
             worker_deaths: state.died,
             timed_out: state.timed_out,
             retried: state.retried,
@@ -566,16 +609,19 @@ impl Engine {
         state.parcel_of.clear();
         let waiting = std::mem::take(&mut state.waiting);
         for Sent { letters, away } in sent.into_values() {
+            // Its task has ended before.
+            let is_away = away.is_some();
             if let Some(away) = away.and_then(|away| away.upgrade()) {
-                away.arrive(Outcome::error(error()));
+                told.2.extend(away.arrive(Outcome::error(error())));
                 told.1.push(away);
+            } else if !is_away {
+                letters
+                    .iter()
+                    .for_each(|letter| self.finish(state, &letter.ticket, Outcome::error(error()), &mut told));
             }
-            letters.iter().for_each(|letter| self.finish(state, &letter.ticket, Outcome::error(error()), &mut told));
         }
         waiting.iter().for_each(|letter| self.finish(state, &letter.ticket, Outcome::error(error()), &mut told));
-        for question in state.questions.values_mut() {
-            question.answer.get_or_insert(false);
-        }
+        state.nobody_answers();
         told
     }
 }

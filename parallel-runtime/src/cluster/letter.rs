@@ -59,8 +59,8 @@ pub(crate) struct Letter {
 }
 
 impl Letter {
-    /// `guess` is about how many bytes the items take.
-    pub(crate) fn encode<I, R>(remote: &Remote<I, R>, items: &[I], guess: usize) -> Result<Self, CodecError> {
+    /// `pool`: through which it goes. `guess` is about how many bytes the items take.
+    pub(crate) fn encode<I, R>(pool: u64, remote: &Remote<I, R>, items: &[I], guess: usize) -> Result<Self, CodecError> {
         let entry = image::offset_of(remote.serve).map_err(CodecError::new)?;
         let mut letter = Self {
             function: remote.function,
@@ -75,7 +75,7 @@ impl Letter {
             shared: 0,
             body: Vec::new(),
         };
-        let ((), blobs) = cargo::far(|| letter.write(remote, items, guess.max(64)))?;
+        let ((), blobs) = cargo::far(pool, || letter.write(remote, items, guess.max(64)))?;
         letter.shared = cargo::shared_bytes();
         letter.blobs = blobs;
         letter.takes_back = !letter.marks.is_empty();

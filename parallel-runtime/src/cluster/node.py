@@ -7,6 +7,7 @@ The module is loaded from its source, under a name that holds the source's hash:
 """
 
 import asyncio
+import collections
 import concurrent.futures
 import glob
 import hashlib
@@ -16,9 +17,11 @@ import platform
 import socket
 import struct
 import subprocess
+import sys
 import tempfile
 import threading
 import time
+import types
 
 from distributed import SchedulerPlugin, WorkerPlugin, get_worker
 
@@ -27,6 +30,13 @@ from distributed import SchedulerPlugin, WorkerPlugin, get_worker
 HEAD = struct.Struct("<QB")
 NUMBER = struct.Struct("<Q")
 RUN, ASK, DROP = 1, 2, 3
+
+# Questions: see `wire.rs`.
+CANCEL, KILL, RUNNING, ALLOW = 0, 1, 2, 3
+
+# Under this name the scheduler knows which calls are not to be begun, for workers that come later; and so many are remembered.
+REFUSED = "parallel-refused"
+REMEMBERED = 100_000
 
 # A reply of so many bytes may stay here until somebody asks for it.
 LARGE = 1 << 20
@@ -113,23 +123,34 @@ def run(plugin, may_stay, names, parcel):
 class Plugin(WorkerPlugin):
     """Keeps the executable on a worker, and its node."""
 
+    idempotent = True
+
     def __init__(self, title, variable, executable):
         self.name = title
         self.variable = variable
         self.executable = executable
+        self.path = None
         self.node = None
         self.failed = None
+        self.closed = False
+        # The number of each parcel that runs, by its task's key; and tasks that nobody wants, whose parcels have not been sent yet.
         self.tasks = {}
-        self.lock = threading.Lock()
+        self.unwanted = set()
+        # Calls that are not to be begun, for a node that takes the place of this one.
+        self.refused = collections.OrderedDict()
+        self.lock = threading.RLock()
 
     def __reduce__(self):
         return by_source("module.Plugin(*state)", (self.name, self.variable, self.executable))
 
-    def setup(self, worker):
+    async def setup(self, worker):
         self.threads = worker.state.nthreads
         try:
+            # What programs have cancelled before this worker came.
+            for ids in (await worker.scheduler.get_metadata(keys=[REFUSED], default={})).values():
+                self.refuse(ids)
             self.path = install(self.executable, self.name, worker.local_directory, self.variable)
-            self.node = Node(self.path, self.variable, self.threads)
+            self.node = self.start()
         except Exception as error:
             self.failed = str(error)
             raise
@@ -138,44 +159,89 @@ class Plugin(WorkerPlugin):
             self.executable = None
 
     def teardown(self, worker):
-        if self.node is not None:
-            self.node.close()
+        with self.lock:
+            self.closed = True
+            if self.node is not None:
+                self.node.close()
+        if self.path is not None:
+            remove(self.path)
+
+    def start(self):
+        """A node that knows what is refused."""
+        node = Node(self.path, self.variable, self.threads)
+        if self.refused:
+            node.ask(ASK, question(CANCEL, self.refused))
+        return node
+
+    def refuse(self, ids):
+        self.refused.update(dict.fromkeys(ids))
+        while len(self.refused) > REMEMBERED:
+            self.refused.popitem(last=False)
+
+    def ask(self, frame):
+        """Asks the node. What is not to be begun is remembered for the next one."""
+        kind, ids = frame[0], struct.unpack_from(f"<{(len(frame) - 5) // 8}Q", frame, 5)
+        with self.lock:
+            if kind in (CANCEL, KILL):
+                self.refuse(ids)
+            elif kind == ALLOW:
+                for id in ids:
+                    self.refused.pop(id, None)
+            return self.node.ask(ASK, frame)[1]
 
     def transition(self, key, start, finish, **kwargs):
-        # A task that runs is not wanted any more: it was cancelled, or its program is gone.
-        if start == "executing" and finish in ("released", "cancelled", "forgotten"):
-            number = self.tasks.get(key)
-            if number is not None:
-                self.node.send(DROP, number, b"")
+        if finish == "executing":
+            self.unwanted.discard(key)
+        elif start == "executing" and finish in ("released", "cancelled", "forgotten"):
+            # A task that runs is not wanted any more: it was cancelled, or its program is gone.
+            with self.lock:
+                number = self.tasks.get(key)
+                if number is None:
+                    self.unwanted.add(key)
+                else:
+                    self.node.send(DROP, number, b"")
 
     def run(self, key, parcel):
         if self.failed is not None:
             raise RuntimeError(self.failed)
         for _ in range(TRIES):
-            node = self.node
-            number, reply = node.ask(RUN, parcel)
-            self.tasks[key] = number
+            with self.lock:
+                if key in self.unwanted:
+                    self.unwanted.discard(key)
+                    raise RuntimeError("the task is not wanted any more")
+                if self.closed:
+                    raise RuntimeError(f"the executable was removed from {socket.gethostname()}")
+                if self.node.dead:
+                    self.node = self.start()
+                number, reply = self.node.ask(RUN, parcel)
+                self.tasks[key] = number
             try:
                 return reply.result()
             except NodeDied:
-                with self.lock:
-                    if self.node is node:
-                        self.node = Node(self.path, self.variable, self.threads)
+                continue
             finally:
-                self.tasks.pop(key, None)
+                with self.lock:
+                    self.tasks.pop(key, None)
         raise NodeDied(f"the process that runs tasks on {socket.gethostname()} died {TRIES} times while it ran this one")
+
+
+def question(kind, ids):
+    return struct.pack(f"<BI{len(ids)}Q", kind, len(ids), *ids)
 
 
 def install(executable, title, directory, variable):
     """Writes the executable where it can be run, and runs it once."""
     problems = []
     for place in (directory, tempfile.gettempdir(), None):
+        path = None
         try:
             path = write(executable, title, place)
             check(path, variable)
             return path
         except PermissionError as error:
             problems.append(f"{place}: {error}")
+            if path is not None:
+                remove(path)
     raise RuntimeError(f"{socket.gethostname()} has no place from which programs can be started ({'; '.join(problems)})")
 
 
@@ -192,6 +258,16 @@ def write(executable, title, place):
         file.write(executable)
     os.rename(path + ".new", path)
     return path
+
+
+def remove(path):
+    if path.startswith("/proc/"):
+        os.close(int(path.rsplit("/", 1)[1]))
+    else:
+        try:
+            os.unlink(path)
+        except OSError:
+            pass
 
 
 def check(path, variable):
@@ -240,6 +316,8 @@ class Node:
     def ask(self, kind, body):
         """Sends a frame. Gives its number, and what its answer will be."""
         answer = concurrent.futures.Future()
+        # Nobody cancels it: `read` sets what it becomes.
+        answer.set_running_or_notify_cancel()
         with self.lock:
             number = next(self.numbers)
             if self.dead:
@@ -287,50 +365,61 @@ class Node:
             pass
 
 
-async def ask(plugin, question, dask_worker=None):
-    """Asks the node of this worker about calls."""
+async def ask(plugin, frame, dask_worker=None):
+    """Asks the node of this worker about calls: a byte for each, 1 for yes."""
     installed = dask_worker.plugins.get(plugin)
+    nothing = b"\0" if frame[0] == RUNNING else b"\1"
     if installed is None or installed.node is None:
-        return True
+        return nothing * ((len(frame) - 5) // 8)
     try:
-        answer = await asyncio.wrap_future(installed.node.ask(ASK, question)[1])
+        return await asyncio.wrap_future(installed.ask(frame))
     except NodeDied:
-        return True
-    return answer != b"\0"
+        # They may have been begun.
+        return (b"\1" if frame[0] in (KILL, ALLOW) else b"\0") * ((len(frame) - 5) // 8)
 
 
 def state(plugin, dask_worker=None):
-    """Why the executable does not run on this worker, if it does not."""
+    """Why the executable does not run on this worker, if it does not; "" if it is not there yet."""
     installed = dask_worker.plugins.get(plugin)
-    return None if installed is None else installed.failed
+    if installed is None or installed.node is None and installed.failed is None:
+        return ""
+    return installed.failed
 
 
 # On the scheduler.
 
-# When each executable was used last; and which client each program is.
-USED = {}
-PROGRAMS = {}
+# When each executable was used last; and which clients each pool of a program has had, and when one of them was seen last. They are those of
+# all releases of this module.
+BOOKS = sys.modules.setdefault("parallel_books", types.SimpleNamespace(used={}, pools={}))
 
-# An executable that nobody has used for so long is removed, in seconds.
+# An executable that nobody has used for so long is removed, in seconds; and what a pool has left that has been gone for so long.
 UNUSED = 24 * 3600
+GONE = 120
 
 
-def use(plugin, program, client, dask_scheduler=None):
-    """A program uses an executable. Gives whether it is known, those that nobody uses, the programs that are there, and a name."""
-    USED[plugin] = time.time()
-    PROGRAMS[program] = client
-    for other, its in list(PROGRAMS.items()):
-        if its not in dask_scheduler.clients:
-            del PROGRAMS[other]
+def use(plugin, pool, client, dask_scheduler=None):
+    """A pool uses an executable. Gives whether it is known, those that nobody uses, the pools that are there, and a name of the cluster."""
+    now = time.time()
+    BOOKS.used[plugin] = now
+    BOOKS.pools.setdefault(pool, [set(), now])[0].add(client)
+    for other, (clients, _) in list(BOOKS.pools.items()):
+        if any(its in dask_scheduler.clients for its in clients):
+            BOOKS.pools[other][1] = now
+        elif now - BOOKS.pools[other][1] > GONE:
+            del BOOKS.pools[other]
     ours = [known for known in dask_scheduler.worker_plugins if known.startswith("parallel-")]
-    unused = [known for known in ours if time.time() - USED.setdefault(known, time.time()) > UNUSED]
-    return plugin in ours, unused, list(PROGRAMS), dask_scheduler.id
+    unused = [known for known in ours if now - BOOKS.used.setdefault(known, now) > UNUSED]
+    return plugin in ours, unused, list(BOOKS.pools), dask_scheduler.id
 
 
 def size(dask_scheduler=None):
     """Threads and workers."""
     workers = list(dask_scheduler.workers.values())
     return sum(worker.nthreads for worker in workers), len(workers)
+
+
+def addresses(dask_scheduler=None):
+    return list(dask_scheduler.workers)
 
 
 # Blobs: data that is the same for many tasks, once on each machine. A blob has a name that its program gave it; and a second one with the
@@ -382,12 +471,12 @@ def place(data, digest, cluster, blob):
         os.unlink(new)
 
 
-def free(blobs):
-    """Removes blobs from this machine."""
+def free(blobs, owned=True):
+    """Removes blobs from this machine. `owned`: their program says so, and has no task that uses them."""
     for blob in blobs:
         for path in glob.glob(os.path.join(SHM, f"parallel_content-*.{blob}")) + [os.path.join(SHM, blob)]:
             try:
-                if path.endswith(os.sep + blob) and os.stat(path).st_nlink == 1:
+                if owned and path.endswith(os.sep + blob) and os.stat(path).st_nlink == 1:
                     # Processes that have it mapped may be idle for long: they keep no memory.
                     length = os.path.getsize(path)
                     os.truncate(path, 0)
@@ -397,12 +486,12 @@ def free(blobs):
                 pass
 
 
-def sweep(cluster, programs):
-    """Removes what programs have left that are gone."""
+def sweep(cluster, pools):
+    """Removes what pools have left that are gone."""
     for path in glob.glob(os.path.join(SHM, f"parallel_content-*.{glob.escape(cluster)}.parallel_blob-*")):
         blob = path[path.rindex("parallel_blob-") :]
-        if blob.split("-")[1] not in programs:
-            free([blob])
+        if blob.split("-")[1] not in pools:
+            free([blob], owned=False)
 
 
 def digest_of(data):

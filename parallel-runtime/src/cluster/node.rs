@@ -147,12 +147,14 @@ fn run() -> std::io::Result<()> {
                     .name("parallel-parcel".to_owned())
                     .spawn(move || node.run_parcel(number, &frame[8..]));
                 if spawned.is_err() {
+                    node.letters().parcels.remove(&number);
                     node.write(to_node::RUN, Put::default().u64(number).u32(0).0.as_slice());
                 }
             }
             to_node::ASK => {
-                let answer = node.answer(&frame[8..]);
-                node.write(to_node::ASK, Put::default().u64(number).u8(answer.into()).0.as_slice());
+                let mut answer = number.to_le_bytes().to_vec();
+                answer.extend_from_slice(&node.answer(&frame[8..]));
+                node.write(to_node::ASK, &answer);
             }
             to_node::DROP => node.drop_parcel(number),
             _ => {}
@@ -198,26 +200,21 @@ impl Node {
         messages.iter().for_each(|piece| _ = piece.engine.kill_task(&piece.ticket));
     }
 
-    /// Answers a question.
-    fn answer(&self, frame: &[u8]) -> bool {
+    /// Answers a question, for each letter.
+    fn answer(&self, frame: &[u8]) -> Vec<u8> {
         let mut frame = Take(frame);
-        let (Some(kind), Some(count)) = (frame.u8(), frame.u32()) else { return false };
-        let mut ids = (0..count).map_while(|_| frame.u64());
-        match kind {
-            question::CANCEL | question::KILL => {
-                let mut all = true;
-                ids.for_each(|id| all &= self.end_letter(id, kind == question::KILL));
-                all
-            }
-            question::RUNNING => {
-                ids.any(|id| self.letters().messages(id).any(|piece| piece.engine.is_running(&piece.ticket)))
-            }
+        let (Some(kind), Some(count)) = (frame.u8(), frame.u32()) else { return Vec::new() };
+        let ids = (0..count).map_while(|_| frame.u64());
+        let answer = |id| match kind {
+            question::CANCEL | question::KILL => self.end_letter(id, kind == question::KILL),
+            question::RUNNING => self.letters().messages(id).any(|piece| piece.engine.is_running(&piece.ticket)),
             question::ALLOW => {
-                ids.for_each(|id| self.letters().refused.remove(id));
+                self.letters().refused.remove(id);
                 true
             }
             _ => false,
-        }
+        };
+        ids.map(|id| answer(id).into()).collect()
     }
 
     /// Keeps a letter from being begun; or ends it, if it is to be killed. Whether it has not been begun, or was killed.

@@ -45,8 +45,8 @@ impl Engine {
                 }
             }
             to_program::ANSWER => {
-                if let (Some(number), Some(answer)) = (frame.u64(), frame.u8()) {
-                    self.answer(&mut state, number, answer != 0, &mut told);
+                if let Some(number) = frame.u64() {
+                    self.answer(&mut state, number, frame.0, &mut told);
                 }
             }
             to_program::SIZE => {
@@ -81,9 +81,7 @@ impl Engine {
             return;
         }
         state.bridge = None;
-        for question in state.questions.values_mut() {
-            question.answer.get_or_insert(false);
-        }
+        state.nobody_answers();
         let now = Instant::now();
         state.deaths.push_back(now);
         state.deaths.retain(|death| now.duration_since(*death) < SHORT);
@@ -123,9 +121,11 @@ impl Engine {
                 }
                 None => Outcome::error(self.lost("a worker has sent something that is not a reply to a letter")),
             };
-            match &away {
-                Some(away) => away.arrive(outcome),
-                None => self.finish(state, &letter.ticket, outcome, told),
+            match (&away, &sent.away) {
+                (Some(away), _) => told.2.extend(away.arrive(outcome)),
+                // Its task has ended before, and nobody wants the result.
+                (None, Some(_)) => {}
+                (None, None) => self.finish(state, &letter.ticket, outcome, told),
             }
         }
     }
@@ -141,6 +141,10 @@ impl Engine {
                 bridge.send(fetch(parcel));
             }
             told.1.push(away);
+            return;
+        }
+        if sent.away.is_some() {
+            // Nobody wants it: whoever dropped it says so.
             return;
         }
         let away = Away::new(self, parcel);
@@ -178,21 +182,26 @@ impl Engine {
                 self.lost(text)
             }
         };
-        if let Some(away) = sent.away.as_ref().and_then(|away| away.upgrade()) {
-            away.arrive(Outcome::error(error()));
-            told.1.push(away);
+        if let Some(away) = &sent.away {
+            if let Some(away) = away.upgrade() {
+                told.2.extend(away.arrive(Outcome::error(error())));
+                told.1.push(away);
+            }
             return;
         }
         if kind == WORKER_DIED && sent.letters.len() > 1 && state.life != Life::Stopped {
             // One of them was at fault: alone it shows which.
-            for mut letter in sent.letters.into_iter().rev() {
+            for mut letter in sent.letters.into_iter().rev().filter(|letter| !letter.ticket.is_finished()) {
                 letter.alone = true;
                 state.waiting.push_front(letter);
             }
             return;
         }
         for letter in sent.letters {
-            self.finish(state, &letter.ticket, Outcome::error(error()), told);
+            let mut outcome = Outcome::error(error());
+            // One of its items was at fault: alone it shows which.
+            outcome.rare().apart = kind == WORKER_DIED && letter.letter.items > 1;
+            self.finish(state, &letter.ticket, outcome, told);
         }
     }
 }

@@ -58,13 +58,13 @@ pub(crate) mod to_node {
     pub(crate) const DROP: u8 = 3;
 }
 
-/// What all nodes can be asked about letters.
+/// What all nodes can be asked about letters. The answer has a byte for each, 1 for yes.
 pub(crate) mod question {
-    /// Do not begin them. Answer: whether all of them will not run here.
+    /// Do not begin them. Answer: whether it will not run here.
     pub(crate) const CANCEL: u8 = 0;
-    /// End them. Answer: whether there was something to end, or nothing had begun.
+    /// End them. Answer: whether it was ended, or had not begun.
     pub(crate) const KILL: u8 = 1;
-    /// Whether one of them runs.
+    /// Whether they run.
     pub(crate) const RUNNING: u8 = 2;
     /// They may be begun after all: one of them was, before it could be cancelled. Asked by the bridge.
     pub(crate) const ALLOW: u8 = 3;

@@ -71,6 +71,8 @@ thread_local! {
     static LOADED: Cell<bool> = const { Cell::new(false) };
     static SHARED: Cell<u64> = const { Cell::new(0) };
     #[cfg(feature = "dask")]
+    static POOL: Cell<u64> = const { Cell::new(0) };
+    #[cfg(feature = "dask")]
     static BLOBS: RefCell<Vec<Arc<Held>>> = const { RefCell::new(Vec::new()) };
     static CARGO: RefCell<Cargo> = const { RefCell::new(Cargo::NONE) };
 }
@@ -151,12 +153,19 @@ pub(crate) fn is_far() -> bool {
     PURPOSE.try_with(|purpose| purpose.get() == Purpose::Far).unwrap_or(false)
 }
 
-/// Encodes something that goes to another machine. Gives the objects that have to get there some other way.
+/// Encodes something that goes to another machine, through this pool. Gives the objects that have to get there some other way.
 #[cfg(feature = "dask")]
-pub(crate) fn far<R, E>(encode: impl FnOnce() -> Result<R, E>) -> Result<(R, Vec<Arc<Held>>), E> {
+pub(crate) fn far<R, E>(pool: u64, encode: impl FnOnce() -> Result<R, E>) -> Result<(R, Vec<Arc<Held>>), E> {
+    POOL.set(pool);
     BLOBS.take();
     let (value, _) = aside_as(Purpose::Far, encode)?;
     Ok((value, BLOBS.take()))
+}
+
+/// The pool that what is being encoded goes through.
+#[cfg(feature = "dask")]
+pub(crate) fn far_pool() -> u64 {
+    POOL.get()
 }
 
 /// Notes an object that has to be on the other machine.

@@ -183,7 +183,7 @@ impl<I, R> Flights<I, R> {
         items: &[I],
     ) -> Result<(Arc<Ticket>, Option<Snapshot>), Unsent> {
         let unsent = |error| if items.len() > 1 { Unsent::Together } else { Unsent::Alone(error) };
-        let letter = Letter::encode(&self.remote, items, self.sizes.arguments(items.len()));
+        let letter = Letter::encode(engine.id, &self.remote, items, self.sizes.arguments(items.len()));
         let letter = letter.map_err(|error| unsent(Refused::from(error).into_task_error(self.remote.function)))?;
         self.sizes.saw_arguments(items.len(), letter.len());
         self.sizes.set_workers(engine.workers());
@@ -263,6 +263,16 @@ impl<I, R> Flights<I, R> {
             // A worker may leave items to the next one, but only after it has run some.
             if done == 0 && !outcome.has_error() {
                 outcome.rare().error = Some(Results::<I, R>::missing(self.remote.function));
+            }
+            #[cfg(feature = "dask")]
+            if flight.items.len() > 1 && outcome.rare.as_ref().is_some_and(|rare| rare.apart) {
+                let (items, first) = (std::mem::take(&mut flight.items), flight.first);
+                position -= 1;
+                self.queue.remove(position);
+                for (offset, item) in items.into_iter().enumerate() {
+                    self.send_at(vec![item], first + offset, Some(position + offset), 0);
+                }
+                continue;
             }
             self.sizes.saw_results(done, outcome.results.as_slice().len(), outcome.nanoseconds);
             let tries = if done == 0 { flight.tries } else { 0 };

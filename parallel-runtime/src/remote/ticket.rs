@@ -80,6 +80,9 @@ pub(crate) struct Rare {
     /// It comes from another machine.
     #[cfg(feature = "dask")]
     pub(crate) is_far: bool,
+    /// Nobody knows which of its items was at fault: each is to be sent alone.
+    #[cfg(feature = "dask")]
+    pub(crate) apart: bool,
     /// The results are still there.
     #[cfg(feature = "dask")]
     pub(crate) away: Option<Arc<crate::cluster::Away>>,

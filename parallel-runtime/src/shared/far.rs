@@ -6,6 +6,7 @@
 use std::fmt;
 use std::fs::File;
 use std::marker::PhantomData;
+use std::os::unix::fs::MetadataExt;
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -19,6 +20,7 @@ use super::held::Held;
 use super::raw::{Memory, Raw};
 use super::segment::DIRECTORY;
 use crate::codec::{CodecError, Reader, Writer, cargo};
+use crate::process::hook;
 
 /// Instead of the number of an object: what follows comes from another machine.
 const FAR: u32 = u32::MAX;
@@ -32,10 +34,11 @@ const BLOB: u64 = 1;
 /// A buffer of so many bytes that nobody changes is sent as a blob.
 pub(crate) const LARGE: usize = 64 << 10;
 
-/// The name of the blob that holds an object of this program.
-pub(crate) fn name_of(held: &Held) -> String {
+/// The name of the blob that holds an object of this program, for the pool that what is being encoded is for. It has one for each pool, so
+/// that one may remove its own without asking the others.
+pub(crate) fn name_of(held: &Held, pool: u64) -> String {
     let reference = held.reference();
-    format!("parallel_blob-{}-{}-{:016x}", program(), reference.id, reference.nonce)
+    format!("parallel_blob-{}_{pool}-{}-{:016x}", program(), reference.id, reference.nonce)
 }
 
 /// What no other program has.
@@ -57,6 +60,8 @@ fn path(name: &str) -> String {
 /// A blob that this process has mapped.
 pub(crate) struct Blob {
     name: String,
+    /// Of the file, which another one of that name does not have.
+    inode: u64,
     start: NonNull<u8>,
     len: usize,
 }
@@ -71,10 +76,11 @@ impl Blob {
     fn open(name: &str) -> Result<Arc<Self>, CodecError> {
         static OPEN: Mutex<Vec<Arc<Blob>>> = Mutex::new(Vec::new());
         let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(blob) = open.iter().find(|blob| blob.name == name) {
+        let inode = std::fs::metadata(path(name)).map(|metadata| metadata.ino()).ok();
+        if let Some(blob) = open.iter().find(|blob| blob.name == name && Some(blob.inode) == inode) {
             return Ok(Arc::clone(blob));
         }
-        open.retain(|blob| std::fs::exists(path(&blob.name)).unwrap_or(true));
+        open.retain(|blob| blob.name != name && std::fs::exists(path(&blob.name)).unwrap_or(true));
         let blob = Arc::new(Self::map(name).map_err(|error| {
             CodecError::new(format_args!("the shared data `{name}` cannot be read on this machine: {error}"))
         })?);
@@ -87,13 +93,14 @@ impl Blob {
             return Err(std::io::Error::from(std::io::ErrorKind::InvalidInput));
         }
         let file = File::open(path(name))?;
-        let len = usize::try_from(file.metadata()?.len()).map_err(std::io::Error::other)?;
+        let metadata = file.metadata()?;
+        let len = usize::try_from(metadata.len()).map_err(std::io::Error::other)?;
         // SAFETY: the kernel chooses the address; the file is complete, and nobody writes it or makes it shorter: it got its name when
         // it was.
         let start =
             unsafe { rustix::mm::mmap(std::ptr::null_mut(), len, ProtFlags::READ, MapFlags::SHARED, &file, 0) }?;
         let start = NonNull::new(start.cast()).ok_or(std::io::ErrorKind::OutOfMemory)?;
-        Ok(Self { name: name.to_owned(), start, len })
+        Ok(Self { name: name.to_owned(), inode: metadata.ino(), start, len })
     }
 
     /// The address of `len` elements at an offset of it.
@@ -129,7 +136,8 @@ impl<T: Pod> Raw<T> {
     pub(super) fn encode_far<S: Serializer>(&self, serializer: S, unchanging: bool) -> Result<S::Ok, S::Error> {
         let bytes = bytemuck::cast_slice::<T, u8>(self.slice());
         let held = match &self.memory {
-            Memory::Object(held) if unchanging && bytes.len() >= LARGE => Some(held),
+            // A result has no program that would bring it anywhere.
+            Memory::Object(held) if unchanging && bytes.len() >= LARGE && !hook::in_worker() => Some(held),
             _ => None,
         };
         let mut tuple = serializer.serialize_tuple(3)?;
@@ -139,7 +147,7 @@ impl<T: Pod> Raw<T> {
                 cargo::note_blob(held);
                 cargo::count_shared(bytes.len() as u64);
                 tuple.serialize_element(&Some((FAR, BLOB)))?;
-                tuple.serialize_element(&name_of(held))?;
+                tuple.serialize_element(&name_of(held, cargo::far_pool()))?;
             }
             None => {
                 tuple.serialize_element(&Some((FAR, BYTES)))?;
@@ -227,7 +235,7 @@ impl<T: Pod> Visitor<'_> for Copied<T> {
 
 /// Writes the name of the blob that a slice lies in, if it is part of a large buffer that nobody changes any more.
 pub(super) fn send_slice<E: Pod>(slice: &[E], mark: u64, writer: &mut Writer<'_>) -> bool {
-    let Some(space) = super::Space::existing() else { return false };
+    let Some(space) = super::Space::existing().filter(|_| !hook::in_worker()) else { return false };
     let held = space.offset_of(slice.as_ptr()).filter(|_| size_of_val(slice) >= LARGE).and_then(super::objects::at);
     let Some(held) = held.filter(|held| held.is_shared()) else { return false };
     let Some(offset) = space.offset_of(slice.as_ptr()).map(|offset| offset - held.reference().offset) else {
@@ -235,7 +243,7 @@ pub(super) fn send_slice<E: Pod>(slice: &[E], mark: u64, writer: &mut Writer<'_>
     };
     writer.put((slice.len() as u64 | super::lending::LENT).to_ne_bytes());
     writer.put(mark.to_ne_bytes());
-    let place = (name_of(&held), offset);
+    let place = (name_of(&held, cargo::far_pool()), offset);
     if crate::codec::encode(&place, writer).is_err() {
         return false;
     }
