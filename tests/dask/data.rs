@@ -1,6 +1,11 @@
 //! What travels to a cluster, and what stays there.
 
-use std::time::Duration;
+use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::task::{Context, Wake, Waker};
+use std::time::{Duration, Instant};
 
 use parallel_runtime::{SharedSlice, SharedValue, SharedVec, TaskError, WaitFor, as_completed, parallel, scope, wait};
 
@@ -45,10 +50,11 @@ fn forever(_x: u64) {
     }
 }
 
-/// Files that stand for shared data.
+/// How often shared data is in the memory of this machine.
 fn blobs() -> usize {
-    let names = std::fs::read_dir("/dev/shm").unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    names.filter(|name| name.starts_with("parallel_blob-")).count()
+    let entries = std::fs::read_dir("/dev/shm").unwrap().filter_map(Result::ok);
+    let blobs = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("parallel_blob-"));
+    blobs.filter_map(|entry| Some(entry.metadata().ok()?.ino())).collect::<BTreeSet<_>>().len()
 }
 
 #[test]
@@ -67,11 +73,12 @@ fn a_large_slice_is_brought_to_a_machine_once() {
     assert_eq!(blobs(), before + 1);
     let copied = pool.stats().bytes_copied;
     assert!(copied < 1 << 20, "{copied} bytes were copied");
-    // A program that has the same data finds it.
+    // A pool, or a program, that has the same data finds it; and takes nothing along when it goes.
     let other = cluster.pool();
     assert_eq!(look_up::on(&other).call((table.clone(), 5)), 15);
     assert_eq!(blobs(), before + 1);
     other.shutdown();
+    assert_eq!(look_up::on(&pool).map([(table.clone(), 5), (table.clone(), 6)]), [15, 18]);
     drop(table);
     while blobs() > before {
         std::thread::sleep(Duration::from_millis(20));
@@ -173,4 +180,73 @@ fn a_shutdown_runs_out_what_there_is() {
         assert_eq!(task.join().unwrap(), x as u64);
     }
     assert!(matches!(sum::on(&pool).submit(vec![1]).join(), Err(TaskError::PoolClosed)));
+}
+
+#[parallel(mode = "dask")]
+fn make_table(len: usize) -> SharedSlice<u64> {
+    SharedVec::from_fn(len, |index| index as u64).share()
+}
+
+#[test]
+#[ignore = "needs Python with `distributed`"]
+fn a_slice_that_is_returned_is_copied() {
+    let cluster = Cluster::start(1);
+    let table = make_table::on(&cluster.pool()).call(1 << 16);
+    assert!(table.len() == 1 << 16 && table[12_345] == 12_345);
+}
+
+/// Does something when it is woken.
+struct Then<F>(F);
+
+impl<F: Fn() + Send + Sync + 'static> Wake for Then<F> {
+    fn wake(self: Arc<Self>) {
+        (self.0)();
+    }
+}
+
+#[test]
+#[ignore = "needs Python with `distributed`"]
+fn a_waker_may_use_the_pool() {
+    let cluster = Cluster::start(1);
+    let pool = Arc::new(cluster.pool());
+    let mut task = fill::on(&*pool).submit(1 << 20);
+    assert_eq!(wait(std::slice::from_ref(&task), WaitFor::All, None).done, [0]);
+    let (sender, receiver) = channel();
+    let theirs = Arc::clone(&pool);
+    let waker = Waker::from(Arc::new(Then(move || sender.send(theirs.stats().finished).unwrap())));
+    // It has ended, and its result has to be fetched.
+    assert!(std::pin::Pin::new(&mut task).poll(&mut Context::from_waker(&waker)).is_pending());
+    assert_eq!(receiver.recv_timeout(Duration::from_secs(20)).unwrap(), 1);
+    assert!(task.join().is_ok());
+}
+
+#[test]
+#[ignore = "needs Python with `distributed`"]
+fn what_is_counted_adds_up_after_a_kill() {
+    let cluster = Cluster::start(1);
+    let pool = cluster.pool();
+    let task = fill::on(&pool).submit(1 << 20);
+    assert_eq!(wait(std::slice::from_ref(&task), WaitFor::All, None).done, [0]);
+    pool.kill();
+    let stats = pool.stats();
+    assert_eq!((stats.submitted, stats.finished, stats.queued), (1, 1, 0));
+    assert!(matches!(task.join(), Err(TaskError::Cancelled | TaskError::PoolClosed)));
+}
+
+#[test]
+#[ignore = "needs Python with `distributed`"]
+fn a_task_that_has_hardly_begun_is_ended_with_its_pool() {
+    let cluster = Cluster::start(1);
+    for milliseconds in [0, 2, 4, 6, 8, 12, 20] {
+        let pool = cluster.pool();
+        pool.start().unwrap();
+        let task = forever::on(&pool).submit(1);
+        std::thread::sleep(Duration::from_millis(milliseconds));
+        pool.kill();
+        assert!(matches!(task.join(), Err(TaskError::Cancelled)));
+        // The only thread of the cluster is free.
+        let begun = Instant::now();
+        assert_eq!(sum::on(&cluster.pool()).call(&[4, 5]), 9);
+        assert!(begun.elapsed() < Duration::from_secs(20), "{:?} after {milliseconds} ms", begun.elapsed());
+    }
 }

@@ -260,3 +260,83 @@ fn an_executable_that_cannot_run_there_is_told() {
     );
     std::fs::remove_dir_all(directory).unwrap();
 }
+
+#[parallel(mode = "dask")]
+fn note(path: String, milliseconds: u64) {
+    std::fs::write(path, "ran").unwrap();
+    std::thread::sleep(Duration::from_millis(milliseconds));
+}
+
+#[test]
+#[ignore = "needs Python with `distributed`"]
+fn what_is_cancelled_does_not_run_on_a_worker_that_comes_later() {
+    let mut cluster = Cluster::start(1);
+    let pool = cluster.pool();
+    // So that many of them go into one parcel.
+    assert_eq!(nap::on(&pool).map((0..20).map(|x| (0, x))).len(), 20);
+    let path = |x: u32| {
+        std::env::temp_dir().join(format!("parallel-note-{}-{x}", std::process::id())).to_str().unwrap().to_owned()
+    };
+    (0..30).for_each(|x| _ = std::fs::remove_file(path(x)));
+    assert!(note::on(&pool).try_map([(path(0), 0)])[0].is_ok());
+    let busy: Vec<_> = (0..12).map(|_| nap::on(&pool).submit((2_000, 0))).collect();
+    let tasks: Vec<_> = (1..30).map(|x| note::on(&pool).submit((path(x), 0))).collect();
+    let cancelled: Vec<_> = (5..10).filter(|x| tasks[*x].cancel()).collect();
+    assert!(!cancelled.is_empty());
+    cluster.kill_worker(0);
+    cluster.add_worker();
+    busy.iter().for_each(|task| _ = task.kill());
+    for (x, task) in tasks.into_iter().enumerate() {
+        match task.join() {
+            Err(TaskError::Cancelled) => assert!(cancelled.contains(&x)),
+            other => other.unwrap(),
+        }
+        let ran = std::fs::remove_file(path(x as u32 + 1)).is_ok();
+        assert_eq!(ran, !cancelled.contains(&x), "{x}");
+    }
+}
+
+#[test]
+#[ignore = "needs Python with `distributed`"]
+fn a_worker_that_dies_while_data_is_brought_there_costs_nothing() {
+    use parallel_runtime::{SharedSlice, SharedVec};
+    #[parallel(mode = "dask")]
+    fn look_up(table: SharedSlice<u64>, index: usize) -> u64 {
+        table[index]
+    }
+    let mut cluster = Cluster::start(2);
+    let pool = cluster.pool();
+    pool.start().unwrap();
+    let table = SharedVec::from_fn(20 << 20, |index| index as u64).share();
+    let tasks: Vec<_> = (0..10).map(|index| look_up::on(&pool).submit((table.clone(), index))).collect();
+    std::thread::sleep(Duration::from_millis(600));
+    cluster.kill_worker(0);
+    for (index, task) in tasks.into_iter().enumerate() {
+        assert_eq!(task.join().unwrap(), index as u64);
+    }
+}
+
+#[test]
+#[ignore = "needs Python with `distributed`"]
+fn a_pool_that_is_killed_while_it_connects_leaves_no_bridge() {
+    if !is_again() {
+        let cluster = Cluster::start(1);
+        let again = run_again(
+            "faults::a_pool_that_is_killed_while_it_connects_leaves_no_bridge",
+            &[("PARALLEL_DASK", &cluster.address())],
+        );
+        let again = { again }.output().unwrap();
+        assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
+        return;
+    }
+    let pool = DaskPool::connect_to(std::env::var("PARALLEL_DASK").unwrap());
+    std::thread::scope(|scope| {
+        let starting = scope.spawn(|| pool.start());
+        std::thread::sleep(Duration::from_millis(150));
+        pool.kill();
+        assert!(matches!(starting.join().unwrap(), Err(PoolError::Closed)));
+    });
+    let children =
+        Command::new("pgrep").args(["-P", &std::process::id().to_string(), "-f", "parallel-bridge"]).output();
+    assert!(children.unwrap().stdout.is_empty(), "a bridge is left");
+}

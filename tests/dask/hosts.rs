@@ -20,8 +20,10 @@ fn place(program: String, _x: u64) -> (String, bool, usize) {
 }
 
 #[parallel(mode = "dask")]
-fn look_up(table: SharedSlice<u64>, index: usize) -> u64 {
-    table[index]
+fn look_up(table: SharedSlice<u64>, index: usize) -> (String, u64) {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    std::thread::sleep(Duration::from_millis(1));
+    (host.trim().to_owned(), table[index])
 }
 
 #[parallel(mode = "dask")]
@@ -49,17 +51,21 @@ fn nothing_relies_on_a_common_host() {
     let pool = DaskPool::connect_to(address);
     let program = program.to_str().unwrap();
     let table = SharedVec::from_fn(1 << 20, |index| index as u64 * 2).share();
-    let look = || {
+    // Looks until that host has looked.
+    let look = |host: &str| loop {
         let found = look_up::on(&pool).map((0..1000).map(|index| (table.clone(), index)));
-        assert!(found.iter().enumerate().all(|(index, found)| *found == 2 * index as u64));
+        assert!(found.iter().enumerate().all(|(index, (_, found))| *found == 2 * index as u64));
+        if found.iter().any(|(on, _)| on == host) {
+            break;
+        }
     };
-    look();
+    look("host1");
     // The other one joins later, and gets executable and data when it needs them.
     writeln!(hosts.stdin.as_mut().unwrap()).unwrap();
     while pool.workers() < 2 {
         std::thread::sleep(Duration::from_millis(20));
     }
-    look();
+    look("host2");
     let places = place::on(&pool).map((0..200).map(|x| (program.to_owned(), x)));
     let places: BTreeSet<_> = places.into_iter().collect();
     let seen: Vec<_> = places.iter().map(|(host, sees, blobs)| (host.as_str(), *sees, *blobs)).collect();

@@ -60,7 +60,12 @@ pub(crate) struct Letter {
 
 impl Letter {
     /// `pool`: through which it goes. `guess` is about how many bytes the items take.
-    pub(crate) fn encode<I, R>(pool: u64, remote: &Remote<I, R>, items: &[I], guess: usize) -> Result<Self, CodecError> {
+    pub(crate) fn encode<I, R>(
+        pool: u64,
+        remote: &Remote<I, R>,
+        items: &[I],
+        guess: usize,
+    ) -> Result<Self, CodecError> {
         let entry = image::offset_of(remote.serve).map_err(CodecError::new)?;
         let mut letter = Self {
             function: remote.function,

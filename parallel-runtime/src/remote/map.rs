@@ -115,7 +115,8 @@ fn submit_part<I, R>(
                 // The arguments are sent as they are for each try.
                 *snapshot = Some(Snapshot::default());
             }
-            let letter = Letter::encode(engine.id, remote, item.as_slice(), 0).map_err(|error| refused(error.into()))?;
+            let letter =
+                Letter::encode(engine.id, remote, item.as_slice(), 0).map_err(|error| refused(error.into()))?;
             return engine.submit(Terms { options, eager: false, stops: true }, letter, admitted.is_some());
         }
     };
