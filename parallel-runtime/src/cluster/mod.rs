@@ -22,10 +22,12 @@
 //! * **At least once.** A parcel is run again by Dask when its worker or that worker's host is lost, and by the program when the bridge
 //!   is: the program keeps each letter until its reply is there. Results are taken once: a second reply to the same letter finds its
 //!   ticket finished. What a task has done to the world outside may have happened twice.
-//! * **Cancelled means never.** A letter that is cancelled is refused by every node from then on; if one of them has begun it, the answer
-//!   is no.
+//! * **Cancelled means never.** A letter that is cancelled is refused by every node from then on; if one of them has begun it, or does not
+//!   say, the answer is no. The scheduler is told first (as metadata), and workers that come later ask it before they run anything; the
+//!   plugin on a worker tells a node that takes the place of another. What is sent again, because a bridge has died, has new numbers.
 //! * **Nothing stays behind.** A bridge whose program is gone sees the end of its input, and leaves: the scheduler then drops its tasks,
-//!   the nodes end those that run, and blobs are removed. A node whose Dask worker is gone ends, and its workers with it.
+//!   the nodes end those that run, and blobs are removed. A node whose Dask worker is gone ends, and its workers with it. Blobs have names that
+//!   hold program and pool: whoever removes some removes its own. What a lost program has left is found by these names.
 //!
 //! | module | what |
 //! | --- | --- |
