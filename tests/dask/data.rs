@@ -250,3 +250,36 @@ fn a_task_that_has_hardly_begun_is_ended_with_its_pool() {
         assert!(begun.elapsed() < Duration::from_secs(20), "{:?} after {milliseconds} ms", begun.elapsed());
     }
 }
+
+static STARTED: std::sync::OnceLock<u32> = std::sync::OnceLock::new();
+
+fn start() {
+    STARTED.set(std::process::id()).unwrap();
+}
+
+/// The process that it runs in, which `start` has prepared; after taking so many bytes of memory.
+#[parallel(mode = "dask")]
+fn worker(bytes: usize) -> u32 {
+    assert_eq!(STARTED.get(), Some(&std::process::id()));
+    std::hint::black_box(vec![1_u8; bytes]);
+    std::process::id()
+}
+
+#[test]
+#[ignore = "needs Python with `distributed`"]
+fn options_of_workers_hold_there() {
+    let cluster = Cluster::start(1);
+    let pool = cluster.pool().init(start).max_tasks_per_worker(5).memory_limit(64 << 20).retries(1);
+    let workers: BTreeSet<u32> = worker::on(&pool).map([0; 20]).into_iter().collect();
+    assert!(workers.len() >= 4 && !workers.contains(&std::process::id()), "{workers:?}");
+    match worker::on(&pool).submit(256 << 20).join() {
+        Err(TaskError::WorkerDied { reason, .. }) => assert!(reason.contains("memory"), "{reason}"),
+        other => panic!("{other:?}"),
+    }
+    assert!(worker::on(&pool).submit(1 << 20).join().is_ok());
+    let spawned = worker::on(&pool).spawn(0);
+    assert_ne!(spawned.join().unwrap(), std::process::id());
+    let endless = forever::on(&pool).spawn(1);
+    assert!(!endless.is_finished() && endless.kill());
+    assert!(matches!(endless.join(), Err(TaskError::Cancelled)));
+}

@@ -9,34 +9,16 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use super::away::Away;
-use super::bridge::{Bridge, Frame};
+use super::bridge::Bridge;
 use super::letter::{Letter, Terms};
-use super::wire::{Put, to_bridge};
 use crate::error::{PoolError, TaskError};
 use crate::observe::tally::Tally;
 use crate::options::{CallOptions, WorkerOptions};
-use crate::panics;
 use crate::pool::PoolStats;
 use crate::process::fork;
-use crate::remote::ticket::{Outcome, Ticket};
-use crate::shared::far;
+use crate::remote::ticket::Ticket;
 use crate::shared::held::Held;
-use crate::task::watch::{Watcher, Watchers};
-
-/// How long the letters of a parcel should take together, if there are enough of them.
-const TARGET: Duration = Duration::from_millis(100);
-
-/// The most bytes of a parcel of several letters.
-const MOST_BYTES: usize = 1 << 20;
-
-/// The most letters of `async fn`s in a parcel: they come back together.
-const MOST_FUTURES: usize = 256;
-
-/// The most letters of other functions.
-const MOST_LETTERS: usize = 4096;
-
-/// How many parcels are under way for each thread of the cluster, so that none waits for the way here and back.
-const EACH: usize = 4;
+use crate::task::watch::Watchers;
 
 /// What is said again if the cluster is wanted so soon after it could not be reached.
 const REMEMBERED: Duration = Duration::from_secs(1);
@@ -64,14 +46,14 @@ pub(crate) struct Engine {
     pub(crate) id: u64,
     address: Address,
     pub(super) connect_timeout: Duration,
-    options: WorkerOptions,
+    pub(super) options: WorkerOptions,
     defaults: CallOptions,
     state: Mutex<State>,
     /// The life of the pool has changed, or an answer has come.
     pub(super) changed: Condvar,
     /// Counts letters that have ended, for those who wait for some.
-    ended: Mutex<u64>,
-    more_ended: Condvar,
+    pub(super) ended: Mutex<u64>,
+    pub(super) more_ended: Condvar,
     /// Threads of the cluster.
     pub(super) threads: AtomicUsize,
 }
@@ -99,12 +81,12 @@ pub(super) struct State {
     /// In which parcel a letter is.
     pub(super) parcel_of: HashMap<u64, u64>,
     next: u64,
-    admitted: usize,
+    pub(super) admitted: usize,
     pub(super) questions: HashMap<u64, super::asking::Question>,
     /// How long an item of a function takes, in nanoseconds.
     pub(super) rates: HashMap<u64, f64>,
     /// What is on the machines of the cluster, and who has it here.
-    blobs: HashMap<String, Weak<Held>>,
+    pub(super) blobs: HashMap<String, Weak<Held>>,
     pub(super) workers: usize,
     pub(super) tally: Tally,
     pub(super) submitted: u64,
@@ -337,204 +319,6 @@ impl Engine {
         Ok(ticket)
     }
 
-    /// Sends what waits, as far as there is room for it on the cluster.
-    pub(super) fn pump(&self, state: &mut State) {
-        if state.bridge.is_none() {
-            return;
-        }
-        let window = EACH * self.workers() + 2;
-        loop {
-            let under_way = state.sent.values().filter(|sent| sent.away.is_none()).count();
-            if under_way >= window || state.waiting.is_empty() {
-                return;
-            }
-            let share = state.waiting.len().div_ceil(window - under_way);
-            let letters = state.pack(share);
-            let parcel = state.number();
-            for letter in &letters {
-                state.parcel_of.insert(letter.id, parcel);
-            }
-            let sent = Sent { letters, away: None };
-            self.send(state, parcel, &sent);
-            state.sent.insert(parcel, sent);
-        }
-    }
-
-    /// Sends a parcel to the bridge.
-    fn send(&self, state: &mut State, parcel: u64, sent: &Sent) {
-        let mut head = Put::default();
-        let may_stay = matches!(&*sent.letters, [one] if one.letter.items == 1 && !one.terms.eager);
-        head.u64(parcel).u8(may_stay.into());
-        let blobs = sent.letters.iter().flat_map(|letter| &letter.letter.blobs);
-        let mut names = Vec::new();
-        for held in blobs {
-            let name = far::name_of(held, self.id);
-            if !names.contains(&name) {
-                self.send_blob(state, &name, held);
-                names.push(name);
-            }
-        }
-        head.u32(names.len() as u32);
-        names.iter().for_each(|name| _ = head.text(name));
-        let mut body = Put::default();
-        body.u32(sent.letters.len() as u32);
-        for Waiting { id, letter, terms, .. } in &sent.letters {
-            letter.put(&mut body, *id, terms, &self.options);
-        }
-        if let Some(bridge) = &state.bridge {
-            bridge.send(Frame { kind: to_bridge::SUBMIT, head: head.0, body: body.0 });
-        }
-    }
-
-    /// Tells the bridge of a blob, if it does not know it.
-    fn send_blob(&self, state: &mut State, name: &str, held: &Arc<Held>) {
-        let known = state.blobs.insert(name.to_owned(), Arc::downgrade(held));
-        if known.is_some_and(|held| held.strong_count() > 0) {
-            return;
-        }
-        let Some((path, offset)) = crate::shared::arena::place_of(held) else { return };
-        let mut head = Put::default();
-        head.text(name).text(&path).u64(offset).u64(held.reference().len);
-        if let Some(bridge) = &state.bridge {
-            bridge.send(Frame { kind: to_bridge::BLOB, head: head.0, body: Vec::new() });
-        }
-    }
-
-    /// Has blobs removed whose last handle here is gone.
-    pub(super) fn free_blobs(&self, state: &mut State) {
-        let gone: Vec<String> =
-            state.blobs.extract_if(|_, held| held.strong_count() == 0).map(|(name, _)| name).collect();
-        for name in gone {
-            let mut head = Put::default();
-            head.text(&name);
-            if let Some(bridge) = &state.bridge {
-                bridge.send(Frame { kind: to_bridge::FREE, head: head.0, body: Vec::new() });
-            }
-        }
-    }
-
-    /// Sends all parcels once more, to a new bridge.
-    fn send_again(&self, state: &mut State) {
-        let known = std::mem::take(&mut state.blobs);
-        let sent = std::mem::take(&mut state.sent);
-        state.parcel_of.clear();
-        for (parcel, mut sent) in sent {
-            match &sent.away {
-                // Nobody wants it any more.
-                Some(away) if away.strong_count() == 0 => continue,
-                Some(_) => {}
-                None => {
-                    // Those that were cancelled are not sent again. And the others get new numbers: nodes may have been told not to begin
-                    // the old ones, by a question whose answer was lost.
-                    sent.letters.retain(|letter| !letter.ticket.is_finished());
-                    for letter in &mut sent.letters {
-                        letter.id = state.number();
-                        letter.ticket.set_letter(letter.id);
-                        state.parcel_of.insert(letter.id, parcel);
-                    }
-                }
-            }
-            if !sent.letters.is_empty() {
-                self.send(state, parcel, &sent);
-                state.sent.insert(parcel, sent);
-            }
-        }
-        // What the old bridge has put on the machines, and nobody needs.
-        for name in known.into_keys() {
-            state.blobs.entry(name).or_default();
-        }
-        self.free_blobs(state);
-    }
-
-    /// A letter has ended.
-    pub(super) fn finish(&self, state: &mut State, ticket: &Ticket, outcome: Outcome, told: &mut Told) {
-        if ticket.is_finished() {
-            return;
-        }
-        state.finished += 1;
-        state.tally.bytes_copied += outcome.results.as_slice().len() as u64;
-        state.tally.end(outcome.fate(), None, None);
-        match outcome.rare.as_ref().and_then(|rare| rare.error.as_ref()) {
-            Some(TaskError::TimedOut { .. }) => state.timed_out += 1,
-            Some(TaskError::WorkerDied { .. }) => state.died += 1,
-            _ => {}
-        }
-        told.0.push(ticket.finish(outcome));
-    }
-
-    /// Tells those who are to be told.
-    pub(super) fn tell(&self, told: Told) {
-        let Told(watchers, away, wakers) = told;
-        drop(away);
-        wakers.into_iter().for_each(|waker| panics::discard(|| waker.wake()));
-        if watchers.is_empty() {
-            return;
-        }
-        watchers.into_iter().for_each(Watchers::fire);
-        *self.ended.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-        self.more_ended.notify_all();
-        self.changed.notify_all();
-    }
-
-    /// Has somebody told of the end of a task.
-    ///
-    /// # Errors
-    ///
-    /// The watcher, if it has ended.
-    pub(crate) fn watch(&self, ticket: &Ticket, watcher: Watcher) -> Result<(), Watcher> {
-        if fork::check().is_err() {
-            return Err(watcher);
-        }
-        let state = self.lock();
-        if ticket.is_finished() {
-            return Err(watcher);
-        }
-        let (_, unwanted) = ticket.watch(watcher);
-        drop(state);
-        drop(unwanted);
-        Ok(())
-    }
-
-    /// Waits for a task, at most until `deadline`, and takes its outcome.
-    pub(crate) fn wait(&self, ticket: &Ticket, deadline: Option<Instant>) -> Option<Outcome> {
-        loop {
-            if let Err(error) = fork::check() {
-                return Some(Outcome::error(TaskError::Spawn(error)));
-            }
-            if ticket.is_finished() {
-                return match ticket.away() {
-                    Some(away) if !away.wait(self, deadline) => None,
-                    Some(away) => ticket.take_outcome().map(|_| away.take()),
-                    None => ticket.take_outcome(),
-                };
-            }
-            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                return None;
-            }
-            ticket.sleep_while_queued(deadline);
-        }
-    }
-
-    pub(crate) fn wait_until_deadline(&self, deadline: Option<Instant>, done: &mut dyn FnMut() -> bool) -> bool {
-        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            if done() || fork::check().is_err() {
-                return true;
-            }
-            ended = match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
-                Some(Duration::ZERO) => return false,
-                Some(left) => self.more_ended.wait_timeout(ended, left).unwrap_or_else(PoisonError::into_inner).0,
-                None => self.more_ended.wait(ended).unwrap_or_else(PoisonError::into_inner),
-            };
-        }
-    }
-
-    /// Has threads that wait look again.
-    pub(crate) fn wake_waiters(&self) {
-        *self.ended.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-        self.more_ended.notify_all();
-    }
-
     pub(crate) fn count_retry(&self) {
         let mut state = self.lock();
         state.retried += 1;
@@ -563,67 +347,6 @@ impl Engine {
             ..PoolStats::empty(self.threads.load(Ordering::Relaxed))
         }
     }
-
-    /// Takes no more tasks, waits until those it has are done, and leaves the cluster.
-    pub(crate) fn shutdown(&self) {
-        if fork::check().is_err() {
-            return;
-        }
-        let mut state = self.lock();
-        if state.life == Life::Open {
-            state.life = Life::Draining;
-        }
-        while state.life == Life::Draining
-            && (state.admitted > 0 || !state.waiting.is_empty() || state.sent.values().any(|sent| sent.away.is_none()))
-        {
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-        drop(state);
-        self.stop(&|| TaskError::PoolClosed);
-    }
-
-    /// Takes no more tasks, ends those it has, and leaves the cluster.
-    pub(crate) fn kill(&self) {
-        if fork::check().is_ok() {
-            self.stop(&|| TaskError::Cancelled);
-        }
-    }
-
-    fn stop(&self, error: &dyn Fn() -> TaskError) {
-        let mut state = self.lock();
-        state.life = Life::Stopped;
-        let bridge = state.bridge.take();
-        let told = self.end_all(&mut state, error);
-        drop(state);
-        self.changed.notify_all();
-        self.tell(told);
-        if let Some(bridge) = bridge {
-            bridge.leave();
-        }
-    }
-
-    /// Ends all that waits or is under way.
-    pub(super) fn end_all(&self, state: &mut State, error: &dyn Fn() -> TaskError) -> Told {
-        let mut told = Told::default();
-        let sent = std::mem::take(&mut state.sent);
-        state.parcel_of.clear();
-        let waiting = std::mem::take(&mut state.waiting);
-        for Sent { letters, away } in sent.into_values() {
-            // Its task has ended before.
-            let is_away = away.is_some();
-            if let Some(away) = away.and_then(|away| away.upgrade()) {
-                told.2.extend(away.arrive(Outcome::error(error())));
-                told.1.push(away);
-            } else if !is_away {
-                letters
-                    .iter()
-                    .for_each(|letter| self.finish(state, &letter.ticket, Outcome::error(error()), &mut told));
-            }
-        }
-        waiting.iter().for_each(|letter| self.finish(state, &letter.ticket, Outcome::error(error()), &mut told));
-        state.nobody_answers();
-        told
-    }
 }
 
 impl State {
@@ -639,34 +362,5 @@ impl State {
     pub(super) fn number(&mut self) -> u64 {
         self.next += 1;
         self.next
-    }
-
-    /// The letters of the next parcel: the first that waits, and as many of those that follow as take a fair time together, but no more
-    /// than `share`.
-    fn pack(&mut self, share: usize) -> Vec<Waiting> {
-        let mut letters: Vec<Waiting> = Vec::new();
-        let (mut bytes, mut time) = (0, 0.0);
-        while let Some(next) = self.waiting.front() {
-            let rate = self.rates.get(&next.letter.entry);
-            bytes += next.letter.len();
-            time += rate.map_or(f64::INFINITY, |rate| rate * f64::from(next.letter.items));
-            if let Some(first) = letters.first() {
-                let fits = letters.len() < share
-                    && first.letter.is_async == next.letter.is_async
-                    && !(first.alone || next.alone)
-                    && bytes <= MOST_BYTES
-                    && if next.letter.is_async {
-                        // They run at the same time.
-                        letters.len() < MOST_FUTURES
-                    } else {
-                        letters.len() < MOST_LETTERS && time <= TARGET.as_nanos() as f64
-                    };
-                if !fits {
-                    break;
-                }
-            }
-            letters.extend(self.waiting.pop_front());
-        }
-        letters
     }
 }

@@ -31,7 +31,9 @@
 //!
 //! | module | what |
 //! | --- | --- |
-//! | [`engine`] | letters, parcels, what is under way |
+//! | [`engine`] | a pool: connecting, submitting, what is under way |
+//! | [`parcels`] | letters into parcels, and the blobs that they need |
+//! | [`waiting`], [`closing`] | how letters end, and the pool |
 //! | [`replies`] | what comes back |
 //! | [`asking`] | cancelling, killing, looking: questions to all nodes |
 //! | [`bridge`] | the Python program, its start and its end |
@@ -42,10 +44,13 @@
 mod asking;
 mod away;
 mod bridge;
+mod closing;
 mod engine;
 pub(crate) mod letter;
 pub(crate) mod node;
+mod parcels;
 mod replies;
+mod waiting;
 mod wire;
 
 pub(crate) use away::Away;

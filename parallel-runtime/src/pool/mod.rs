@@ -29,7 +29,7 @@ pub(crate) enum Target {
 }
 
 /// A pool that can run the annotated function `F`: a [`ThreadPool`] runs every one, a [`ProcessPool`] those with
-/// `mode = "process"`. Implemented by these two alone.
+/// `mode = "process"` or `"dask"`, and so does a `DaskPool`. Implemented by these alone.
 pub trait Pool<F: ParallelFn>: sealed::Sealed {}
 
 impl<F: ParallelFn> Pool<F> for ThreadPool {}

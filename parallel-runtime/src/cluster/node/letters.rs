@@ -1,0 +1,73 @@
+//! What a node knows of letters, while they run and for a while afterwards.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use crate::process;
+use crate::remote::ticket::Ticket;
+
+/// Letters that have ended, or were refused, are remembered for a while: somebody may ask.
+const REMEMBERED: usize = 100_000;
+
+/// What becomes of letters here.
+#[derive(Default)]
+pub(super) struct Letters {
+    /// Parcels that run. The same letter may be in two of them: one that nobody wants any more, because its bridge has died, and one from
+    /// the next bridge.
+    pub(super) parcels: HashMap<u64, Parcel>,
+    /// Those that are not to be begun, or not to go on.
+    pub(super) refused: Recent,
+    pub(super) ended: Recent,
+}
+
+/// A parcel that runs.
+#[derive(Default)]
+pub(super) struct Parcel {
+    /// Nobody wants its reply any more.
+    pub(super) dropped: bool,
+    /// The messages of each letter.
+    pub(super) messages: HashMap<u64, Vec<SentPiece>>,
+}
+
+impl Letters {
+    /// The messages of a letter.
+    pub(super) fn messages(&self, id: u64) -> impl Iterator<Item = &SentPiece> {
+        self.parcels.values().filter_map(move |parcel| parcel.messages.get(&id)).flatten()
+    }
+}
+
+/// A message that runs.
+#[derive(Clone)]
+pub(super) struct SentPiece {
+    pub(super) engine: Arc<process::Engine>,
+    pub(super) ticket: Arc<Ticket>,
+}
+
+/// A set of numbers that forgets the oldest.
+#[derive(Default)]
+pub(super) struct Recent {
+    numbers: HashSet<u64>,
+    order: VecDeque<u64>,
+}
+
+impl Recent {
+    pub(super) fn add(&mut self, number: u64) {
+        if self.numbers.insert(number) {
+            self.order.push_back(number);
+        }
+        if self.order.len() > REMEMBERED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.numbers.remove(&oldest);
+        }
+    }
+
+    pub(super) fn remove(&mut self, number: u64) {
+        // Its place in the order stays, and does no harm.
+        self.numbers.remove(&number);
+    }
+
+    pub(super) fn has(&self, number: u64) -> bool {
+        self.numbers.contains(&number)
+    }
+}

@@ -1,0 +1,166 @@
+//! Letters into parcels, parcels to the bridge, and the blobs that they need.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::bridge::Frame;
+use super::engine::{Engine, Sent, State, Waiting};
+use super::wire::{Put, to_bridge};
+use crate::shared::far;
+use crate::shared::held::Held;
+
+/// How long the letters of a parcel should take together, if there are enough of them.
+const TARGET: Duration = Duration::from_millis(100);
+
+/// The most bytes of a parcel of several letters.
+const MOST_BYTES: usize = 1 << 20;
+
+/// The most letters of `async fn`s in a parcel: they come back together.
+const MOST_FUTURES: usize = 256;
+
+/// The most letters of other functions.
+const MOST_LETTERS: usize = 4096;
+
+/// How many parcels are under way for each thread of the cluster, so that none waits for the way here and back.
+const EACH: usize = 4;
+impl Engine {
+    /// Sends what waits, as far as there is room for it on the cluster.
+    pub(super) fn pump(&self, state: &mut State) {
+        if state.bridge.is_none() {
+            return;
+        }
+        let window = EACH * self.workers() + 2;
+        loop {
+            let under_way = state.sent.values().filter(|sent| sent.away.is_none()).count();
+            if under_way >= window || state.waiting.is_empty() {
+                return;
+            }
+            let share = state.waiting.len().div_ceil(window - under_way);
+            let letters = state.pack(share);
+            let parcel = state.number();
+            for letter in &letters {
+                state.parcel_of.insert(letter.id, parcel);
+            }
+            let sent = Sent { letters, away: None };
+            self.send(state, parcel, &sent);
+            state.sent.insert(parcel, sent);
+        }
+    }
+
+    /// Sends a parcel to the bridge.
+    fn send(&self, state: &mut State, parcel: u64, sent: &Sent) {
+        let mut head = Put::default();
+        let may_stay = matches!(&*sent.letters, [one] if one.letter.items == 1 && !one.terms.eager);
+        head.u64(parcel).u8(may_stay.into());
+        let blobs = sent.letters.iter().flat_map(|letter| &letter.letter.blobs);
+        let mut names = Vec::new();
+        for held in blobs {
+            let name = far::name_of(held, self.id);
+            if !names.contains(&name) {
+                self.send_blob(state, &name, held);
+                names.push(name);
+            }
+        }
+        head.u32(names.len() as u32);
+        names.iter().for_each(|name| _ = head.text(name));
+        let mut body = Put::default();
+        body.u32(sent.letters.len() as u32);
+        for Waiting { id, letter, terms, .. } in &sent.letters {
+            letter.put(&mut body, *id, terms, &self.options);
+        }
+        if let Some(bridge) = &state.bridge {
+            bridge.send(Frame { kind: to_bridge::SUBMIT, head: head.0, body: body.0 });
+        }
+    }
+
+    /// Tells the bridge of a blob, if it does not know it.
+    fn send_blob(&self, state: &mut State, name: &str, held: &Arc<Held>) {
+        let known = state.blobs.insert(name.to_owned(), Arc::downgrade(held));
+        if known.is_some_and(|held| held.strong_count() > 0) {
+            return;
+        }
+        let Some((path, offset)) = crate::shared::arena::place_of(held) else { return };
+        let mut head = Put::default();
+        head.text(name).text(&path).u64(offset).u64(held.reference().len);
+        if let Some(bridge) = &state.bridge {
+            bridge.send(Frame { kind: to_bridge::BLOB, head: head.0, body: Vec::new() });
+        }
+    }
+
+    /// Has blobs removed whose last handle here is gone.
+    pub(super) fn free_blobs(&self, state: &mut State) {
+        let gone: Vec<String> =
+            state.blobs.extract_if(|_, held| held.strong_count() == 0).map(|(name, _)| name).collect();
+        for name in gone {
+            let mut head = Put::default();
+            head.text(&name);
+            if let Some(bridge) = &state.bridge {
+                bridge.send(Frame { kind: to_bridge::FREE, head: head.0, body: Vec::new() });
+            }
+        }
+    }
+
+    /// Sends all parcels once more, to a new bridge.
+    pub(super) fn send_again(&self, state: &mut State) {
+        let known = std::mem::take(&mut state.blobs);
+        let sent = std::mem::take(&mut state.sent);
+        state.parcel_of.clear();
+        for (parcel, mut sent) in sent {
+            match &sent.away {
+                // Nobody wants it any more.
+                Some(away) if away.strong_count() == 0 => continue,
+                Some(_) => {}
+                None => {
+                    // Those that were cancelled are not sent again. And the others get new numbers: nodes may have been told not to begin
+                    // the old ones, by a question whose answer was lost.
+                    sent.letters.retain(|letter| !letter.ticket.is_finished());
+                    for letter in &mut sent.letters {
+                        letter.id = state.number();
+                        letter.ticket.set_letter(letter.id);
+                        state.parcel_of.insert(letter.id, parcel);
+                    }
+                }
+            }
+            if !sent.letters.is_empty() {
+                self.send(state, parcel, &sent);
+                state.sent.insert(parcel, sent);
+            }
+        }
+        // What the old bridge has put on the machines, and nobody needs.
+        for name in known.into_keys() {
+            state.blobs.entry(name).or_default();
+        }
+        self.free_blobs(state);
+    }
+}
+
+impl State {
+    /// The letters of the next parcel: the first that waits, and as many of those that follow as take a fair time together, but no more
+    /// than `share`.
+    fn pack(&mut self, share: usize) -> Vec<Waiting> {
+        let mut letters: Vec<Waiting> = Vec::new();
+        let (mut bytes, mut time) = (0, 0.0);
+        while let Some(next) = self.waiting.front() {
+            let rate = self.rates.get(&next.letter.entry);
+            bytes += next.letter.len();
+            time += rate.map_or(f64::INFINITY, |rate| rate * f64::from(next.letter.items));
+            if let Some(first) = letters.first() {
+                let fits = letters.len() < share
+                    && first.letter.is_async == next.letter.is_async
+                    && !(first.alone || next.alone)
+                    && bytes <= MOST_BYTES
+                    && if next.letter.is_async {
+                        // They run at the same time.
+                        letters.len() < MOST_FUTURES
+                    } else {
+                        letters.len() < MOST_LETTERS && time <= TARGET.as_nanos() as f64
+                    };
+                if !fits {
+                    break;
+                }
+            }
+            letters.extend(self.waiting.pop_front());
+        }
+        letters
+    }
+}
