@@ -87,7 +87,7 @@ impl Cluster {
     }
 
     fn wait_for(&self, what: &str, mut done: impl FnMut() -> bool) {
-        for _ in 0..1200 {
+        for _ in 0..2400 {
             if done() {
                 return;
             }

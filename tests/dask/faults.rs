@@ -145,7 +145,7 @@ fn a_scheduler_that_has_gone_is_an_error_and_the_next_one_is_used() {
         Err(error @ TaskError::Cluster { .. }) => assert!(error.to_string().contains(&address), "{error}"),
         other => panic!("{other:?}"),
     }
-    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(40), "{:?}", begun.elapsed());
     let port = address.rsplit(':').next().unwrap().parse().unwrap();
     let _again = Cluster::start_at(1, port);
     assert_eq!(nap::on(&pool).submit((1, 2)).join().unwrap(), 2);
@@ -164,7 +164,7 @@ fn where_no_scheduler_is_connecting_fails_in_time() {
     }
     assert!(matches!(nap::on(&pool).submit((0, 0)).join(), Err(TaskError::Cluster { .. })));
     assert!(nap::on(&pool).try_map([(0, 0); 3]).iter().all(Result::is_err));
-    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(40), "{:?}", begun.elapsed());
 }
 
 /// Runs a test of this program in another process.
@@ -230,7 +230,7 @@ fn a_program_that_is_interrupted_leaves_no_task_behind() {
         // The only thread of the cluster is free.
         let begun = Instant::now();
         assert_eq!(nap::on(&cluster.pool()).call((1, 5)), 5);
-        assert!(begun.elapsed() < Duration::from_secs(15), "{:?} after {signal}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(40), "{:?} after {signal}", begun.elapsed());
     }
 }
 
