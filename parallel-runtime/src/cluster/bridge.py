@@ -143,6 +143,7 @@ class Bridge:
         self.arrived = []
         self.ready = []
         self.tasks = set()
+        self.freeing = set()
         self.ended = []
         # Calls that are not to be begun; too many to be asked about are long over.
         self.refused = collections.deque(maxlen=10_000)
@@ -295,7 +296,9 @@ class Bridge:
             elif kind == "F":
                 name = take.text()
                 self.blobs.pop(name, None)
-                self.begin(self.quietly(self.client.run(self.module.free, [name], on_error="ignore")))
+                freeing = asyncio.ensure_future(self.quietly(self.client.run(self.module.free, [name], on_error="ignore")))
+                self.freeing.add(freeing)
+                freeing.add_done_callback(self.freeing.discard)
             elif kind == "G":
                 self.begin(self.fetch(take.number()))
             elif kind == "D":
@@ -583,6 +586,9 @@ class Bridge:
 
     async def leave(self):
         async def leave():
+            # What is being freed just now, too: the cluster may end as soon as this has left.
+            if self.freeing:
+                await asyncio.wait(self.freeing)
             if self.blobs:
                 await self.client.run(self.module.free, list(self.blobs), on_error="ignore")
             if self.refused:

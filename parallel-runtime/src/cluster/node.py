@@ -451,39 +451,44 @@ def link(digest, cluster, blob):
 
 def place(data, digest, cluster, blob):
     """The task: puts a blob on this machine."""
-    path = os.path.join(SHM, blob)
-    if os.path.exists(path):
-        return
-    new = os.path.join(SHM, f".{blob}-{os.getpid()}-{threading.get_ident()}")
-    descriptor = os.open(new, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+    # Nameless until it is complete: a worker that is killed meanwhile leaves nothing.
+    descriptor = os.open(SHM, os.O_TMPFILE | os.O_RDWR, 0o600)
     try:
-        with open(descriptor, "wb") as file:
-            os.posix_fallocate(descriptor, 0, len(data))
+        os.posix_fallocate(descriptor, 0, len(data))
+        with open(descriptor, "wb", closefd=False) as file:
             file.write(data)
-        for target in (second_name(digest, cluster, blob), path):
+        for target in (second_name(digest, cluster, blob), os.path.join(SHM, blob)):
             try:
-                os.link(new, target)
+                # With a directory given, the link of /proc is followed.
+                os.link(f"/proc/self/fd/{descriptor}", target, src_dir_fd=descriptor)
             except FileExistsError:
                 pass
     except OSError as error:
         raise RuntimeError(f"{len(data)} bytes of shared data do not fit into {SHM} of {socket.gethostname()}: {error}") from None
     finally:
-        os.unlink(new)
+        os.close(descriptor)
 
 
 def free(blobs, owned=True):
     """Removes blobs from this machine. `owned`: their program says so, and has no task that uses them."""
     for blob in blobs:
-        for path in glob.glob(os.path.join(SHM, f"parallel_content-*.{blob}")) + [os.path.join(SHM, blob)]:
+        # The name by which `sweep` finds it goes last.
+        for path in [os.path.join(SHM, blob)] + glob.glob(os.path.join(SHM, f"parallel_content-*.{blob}")):
             try:
-                if owned and path.endswith(os.sep + blob) and os.stat(path).st_nlink == 1:
-                    # Processes that have it mapped may be idle for long: they keep no memory.
-                    length = os.path.getsize(path)
-                    os.truncate(path, 0)
-                    os.truncate(path, length)
+                descriptor = os.open(path, os.O_RDWR)
+            except OSError:
+                continue
+            try:
                 os.unlink(path)
+                status = os.fstat(descriptor)
+                if owned and status.st_nlink == 0:
+                    # Processes that have it mapped may be idle for long: they keep no memory.
+                    os.ftruncate(descriptor, 0)
+                    os.ftruncate(descriptor, status.st_size)
             except OSError:
                 pass
+            finally:
+                os.close(descriptor)
 
 
 def sweep(cluster, pools):
