@@ -129,5 +129,5 @@ fn ratio(one: Option<Duration>, other: Option<Duration>) -> String {
 }
 
 pub fn size(bytes: u64) -> String {
-    format!("{:.2} GB", bytes as f64 / 1e9)
+    if bytes < 100_000_000 { format!("{:.1} MB", bytes as f64 / 1e6) } else { format!("{:.2} GB", bytes as f64 / 1e9) }
 }
