@@ -2,9 +2,9 @@
 //! parallel, and whether the results are right.
 //!
 //! ```sh
-//! cargo run --release --example article                       # two minutes or so, and 3 GB of memory
-//! cargo run --release --example article -- --quick            # less than ten seconds
-//! cargo run --release --example article -- --compare          # the same in Python beside it: a quarter of an hour, and 12 GB
+//! cargo run --release --example article                       # ten seconds or so, and 2 GB of memory
+//! cargo run --release --example article -- --quick            # two seconds
+//! cargo run --release --example article -- --compare          # the same in Python beside it: three minutes, and 12 GB
 //! cargo run --release --example article -- --plots pictures   # memory, speed-up and latency as SVG and PNG
 //! cargo run --release --example article -- dictionary value   # some sections alone
 //! ```

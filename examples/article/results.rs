@@ -7,7 +7,7 @@ use parallel_runtime::{SharedDict, parallel};
 
 use crate::Scale;
 use crate::starting::increments;
-use crate::table::{Row, check, timed};
+use crate::table::{Row, check, grouped, timed};
 
 #[parallel(mode = "process")]
 fn count_into(results: SharedDict<u32, u64>, number: u32, times: u64) {
@@ -39,8 +39,7 @@ pub fn million(scale: Scale) -> Vec<Row> {
     let (plain, serial) = timed(|| (0..items).map(|item| hundred::inline(item)).collect::<Vec<_>>());
     let (mapped, ours) = timed(|| hundred::map(0..items));
     let right = check(&(mapped == plain), &true, "all in order");
-    let thousands = items / 1000;
-    vec![Row::new(format!("process pool, {thousands},000 × 100 increments"), right).serial(serial).ours(ours)]
+    vec![Row::new(format!("process pool, {} × 100 increments", grouped(items)), right).serial(serial).ours(ours)]
 }
 
 #[parallel(mode = "process", pool = 4)]

@@ -122,7 +122,11 @@ fn ratio(one: Option<Duration>, other: Option<Duration>) -> String {
     match (one, other) {
         (Some(one), Some(other)) if !other.is_zero() => {
             let ratio = one.as_secs_f64() / other.as_secs_f64();
-            if ratio < 10.0 { format!("{ratio:.2}×") } else { format!("{ratio:.0}×") }
+            match ratio {
+                r if r < 0.1 => format!("{r:.4}×"),
+                r if r < 10.0 => format!("{r:.2}×"),
+                r => format!("{r:.0}×"),
+            }
         }
         _ => String::from("–"),
     }
@@ -130,4 +134,12 @@ fn ratio(one: Option<Duration>, other: Option<Duration>) -> String {
 
 pub fn size(bytes: u64) -> String {
     if bytes < 100_000_000 { format!("{:.1} MB", bytes as f64 / 1e6) } else { format!("{:.2} GB", bytes as f64 / 1e9) }
+}
+
+/// A number with commas.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let parts: Vec<&str> =
+        digits.as_bytes().rchunks(3).rev().map(|part| std::str::from_utf8(part).expect("digits")).collect();
+    parts.join(",")
 }

@@ -1,7 +1,7 @@
 """The sections of `examples/article` with Python's standard library.
 
-    python3 examples/python/article.py                    # all of them: a quarter of an hour, and 12 GB of memory
-    python3 examples/python/article.py --quick            # some seconds
+    python3 examples/python/article.py                    # all of them: three minutes, and 12 GB of memory
+    python3 examples/python/article.py --quick            # twenty seconds
     python3 examples/python/article.py --json value list  # some sections, a line of JSON for each row
 
 Each section is a generator of rows: what it shows, serial time, parallel time in seconds, and more where there is more to tell. Pools

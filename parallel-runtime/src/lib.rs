@@ -23,7 +23,7 @@
 //! | --- | --- |
 //! | all keys and verbs, parameters by reference, methods | [`macro@parallel`] |
 //! | a pool of your own, its life | [`ThreadPool`], [`ProcessPool`] |
-//! | a cluster | [`DaskPool`](https://docs.rs/parallel-runtime/latest/parallel_runtime/struct.DaskPool.html), and `docs/cluster.md` of the repository |
+//! | a cluster | [`DaskPool`](https://docs.rs/parallel-runtime/latest/parallel_runtime/struct.DaskPool.html), and the [book](https://github.com/parallel-rs/parallel/blob/main/docs/src/cluster.md) |
 //! | options for one call, code over annotated functions | [`Call`], [`ParallelFn`] |
 //! | a submitted call, a map in the background, a process of its own | [`Task`], [`MapTask`], [`Spawned`] |
 //! | results as they come, of many items or of many tasks | [`Call::imap`], [`Call::imap_unordered`], [`as_completed`], [`wait`] |
@@ -45,8 +45,8 @@
 //!
 //! A task in a worker process may crash, hang or leak: it costs that task, and the pool goes on. `timeout`, `retries`,
 //! `memory_limit`, `max_tasks_per_worker` and `sandbox` are keys of the attribute and options of [`ProcessPool`]; [`TaskError`]
-//! says what happened. What holds when, also against workers that untrusted input has taken over, is in `docs/safety.md` of the
-//! repository.
+//! says what happened. What holds when is in the book: [faults](https://github.com/parallel-rs/parallel/blob/main/docs/src/faults.md), and
+//! [security](https://github.com/parallel-rs/parallel/blob/main/docs/src/security.md) against workers that untrusted input has taken over.
 //!
 //! | feature | gives |
 //! | --- | --- |
@@ -120,6 +120,8 @@ mod progress;
 #[cfg(not(feature = "progress"))]
 #[path = "no_progress.rs"]
 mod progress;
+#[cfg(test)]
+mod random;
 mod remote;
 mod sandbox;
 mod shared;

@@ -1,14 +1,32 @@
 //! What the tests of this workspace share. Not part of the product.
 
-/// The examples of the README are tests.
-#[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-pub struct Readme;
+/// The code of these pages is compiled and run like the examples of any item. `tests/it/tidy.rs` looks whether one is missing.
+macro_rules! pages {
+    ($($name:ident: $path:literal,)*) => {
+        $(
+            #[cfg(doctest)]
+            #[doc = include_str!($path)]
+            pub struct $name;
+        )*
+    };
+}
 
-/// And that of the page about clusters.
-#[cfg(doctest)]
-#[doc = include_str!("../../docs/cluster.md")]
-pub struct Cluster;
+pages! {
+    Readme: "../../README.md",
+    Introduction: "../../docs/src/introduction.md",
+    GettingStarted: "../../docs/src/getting-started.md",
+    FromPython: "../../docs/src/from-python.md",
+    Choosing: "../../docs/src/choosing.md",
+    SharedMemory: "../../docs/src/shared-memory.md",
+    Faults: "../../docs/src/faults.md",
+    Security: "../../docs/src/security.md",
+    Async: "../../docs/src/async.md",
+    Cluster: "../../docs/src/cluster.md",
+    Performance: "../../docs/src/performance.md",
+    Internals: "../../docs/src/internals.md",
+    Platforms: "../../docs/src/platforms.md",
+    Questions: "../../docs/src/faq.md",
+}
 
 use std::time::{Duration, Instant};
 

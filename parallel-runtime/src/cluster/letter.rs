@@ -275,3 +275,41 @@ impl Reply {
         (0..count).map(|_| Self::take(&mut replies)).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::{damaged, with_random_bytes};
+
+    #[test]
+    fn a_reply_arrives_as_it_was_sent() {
+        with_random_bytes(|random| {
+            let error = if random.arbitrary()? { Some(TaskError::Cancelled) } else { None };
+            let (id, done, failed, nanoseconds): (u64, u32, bool, u64) = random.arbitrary()?;
+            let (results, arguments): (Vec<u8>, Option<Vec<u8>>) = random.arbitrary()?;
+            let reply = Reply { id, done, failed, nanoseconds, results, error, arguments };
+            let mut bytes = Put::default();
+            bytes.u32(1);
+            reply.put(&mut bytes);
+            let [arrived]: [Reply; 1] = Reply::all(&bytes.0).unwrap().try_into().unwrap();
+            assert_eq!(format!("{arrived:?}"), format!("{reply:?}"));
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn any_bytes_are_letters_and_replies_or_none() {
+        with_random_bytes(|random| {
+            let mut bytes = Put::default();
+            bytes.u32(random.int_in_range(0..=3)?);
+            for _ in 0..3 {
+                Reply { error: Some(TaskError::Cancelled), results: vec![7; 9], ..Reply::default() }.put(&mut bytes);
+            }
+            let bytes = damaged(random, bytes.0)?;
+            let _ = (Reply::all(&bytes), open(&bytes));
+            let random: Vec<u8> = random.arbitrary()?;
+            let _ = (Reply::all(&random), open(&random), failure::decode(&random));
+            Ok(())
+        });
+    }
+}

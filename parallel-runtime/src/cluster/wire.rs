@@ -193,4 +193,23 @@ mod tests {
         assert_eq!(read(&mut stream).unwrap(), None);
         assert!(read(&mut &head(b'z', usize::MAX)[..]).is_err());
     }
+
+    #[test]
+    fn any_stream_is_frames_or_an_error() {
+        crate::random::with_random_bytes(|random| {
+            let mut bytes: Vec<u8> = random.arbitrary()?;
+            if random.arbitrary()? {
+                let mut framed = head(random.arbitrary()?, bytes.len()).to_vec();
+                framed.append(&mut bytes);
+                bytes = crate::random::damaged(random, framed)?;
+            }
+            let mut stream = &bytes[..];
+            let mut taken = 0;
+            while let Ok(Some((_, frame))) = read(&mut stream) {
+                taken += HEAD + frame.len();
+                assert_eq!(taken, bytes.len() - stream.len());
+            }
+            Ok(())
+        });
+    }
 }

@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::mem::MaybeUninit;
 use std::time::{Duration, Instant};
 
+use arbtest::arbitrary::Unstructured;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::*;
+use crate::random::{damaged, with_random_bytes};
 
 fn to_bytes<T: Serialize>(value: &T) -> Vec<u8> {
     let mut measure = Writer::new(&mut []);
@@ -140,4 +142,78 @@ fn nesting_without_end_is_an_error_and_no_overflow() {
         .unwrap()
         .join()
         .unwrap();
+}
+
+/// Values of every kind from random bytes.
+fn some_value(random: &mut Unstructured<'_>) -> arbtest::arbitrary::Result<Everything> {
+    fn tree(random: &mut Unstructured<'_>, depth: u32) -> arbtest::arbitrary::Result<Tree> {
+        if depth == 0 || random.ratio(1, 2)? {
+            return Ok(Tree::Leaf);
+        }
+        let count = random.int_in_range(0..=3)?;
+        let children = (0..count).map(|_| tree(random, depth - 1)).collect::<Result<_, _>>()?;
+        Ok(Tree::Node(Box::new(tree(random, depth - 1)?), children))
+    }
+    let numbers: (u8, i16, u32, i64, u128) = random.arbitrary()?;
+    Ok(Everything {
+        // Numbers, so that they are equal to themselves.
+        numbers: (numbers.0, numbers.1, numbers.2, numbers.3, numbers.4, f32::from(numbers.1), f64::from(numbers.2)),
+        text: random.arbitrary()?,
+        letter: random.arbitrary()?,
+        flag: random.arbitrary()?,
+        list: random.arbitrary()?,
+        map: random.arbitrary()?,
+        tree: tree(random, 4)?,
+        nothing: (),
+    })
+}
+
+#[test]
+fn any_value_comes_out_as_it_went_in() {
+    with_random_bytes(|random| {
+        let value = some_value(random)?;
+        assert_eq!(from_bytes::<Everything>(&to_bytes(&value)).unwrap(), value);
+        Ok(())
+    });
+}
+
+#[test]
+fn any_bytes_are_a_value_or_an_error() {
+    with_random_bytes(|random| {
+        let bytes = if random.arbitrary()? {
+            random.arbitrary()?
+        } else {
+            let value = to_bytes(&some_value(random)?);
+            damaged(random, value)?
+        };
+        let _ = from_bytes::<Everything>(&bytes);
+        let _ = from_bytes::<Vec<Vec<u64>>>(&bytes);
+        let _ = from_bytes::<HashMap<String, Option<Chain>>>(&bytes);
+        let _ = from_bytes::<(char, bool, Duration, Box<[u16]>)>(&bytes);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_reader_never_leaves_its_bytes() {
+    with_random_bytes(|random| {
+        let bytes: Vec<u8> = random.arbitrary()?;
+        // SAFETY: the bytes are a slice that outlives the reader; only copies are made.
+        let mut reader = unsafe { Reader::from_raw(bytes.as_ptr(), bytes.len()) }.untrusted();
+        while !random.is_empty() {
+            let before = reader.left();
+            let count: usize = random.arbitrary()?;
+            let fine = match random.int_in_range(0..=5)? {
+                0 => reader.take::<7>().is_ok(),
+                1 => reader.take_len(random.int_in_range(0..=9)?).is_ok(),
+                2 => reader.take_plain::<u32>(count).is_ok(),
+                3 => reader.align(1 << random.int_in_range(0..=6)?).is_ok(),
+                4 => reader.skip(count).is_ok(),
+                _ => reader.take_plain::<u8>(count % 16).is_ok(),
+            };
+            assert!(reader.left() <= before && reader.left() <= bytes.len(), "{fine}");
+            assert_eq!(reader.left() + reader.offset(), bytes.len());
+        }
+        Ok(())
+    });
 }

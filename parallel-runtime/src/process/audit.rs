@@ -15,7 +15,7 @@
 //! * All workers are woken, so that a task which waits to be claimed is claimed.
 //!
 //! So a dead worker holds nothing up. One that lives and writes on can still delay tasks, or change their arguments and results:
-//! see `docs/safety.md`.
+//! see `docs/src/security.md`.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -195,3 +195,48 @@ pub(super) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     use rustix::net::{AddressFamily, SocketFlags, SocketType};
     Ok(rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::with_random_bytes;
+
+    #[test]
+    fn any_bytes_from_a_worker_are_a_request_or_the_end() {
+        let (ours, theirs) = pair().unwrap();
+        with_random_bytes(|random| {
+            let mut bytes: Vec<u8> = random.arbitrary()?;
+            if random.arbitrary()? {
+                // Of the right length, with a kind that there may be.
+                bytes.resize(8 * WORDS, 0);
+                bytes[..8].copy_from_slice(&random.int_in_range(0..=14_u64)?.to_le_bytes());
+            }
+            // An empty message is the end of the socket.
+            if bytes.is_empty() || bytes.len() > 8 * WORDS + MOST_TEXT {
+                return Ok(());
+            }
+            rustix::net::send(&theirs, &bytes, SendFlags::NOSIGNAL).unwrap();
+            let received = Request::receive(&ours);
+            assert_ne!(received, Received::Nothing);
+            if let Received::Request(request) = received {
+                // What it says is what it is.
+                request.send(theirs.as_fd()).unwrap();
+                assert_eq!(Request::receive(&ours), Received::Request(request));
+            }
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn any_bytes_for_a_worker_are_a_welcome_or_an_error() {
+        let (ours, theirs) = pair().unwrap();
+        with_random_bytes(|random| {
+            let bytes: Vec<u8> = random.arbitrary()?;
+            if !bytes.is_empty() {
+                rustix::net::send(&ours, &bytes, SendFlags::NOSIGNAL).unwrap();
+                assert!(Welcome::receive(theirs.as_fd()).is_err(), "there is no descriptor of an arena with it");
+            }
+            Ok(())
+        });
+    }
+}

@@ -219,4 +219,30 @@ mod tests {
         sizes.saw_results(7, 9, 1);
         assert_eq!(sizes.next(), 7);
     }
+
+    #[test]
+    fn whatever_items_take_each_is_in_one_message_and_the_last_ones_are_small() {
+        crate::random::with_random_bytes(|random| {
+            let (items, workers) = (random.int_in_range(0..=100_000_usize)?, random.int_in_range(1..=64)?);
+            let mut sizes = Sizes::new(&Grain::BOARD, workers, None, (items, Some(items)));
+            let mut left = items;
+            let mut before = 1;
+            while left > 0 {
+                let count = sizes.next();
+                assert!((1..=before * 64).contains(&count), "{count} after {before}");
+                assert!(count <= left.div_ceil(2 * workers).max(1), "{count} of {left} for {workers} workers");
+                assert!(sizes.window() > 0);
+                before = count;
+                let count = count.min(left);
+                left -= count;
+                sizes.taken(count);
+                let bytes = random.int_in_range(0..=1 << 20)?;
+                sizes.saw_arguments(count, bytes);
+                let nanoseconds =
+                    if random.ratio(1, 4)? { random.arbitrary()? } else { random.int_in_range(0..=50_000)? };
+                sizes.saw_results(count, random.int_in_range(0..=1 << 20)?, nanoseconds);
+            }
+            Ok(())
+        });
+    }
 }

@@ -181,4 +181,23 @@ mod tests {
         assert_eq!(wrong(|event| drop(event.event.values.pop())), None);
         assert_eq!(wrong(|event| event.spans = vec![(1, entry(true)); MOST_SPANS + 1]), None);
     }
+
+    #[test]
+    fn any_line_is_an_event_or_none() {
+        crate::random::with_random_bytes(|random| {
+            let mut line: Vec<u8> = if random.arbitrary()? {
+                random.arbitrary()?
+            } else {
+                let event = Event { task: 1, spans: vec![(3, entry(true))], event: entry(random.arbitrary()?) };
+                crate::random::damaged(random, event.to_line().unwrap())?
+            };
+            line.retain(|byte| *byte != b'\n');
+            if let Some(event) = Event::from_line(&line) {
+                assert!(is_event(&line));
+                let again = event.to_line().unwrap();
+                assert_eq!(Event::from_line(&again[..again.len() - 1]).map(|event| event.task), Some(event.task));
+            }
+            Ok(())
+        });
+    }
 }

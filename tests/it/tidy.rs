@@ -1,0 +1,103 @@
+//! What a newcomer relies on: that versions, pages and lists agree.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = root().join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Targets of the links in a page.
+fn links(page: &str) -> Vec<&str> {
+    page.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link).collect()
+}
+
+fn pages() -> Vec<PathBuf> {
+    let book = fs::read_dir(root().join("docs/src")).unwrap().map(|entry| entry.unwrap().path());
+    let chapters = book.filter(|path| path.extension().is_some_and(|extension| extension == "md"));
+    let others = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(|page| root().join(page));
+    chapters.chain(others).collect()
+}
+
+#[test]
+fn every_chapter_of_the_book_is_in_its_summary_and_its_code_is_compiled() {
+    let (summary, compiled) = (read("docs/src/SUMMARY.md"), read("tests/support/lib.rs"));
+    for entry in fs::read_dir(root().join("docs/src")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if name.ends_with(".md") && name != "SUMMARY.md" {
+            assert!(summary.contains(&format!("({name})")), "{name} is not in docs/src/SUMMARY.md");
+            assert!(compiled.contains(&format!("docs/src/{name}\"")), "{name} is not in tests/support/lib.rs");
+        }
+    }
+}
+
+#[test]
+fn links_of_pages_lead_somewhere() {
+    for page in pages() {
+        let text = fs::read_to_string(&page).unwrap();
+        for link in links(&text).into_iter().filter(|link| !link.contains("://") && !link.contains(['`', '"'])) {
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = if file.is_empty() { page.clone() } else { page.parent().unwrap().join(file) };
+            assert!(target.exists(), "{}: {link} does not exist", page.display());
+            if !anchor.is_empty() {
+                let text = fs::read_to_string(&target).unwrap().to_lowercase();
+                let titles = text.lines().filter(|line| line.starts_with('#'));
+                let anchors = titles.map(|line| {
+                    let title = line.trim_start_matches('#').trim();
+                    let kept = title.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+                    kept.collect::<String>().replace(' ', "-")
+                });
+                assert!(anchors.into_iter().any(|other| other == anchor), "{}: no title for {link}", page.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn the_minimum_version_of_rust_is_the_same_everywhere() {
+    let manifest = read("Cargo.toml");
+    let version = manifest.lines().find_map(|line| line.strip_prefix("rust-version = ")).unwrap().trim_matches('"');
+    for page in ["README.md", "docs/src/getting-started.md", "docs/src/platforms.md"] {
+        assert!(read(page).contains(&format!("{version} or newer")), "{page} does not say Rust {version} or newer");
+    }
+}
+
+#[test]
+fn both_crates_have_one_version_and_the_changelog_knows_it() {
+    let manifest = read("Cargo.toml");
+    let version = manifest.lines().find_map(|line| line.strip_prefix("version = ")).unwrap().trim_matches('"');
+    for name in ["parallel-macros", "parallel-runtime"] {
+        assert!(read(format!("{name}/Cargo.toml")).contains("version.workspace = true"), "{name}");
+        let dependency = manifest.lines().find(|line| line.starts_with(&format!("{name} = "))).unwrap();
+        assert!(dependency.contains(version), "{dependency}");
+    }
+    assert!(read("CHANGELOG.md").contains(&format!("## [{version}]")), "CHANGELOG.md does not know {version}");
+}
+
+#[test]
+fn every_feature_of_the_runtime_is_in_its_documentation() {
+    let manifest = read("parallel-runtime/Cargo.toml");
+    let features = manifest.split("[features]").nth(1).unwrap().split("\n[").next().unwrap();
+    let documentation = read("parallel-runtime/src/lib.rs");
+    for feature in features.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(" = ")) {
+        assert!(documentation.contains(&format!("//! | `{}` |", feature.0)), "{} has no line", feature.0);
+    }
+}
+
+#[test]
+fn sections_of_the_article_have_the_same_names_in_both_languages() {
+    let names = |text: &str, start: &str, quote: char, end: &str| -> Vec<String> {
+        let list = text.split(start).nth(1).unwrap().split(end).next().unwrap();
+        let lines = list.lines().filter_map(|line| line.trim().trim_start_matches('(').strip_prefix(quote));
+        lines.map(|line| line.split(quote).next().unwrap().to_owned()).collect()
+    };
+    let ours = names(&read("examples/article/main.rs"), "const SECTIONS", '"', "];\n");
+    let theirs = names(&read("examples/python/article.py"), "SECTIONS = {", '"', "\n}");
+    assert!(ours.len() > 10);
+    assert_eq!(ours, theirs);
+}
