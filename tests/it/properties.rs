@@ -18,7 +18,10 @@ fn mix(number: u64) -> u64 {
 
 #[parallel(pool = PROCESSES, mode = "process")]
 fn even_only(number: u16) -> u16 {
-    assert!(number.is_multiple_of(2), "odd: {number}");
+    if !number.is_multiple_of(2) {
+        // A panic without a word on standard error.
+        std::panic::resume_unwind(Box::new(format!("odd: {number}")));
+    }
     number / 2
 }
 
@@ -46,8 +49,8 @@ fn add(part: &mut [u32], number: u32) {
 }
 
 #[parallel(pool = PROCESSES, mode = "process")]
-fn sum(slice: &[u32], again: SharedSlice<u32>) -> (u64, u64) {
-    (slice.iter().copied().map(u64::from).sum(), again.iter().copied().map(u64::from).sum())
+fn sum(slice: &[u32], table: SharedSlice<u32>, from: usize) -> (u64, bool) {
+    (slice.iter().copied().map(u64::from).sum(), table[from..from + slice.len()] == *slice)
 }
 
 fn values() -> impl Strategy<Value = Value> {
@@ -150,10 +153,10 @@ proptest! {
         let table = SharedVec::from_fn(len, |index| index as u32 % 1000).share();
         let plain: Arc<[u32]> = table.iter().copied().collect();
         let ranges: Vec<_> = ranges.into_iter().map(|(from, to)| (from.min(to).min(len), from.max(to).min(len))).collect();
-        let sums = sum::map(ranges.iter().map(|(from, to)| (&table[*from..*to], table.slice(*from..*to))));
+        let sums = sum::map(ranges.iter().map(|(from, to)| (&table[*from..*to], table.clone(), *from)));
         for ((from, to), sums) in ranges.into_iter().zip(sums) {
             let expected: u64 = plain[from..to].iter().copied().map(u64::from).sum();
-            prop_assert_eq!(sums, (expected, expected));
+            prop_assert_eq!(sums, (expected, true));
         }
     }
 }
