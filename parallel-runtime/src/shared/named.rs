@@ -291,7 +291,7 @@ impl Place {
                 kept.retain(|(used, file, named)| *used == message || inode_of(file) == Some(named.inode));
                 let named = Named::open_any(&self.file_name, &self.name, None).map_err(CodecError::new)?;
                 if named.inode != self.inode {
-                    let reason = format_args!("the named segment `{}` is another one by now", self.name);
+                    let reason = format!("the named segment `{}` is another one by now", self.name);
                     return Err(CodecError::new(reason));
                 }
                 kept.push((message, self.file_name.clone(), Arc::clone(&named)));
