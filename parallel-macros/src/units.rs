@@ -92,8 +92,9 @@ mod tests {
     fn durations_and_sizes_are_read_with_their_units() {
         assert_eq!(duration("250ms"), Ok(250_000_000));
         assert_eq!(duration("2 m"), Ok(120_000_000_000));
-        assert_eq!(size("512MiB"), Ok(512 << 20));
-        assert_eq!(size("3kB"), Ok(3000));
+        assert_eq!(duration("3us"), duration("3000ns"));
+        let sizes = ["7B", "7KiB", "7MiB", "7GiB", "7TiB", "7kB", "7MB", "7 GB"].map(|text| size(text).unwrap());
+        assert_eq!(sizes, [7, 7168, 7_340_032, 7_516_192_768, 7_696_581_394_432, 7000, 7_000_000, 7_000_000_000]);
         for bad in ["", "5", "s", "5 parsecs", "-1s", "1.5s", "0s", "99999999999999h"] {
             assert!(duration(bad).is_err(), "{bad}");
         }
