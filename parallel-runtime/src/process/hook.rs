@@ -19,8 +19,9 @@ const VARIABLE_C: &std::ffi::CStr = c"__PARALLEL_RUNTIME_WORKER";
 
 type Entry = unsafe extern "C" fn(c_int, *const *const c_char, *const *const c_char);
 
+// Miri calls entries of the array without arguments.
 #[used]
-#[unsafe(link_section = ".init_array")]
+#[cfg_attr(not(miri), unsafe(link_section = ".init_array"))]
 static HOOK: Entry = hook;
 
 unsafe extern "C" {

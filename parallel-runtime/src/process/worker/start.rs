@@ -26,8 +26,8 @@ const CANNOT_START: i32 = 70;
 /// Exit code of a worker whose thread ended by a panic outside every task.
 const PANICKED: i32 = 101;
 
-/// How long the end of a worker is put off for what it has still to print.
-const LAST_WORDS: Duration = Duration::from_millis(10);
+/// How long the end of a worker is put off for what it has still to print: on a busy machine a thread may have to wait for its turn.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// The connection to the program.
 pub(super) struct Control {
