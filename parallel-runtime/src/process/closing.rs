@@ -10,7 +10,7 @@ use super::supervisor::Supervisor;
 use crate::error::TaskError;
 
 /// How long the workers of a pool that is shut down may take to end by themselves.
-const END_LIMIT: Duration = Duration::from_millis(50);
+const END_LIMIT: Duration = Duration::from_millis(600);
 
 impl Engine {
     /// Takes no more tasks, waits until those it has are done, and ends the workers.
