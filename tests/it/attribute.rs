@@ -380,3 +380,16 @@ fn strict_lints_are_content() {
     assert_eq!(strict::quiet("a", &mut [1.0], 1), 3);
     assert_eq!(strict::quiet_generic(1), [1]);
 }
+
+#[parallel(mode = "process", pool = 2)]
+fn add(a: u32, b: u32) -> u32 {
+    a + b
+}
+
+#[test]
+fn starmap_takes_options_as_map_does() {
+    let pairs = [(1, 2), (3, 4)];
+    assert_eq!(add::on(&PROCESSES).starmap(pairs), [3, 7]);
+    assert_eq!(add::options().chunk(1).starmap(pairs), [3, 7]);
+    assert_eq!(add::on(&THREADS).starmap_async(pairs).join().unwrap(), [3, 7]);
+}

@@ -5,6 +5,7 @@
 
 mod attribute;
 mod conformance;
+mod crossing;
 mod deaths;
 mod faults;
 mod library;

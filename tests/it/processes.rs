@@ -265,3 +265,24 @@ fn an_idle_pool_burns_no_cpu() {
         pids.iter().map(ticks).collect::<Vec<_>>() == before
     }));
 }
+
+#[test]
+fn what_waits_for_a_place_on_the_board_can_be_joined_and_cancelled() {
+    // More than the board holds.
+    const TASKS: usize = 20_000;
+    let pool = ProcessPool::new(1);
+    let first = pause::on(&pool).submit(3_600_000);
+    assert!(eventually(|| first.is_running()));
+    let mut tasks: Vec<_> = (0..TASKS).map(|_| pid::on(&pool).submit(0)).collect();
+    assert!(tasks.iter().all(|task| !task.is_finished()));
+    let last = tasks.pop().unwrap();
+    assert!(last.cancel() && matches!(last.join(), Err(TaskError::Cancelled)));
+    let last = tasks.pop().unwrap();
+    std::thread::scope(|scope| {
+        let joined = scope.spawn(|| last.join());
+        assert!(first.kill());
+        assert!(matches!(first.join(), Err(TaskError::Cancelled)));
+        assert!(joined.join().unwrap().is_ok(), "it comes to the board when there is room");
+    });
+    assert!(tasks.into_iter().all(|task| task.join().is_ok()));
+}

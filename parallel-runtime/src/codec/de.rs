@@ -175,7 +175,10 @@ impl<'de> de::Deserializer<'de> for Decoder<'_, '_> {
     }
 
     fn deserialize_identifier<V: Visitor<'de>>(self, _visitor: V) -> Result<V::Value, CodecError> {
-        Err(CodecError::new("this type asks for a field's name, and a process border carries none"))
+        Err(CodecError::new(
+            "this type asks for the names of fields (`flatten`), and a process border carries none: write the fields out, or \
+             pass it as text or bytes",
+        ))
     }
 
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, CodecError> {

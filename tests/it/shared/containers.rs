@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use parallel_runtime::{Closed, SharedDict, SharedList, SharedQueue, TaskError, TryPushError, parallel, shared};
+use parallel_runtime::{
+    Closed, SharedArray, SharedDict, SharedList, SharedQueue, TaskError, TryPushError, parallel, shared,
+};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -289,4 +291,25 @@ fn statics_of_containers_are_the_same_in_every_process() {
     let words: BTreeMap<String, u32> = WORDS.to_map().into_iter().collect();
     assert_eq!(words, BTreeMap::from([("a".to_owned(), 2), ("bb".to_owned(), 1)]));
     assert_eq!(std::iter::from_fn(|| JOBS.try_pop().unwrap()).sum::<u32>(), 4);
+}
+
+#[test]
+fn containers_are_made_from_what_is_there_and_print_what_they_hold() {
+    let dict = SharedDict::from([("one".to_owned(), 1_u32)]);
+    let list = SharedList::from(vec!['a', 'b']);
+    let array = SharedArray::from([1_u8, 2]);
+    assert_eq!(format!("{dict:?} {list:?} {array:?}"), r#"{"one": 1} ['a', 'b'] SharedArray([1, 2])"#);
+    assert_eq!(SharedList::from(['a', 'b']).to_vec(), list.to_vec());
+    assert_eq!(SharedArray::from(vec![1_u8, 2]).to_vec(), array.to_vec());
+    assert_eq!(SharedArray::from(&[1_u8, 2][..]).to_vec(), array.to_vec());
+    assert!(SharedDict::<u8, u8>::default().is_empty() && SharedList::<u8>::default().is_empty());
+    assert!(SharedArray::<u8>::from([]).is_empty() && !array.is_empty());
+
+    let queue = SharedQueue::bounded(1);
+    queue.push(5_u8).unwrap();
+    assert_eq!(format!("{queue:?}"), "SharedQueue { len: 1, closed: false, .. }");
+    let full = queue.try_push(6).unwrap_err();
+    assert_eq!(format!("{full:?}, {:?}", matches!(full, TryPushError::Full(6))), "Full, true");
+    queue.close();
+    assert_eq!(format!("{:?}", queue.push(7).unwrap_err()), "Closed");
 }
