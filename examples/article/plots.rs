@@ -228,7 +228,8 @@ fn echo(x: u64) -> u64 {
 fn latency(directory: &Path, scale: Scale) -> Result<(), Failed> {
     let calls = scale.of(100_000, 10_000);
     let (threads, processes) = (ThreadPool::new(2), ProcessPool::new(2));
-    let subjects: [(&str, u64, Box<dyn Fn(u64) -> u64>); 4] = [
+    type Subject<'s> = (&'s str, u64, Box<dyn Fn(u64) -> u64>);
+    let subjects: [Subject<'_>; 4] = [
         ("f(x) on threads", calls, Box::new(|x| echo::on(&threads).call(x))),
         ("f(x) in processes", calls, Box::new(|x| echo::on(&processes).call(x))),
         ("f::submit(x).await in processes", calls, {

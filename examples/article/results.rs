@@ -36,7 +36,7 @@ fn hundred(start: u64) -> u64 {
 /// A million small tasks.
 pub fn million(scale: Scale) -> Vec<Row> {
     let items = scale.of(1_000_000, 200_000);
-    let (plain, serial) = timed(|| (0..items).map(|item| hundred::inline(item)).collect::<Vec<_>>());
+    let (plain, serial) = timed(|| (0..items).map(hundred::inline).collect::<Vec<_>>());
     let (mapped, ours) = timed(|| hundred::map(0..items));
     let right = check(&(mapped == plain), &true, "all in order");
     vec![Row::new(format!("process pool, {} × 100 increments", grouped(items)), right).serial(serial).ours(ours)]

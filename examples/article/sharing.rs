@@ -26,11 +26,14 @@ pub struct Doubled {
     pub right: bool,
 }
 
+/// Measures what it is given.
+type Measure<'m> = &'m mut dyn FnMut(&mut dyn FnMut());
+
 /// A way to double a list.
 struct Way {
     name: &'static str,
-    /// The same numbers doubled twice, each time by the closure that is called with them; and whether they are right.
-    run: fn(usize, &mut dyn FnMut(&mut dyn FnMut())) -> bool,
+    /// Makes so many numbers, has their doubling measured, and says whether they are right.
+    run: fn(usize, Measure<'_>) -> bool,
 }
 
 const WAYS: [Way; 3] = [

@@ -40,6 +40,7 @@ const WAITED_FOR: u64 = 1;
 const SPINS: u32 = 7;
 const YIELDS: u32 = 20;
 
+#[derive(Default)]
 #[repr(C)]
 pub(crate) struct Lock {
     word: AtomicU64,
@@ -298,11 +299,6 @@ thread_local! {
 
 #[cfg(test)]
 impl Lock {
-    #[allow(dead_code, reason = "only the model of `tests/crates/model` makes one")]
-    pub(crate) fn free() -> Self {
-        Self { word: AtomicU64::new(0), poisoned: AtomicU32::new(0), user: AtomicU32::new(0) }
-    }
-
     /// Its holder is a process that is gone.
     pub(super) fn give_to_the_dead(&self) {
         self.word.store(Token::new(63, 99).bits(), Ordering::SeqCst);

@@ -4,8 +4,8 @@
 //! the others sleep. Whoever sleeps looks from time to time whether all that have arrived still live; if not, the barrier is
 //! broken, since a process that has died will not do what comes after it.
 
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::fmt;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::{Header, Words, handle};
@@ -37,6 +37,7 @@ pub struct SharedBarrier {
     words: Words<Head>,
 }
 
+#[derive(Default)]
 #[repr(C)]
 struct Head {
     lock: Lock,

@@ -1,7 +1,7 @@
 //! `SharedEvent`.
 
+use crate::sync::atomic::{AtomicU32, Ordering};
 use std::fmt;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use super::{Header, Words, handle};
@@ -33,6 +33,7 @@ pub struct SharedEvent {
     words: Words<Head>,
 }
 
+#[derive(Default)]
 #[repr(C, align(8))]
 struct Head {
     /// 1 if it is set.

@@ -11,7 +11,7 @@ pub(crate) mod semaphore;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Space;
 use super::held::{self, Held};
@@ -37,24 +37,25 @@ impl<H> Clone for Words<H> {
     }
 }
 
-/// A header that consists of atomics, for which any bytes are valid, zeros too.
+/// A header that consists of atomics, for which any bytes are valid.
 ///
 /// # Safety
 ///
 /// It does, and its alignment is at least that of a word.
-unsafe trait Header {
+unsafe trait Header: Default {
     const KIND: Kind;
 }
 
 impl<H: Header> Words<H> {
-    /// A header of zeros, and `len` words that are zero.
+    /// A new header, and `len` words that are zero.
     fn new(len: usize) -> Result<Self, TaskError> {
         let bytes = len.checked_mul(8).and_then(|bytes| bytes.checked_add(size_of::<H>()));
         let bytes = bytes.ok_or(TaskError::OutOfSharedMemory { requested: u64::MAX, available: 0 })?;
         let (held, _) = held::create(bytes as u64, align_of::<H>() as u64, H::KIND)?;
         let words = Self::of(held).expect("it was made for them");
-        // SAFETY: the object is `bytes` long, and nobody else knows of it yet; zeros are valid.
-        unsafe { words.head.as_ptr().cast::<u8>().write_bytes(0, bytes) };
+        // SAFETY: the object begins with an `H`, aligned, and nobody else knows of it yet.
+        unsafe { words.head.write(H::default()) };
+        words.words().iter().for_each(|word| word.store(0, Ordering::Relaxed));
         Ok(words)
     }
 

@@ -37,6 +37,7 @@ pub struct SharedLock {
     words: Words<Head>,
 }
 
+#[derive(Default)]
 #[repr(C)]
 struct Head {
     lock: Lock,

@@ -3,9 +3,12 @@
 //! One word for each permit: 0, or the [`Token`] of the process that has it, or [`NOBODY`]. A permit is taken and given back by one
 //! compare-and-swap or store, so there is no instant at which it is nobody's. Whoever finds none free looks whether a holder is dead, and
 //! takes over from it.
+//!
+//! Who gives back changes `released` and then looks whether somebody waits; who waits says so and then sleeps only if `released` is what it
+//! was. All four steps are sequentially consistent, so one of the two sees the other.
 
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::fmt;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::{Header, Words, handle};
@@ -15,6 +18,7 @@ use crate::shared::Token;
 use crate::shared::lock::{check_fork, sleep};
 use crate::shared::tables::Kind;
 use crate::shared::vec::or_panic;
+use crate::sync::between_ordered_steps;
 
 /// A number of permits that processes take and give back: Python's `multiprocessing.Semaphore`. So many do something at one time, and no
 /// more.
@@ -39,6 +43,7 @@ pub struct SharedSemaphore {
     words: Words<Head>,
 }
 
+#[derive(Default)]
 #[repr(C, align(8))]
 struct Head {
     /// Changes whenever a permit is given back; those who wait sleep on it.
@@ -148,6 +153,7 @@ impl SharedSemaphore {
     fn wake(&self) {
         let head = self.words.head();
         head.released.fetch_add(1, Ordering::SeqCst);
+        between_ordered_steps();
         if head.waiting.load(Ordering::SeqCst) != 0 {
             futex::wake(&head.released, 1);
         }
@@ -186,6 +192,7 @@ impl SharedSemaphore {
                 return None;
             }
             head.waiting.fetch_add(1, Ordering::SeqCst);
+            between_ordered_steps();
             sleep(&head.released, seen, deadline);
             head.waiting.fetch_sub(1, Ordering::SeqCst);
         }

@@ -1,4 +1,4 @@
-//! The protocols of the board, and the lock of shared objects, under the model checker loom: every order in which the steps of a few threads can happen.
+//! The protocols of the board, and of what processes share, under the model checker loom: every order in which the steps of a few threads can happen.
 //!
 //! The files are those of the runtime; only the atomics are loom's. `cargo test -p parallel-test-model --release`
 
@@ -35,6 +35,13 @@ mod turn;
 mod word;
 
 mod lock;
+mod waiting;
+
+mod error {
+    /// Memory is never short here.
+    #[derive(Debug)]
+    pub(crate) enum TaskError {}
+}
 
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};

@@ -20,7 +20,7 @@ unsafe impl Send for Guarded {}
 
 impl Guarded {
     fn new() -> Arc<Self> {
-        Arc::new(Self { lock: Lock::free(), count: UnsafeCell::new(0) })
+        Arc::new(Self { lock: Lock::default(), count: UnsafeCell::new(0) })
     }
 
     fn add(&self, space: &Space) {
@@ -54,7 +54,7 @@ fn the_lock_of_a_dead_process_goes_to_one_of_those_who_want_it_and_it_is_told() 
     let mut model = loom::model::Builder::new();
     model.preemption_bound = Some(3);
     model.check(|| {
-        let lock = Arc::new(Lock::free());
+        let lock = Arc::new(Lock::default());
         let mended = Arc::new(AtomicU32::new(0));
         let [dead, one, other] = Space::of_each();
         std::mem::forget(Holding::briefly(&lock, &dead));

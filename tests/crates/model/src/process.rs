@@ -1,4 +1,9 @@
-//! The kernel, as far as the lock needs it.
+//! The kernel, as far as what processes share needs it.
+
+/// Nobody looks twice before sleeping here.
+pub(crate) fn spin(mut done: impl FnMut() -> bool) -> bool {
+    done()
+}
 
 pub(crate) mod fork {
     pub(crate) fn check() -> std::io::Result<()> {
@@ -30,6 +35,16 @@ pub(crate) mod futex {
         if word.load(Ordering::SeqCst) == expected {
             drop(QUEUE.1.wait(queue));
         }
+    }
+
+    /// Any of those who sleep may be on this word: so all are, as the kernel may wake anybody at any time.
+    pub(crate) fn wake(_word: &AtomicU32, _count: u32) {
+        let _queue = QUEUE.0.lock().unwrap();
+        QUEUE.1.notify_all();
+    }
+
+    pub(crate) fn wake_all(word: &AtomicU32) {
+        wake(word, u32::MAX);
     }
 
     pub(crate) fn wake_low(_word: &AtomicU64, count: u32) {

@@ -1,7 +1,21 @@
-//! The lock, and what it uses.
+//! What processes share: the lock, and those who wait for each other.
 
 #[path = "../../../../../parallel-runtime/src/shared/lock.rs"]
 pub(crate) mod lock;
 pub(crate) mod space;
+pub(crate) mod sync;
 #[path = "../../../../../parallel-runtime/src/shared/tables.rs"]
 pub(crate) mod tables;
+pub(crate) use tables::Token;
+
+/// What is said to users.
+pub(crate) mod broken {
+    #[derive(Debug, PartialEq)]
+    pub(crate) struct BrokenBarrier;
+}
+
+pub(crate) mod vec {
+    pub(crate) fn or_panic<T>(result: Result<T, crate::error::TaskError>) -> T {
+        result.unwrap_or_else(|error| match error {})
+    }
+}

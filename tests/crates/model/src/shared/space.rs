@@ -1,6 +1,8 @@
 //! Who lives.
 
-use loom::sync::Arc;
+use std::cell::Cell;
+use std::sync::Arc;
+
 use loom::sync::atomic::{AtomicU64, Ordering};
 
 use super::tables::Token;
@@ -17,6 +19,16 @@ impl Space {
         [0, 1, 2].map(|place| Self { me: Token::new(place, 7), living: Arc::clone(&living) })
     }
 
+    /// From now on this thread is that process.
+    pub(crate) fn begin(self) {
+        PROCESS.with(|process| process.set(Some(Box::leak(Box::new(self)))));
+    }
+
+    /// That of the process which this thread is.
+    pub(crate) fn current() -> &'static Self {
+        PROCESS.with(Cell::get).expect("the thread was told which process it is")
+    }
+
     pub(crate) fn me(&self) -> Token {
         self.me
     }
@@ -29,4 +41,8 @@ impl Space {
     pub(crate) fn end(&self) {
         self.living[self.me.place() as usize].store(0, Ordering::SeqCst);
     }
+}
+
+loom::thread_local! {
+    static PROCESS: Cell<Option<&'static Space>> = Cell::new(None);
 }
