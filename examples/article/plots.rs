@@ -228,7 +228,7 @@ fn echo(x: u64) -> u64 {
 fn latency(directory: &Path, scale: Scale) -> Result<(), Failed> {
     let calls = scale.of(100_000, 10_000);
     let (threads, processes) = (ThreadPool::new(2), ProcessPool::new(2));
-    type Subject<'s> = (&'s str, u64, Box<dyn Fn(u64) -> u64>);
+    type Subject<'s> = (&'static str, u64, Box<dyn Fn(u64) -> u64 + 's>);
     let subjects: [Subject<'_>; 4] = [
         ("f(x) on threads", calls, Box::new(|x| echo::on(&threads).call(x))),
         ("f(x) in processes", calls, Box::new(|x| echo::on(&processes).call(x))),
