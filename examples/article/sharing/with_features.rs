@@ -68,7 +68,7 @@ mod record {
             ("city", Arc::new(UInt8Array::from_iter_values((0..rows).map(city)))),
             ("price", Arc::new(Float64Array::from_iter_values((0..rows).map(price)))),
         ];
-        let batch = RecordBatch::try_from_iter(columns).and_then(|batch| Ok(SharedBatch::new(&batch).expect("memory")));
+        let batch = RecordBatch::try_from_iter(columns).map(|batch| SharedBatch::new(&batch).expect("memory"));
         let batch = match batch {
             Ok(batch) => batch,
             Err(error) => return Row::new("  as an Arrow batch", Err(error.to_string())),
