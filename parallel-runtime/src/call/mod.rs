@@ -14,7 +14,7 @@ use crate::panics;
 use crate::pool::{Pool, Target};
 use crate::progress::{Label, Meter};
 use crate::remote::carrier::Carrier;
-use crate::remote::map::{Control, Target as Place, call, map, submit_lent};
+use crate::remote::map::{Control, Place, call, map, submit_lent};
 use crate::task::{Scope, ScopedTask};
 use crate::thread::Failed;
 use crate::{init, sandbox, thread};

@@ -11,7 +11,7 @@ use crate::panics;
 use crate::pool::Target;
 use crate::progress::Meter;
 use crate::remote::carrier::Carrier;
-use crate::remote::map::{Control, Target as Place, map, submit};
+use crate::remote::map::{Control, Place, map, submit};
 use crate::remote::ticket::Outcome;
 use crate::task::stream::{Ahead, run_here};
 use crate::task::{Imap, ImapUnordered, InProcess, MapTask, Spawned, Task, TaskStream};

@@ -36,7 +36,10 @@ pub(crate) fn pool(mode: Mode, workers: usize, options: WorkerOptions) -> Target
                 CallOptions::NONE,
             )))
         }
-        _ => Target::Thread(Arc::new(thread::Engine::new(workers, options.init, CallOptions::NONE))),
+        #[cfg(not(feature = "dask"))]
+        Mode::Dask => unreachable!("without the feature `Spec::new` refuses it"),
+        Mode::Serial => Target::Here,
+        Mode::Thread => Target::Thread(Arc::new(thread::Engine::new(workers, options.init, CallOptions::NONE))),
     };
     pools.entry((mode, workers, options.key())).or_insert_with(make).clone()
 }

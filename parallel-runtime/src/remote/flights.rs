@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::carrier::{Admitted, Carrier};
-use super::map::{Target, encode};
+use super::map::{Place, encode};
 use super::message::{About, Loan, Message, Refused, Scratch, Snapshot};
 use super::results::Results;
 use super::sizes::Sizes;
@@ -325,8 +325,8 @@ impl<I, R> Flights<I, R> {
         failed
     }
 
-    /// Gives the results that have landed, in order, as far as there is no gap. For [`Target::Values`] the first failure ends it.
-    pub(crate) fn give(&mut self, target: &mut Target<'_, R>) -> Result<(), TaskError> {
+    /// Gives the results that have landed, in order, as far as there is no gap. For [`Place::Values`] the first failure ends it.
+    pub(crate) fn give(&mut self, target: &mut Place<'_, R>) -> Result<(), TaskError> {
         while self.front_has_landed() {
             let Some(flight) = self.queue.pop_front() else { break };
             self.read(flight, target)?;
@@ -340,7 +340,7 @@ impl<I, R> Flights<I, R> {
         let landed = self.queue.iter().take(most).position(|flight| flight.outcome.is_some());
         let Some(flight) = landed.and_then(|landed| self.queue.remove(landed)) else { return };
         let (first, mut results) = (flight.first, Vec::with_capacity(flight.count));
-        let read = self.read(flight, &mut Target::Results(&mut results));
+        let read = self.read(flight, &mut Place::Results(&mut results));
         each.extend(
             results.into_iter().chain(read.err().map(Err)).enumerate().map(|(at, result)| (first + at, result)),
         );
@@ -351,12 +351,12 @@ impl<I, R> Flights<I, R> {
     }
 
     /// Reads the results of a message.
-    fn read(&self, flight: Flight<I>, target: &mut Target<'_, R>) -> Result<(), TaskError> {
+    fn read(&self, flight: Flight<I>, target: &mut Place<'_, R>) -> Result<(), TaskError> {
         let Flight { mut items, count: ended, outcome, .. } = flight;
         let mut outcome = outcome.unwrap_or_default();
         let before = match target {
-            Target::Values(_) => 0,
-            Target::Results(each) => each.len(),
+            Place::Values(_) => 0,
+            Place::Results(each) => each.len(),
         };
         let mut left = items.as_mut_slice();
         let mut results = Results::new(&self.remote, &outcome);
@@ -364,18 +364,18 @@ impl<I, R> Flights<I, R> {
             && let Some(value) = results.read_output()
         {
             match target {
-                Target::Values(values) => values.push(value?),
-                Target::Results(each) => each.push(value),
+                Place::Values(values) => values.push(value?),
+                Place::Results(each) => each.push(value),
             }
         }
         while !left.is_empty() {
             let (count, failure) = match target {
-                Target::Values(values) => {
+                Place::Values(values) => {
                     let before = values.len();
                     let failure = results.read(left, values);
                     (values.len() - before, failure)
                 }
-                Target::Results(each) => {
+                Place::Results(each) => {
                     let mut values = Vec::new();
                     let failure = results.read(left, &mut values);
                     let count = values.len();
@@ -385,19 +385,19 @@ impl<I, R> Flights<I, R> {
             };
             let Some(failure) = failure else { break };
             match target {
-                Target::Values(_) => return Err(failure),
-                Target::Results(each) => each.push(Err(failure)),
+                Place::Values(_) => return Err(failure),
+                Place::Results(each) => each.push(Err(failure)),
             }
             left = &mut left[(count + 1).min(ended)..];
         }
         if let Some(error) = outcome.take_error() {
             let error = error.of(self.remote.function);
             match target {
-                Target::Values(_) => return Err(error),
-                Target::Results(each) => each.push(Err(error)),
+                Place::Values(_) => return Err(error),
+                Place::Results(each) => each.push(Err(error)),
             }
         }
-        if let Target::Results(each) = target {
+        if let Place::Results(each) = target {
             // A worker that damaged its results may have left fewer than it said.
             let missing = || Err(Results::<I, R>::missing(self.remote.function));
             each.resize_with(before + ended, missing);
@@ -408,7 +408,7 @@ impl<I, R> Flights<I, R> {
     /// The first failure, in the order of the items, that is not merely the cancellation that followed another.
     pub(crate) fn first_failure(&mut self) -> Option<TaskError> {
         while !self.queue.is_empty() {
-            match self.give(&mut Target::Values(&mut Vec::new())) {
+            match self.give(&mut Place::Values(&mut Vec::new())) {
                 Ok(()) | Err(TaskError::Cancelled) => {}
                 Err(error) => return Some(error),
             }

@@ -177,7 +177,7 @@ pub(crate) fn output<I, R>(remote: &Remote<I, R>, mut outcome: Outcome) -> Resul
 }
 
 /// Where a map puts its results, in order.
-pub(crate) enum Target<'t, R> {
+pub(crate) enum Place<'t, R> {
     /// Up to the first failure.
     Values(&'t mut Vec<R>),
     /// All, each with its own failure.
@@ -217,21 +217,21 @@ impl Control<'_> {
     }
 }
 
-/// Runs all items. With [`Target::Values`], nothing more is started once an item is known to have failed; when what runs has
+/// Runs all items. With [`Place::Values`], nothing more is started once an item is known to have failed; when what runs has
 /// ended, the first failure is the result.
 pub(crate) fn map<I, R>(
     carrier: &Carrier,
     remote: &Remote<I, R>,
     items: impl Iterator<Item = I>,
     control: &Control<'_>,
-    mut target: Target<'_, R>,
+    mut target: Place<'_, R>,
 ) -> Result<(), TaskError> {
     let mut items = items.fuse();
     carrier.prepare()?;
     let admitted = Some(carrier.admit(control.admitted)?);
     let futures = (remote.is_async, FUTURES_OF_A_MAP);
     let sizes = Sizes::of(carrier.grain(), futures, carrier.workers(), control.options.chunk, items.size_hint());
-    let stop_at_failure = matches!(target, Target::Values(_));
+    let stop_at_failure = matches!(target, Place::Values(_));
     let manner = if stop_at_failure { Manner::StopsAtFailure } else { Manner::GoesOn };
     let mut flights = Flights::new(carrier, *remote, control.options, sizes, admitted, manner)?;
     let _inside = carrier.inside();
