@@ -110,5 +110,29 @@ mod tests {
         assert_eq!(most_like("pools", &keys), Some("pool"));
         assert_eq!(most_like("max_tasks", &keys), Some("max_tasks_per_worker"));
         assert_eq!(most_like("colour", &keys), None);
+        assert_eq!(most_like("ta", &keys), None, "a part of two letters says nothing");
+    }
+
+    #[test]
+    fn distances_count_insertions_deletions_substitutions_and_swaps() {
+        let cases = [
+            ("", "abc", 3),
+            ("abc", "", 3),
+            ("abc", "abc", 0),
+            ("abc", "abd", 1),
+            ("abc", "xabc", 1),
+            ("abc", "ac", 1),
+            ("ab", "ba", 1),
+            ("xab", "xba", 1),
+            ("abxcd", "baxdc", 2),
+            ("ab", "cd", 2),
+            ("ab", "bc", 2),
+            ("ab", "ca", 2),
+            ("abcd", "cdab", 4),
+            ("kitten", "sitting", 3),
+        ];
+        for (a, b, expected) in cases {
+            assert_eq!((distance(a, b), distance(b, a)), (expected, expected), "{a} {b}");
+        }
     }
 }
