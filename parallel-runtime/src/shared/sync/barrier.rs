@@ -4,7 +4,6 @@
 //! the others sleep. Whoever sleeps looks from time to time whether all that have arrived still live; if not, the barrier is
 //! broken, since a process that has died will not do what comes after it.
 
-use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -16,6 +15,7 @@ use crate::shared::broken::BrokenBarrier;
 use crate::shared::lock::{Holding, Lock, Taken, sleep};
 use crate::shared::tables::Kind;
 use crate::shared::vec::or_panic;
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// A point where a number of processes wait for each other: Python's `multiprocessing.Barrier`.
 ///

@@ -1,6 +1,5 @@
 //! `SharedEvent`.
 
-use crate::sync::atomic::{AtomicU32, Ordering};
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -10,6 +9,7 @@ use crate::process::{futex, spin};
 use crate::shared::lock::{check_fork, sleep};
 use crate::shared::tables::Kind;
 use crate::shared::vec::or_panic;
+use crate::sync::atomic::{AtomicU32, Ordering};
 
 /// A flag that processes wait for: Python's `multiprocessing.Event`.
 ///

@@ -7,7 +7,6 @@
 //! Who gives back changes `released` and then looks whether somebody waits; who waits says so and then sleeps only if `released` is what it
 //! was. All four steps are sequentially consistent, so one of the two sees the other.
 
-use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -18,6 +17,7 @@ use crate::shared::Token;
 use crate::shared::lock::{check_fork, sleep};
 use crate::shared::tables::Kind;
 use crate::shared::vec::or_panic;
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sync::between_ordered_steps;
 
 /// A number of permits that processes take and give back: Python's `multiprocessing.Semaphore`. So many do something at one time, and no
