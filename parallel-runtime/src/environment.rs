@@ -4,6 +4,7 @@ use std::env;
 use std::sync::OnceLock;
 
 use crate::options::Mode;
+use crate::sys::cpu::cpu_count;
 
 /// The mode that `PARALLEL_MODE` forces on functions without a pool of their own.
 ///
@@ -50,4 +51,9 @@ pub(crate) fn dask() -> Option<String> {
     ["PARALLEL_DASK", "DASK_SCHEDULER_ADDRESS"]
         .into_iter()
         .find_map(|name| env::var(name).ok().filter(|text| !text.is_empty()))
+}
+
+/// The number of workers that `asked` stands for: 0 means `PARALLEL_WORKERS`, or else one per CPU.
+pub(crate) fn resolve_workers(asked: usize) -> usize {
+    if asked > 0 { asked } else { workers().unwrap_or_else(cpu_count) }
 }

@@ -100,14 +100,13 @@ compile_error!(
 );
 
 mod call;
-#[cfg(feature = "dask")]
-mod cluster;
 mod codec;
-mod cpu;
+#[cfg(feature = "dask")]
+mod dask;
 mod environment;
 mod error;
 mod function;
-mod init;
+mod ipc;
 mod observe;
 mod options;
 mod panics;
@@ -115,30 +114,23 @@ mod pool;
 #[doc(hidden)]
 pub mod private;
 mod process;
-#[cfg(feature = "progress")]
-mod progress;
-#[cfg(not(feature = "progress"))]
-#[path = "no_progress.rs"]
-mod progress;
-#[cfg(test)]
-mod random;
 mod remote;
 mod sandbox;
 mod shared;
-mod signals;
-mod sync;
+mod sys;
 mod task;
 mod thread;
+mod wait;
 
 pub use call::Call;
-pub use cpu::cpu_count;
 pub use error::{PoolError, TaskError};
 pub use function::{OwnedFn, OwnedSlice, ParallelFn, ProcessFn};
+pub use observe::stats::{Percentiles, PoolStats, WorkerLoad};
 pub use observe::timeline::Timeline;
 pub use parallel_macros::{parallel, shared};
 #[cfg(feature = "dask")]
 pub use pool::DaskPool;
-pub use pool::{Percentiles, Pool, PoolStats, ProcessPool, ThreadPool, WorkerLoad};
+pub use pool::{Pool, ProcessPool, ThreadPool};
 #[cfg(feature = "sandbox")]
 pub use sandbox::Sandbox;
 pub use shared::array::{SharedArray, SharedArrayGuard};
@@ -160,6 +152,7 @@ pub use shared::sync::mutex::{SharedLock, SharedLockGuard};
 pub use shared::sync::semaphore::{SharedPermit, SharedSemaphore};
 pub use shared::value::{SharedPlain, SharedValue, SharedValueGuard};
 pub use shared::vec::SharedVec;
+pub use sys::cpu::cpu_count;
 pub use task::{
     AsCompleted, Imap, ImapUnordered, MapTask, Scope, ScopedTask, Spawned, Task, TaskStream, WaitFor, Waited,
     as_completed, scope, wait,

@@ -1,6 +1,9 @@
 //! The verbs of an annotated function: those that wait, which may borrow. Those that take owned arguments are in [`owned`].
 
+mod awaited;
 mod owned;
+
+pub use awaited::awaited;
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -8,16 +11,17 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crate::error::TaskError;
+use crate::function::init;
 use crate::function::{ParallelFn, Remote};
+use crate::observe::progress::{Label, Meter};
 use crate::options::CallOptions;
 use crate::panics;
 use crate::pool::{Pool, Target};
-use crate::progress::{Label, Meter};
 use crate::remote::carrier::Carrier;
 use crate::remote::map::{Control, Place, call, map, submit_lent};
 use crate::task::{Scope, ScopedTask};
 use crate::thread::Failed;
-use crate::{init, sandbox, thread};
+use crate::{sandbox, thread};
 
 /// The verbs of the annotated function `F`, on a pool of your choice and with options: from `f::on(&pool)` or `f::options()`.
 ///

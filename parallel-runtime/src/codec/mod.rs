@@ -2,19 +2,16 @@
 //!
 //! Both ends are the same executable, so the format needs no schema, no version and no byte order: numbers are
 //! fixed-width and native, lengths are `u64`, enum variants are `u32`, and fields follow each other without names. It is a
-//! `serde` format ([`ser`], [`de`]) over a [`Writer`] and a [`Reader`], plus the [`strategy`] by which each parameter of an
-//! annotated function travels (plain slices go as bytes, not element by element).
+//! `serde` format ([`ser`], [`de`]) over a [`Writer`] and a [`Reader`]. By which way each parameter of an annotated function travels
+//! is not its concern.
 //!
 //! Why our own format and not a published one: the writer must be able to *measure* (so that a large value is written once,
 //! straight into shared memory), the reader must never form a reference into memory that a worker can still write, and
 //! values that a positional format cannot hold must be refused by name instead of decoded wrongly.
 
-pub(crate) mod cargo;
 mod de;
 mod reader;
-mod referents;
 mod ser;
-pub(crate) mod strategy;
 mod writer;
 
 use std::fmt;

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::*;
-use crate::random::{damaged, with_random_bytes};
+use crate::sys::random::{damaged, with_random_bytes};
 
 fn to_bytes<T: Serialize>(value: &T) -> Vec<u8> {
     let mut measure = Writer::new(&mut []);

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 
-use crate::task::drive::drive;
+use crate::wait::executor::drive;
 
 /// What a task does: a call, or the future of an `async fn`.
 pub enum Body<R> {

@@ -1,8 +1,11 @@
 //! What an annotated function is to the runtime: a type that implements [`ParallelFn`].
 
 mod body;
+pub(crate) mod init;
 mod outlet;
 mod parameter;
+pub(crate) mod pass_mode;
+pub(crate) mod referents;
 mod remote;
 
 pub use body::Body;
@@ -10,13 +13,13 @@ pub(crate) use outlet::{Delivered, Encode, Overflow, Placed};
 pub use outlet::{Outlet, ServeError};
 pub use parameter::{ByMut, ByRef, ByValue, IntoOwned, Lend, LendMut, One, OwnedSlice};
 pub use remote::Remote;
-pub(crate) use remote::{Received, Serve, code, header};
+pub(crate) use remote::{Received, code, entry_of, header, serve_at};
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::codec::strategy::Returned;
 use crate::codec::{CodecError, Reader, Writer};
-use crate::options::Spec;
+use crate::function::pass_mode::Returned;
+use crate::pool::Spec;
 
 /// A function annotated with [`#[parallel]`](crate::parallel).
 ///

@@ -4,12 +4,14 @@ use std::pin::Pin;
 use std::sync::atomic::Ordering;
 
 use super::remote::code;
-use crate::codec::cargo::{self, Cargo};
 use crate::codec::{self, CodecError, Writer};
-use crate::process::board::{Record, Slot};
-use crate::process::handshake::Request;
-use crate::process::{clock, link, wait_while_condemned};
+use crate::ipc::board::wait_while_condemned;
+use crate::ipc::board::{Record, Slot};
+use crate::ipc::link;
+use crate::ipc::request::Request;
+use crate::shared::handles::{self, Cargo};
 use crate::shared::held::Reference;
+use crate::sys::clock;
 
 /// Why a worker has no result for an item, a panic apart.
 #[derive(Debug)]
@@ -98,7 +100,7 @@ fn keep_some(mut cargo: Cargo) -> Result<(), ServeError> {
     for held in &cargo.handles {
         let Reference { id, nonce, .. } = held.reference();
         let keep = Request::Keep { id: id.into(), nonce, task: link::task() };
-        if !cargo::is_kept_by_message(id) && link::ask(&keep)[0] == 0 {
+        if !handles::is_kept_by_message(id) && link::ask(&keep)[0] == 0 {
             return Err(ServeError::Encode(CodecError::new("the shared memory behind a handle in it is gone")));
         }
     }
@@ -250,13 +252,13 @@ impl<'w> Outlet<'w> {
         let before = self.committed;
         self.writer.rewind(before);
         self.writer.put([0; code::HEADER]);
-        cargo::begin();
+        handles::begin();
         if let Err(error) = value.encode(&mut self.writer) {
-            cargo::abort();
+            handles::abort();
             return Err(ServeError::Encode(error));
         }
         if !self.writer.overflowed() {
-            keep(cargo::finish(), value)?;
+            keep(handles::finish(), value)?;
             // How long it is, so that the next one is found even if this one does not decode.
             let len = (self.writer.len() - before - code::HEADER) as u32;
             let [a, b, c, d] = len.to_ne_bytes();
@@ -275,18 +277,18 @@ impl<'w> Outlet<'w> {
         self.writer.rewind(before);
         self.full = true;
         let placed = self.overflow.overflow(self.delivered, needed, &mut |writer| {
-            cargo::again();
+            handles::again();
             writer.put([code, 0, 0, 0, 0]);
             value.encode(writer)
         });
         let placed = match placed {
             Ok(placed) => placed,
             Err(error) => {
-                cargo::abort();
+                handles::abort();
                 return Err(error);
             }
         };
-        keep(cargo::finish(), value)?;
+        keep(handles::finish(), value)?;
         self.publish(match placed {
             Placed::Moved(len) => len,
             Placed::Apart => before,

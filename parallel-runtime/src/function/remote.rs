@@ -3,9 +3,13 @@
 //! What is compiled for each function are the three loops here: over the items of a message, with the function's own steps
 //! inlined into them.
 
+use std::io;
+
 use super::{Outlet, ProcessFn, ProcessOwnedFn, ServeError};
-use crate::codec::strategy::Returned;
-use crate::codec::{CodecError, Reader, Writer, cargo};
+use crate::codec::{CodecError, Reader, Writer};
+use crate::function::pass_mode::Returned;
+use crate::shared::handles;
+use crate::sys::image;
 
 /// Codes before each result. The code is followed by the length of the result in four bytes; 0 where nothing follows it anyway.
 pub(crate) mod code {
@@ -22,7 +26,22 @@ pub(crate) mod code {
 }
 
 /// Runs the items of a message in the worker. It travels there as an offset into the executable.
-pub(crate) type Serve = fn(&mut Reader<'_>, &mut Outlet<'_>, u32) -> Result<(), ServeError>;
+pub(super) type Serve = fn(&mut Reader<'_>, &mut Outlet<'_>, u32) -> Result<(), ServeError>;
+
+/// The entry of a function: its offset in the executable, or an error if it is not part of it.
+pub(crate) fn entry_of(serve: Serve) -> io::Result<u64> {
+    image::offset_of(serve as usize)
+}
+
+/// The function at an entry.
+///
+/// # Safety
+///
+/// The entry came from [`entry_of`] in a process that runs the same executable.
+pub(crate) unsafe fn serve_at(entry: u64) -> Serve {
+    // SAFETY: by the caller's promise there is a `Serve` function at this offset of this image.
+    unsafe { std::mem::transmute::<*const (), Serve>(image::address_at(entry)) }
+}
 
 /// Encodes items.
 pub(crate) type Send<I> = fn(&[I], &mut Writer<'_>) -> Result<(), CodecError>;
@@ -111,7 +130,7 @@ fn send<F: ProcessFn>(items: &[F::Item], writer: &mut Writer<'_>) -> Result<(), 
 
 fn send_owned<F: ProcessOwnedFn>(items: &[F::Owned], writer: &mut Writer<'_>) -> Result<(), CodecError> {
     // Whoever sends them lets go of them afterwards.
-    cargo::retaining(|| items.iter().try_for_each(|item| F::send_owned(item, writer)))
+    handles::retaining(|| items.iter().try_for_each(|item| F::send_owned(item, writer)))
 }
 
 fn receive<F: ProcessFn>(returned: &mut Returned<'_>, items: &mut [F::Item], values: &mut Vec<F::Output>) -> Received {

@@ -11,17 +11,25 @@
 //!
 //! | module | what |
 //! | --- | --- |
+//! | [`stats`] | what a pool tells of itself |
+//! | [`progress`] | bars |
 //! | [`tally`] | the counts of a pool, and which tasks are sampled |
 //! | [`histogram`] | times, as percentiles |
 //! | [`spans`] | spans of calls, and what workers log, for `tracing` |
 //! | [`timeline`] | a record of all tasks, as a page or a trace |
 
 pub(crate) mod histogram;
+#[cfg(feature = "progress")]
+pub(crate) mod progress;
+#[cfg(not(feature = "progress"))]
+#[path = "no_progress.rs"]
+pub(crate) mod progress;
 #[cfg(feature = "tracing")]
 pub(crate) mod spans;
 #[cfg(not(feature = "tracing"))]
 #[path = "no_spans.rs"]
 pub(crate) mod spans;
+pub(crate) mod stats;
 pub(crate) mod tally;
 pub(crate) mod timeline;
 
@@ -31,7 +39,7 @@ pub(crate) use spans::CallSpan;
 pub(crate) use tally::Tally;
 
 use crate::error::TaskError;
-use crate::process::clock;
+use crate::sys::clock;
 
 /// Whether each task is to be looked at.
 static CLOSELY: AtomicBool = AtomicBool::new(false);

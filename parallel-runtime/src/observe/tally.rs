@@ -2,7 +2,7 @@
 
 use super::histogram::Histogram;
 use super::{CallSpan, Fate, Run, Seen, is_on};
-use crate::process::clock;
+use crate::sys::clock;
 
 /// What has become of the tasks of a pool.
 #[derive(Default)]

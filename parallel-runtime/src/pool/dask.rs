@@ -4,14 +4,15 @@ use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use super::{PoolStats, Target};
-use crate::cluster::{Address, Engine};
+use super::Target;
+use crate::dask::{Address, Engine};
 use crate::error::PoolError;
+use crate::observe::stats::PoolStats;
 use crate::options::{CallOptions, WorkerOptions};
-use crate::process::hook;
 use crate::remote::carrier::Carrier;
 #[cfg(feature = "sandbox")]
 use crate::sandbox::Sandbox;
+use crate::sys::role;
 
 /// How long connecting may take.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -161,7 +162,7 @@ impl DaskPool {
 
     pub(crate) fn target(&self) -> &Target {
         self.target.get_or_init(|| {
-            if hook::in_worker() {
+            if role::in_worker() {
                 return Target::Here;
             }
             let engine = Engine::new(self.address.clone(), self.connect_timeout, self.options, self.defaults);

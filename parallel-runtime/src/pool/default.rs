@@ -5,10 +5,11 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use super::Target;
 #[cfg(feature = "dask")]
-use crate::cluster;
-use crate::options::{CallOptions, Mode, WorkerKey, WorkerOptions, resolve_workers};
-use crate::process::hook;
+use crate::dask;
+use crate::environment::resolve_workers;
+use crate::options::{CallOptions, Mode, WorkerKey, WorkerOptions};
 use crate::remote::carrier::Carrier;
+use crate::sys::role;
 use crate::{process, thread};
 
 /// Mode, size, and the key of the worker options.
@@ -18,7 +19,7 @@ static POOLS: LazyLock<Mutex<HashMap<Key, Target>>> = LazyLock::new(Mutex::defau
 
 /// The default pool of these properties. It lives as long as the program.
 pub(crate) fn pool(mode: Mode, workers: usize, options: WorkerOptions) -> Target {
-    if mode == Mode::Serial || (matches!(mode, Mode::Process | Mode::Dask) && hook::in_worker()) {
+    if mode == Mode::Serial || (matches!(mode, Mode::Process | Mode::Dask) && role::in_worker()) {
         return Target::Here;
     }
     // A cluster has as many as it has.
@@ -29,8 +30,8 @@ pub(crate) fn pool(mode: Mode, workers: usize, options: WorkerOptions) -> Target
         #[cfg(feature = "dask")]
         Mode::Dask => {
             let limit = super::dask::CONNECT_TIMEOUT;
-            Target::Remote(Carrier::Cluster(cluster::Engine::new(
-                cluster::Address::Environment,
+            Target::Remote(Carrier::Cluster(dask::Engine::new(
+                dask::Address::Environment,
                 limit,
                 options,
                 CallOptions::NONE,

@@ -4,7 +4,7 @@
 mod dask;
 pub(crate) mod default;
 mod process;
-mod stats;
+mod spec;
 mod thread;
 
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 #[cfg(feature = "dask")]
 pub use dask::DaskPool;
 pub use process::ProcessPool;
-pub use stats::{Percentiles, PoolStats, WorkerLoad};
+pub use spec::Spec;
 pub use thread::ThreadPool;
 
 use crate::function::{ParallelFn, ProcessFn};

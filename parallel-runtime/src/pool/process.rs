@@ -3,13 +3,16 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use super::{PoolStats, Target};
+use super::Target;
+use crate::environment::resolve_workers;
 use crate::error::PoolError;
-use crate::options::{CallOptions, WorkerOptions, resolve_workers};
-use crate::process::{Engine, hook};
+use crate::observe::stats::PoolStats;
+use crate::options::{CallOptions, WorkerOptions};
+use crate::process::Engine;
 use crate::remote::carrier::Carrier;
 #[cfg(feature = "sandbox")]
 use crate::sandbox::Sandbox;
+use crate::sys::role;
 
 /// A pool of worker processes.
 ///
@@ -137,7 +140,7 @@ impl ProcessPool {
 
     pub(crate) fn target(&self) -> &Target {
         self.target.get_or_init(|| {
-            if hook::in_worker() {
+            if role::in_worker() {
                 return Target::Here;
             }
             let engine = Engine::new(resolve_workers(self.workers), self.options, self.defaults);

@@ -3,9 +3,11 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use super::{PoolStats, Target};
+use super::Target;
+use crate::environment::resolve_workers;
 use crate::error::PoolError;
-use crate::options::{CallOptions, WorkerOptions, resolve_workers};
+use crate::observe::stats::PoolStats;
+use crate::options::{CallOptions, WorkerOptions};
 use crate::thread::Engine;
 
 /// A pool of threads, on rayon.

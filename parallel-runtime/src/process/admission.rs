@@ -5,8 +5,8 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use super::engine::{Engine, Life};
-use super::fork;
 use crate::error::{PoolError, TaskError};
+use crate::sys::fork;
 
 /// Something of several messages that the pool has accepted: it is not shut down before this has ended.
 pub(crate) struct Admission(Arc<Engine>);

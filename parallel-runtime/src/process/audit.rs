@@ -23,16 +23,16 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::board::ring::entry;
-use super::board::slot::ASIDE;
-use super::board::word::{State as SlotState, Word};
 use super::engine::{Engine, State};
-use super::futex;
 use super::harvest::damaged;
 use super::seat::{Occupant, Seat};
 use super::supervisor::Supervisor;
+use crate::ipc::board::ring::entry;
+use crate::ipc::board::slot::ASIDE;
+use crate::ipc::board::word::{State as SlotState, Word};
 use crate::remote::message::{Arguments, Loan};
 use crate::remote::ticket::{Outcome, Ticket};
+use crate::sys::futex;
 
 /// How long a claim may look false: between its claim and what it says about it a worker may be held up.
 const DOUBT: Duration = Duration::from_secs(1);

@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use super::admission::Admission;
 use super::engine::{Engine, Life, State};
-use super::fork;
 use super::seat::{Occupant, Seat, Worker};
 use super::supervisor::Supervisor;
 use crate::error::TaskError;
+use crate::sys::fork;
 
 /// How long the workers of a pool that is shut down may take to end by themselves.
 const END_LIMIT: Duration = Duration::from_millis(600);

@@ -3,12 +3,12 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::board::word::State as SlotState;
 use super::engine::{Engine, InFlight, State};
 use super::seat::{Occupant, Worker};
-use super::{clock, fork};
-use crate::pool::{PoolStats, WorkerLoad};
+use crate::ipc::board::word::State as SlotState;
+use crate::observe::stats::{PoolStats, WorkerLoad};
 use crate::remote::ticket::{Phase, Ticket};
+use crate::sys::{clock, fork};
 
 impl Engine {
     /// A task is sent once more by whoever waits for it.

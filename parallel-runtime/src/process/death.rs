@@ -2,10 +2,10 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::board::Record;
 use super::seat::Worker;
 use crate::error::TaskError;
-use crate::signals;
+use crate::ipc::board::Record;
+use crate::sys::signals;
 
 /// What is known of a death.
 pub(super) struct Death {

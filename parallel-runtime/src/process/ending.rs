@@ -3,17 +3,17 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::board::Slot;
-use super::board::ring::entry;
-use super::board::slot::{ASIDE, SENT};
-use super::board::word::{State as SlotState, Word};
 use super::engine::{Engine, InFlight, Queue, State};
 use super::stderr::Stderr;
 use super::supervisor::Supervisor;
-use super::{clock, fork, futex};
 use crate::error::TaskError;
+use crate::ipc::board::Slot;
+use crate::ipc::board::ring::entry;
+use crate::ipc::board::slot::{ASIDE, SENT};
+use crate::ipc::board::word::{State as SlotState, Word};
 use crate::observe::{CallSpan, Fate, Run, Seen};
 use crate::remote::ticket::{Left, Outcome, Phase, Ticket};
+use crate::sys::{clock, fork, futex};
 
 impl Engine {
     /// Frees a task's slot and gives it the outcome that `collect` makes.

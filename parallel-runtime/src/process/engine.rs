@@ -7,22 +7,22 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::Duration;
 
 use super::admission::Admission;
-use super::board::ring::entry;
-use super::board::slot::{INLINE_ARGUMENTS, LEVEL, TIMED};
-use super::board::word::Word;
-use super::board::{Board, Layout, MOST_WORKERS, Slot};
 use super::limits::Limited;
 use super::seat::Seat;
 use super::state::Fired;
 pub(super) use super::state::{Access, InFlight, Life, Queue, State};
 use super::supervisor::Supervisor;
-use super::{fork, futex};
 use crate::error::{PoolError, TaskError};
+use crate::ipc::board::ring::entry;
+use crate::ipc::board::slot::{INLINE_ARGUMENTS, LEVEL, TIMED};
+use crate::ipc::board::word::Word;
+use crate::ipc::board::{Board, Layout, MOST_WORKERS, Slot};
 use crate::observe::{CallSpan, Kind, Pool, spans, timeline};
 use crate::options::{CallOptions, WorkerOptions};
 use crate::remote::message::{About, Body, Message};
 use crate::remote::ticket::Ticket;
 use crate::shared::{Arena, Block};
+use crate::sys::{fork, futex};
 
 /// Slots of an ordinary pool: what does not fit waits in the program. Those that are never used take no memory.
 const SLOTS: u32 = 1 << 14;

@@ -9,13 +9,14 @@ use rustix::process::Signal;
 
 use super::death::Death;
 use super::engine::{Engine, Life, State};
-use super::handshake::{Received, Request};
 use super::life::Failure;
 use super::seat::{Occupant, Worker};
 use super::supervisor::Supervisor;
 use crate::error::TaskError;
+use crate::ipc::request::{Received, Request};
 use crate::observe::timeline;
 use crate::shared::objects;
+use crate::sys::fork;
 
 /// The most requests that a dead worker may have left in its socket. Children of a task may hold it, and send for ever.
 const MOST_WORDS: usize = 4096;
@@ -182,7 +183,7 @@ impl Engine {
         }
         self.harvest(&mut state);
         self.end_quarantine(&mut state);
-        self.end_all(&mut state, || TaskError::Spawn(super::fork::closed_descriptors()));
+        self.end_all(&mut state, || TaskError::Spawn(fork::closed_descriptors()));
         drop(state);
         self.changed.notify_all();
     }

@@ -7,18 +7,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering, fence};
 use std::time::Duration;
 
-use super::board::Slot;
-use super::board::layout::COMPLETED;
-use super::board::ring::{entry, split};
-use super::board::slot::{ASIDE, DROPPED, INLINE_RESULT, LATE};
-use super::board::word::{State as SlotState, Word};
 use super::engine::{Engine, InFlight, State};
 use super::limits::{Condemned, Sentence};
-use super::{clock, region};
+use super::region;
 use crate::error::TaskError;
+use crate::ipc::board::Slot;
+use crate::ipc::board::layout::COMPLETED;
+use crate::ipc::board::ring::{entry, split};
+use crate::ipc::board::slot::{ASIDE, DROPPED, INLINE_RESULT, LATE};
+use crate::ipc::board::word::{State as SlotState, Word};
 use crate::observe::Fate;
 use crate::remote::ticket::{Outcome, ResultBytes};
 use crate::shared::Block;
+use crate::sys::clock;
 
 /// How long the feeder sleeps between two looks at a board that was full.
 const NAP: Duration = Duration::from_micros(500);

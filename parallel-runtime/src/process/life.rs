@@ -13,16 +13,20 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::engine::{Access, Engine, Life, State};
-use super::handshake::Welcome;
 use super::seat::{Occupant, Seat, Worker};
+use super::spawn;
 use super::stderr::Stderr;
 use super::supervisor::Supervisor;
-use super::{fork, hook, image, spawn};
 use crate::error::{PoolError, TaskError};
+use crate::function::init;
 use crate::observe::timeline;
+use crate::process::welcome::Welcome;
 use crate::remote::ticket::{Outcome, Ticket};
 use crate::sandbox::{Allowed, Sandbox};
 use crate::shared::objects::Process;
+use crate::sys::clock;
+use crate::sys::fork;
+use crate::sys::role;
 
 /// Bytes of a worker's result region. Its pages come when they are touched.
 const REGION: u64 = 4 << 20;
@@ -155,7 +159,7 @@ impl Engine {
                 "a sandbox needs shared memory that can be sealed (memfd), and here it is in /dev/shm",
             ));
         }
-        let init = self.options.init.map(image::offset_of_init).transpose()?;
+        let init = self.options.init.map(init::offset_of).transpose()?;
         let process = Process::new().map_err(io::Error::other)?;
         let welcome = Welcome {
             magic: 0,
@@ -171,10 +175,7 @@ impl Engine {
             init: init.unwrap_or(0),
             sandbox: self.options.sandbox.is_some().into(),
             token: process.token().bits(),
-            #[cfg(feature = "dask")]
-            far: crate::cluster::node::is_node().into(),
-            #[cfg(not(feature = "dask"))]
-            far: 0,
+            far: role::is_node().into(),
         };
         let allowed = self.options.sandbox.map_or_else(Allowed::default, Sandbox::allowed);
         let started = spawn::spawn(&memory.arena, &welcome, &allowed, stderr)?;
@@ -288,7 +289,7 @@ impl Engine {
                 sooner(condemned);
             }
             if state.next_look != u64::MAX {
-                let left = state.next_look.saturating_sub(super::clock::now());
+                let left = state.next_look.saturating_sub(clock::now());
                 sooner(Instant::now() + Duration::from_nanos(left));
             }
         }
@@ -297,7 +298,7 @@ impl Engine {
 
     /// Starts all workers and waits until they are ready.
     pub(crate) fn start(self: &Arc<Self>) -> Result<(), PoolError> {
-        if hook::in_worker() {
+        if role::in_worker() {
             return Ok(());
         }
         self.arena()?;

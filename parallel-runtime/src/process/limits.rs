@@ -17,15 +17,15 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::board::condemn;
-use super::board::ring::{entry, split};
-use super::board::slot::{ASIDE, DISMISSED};
-use super::board::word::{State as SlotState, Word};
 use super::engine::{Engine, State};
 use super::supervisor::Supervisor;
-use super::{clock, fork, futex};
 use crate::error::TaskError;
+use crate::ipc::board::condemn;
+use crate::ipc::board::ring::{entry, split};
+use crate::ipc::board::slot::{ASIDE, DISMISSED};
+use crate::ipc::board::word::{State as SlotState, Word};
 use crate::remote::ticket::{Outcome, Phase, Ticket};
+use crate::sys::{clock, fork, futex};
 
 /// How long a worker may take to end after SIGTERM.
 pub(super) const GRACE: Duration = Duration::from_millis(100);

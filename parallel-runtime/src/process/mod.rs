@@ -12,7 +12,7 @@
 //!   supervisor ◄──────── control socket, process descriptor ──────── hello, "I need a block", death
 //! ```
 //!
-//! A call is encoded in the caller's thread and published on the [`board`]; whichever worker is free claims it there, so
+//! A call is encoded in the caller's thread and published on the [`board`](crate::ipc::board); whichever worker is free claims it there, so
 //! there is no thread between a caller and a worker. The result comes back the same way, and whoever waits for it (or whoever
 //! needs its slot) *harvests* it: moves it out of shared memory into the task's private [`Ticket`](crate::remote::ticket::Ticket). What a message is, how items are
 //! packed into messages, and how results are read is in [`remote`](crate::remote).
@@ -28,7 +28,7 @@
 //! | a message's block | the program; a worker that has claimed the message, in place, where the function takes `&mut [T]` | the program |
 //! | a worker's result region | that worker; the program sets a block's `released` flag | the worker |
 //! | a granted block | the worker that asked for it | the program |
-//! | a worker's record | see [`board::Record`] | |
+//! | a worker's record | see [`Record`](crate::ipc::board::Record) | |
 //! | bits of sleeping workers | the worker sets its own; whoever wakes it clears it | |
 //! | shared objects, and who has them | see [`shared`](crate::shared), its `tables`, `lock`, `cells` and `containers` | the program |
 //!
@@ -38,9 +38,8 @@
 //!
 //! | module | what |
 //! | --- | --- |
-//! | [`hook`], [`image`] | the same executable, run again, becomes a worker before `main` and finds its functions |
-//! | [`spawn`], [`handshake`] | starting a worker, and what it is told |
-//! | [`board`] | slots, ring, records: the layout and the steps on it |
+//! | [`hook`] | the same executable, run again, becomes a worker before `main` and finds its functions |
+//! | [`spawn`], [`welcome`] | starting a worker, and what it is told |
 //! | [`state`], [`admission`] | the program's private books of a pool; maps that outlast a shutdown |
 //! | [`engine`], [`ending`], [`life`], [`closing`], [`harvest`], [`waiting`], [`reactor`] | the program's side: submitting, and how tasks end; its workers and their end; collecting, waiting |
 //! | [`counts`] | what it tells of itself |
@@ -48,28 +47,20 @@
 //! | [`limits`] | time limits, and ending a worker for the task that it runs |
 //! | [`death`], [`stderr`] | why a worker died, and its last lines |
 //! | [`audit`] | what is done about a board that a worker has written over |
-//! | [`fork`] | programs that fork, or close all descriptors |
-//! | [`worker`], [`region`], [`link`] | the worker's side |
+//! | [`worker`], [`region`] | the worker's side |
 
 pub(crate) mod admission;
 mod audit;
-pub(crate) mod board;
-pub(crate) mod clock;
 mod closing;
 mod counts;
 mod death;
 mod ending;
 pub(crate) mod engine;
 mod events;
-pub(crate) mod fork;
-pub(crate) mod futex;
-pub(crate) mod handshake;
 mod harvest;
-pub(crate) mod hook;
-pub(crate) mod image;
+mod hook;
 mod life;
 mod limits;
-pub(crate) mod link;
 mod reactor;
 mod region;
 mod requests;
@@ -77,13 +68,9 @@ mod seat;
 mod spawn;
 mod state;
 pub(crate) mod stderr;
-pub(crate) mod supervisor;
+mod supervisor;
 mod waiting;
+mod welcome;
 mod worker;
 
 pub(crate) use engine::Engine;
-pub(crate) use supervisor::all_worker_pids;
-pub(crate) use waiting::spin;
-#[cfg(feature = "dask")]
-pub(crate) use worker::exit;
-pub(crate) use worker::wait_while_condemned;

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::engine::Engine;
-use super::fork;
 use crate::remote::ticket::Ticket;
-use crate::task::watch::Watcher;
+use crate::sys::fork;
+use crate::wait::notify::Watcher;
 
 /// How long it stays when there is nothing to do.
 const LINGER: Duration = Duration::from_secs(1);

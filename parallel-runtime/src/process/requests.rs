@@ -3,10 +3,10 @@
 //! A worker may ask for anything at any time, and as often as it likes: so nothing here waits, and nothing is believed that the
 //! program's own books do not confirm.
 
-use super::board::ring::split;
 use super::engine::{Engine, State};
-use super::handshake::{ANSWER, Request};
 use crate::error::TaskError;
+use crate::ipc::board::ring::split;
+use crate::ipc::request::{ANSWER, Request};
 use crate::shared::{Arena, Kind, objects};
 
 /// The answer to a request for something that is not there.

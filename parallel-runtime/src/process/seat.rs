@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::board::Record;
-use super::futex;
-use super::handshake::ANSWER;
 use super::limits::Condemned;
 use super::spawn::Started;
 use super::stderr::Stderr;
+use crate::ipc::board::Record;
+use crate::ipc::request::ANSWER;
 use crate::shared::objects::Process;
 use crate::shared::{Block, Held};
+use crate::sys::futex;
 
 /// One place.
 #[derive(Default)]

@@ -8,11 +8,13 @@ use std::sync::Arc;
 
 use rustix::process::{Pid, PidfdFlags};
 
-use super::handshake::{self, Welcome};
+use super::hook;
 use super::stderr::{Output, Stderr};
-use super::{hook, image};
+use crate::ipc::request;
+use crate::process::welcome::Welcome;
 use crate::sandbox::Allowed;
 use crate::shared::Arena;
+use crate::sys::image;
 
 /// A process that was started and may or may not have become a worker yet.
 pub(super) struct Started {
@@ -34,7 +36,7 @@ pub(super) fn spawn(arena: &Arena, welcome: &Welcome, allowed: &Allowed, stderr:
         return Err(io::Error::other("the start-up hook of parallel-runtime was not linked"));
     }
     image::check()?;
-    let (ours, theirs) = handshake::pair()?;
+    let (ours, theirs) = request::pair()?;
     // The message waits in the socket until the worker reads it.
     welcome.send(ours.as_fd(), arena.segment().descriptor(), allowed)?;
     let (stderr, their_stderr) = stderr;

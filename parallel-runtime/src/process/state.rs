@@ -7,19 +7,19 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::audit::{Quarantine, Suspect};
-use super::board::ring::Place;
-use super::fork;
 use super::life::Failure;
 use super::limits::Limited;
 use super::seat::Seat;
 use super::stderr::Stderr;
-use super::supervisor;
 use crate::error::TaskError;
+use crate::ipc::board::ring::Place;
 use crate::observe::{self, Fate, Pool, Run, Seen, Tally, timeline};
 use crate::panics;
 use crate::remote::message::{Arguments, Loan, Message, Retry};
 use crate::remote::ticket::{Outcome, Ticket};
-use crate::task::watch::{Watchers, call_back};
+use crate::sys::fork;
+use crate::sys::role;
+use crate::wait::notify::{Watchers, call_back};
 
 /// How far the pool's life has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -274,7 +274,7 @@ impl Fired {
     fn tell(&self) {
         self.any.store(false, Ordering::Relaxed);
         let told = std::mem::take(&mut *self.told());
-        if supervisor::is_this_thread() {
+        if role::is_supervisor() {
             // All pools need that thread, and a waker may take its time.
             call_back(Box::new(|| told.tell()));
         } else {

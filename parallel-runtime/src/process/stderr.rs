@@ -17,8 +17,9 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::pipe::PipeFlags;
 
 use super::supervisor::Supervisor;
+use crate::observe::progress::above_bars;
 use crate::observe::spans::{Replay, is_event};
-use crate::progress::above_bars;
+use crate::sys::fork;
 
 /// Bytes that are kept of each worker's last lines.
 const TAIL: usize = 16 << 10;
@@ -327,7 +328,7 @@ impl Forwarder {
 
 /// What workers have printed before the program ends comes out, although the thread ends with the program.
 extern "C" fn pass_on_the_last() {
-    if super::fork::check().is_err() || Supervisor::running().is_some_and(|supervisor| !supervisor.is_sound()) {
+    if fork::check().is_err() || Supervisor::running().is_some_and(|supervisor| !supervisor.is_sound()) {
         return;
     }
     if let Some(supervisor) = Supervisor::running() {

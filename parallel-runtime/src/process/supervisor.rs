@@ -3,7 +3,6 @@
 //!
 //! Nothing that the healthy path does goes through it. It never waits for a task, nor for whoever reads what tasks print.
 
-use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::mem::MaybeUninit;
@@ -16,10 +15,13 @@ use std::time::{Duration, Instant};
 use rustix::event::EventfdFlags;
 use rustix::event::epoll::{self, EventData, EventFlags};
 
+use super::death;
 use super::engine::Engine;
 use super::seat::Worker;
-use super::{death, fork};
+use crate::observe::timeline::memory;
 use crate::shared::Arena;
+use crate::sys::fork;
+use crate::sys::role;
 
 /// After such a time without use freed memory gives its pages back.
 const TRIM: Duration = Duration::from_secs(1);
@@ -27,17 +29,8 @@ const TRIM: Duration = Duration::from_secs(1);
 /// How long the end of the program is put off for idle workers.
 const LAST_WORDS: Duration = Duration::from_millis(50);
 
-thread_local! {
-    static IS_THIS: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Whether this is the supervisor's thread.
-pub(crate) fn is_this_thread() -> bool {
-    IS_THIS.get()
-}
-
 /// The process ids of all workers.
-pub(crate) fn all_worker_pids() -> Vec<u32> {
+fn all_worker_pids() -> Vec<u32> {
     let Some(supervisor) = Supervisor::running() else { return Vec::new() };
     let engines: Vec<_> = lock(&supervisor.engines).iter().filter_map(Weak::upgrade).collect();
     engines.iter().flat_map(|engine| engine.worker_pids()).collect()
@@ -83,6 +76,7 @@ impl Supervisor {
         if SUPERVISOR.get().is_none() {
             fork::watch();
             death::begin_to_count();
+            memory::set_worker_pids(all_worker_pids);
             let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
             let kick = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
             epoll::add(&epoll, &kick, EventData::new_u64(KICK), EventFlags::IN)?;
@@ -212,7 +206,7 @@ impl Supervisor {
     }
 
     fn run(&self) {
-        IS_THIS.set(true);
+        role::become_supervisor();
         // The end of this thread would be the end of all workers. Nothing here should panic; if something does, the rest goes on.
         while std::panic::catch_unwind(AssertUnwindSafe(|| self.watch_over())).is_err() {
             std::thread::sleep(Duration::from_millis(100));

@@ -1,37 +1,15 @@
-//! Waiting for workers: a short spin, then giving the processor away, then sleep.
-//!
-//! Waking a sleeping core costs about 40 µs, whatever the mechanism; spinning long makes things worse where both sides share a
-//! core. 50 spins, then up to 100 `sched_yield`, then a futex was the best of both when measured.
+//! Waiting for workers: [`spin`], then sleep.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::board::meeting;
-use super::board::word::State as SlotState;
 use super::engine::Engine;
-use super::{fork, futex};
 use crate::error::TaskError;
+use crate::ipc::board::meeting;
+use crate::ipc::board::word::State as SlotState;
 use crate::remote::ticket::{Outcome, Phase, Ticket};
-
-pub(super) const SPINS: u32 = 50;
-pub(super) const YIELDS: u32 = 100;
-
-/// Spins, then yields. False if `done` was not true by the end.
-pub(crate) fn spin(mut done: impl FnMut() -> bool) -> bool {
-    for _ in 0..SPINS {
-        if done() {
-            return true;
-        }
-        std::hint::spin_loop();
-    }
-    for _ in 0..YIELDS {
-        if done() {
-            return true;
-        }
-        std::thread::yield_now();
-    }
-    done()
-}
+use crate::sys::spin::{spin, spin_gently};
+use crate::sys::{fork, futex};
 
 /// How long a thread sleeps at most before it looks for itself: a worker that misbehaves may have completed a task and woken
 /// nobody, or written over the words by which others would.
@@ -172,15 +150,4 @@ impl Engine {
             self.notify_waiters();
         }
     }
-}
-
-/// Like [`spin`], for a look that takes a lock: fewer of them.
-fn spin_gently(done: &mut dyn FnMut() -> bool) -> bool {
-    for _ in 0..YIELDS / 4 {
-        if done() {
-            return true;
-        }
-        std::thread::yield_now();
-    }
-    false
 }

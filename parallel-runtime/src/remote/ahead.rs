@@ -8,7 +8,7 @@ use super::sizes::{FUTURES_AHEAD, Sizes};
 use crate::error::TaskError;
 use crate::function::Remote;
 use crate::options::CallOptions;
-use crate::task::watch::Signal;
+use crate::wait::notify::Signal;
 
 /// Items in worker processes, and results that nobody has taken.
 pub(crate) struct Ahead<I, R> {

@@ -7,19 +7,19 @@ use std::time::Instant;
 use super::sizes::Grain;
 use super::ticket::{Outcome, Ticket};
 #[cfg(feature = "dask")]
-use crate::cluster;
+use crate::dask;
 use crate::error::{PoolError, TaskError};
 use crate::options::{CallOptions, WorkerOptions};
 use crate::process;
 use crate::process::admission::{Admission, Inside};
-use crate::task::watch::Watcher;
+use crate::wait::notify::Watcher;
 
 /// An engine whose tasks run in other processes.
 #[derive(Debug, Clone)]
 pub(crate) enum Carrier {
     Process(Arc<process::Engine>),
     #[cfg(feature = "dask")]
-    Cluster(Arc<cluster::Engine>),
+    Cluster(Arc<dask::Engine>),
 }
 
 /// Something of several messages that an engine has accepted: it is not shut down before this has ended.
@@ -27,7 +27,7 @@ pub(crate) enum Admitted {
     Process(Admission),
     #[cfg(feature = "dask")]
     #[expect(dead_code, reason = "it counts as long as it is there")]
-    Cluster(cluster::Admission),
+    Cluster(dask::Admission),
 }
 
 impl Admitted {

@@ -10,13 +10,14 @@ use super::results::Results;
 use super::sizes::Sizes;
 use super::ticket::{Outcome, Ticket};
 #[cfg(feature = "dask")]
-use crate::cluster::letter::{Letter, Terms};
-use crate::codec::cargo;
+use crate::dask::letter::{Letter, Terms};
 use crate::error::TaskError;
+use crate::function;
 use crate::function::Remote;
 use crate::options::CallOptions;
-use crate::process::{self, image};
-use crate::task::watch::{Signal, Watcher};
+use crate::process;
+use crate::shared::handles;
+use crate::wait::notify::{Signal, Watcher};
 
 /// A message in flight, or landed.
 pub(crate) struct Flight<I> {
@@ -91,7 +92,7 @@ impl<I, R> Flights<I, R> {
         admitted: Option<Admitted>,
         manner: Manner,
     ) -> Result<Self, TaskError> {
-        let entry = image::offset_of(remote.serve).map_err(TaskError::Spawn)?;
+        let entry = function::entry_of(remote.serve).map_err(TaskError::Spawn)?;
         carrier.prepare()?;
         Ok(Self {
             carrier: carrier.clone(),
@@ -179,7 +180,7 @@ impl<I, R> Flights<I, R> {
     #[cfg(feature = "dask")]
     fn post(
         &mut self,
-        engine: &Arc<crate::cluster::Engine>,
+        engine: &Arc<crate::dask::Engine>,
         items: &[I],
     ) -> Result<(Arc<Ticket>, Option<Snapshot>), Unsent> {
         let unsent = |error| if items.len() > 1 { Unsent::Together } else { Unsent::Alone(error) };
@@ -229,7 +230,7 @@ impl<I, R> Flights<I, R> {
             settled.map_err(Unsent::Alone)?;
         }
         let limit = self.options.timeout;
-        let about = About { function: self.remote.function, shared: cargo::shared_bytes() };
+        let about = About { function: self.remote.function, shared: handles::shared_bytes() };
         let (entry, is_async) = (self.entry, self.remote.is_async);
         let (items, seen, timed, retry) = (count, None, true, None);
         let message = Message { entry, items, seen, timed, is_async, limit, retry, body, loan };

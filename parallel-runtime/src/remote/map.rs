@@ -13,15 +13,16 @@ use super::message::{About, Body, Loan, Message, Refused, Retry, Scratch, Snapsh
 use super::results::Results;
 use super::sizes::{FUTURES_OF_A_MAP, Sizes};
 use super::ticket::{Outcome, Ticket};
+use crate::codec::Writer;
 #[cfg(feature = "dask")]
-use crate::cluster::letter::{Letter, Terms};
-use crate::codec::{Writer, cargo};
+use crate::dask::letter::{Letter, Terms};
 use crate::error::{PoolError, TaskError};
+use crate::function;
 use crate::function::Remote;
+use crate::observe::progress::Meter;
 use crate::options::CallOptions;
-use crate::process::image;
-use crate::progress::Meter;
 use crate::shared::Arena;
+use crate::shared::handles;
 
 /// Runs one item and waits for its result.
 pub(crate) fn call<I, R>(
@@ -120,7 +121,7 @@ fn submit_part<I, R>(
             return engine.submit(Terms { options, eager: false, stops: true }, letter, admitted.is_some());
         }
     };
-    let entry = image::offset_of(remote.serve).map_err(TaskError::Spawn)?;
+    let entry = function::entry_of(remote.serve).map_err(TaskError::Spawn)?;
     let arena = engine.arena().map_err(PoolError::into_task_error)?;
     let mut scratch = Scratch::new();
     let (body, mut loan) = encode(arena, remote, item.as_slice(), &mut scratch, 0, &mut 0).map_err(refused)?;
@@ -133,7 +134,7 @@ fn submit_part<I, R>(
     }
     let limit = options.timeout;
     let is_async = remote.is_async;
-    let about = About { function: remote.function, shared: cargo::shared_bytes() };
+    let about = About { function: remote.function, shared: handles::shared_bytes() };
     let again = |retries| Retry::new(retries, (entry, is_async), limit, &body, loan.as_deref());
     let retry = options.retries.and_then(again);
     let (items, seen, timed) = (1, None, false);

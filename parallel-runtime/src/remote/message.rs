@@ -4,11 +4,11 @@ use std::mem::MaybeUninit;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::codec::cargo::{self, Cargo};
 use crate::codec::{CodecError, LentMemory, Writer};
 use crate::error::TaskError;
+use crate::ipc::board::slot::{INLINE_ALIGNMENT, INLINE_ARGUMENTS};
 use crate::observe::Seen;
-use crate::process::board::slot::{INLINE_ALIGNMENT, INLINE_ARGUMENTS};
+use crate::shared::handles::{self, Cargo};
 use crate::shared::{Arena, Block};
 
 /// One or several items for one function.
@@ -255,19 +255,19 @@ impl<'b> Body<'b> {
         guess: usize,
         encode: &mut dyn FnMut(&mut Writer<'_>) -> Result<(), CodecError>,
     ) -> Result<(Self, Option<Box<Loan>>), Refused> {
-        let ((body, lent), cargo) = cargo::aside(|| Self::encode_anywhere(arena, scratch, guess, encode))?;
+        let ((body, lent), cargo) = handles::aside(|| Self::encode_anywhere(arena, scratch, guess, encode))?;
         Ok((body, Loan::of(cargo, lent)))
     }
 
-    /// As [`encode`](Body::encode), with copies of exclusive owners: see [`cargo::copying`].
+    /// As [`encode`](Body::encode), with copies of exclusive owners: see [`handles::copying`].
     #[cold]
     pub(crate) fn encode_copies(
         arena: &Arc<Arena>,
         guess: usize,
         encode: &mut dyn FnMut(&mut Writer<'_>) -> Result<(), CodecError>,
     ) -> Result<(Self, Option<Box<Loan>>), Refused> {
-        let mut encode = |writer: &mut Writer<'_>| cargo::copying(|| encode(writer));
-        let ((body, lent), cargo) = cargo::aside(|| Self::encode_in_block(arena, guess, &mut encode))?;
+        let mut encode = |writer: &mut Writer<'_>| handles::copying(|| encode(writer));
+        let ((body, lent), cargo) = handles::aside(|| Self::encode_in_block(arena, guess, &mut encode))?;
         Ok((body, Loan::of(cargo, lent)))
     }
 
@@ -293,7 +293,7 @@ impl<'b> Body<'b> {
             return Ok((Self::Inline(written), lent));
         }
         drop(writer);
-        cargo::again();
+        handles::again();
         Self::encode_in_block(arena, len, encode)
     }
 
@@ -317,7 +317,7 @@ impl<'b> Body<'b> {
                 return Ok((Self::Block(Arguments { block, len, marks }), lent));
             }
             room = len;
-            cargo::again();
+            handles::again();
         }
         Err(Refused::Codec(CodecError::new("its `Serialize` wrote different amounts of data for the same value")))
     }

@@ -2,10 +2,11 @@
 
 use super::message::Refused;
 use super::ticket::{Left, Outcome};
-use crate::codec::strategy::{Changed, Returned};
-use crate::codec::{CodecError, Reader, cargo};
+use crate::codec::{CodecError, Reader};
 use crate::error::TaskError;
+use crate::function::pass_mode::{Changed, Returned};
 use crate::function::{Received, Remote, code, header};
+use crate::shared::handles;
 
 /// The results of an outcome, one after the other.
 pub(crate) struct Results<'o, I, R> {
@@ -15,13 +16,13 @@ pub(crate) struct Results<'o, I, R> {
     /// Items whose results lie together and have not been read.
     together: usize,
     granted: bool,
-    _source: cargo::Entered,
+    _source: handles::Entered,
 }
 
 impl<'o, I, R> Results<'o, I, R> {
     pub(crate) fn new(remote: &'o Remote<I, R>, outcome: &'o Outcome) -> Self {
         // Also where a container's value is being decoded, whose `Deserialize` has called a task.
-        let source = cargo::enter(outcome.source());
+        let source = handles::enter(outcome.source());
         let bytes = outcome.results.as_slice();
         // SAFETY: the bytes are private and live as long as the outcome; only copies are made from this reader.
         let results = unsafe { Reader::from_raw(bytes.as_ptr(), bytes.len()) }.untrusted();

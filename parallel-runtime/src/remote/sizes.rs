@@ -222,7 +222,7 @@ mod tests {
 
     #[test]
     fn whatever_items_take_each_is_in_one_message_and_the_last_ones_are_small() {
-        crate::random::with_random_bytes(|random| {
+        crate::sys::random::with_random_bytes(|random| {
             let (items, workers) = (random.int_in_range(0..=100_000_usize)?, random.int_in_range(1..=64)?);
             let mut sizes = Sizes::new(&Grain::BOARD, workers, None, (items, Some(items)));
             let mut left = items;

@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::message::{Arguments, Loan};
-use crate::codec::cargo;
-use crate::codec::strategy::Changed;
 use crate::error::TaskError;
+use crate::function::pass_mode::Changed;
 use crate::observe::Fate;
-use crate::process::futex;
 use crate::process::stderr::Stderr;
+use crate::shared::handles;
 use crate::shared::{Block, Held};
-use crate::task::watch::{Watcher, Watchers};
+use crate::sys::futex;
+use crate::wait::notify::{Watcher, Watchers};
 
 /// It waits in the program for a free slot.
 const QUEUED: u32 = 0;
@@ -85,7 +85,7 @@ pub(crate) struct Rare {
     pub(crate) apart: bool,
     /// The results are still there.
     #[cfg(feature = "dask")]
-    pub(crate) away: Option<Arc<crate::cluster::Away>>,
+    pub(crate) away: Option<Arc<crate::dask::Away>>,
 }
 
 /// Arguments as a worker left them.
@@ -162,12 +162,12 @@ impl Outcome {
     }
 
     /// Where its bytes come from.
-    pub(crate) fn source(&self) -> cargo::Source {
+    pub(crate) fn source(&self) -> handles::Source {
         #[cfg(feature = "dask")]
         if self.rare.as_ref().is_some_and(|rare| rare.is_far) {
-            return cargo::Source::Far;
+            return handles::Source::Far;
         }
-        cargo::Source::Message
+        handles::Source::Message
     }
 
     pub(crate) fn rare(&mut self) -> &mut Rare {
@@ -268,7 +268,7 @@ impl Ticket {
 
     /// Results that are still on another machine, if it has ended.
     #[cfg(feature = "dask")]
-    pub(crate) fn away(&self) -> Option<Arc<crate::cluster::Away>> {
+    pub(crate) fn away(&self) -> Option<Arc<crate::dask::Away>> {
         self.end().outcome.as_ref()?.rare.as_ref()?.away.clone()
     }
 

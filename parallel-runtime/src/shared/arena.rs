@@ -11,7 +11,7 @@ use super::segment::Segment;
 use super::space::{Space, TABLES_AT};
 use super::tables::{Tables, Token};
 use crate::error::TaskError;
-use crate::process::fork;
+use crate::sys::fork;
 
 /// Freed memory that may stay warm, in bytes; what is freed beyond goes back to the system at once.
 const MOST_WARM: u64 = 1 << 30;

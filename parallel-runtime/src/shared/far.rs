@@ -19,8 +19,9 @@ use serde::{Deserializer, Serialize, Serializer};
 use super::held::Held;
 use super::raw::{Memory, Raw};
 use super::segment::DIRECTORY;
-use crate::codec::{CodecError, Reader, Writer, cargo};
-use crate::process::hook;
+use crate::codec::{CodecError, Reader, Writer};
+use crate::shared::handles;
+use crate::sys::role;
 
 /// Instead of the number of an object: what follows comes from another machine.
 const FAR: u32 = u32::MAX;
@@ -137,17 +138,17 @@ impl<T: Pod> Raw<T> {
         let bytes = bytemuck::cast_slice::<T, u8>(self.slice());
         let held = match &self.memory {
             // A result has no program that would bring it anywhere.
-            Memory::Object(held) if unchanging && bytes.len() >= LARGE && !hook::in_worker() => Some(held),
+            Memory::Object(held) if unchanging && bytes.len() >= LARGE && !role::in_worker() => Some(held),
             _ => None,
         };
         let mut tuple = serializer.serialize_tuple(3)?;
         tuple.serialize_element(&(self.len as u64))?;
         match held {
             Some(held) => {
-                cargo::note_blob(held);
-                cargo::count_shared(bytes.len() as u64);
+                handles::note_blob(held);
+                handles::count_shared(bytes.len() as u64);
                 tuple.serialize_element(&Some((FAR, BLOB)))?;
-                tuple.serialize_element(&name_of(held, cargo::far_pool()))?;
+                tuple.serialize_element(&name_of(held, handles::far_pool()))?;
             }
             None => {
                 tuple.serialize_element(&Some((FAR, BYTES)))?;
@@ -235,7 +236,7 @@ impl<T: Pod> Visitor<'_> for Copied<T> {
 
 /// Writes the name of the blob that a slice lies in, if it is part of a large buffer that nobody changes any more.
 pub(super) fn send_slice<E: Pod>(slice: &[E], mark: u64, writer: &mut Writer<'_>) -> bool {
-    let Some(space) = super::Space::existing().filter(|_| !hook::in_worker()) else { return false };
+    let Some(space) = super::Space::existing().filter(|_| !role::in_worker()) else { return false };
     let held = space.offset_of(slice.as_ptr()).filter(|_| size_of_val(slice) >= LARGE).and_then(super::objects::at);
     let Some(held) = held.filter(|held| held.is_shared()) else { return false };
     let Some(offset) = space.offset_of(slice.as_ptr()).map(|offset| offset - held.reference().offset) else {
@@ -243,12 +244,12 @@ pub(super) fn send_slice<E: Pod>(slice: &[E], mark: u64, writer: &mut Writer<'_>
     };
     writer.put((slice.len() as u64 | super::lending::LENT).to_ne_bytes());
     writer.put(mark.to_ne_bytes());
-    let place = (name_of(&held, cargo::far_pool()), offset);
+    let place = (name_of(&held, handles::far_pool()), offset);
     if crate::codec::encode(&place, writer).is_err() {
         return false;
     }
-    cargo::note_blob(&held);
-    cargo::count_shared(size_of_val(slice) as u64);
+    handles::note_blob(&held);
+    handles::count_shared(size_of_val(slice) as u64);
     true
 }
 
@@ -260,7 +261,7 @@ pub(super) fn receive_slice<E>(reader: &mut Reader<'_>, len: usize) -> Result<No
     let (name, offset): (String, u64) = crate::codec::decode(reader)?;
     let blob = Blob::open(&name)?;
     let start = blob.at(offset, len).ok_or_else(|| CodecError::new("the shared data is shorter than it was"))?;
-    let message = cargo::message();
+    let message = handles::message();
     let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
     kept.retain(|(used, other)| *used == message || Arc::ptr_eq(other, &blob));
     kept.push((message, blob));

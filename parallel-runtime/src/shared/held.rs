@@ -12,10 +12,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use super::objects;
 use super::space::Space;
 use super::tables::{Kind, Object};
-use crate::codec::cargo;
 use crate::error::TaskError;
-use crate::process::handshake::Request;
-use crate::process::{fork, hook, link};
+use crate::ipc::link;
+use crate::ipc::request::Request;
+use crate::shared::handles;
+use crate::sys::fork;
+use crate::sys::role;
 
 /// What names an object in every process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,7 +111,7 @@ impl Drop for Held {
             // It is the parent's.
             return;
         }
-        if hook::in_worker() {
+        if role::in_worker() {
             let_go_in_worker(self);
         } else {
             objects::let_go(self);
@@ -181,17 +183,17 @@ fn is_of(object: &Object, kind: Option<Kind>) -> bool {
 
 /// Takes a handle of a kind that came from somewhere. `None` if its object is gone, or is none of that kind.
 fn adopt(id: u32, nonce: u64, kind: Kind) -> Option<Arc<Held>> {
-    if !hook::in_worker() {
+    if !role::in_worker() {
         return objects::adopt(id, nonce, kind);
     }
     let held = adopt_in_worker(id, nonce, Some(kind))?;
-    cargo::receive(id);
+    handles::receive(id);
     Some(held)
 }
 
 /// Makes an object of `len` bytes that starts at a multiple of `alignment`; `true` if all of it reads as zeros.
 pub(super) fn create(len: u64, alignment: u64, kind: Kind) -> Result<(Arc<Held>, bool), TaskError> {
-    if !hook::in_worker() {
+    if !role::in_worker() {
         fork::check().map_err(TaskError::Spawn)?;
         return objects::create(len, alignment, kind).map(|new| (new.held, new.zeroed));
     }
@@ -212,7 +214,7 @@ pub(super) fn share(held: &Held, number: u32) -> bool {
     if let Some(space) = Space::existing() {
         space.tables().object(id).kind.store(Kind::Slice as u32, Ordering::SeqCst);
     }
-    if !hook::in_worker() {
+    if !role::in_worker() {
         objects::set_shared(id);
     }
     true
@@ -220,9 +222,9 @@ pub(super) fn share(held: &Held, number: u32) -> bool {
 
 /// Writes a handle.
 pub(super) fn encode<S: Serializer>(held: &Arc<Held>, serializer: S) -> Result<S::Ok, S::Error> {
-    cargo::carry(held).map_err(ser::Error::custom)?;
+    handles::carry(held).map_err(ser::Error::custom)?;
     let Reference { id, nonce, len, .. } = held.reference();
-    cargo::count_shared(len);
+    handles::count_shared(len);
     (id, nonce).serialize(serializer)
 }
 
@@ -239,5 +241,5 @@ pub(super) fn named(id: u32, nonce: u64, kind: Kind) -> Result<Arc<Held>, &'stat
 
 /// Keeps an object that a container or a static names, which has it.
 pub(super) fn pin(id: u32, nonce: u64) -> Option<Arc<Held>> {
-    if hook::in_worker() { adopt_in_worker(id, nonce, None) } else { objects::named(id.into(), nonce) }
+    if role::in_worker() { adopt_in_worker(id, nonce, None) } else { objects::named(id.into(), nonce) }
 }

@@ -10,7 +10,8 @@ use std::ptr::NonNull;
 use bytemuck::Pod;
 
 use super::{Space, named, objects};
-use crate::codec::{CodecError, Reader, Writer, cargo};
+use crate::codec::{CodecError, Reader, Writer};
+use crate::shared::handles;
 
 /// Set in the length of a slice that was lent; its place follows instead of its elements.
 pub(super) const LENT: u64 = 1 << 63;
@@ -41,7 +42,7 @@ fn place_of<E>(slice: &[E]) -> Option<Place> {
 #[inline]
 pub(crate) fn is_lent<E>(slice: &[E]) -> bool {
     #[cfg(feature = "dask")]
-    if cargo::source() == cargo::Source::Far {
+    if handles::source() == handles::Source::Far {
         return false;
     }
     place_of(slice).is_some()
@@ -51,7 +52,7 @@ pub(crate) fn is_lent<E>(slice: &[E]) -> bool {
 #[inline]
 pub(crate) fn send<E: Pod>(slice: &[E], writer: &mut Writer<'_>) -> Result<bool, CodecError> {
     #[cfg(feature = "dask")]
-    if cargo::is_far() {
+    if handles::is_far() {
         return Ok(super::far::send_slice(slice, BLOB, writer));
     }
     match place_of(slice) {
@@ -62,22 +63,22 @@ pub(crate) fn send<E: Pod>(slice: &[E], writer: &mut Writer<'_>) -> Result<bool,
 
 #[cold]
 fn send_place<E: Pod>(slice: &[E], place: Place, writer: &mut Writer<'_>) -> Result<(), CodecError> {
-    cargo::count_shared(size_of_val(slice) as u64);
+    handles::count_shared(size_of_val(slice) as u64);
     writer.put((slice.len() as u64 | LENT).to_ne_bytes());
     match place {
         Place::Arena(offset) => {
-            if cargo::is_retaining()
+            if handles::is_retaining()
                 && let Some(held) = objects::at(offset)
             {
-                cargo::carry(&held)?;
+                handles::carry(&held)?;
             }
             writer.put(offset.to_ne_bytes());
         }
         Place::Named(place) => {
             writer.put(NAMED.to_ne_bytes());
             place.send(writer);
-            if cargo::is_retaining() {
-                cargo::keep_segment(place.segment);
+            if handles::is_retaining() {
+                handles::keep_segment(place.segment);
             }
         }
     }

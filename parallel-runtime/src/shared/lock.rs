@@ -26,9 +26,9 @@ use std::time::{Duration, Instant};
 
 use super::space::Space;
 use super::tables::Token;
-use crate::process::{fork, futex};
-use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use crate::sync::patience;
+use crate::sys::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::sys::sync::patience;
+use crate::sys::{fork, futex};
 
 /// How long a process sleeps before it looks whether the holder lives, and whether it was to be woken.
 pub(super) const LOOK: Duration = Duration::from_millis(20);

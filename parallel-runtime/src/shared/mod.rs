@@ -25,6 +25,7 @@ mod cells;
 pub(crate) mod containers;
 #[cfg(feature = "dask")]
 pub(crate) mod far;
+pub(crate) mod handles;
 pub(crate) mod held;
 pub(crate) mod lending;
 pub(crate) mod lock;

@@ -22,8 +22,9 @@ use rustix::fs::FallocateFlags;
 use shared_memory::{Shmem, ShmemConf, ShmemError};
 
 use super::segment::{self, DIRECTORY};
-use crate::codec::{self, CodecError, Reader, Writer, cargo};
+use crate::codec::{self, CodecError, Reader, Writer};
 use crate::error::TaskError;
+use crate::shared::handles;
 
 /// A mapped segment.
 pub(crate) struct Named {
@@ -205,7 +206,7 @@ impl std::fmt::Debug for Named {
 
 impl Drop for Named {
     fn drop(&mut self) {
-        let ours = crate::process::fork::check().is_ok();
+        let ours = crate::sys::fork::check().is_ok();
         let mut names = [self.owner.then_some(&self.name), self.own_name.as_ref()].into_iter().flatten();
         names.by_ref().filter(|name| ours && inode_of(name) == Some(self.inode)).for_each(|name| {
             let _ = std::fs::remove_file(path(name));
@@ -266,7 +267,7 @@ static KEPT: Mutex<Vec<(u64, String, Arc<Named>)>> = Mutex::new(Vec::new());
 
 /// Worker: nobody uses what earlier messages were lent.
 fn forget_finished() {
-    let message = cargo::message();
+    let message = handles::message();
     KEPT.lock().unwrap_or_else(PoisonError::into_inner).retain(|(used, ..)| *used == message);
 }
 
@@ -278,7 +279,7 @@ impl Place {
 
     /// Worker: the address of `len` bytes there, in a mapping that stays as long as the message is run.
     pub(super) fn map(&self, len: u64) -> Result<NonNull<u8>, CodecError> {
-        let message = cargo::message();
+        let message = handles::message();
         let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
         let known = kept.iter_mut().find(|(.., named)| named.inode == self.inode && named.name == self.name);
         let named = match known {

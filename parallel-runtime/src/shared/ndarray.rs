@@ -10,10 +10,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use super::lending;
 use super::slice::SharedSlice;
 use super::vec::{SharedVec, or_panic};
-use crate::codec::strategy::{Probe, ViaBytes};
 use crate::codec::{self, CodecError, Reader, Writer};
 use crate::error::TaskError;
 use crate::function::ByValue;
+use crate::function::pass_mode::{Probe, ViaBytes};
 
 /// An N-dimensional array in shared memory with one owner, in row-major order: a [`SharedVec`] with a shape.
 ///

@@ -14,8 +14,8 @@ use super::named::Named;
 use super::segment::ALIGNMENT;
 use super::space::Space;
 use super::tables::Kind;
-use crate::codec::cargo;
 use crate::error::TaskError;
+use crate::shared::handles;
 
 /// What a [`SharedVec`](crate::SharedVec) can hold: plain data (`bytemuck`'s `Pod`), any bytes of which are a value.
 ///
@@ -144,7 +144,7 @@ impl<T: Pod> Raw<T> {
             Memory::None => None,
             Memory::Object(held) => {
                 note(held)?;
-                cargo::count_shared((self.len * size_of::<T>()) as u64);
+                handles::count_shared((self.len * size_of::<T>()) as u64);
                 let Reference { id, nonce, .. } = held.reference();
                 Some((id, nonce))
             }

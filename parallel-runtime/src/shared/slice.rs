@@ -10,8 +10,8 @@ use super::raw::{Memory, Raw, SharedElement};
 use super::statics::{Object, SharedObject};
 use super::tables::Kind;
 use super::vec::SharedVec;
-use crate::codec::cargo;
 use crate::error::TaskError;
+use crate::shared::handles;
 
 /// Plain data in shared memory that nobody changes any more, like an `Arc<[T]>`: one large table for every worker.
 ///
@@ -94,10 +94,10 @@ impl<T> SharedSlice<T> {
 impl<T: Pod> Serialize for SharedSlice<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[cfg(feature = "dask")]
-        if cargo::is_far() {
+        if handles::is_far() {
             return self.raw.encode_far(serializer, true);
         }
-        self.raw.encode(serializer, |held| cargo::carry(held).map_err(ser::Error::custom))
+        self.raw.encode(serializer, |held| handles::carry(held).map_err(ser::Error::custom))
     }
 }
 

@@ -7,7 +7,7 @@ use super::Arena;
 use super::segment::Segment;
 use super::tables::{Tables, Token};
 use crate::error::TaskError;
-use crate::process::hook;
+use crate::sys::role;
 
 /// Where the tables are: behind the first page, which stands for "nothing".
 pub(super) const TABLES_AT: u64 = super::allocator::PAGE;
@@ -44,7 +44,7 @@ impl Space {
         if let Some(space) = SPACE.get() {
             return Ok(space);
         }
-        if hook::in_worker() {
+        if role::in_worker() {
             // A constructor of a C++ library, before the worker has its arena.
             return Err(TaskError::OutOfSharedMemory { requested: 0, available: 0 });
         }

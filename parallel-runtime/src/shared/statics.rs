@@ -10,8 +10,10 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use super::held::{self, Held, Reference};
 use super::objects;
 use crate::error::TaskError;
-use crate::process::handshake::Request;
-use crate::process::{hook, image, link};
+use crate::ipc::link;
+use crate::ipc::request::Request;
+use crate::sys::image;
+use crate::sys::role;
 
 /// A handle of one shared object: what a `#[shared]` static can be.
 #[diagnostic::on_unimplemented(
@@ -68,7 +70,7 @@ pub(super) fn first_of(at: Option<u64>) -> Option<u64> {
 
 /// The object behind a static: `make`s it, if no process has.
 pub(super) fn settle(at: u64, make: impl FnOnce() -> Result<Arc<Held>, TaskError>) -> Result<Arc<Held>, TaskError> {
-    if !hook::in_worker() {
+    if !role::in_worker() {
         if let Some(held) = objects::settle_static(at, None) {
             return Ok(held);
         }

@@ -13,7 +13,7 @@ use super::cells::{Cells, Locked};
 use super::statics::{self, Object, SharedObject};
 use super::vec::or_panic;
 use crate::error::TaskError;
-use crate::process::{fork, image};
+use crate::sys::{fork, image};
 
 /// One value that every process sees which has a handle of it: Python's `multiprocessing.Value`.
 ///

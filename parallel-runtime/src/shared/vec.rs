@@ -11,9 +11,9 @@ use super::named::Named;
 use super::raw::{Memory, Raw, SharedElement};
 use super::slice::SharedSlice;
 use super::tables::Kind;
-use crate::codec::cargo::{self, Owner};
 use crate::codec::{self, CodecError, Writer};
 use crate::error::TaskError;
+use crate::shared::handles::{self, Owner};
 
 /// A buffer in shared memory with one owner: like a `Vec<T>` of fixed length whose elements a task in another process can read
 /// and change where they are.
@@ -242,30 +242,30 @@ impl<T> DerefMut for SharedVec<T> {
 impl<T: Pod> Serialize for SharedVec<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[cfg(feature = "dask")]
-        if cargo::is_far() {
+        if handles::is_far() {
             return self.raw.encode_far(serializer, false);
         }
         let mut owner = Owner::Moved;
         if let Memory::Object(held) = &self.raw.memory {
-            owner = cargo::carry_owner(held, self.number).map_err(ser::Error::custom)?;
+            owner = handles::carry_owner(held, self.number).map_err(ser::Error::custom)?;
         }
         if owner == Owner::Moved {
             return self.raw.encode(serializer, |_| Ok(()));
         }
         // The message keeps it.
         let copy = Self::try_from_slice(self).map_err(ser::Error::custom)?;
-        copy.raw.encode(serializer, |held| cargo::carry(held).map_err(ser::Error::custom))
+        copy.raw.encode(serializer, |held| handles::carry(held).map_err(ser::Error::custom))
     }
 }
 
 /// As an argument or a result of its own, where nobody else can refer to it.
 pub(crate) fn send_unshared<T: Pod>(vec: &SharedVec<T>, writer: &mut Writer<'_>) -> Result<(), CodecError> {
     #[cfg(feature = "dask")]
-    if cargo::is_far() {
+    if handles::is_far() {
         return codec::encode(vec, writer);
     }
     if let Memory::Object(held) = &vec.raw.memory {
-        cargo::carry_unshared_owner(held, vec.number)?;
+        handles::carry_unshared_owner(held, vec.number)?;
     }
     codec::encode(&Unshared(&vec.raw), writer)
 }
@@ -281,7 +281,7 @@ impl<T: Pod> Serialize for Unshared<'_, T> {
 impl<'de, T: Pod> Deserialize<'de> for SharedVec<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = Raw::decode(deserializer, Kind::Vec)?;
-        if cargo::source() == cargo::Source::Copied && matches!(raw.memory, Memory::Object(_)) {
+        if handles::source() == handles::Source::Copied && matches!(raw.memory, Memory::Object(_)) {
             return Err(de::Error::custom(
                 "a `SharedVec` has one owner, so it can be taken out of a container but not read in it: store a `SharedSlice` (`share()`)",
             ));

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::watch::{Ready, Watcher};
 use super::{State, Task};
 use crate::error::TaskError;
 use crate::remote::carrier::Carrier;
-use crate::thread::wait_while;
+use crate::wait::blocking::wait_while;
+use crate::wait::notify::{Ready, Watcher};
 
 /// Who waits for several tasks.
 struct Waiting {

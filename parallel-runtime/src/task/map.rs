@@ -10,7 +10,7 @@ use crate::error::TaskError;
 use crate::panics;
 use crate::pool::Target;
 use crate::remote::carrier::Carrier;
-use crate::thread::wait_while;
+use crate::wait::blocking::wait_while;
 
 /// A map that goes on in the background: Python's `AsyncResult`.
 ///

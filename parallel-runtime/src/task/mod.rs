@@ -1,12 +1,10 @@
 //! Tasks: calls that have been submitted and are waited for later.
 
 mod completed;
-pub(crate) mod drive;
 mod map;
 pub(crate) mod scope;
 mod spawned;
 pub(crate) mod stream;
-pub(crate) mod watch;
 
 use std::fmt;
 use std::pin::Pin;
@@ -26,7 +24,7 @@ use crate::error::TaskError;
 use crate::remote::carrier::Carrier;
 use crate::remote::ticket::{Outcome, Ticket};
 use crate::thread;
-use watch::Watcher;
+use crate::wait::notify::Watcher;
 
 /// A call that was submitted: Python's `Future`.
 ///

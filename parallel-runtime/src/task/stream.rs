@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use super::watch::Signal;
 use crate::error::TaskError;
 use crate::function::{IntoOwned, OwnedFn};
-use crate::progress::Meter;
+use crate::observe::progress::Meter;
+use crate::wait::notify::Signal;
 use crate::{panics, remote, thread};
 
 /// The most items of a message: those on their way are held in memory.

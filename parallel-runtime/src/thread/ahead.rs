@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::{Engine, Job, wait_while};
+use super::{Engine, Job};
 use crate::error::TaskError;
 use crate::function::{Body, OwnedFn};
 use crate::options::CallOptions;
 use crate::panics;
 use crate::remote::sizes::{FUTURES_AHEAD, Grain, Sizes};
-use crate::task::watch::{Ready, Signal, Watcher};
+use crate::wait::blocking::wait_while;
+use crate::wait::notify::{Ready, Signal, Watcher};
 
 /// Items on threads, and results that nobody has taken.
 pub(crate) struct Ahead<A, R> {

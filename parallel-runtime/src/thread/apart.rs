@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use super::{Engine, Failed, Job};
 use crate::error::TaskError;
 use crate::function::{Body, Detached, ParallelFn};
+use crate::observe::progress::Meter;
 use crate::options::CallOptions;
 use crate::panics;
-use crate::progress::Meter;
 use crate::task::Shared;
 
 /// Runs one item.

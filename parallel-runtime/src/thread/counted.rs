@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use super::Engine;
+use crate::observe::stats::{PoolStats, WorkerLoad};
 use crate::observe::{self, Fate, Run, Seen, Tally, timeline};
-use crate::pool::{PoolStats, WorkerLoad};
-use crate::process::clock;
+use crate::sys::clock;
 
 /// Counts a task from its submission to its end, which is a failure unless somebody says otherwise.
 pub(super) struct Counted<'e> {

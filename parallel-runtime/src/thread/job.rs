@@ -8,14 +8,15 @@ use super::crew::Work;
 use super::timer::{self, Due};
 use super::turn::Turn;
 use super::turns;
-use super::{Cancel, Engine, Inside, Running, wait_while};
+use super::{Cancel, Engine, Inside, Running};
 use crate::error::TaskError;
 use crate::function::Body;
 use crate::observe::{Fate, Run, Seen};
 use crate::panics;
-use crate::process::{clock, fork};
-use crate::task::drive;
-use crate::task::watch::{Watcher, Watchers};
+use crate::sys::{clock, fork};
+use crate::wait::blocking::wait_while;
+use crate::wait::executor;
+use crate::wait::notify::{Watcher, Watchers};
 
 const PENDING: u8 = 0;
 const RUNNING: u8 = 1;
@@ -160,7 +161,7 @@ impl<R: Send + 'static> Job<R> {
 
     /// Nobody wants it any more. What its destructors do is not ours.
     pub(super) fn drop_body(&self) {
-        panics::discard(|| drive::inside(|| drop(self.take_body())));
+        panics::discard(|| executor::inside(|| drop(self.take_body())));
     }
 
     pub(super) fn take_body(&self) -> Option<Body<R>> {

@@ -8,8 +8,8 @@ use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::permits;
-use crate::process::fork;
+use crate::sys::fork;
+use crate::wait::blocking::released;
 
 /// So many maps run on rayon at a time.
 const MOST: usize = 4;
@@ -58,7 +58,7 @@ impl Leases {
     /// If threads cannot be started.
     pub(super) fn run<R: Send, F: FnOnce() -> R + Send>(&self, workers: usize, run: F) -> io::Result<Result<R, F>> {
         let Some(pool) = self.take(workers)? else { return Ok(Err(run)) };
-        let result = permits::released(|| panic::catch_unwind(AssertUnwindSafe(|| pool.install(run))));
+        let result = released(|| panic::catch_unwind(AssertUnwindSafe(|| pool.install(run))));
         let mut pools = self.pools();
         pools.leased -= 1;
         pools.free.push(pool);

@@ -13,7 +13,7 @@ use rayon::iter::{IndexedParallelIterator, IntoParallelIterator};
 use crate::error::TaskError;
 use crate::observe::{self, CallSpan, Fate};
 use crate::panics::{self, Caught};
-use crate::process::clock;
+use crate::sys::clock;
 
 /// Why there are no results.
 pub(crate) enum Failed {

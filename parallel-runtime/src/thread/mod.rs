@@ -12,7 +12,6 @@
 //! | [`map`], [`leases`] | maps, on rayon |
 //! | [`prepared`] | calls and maps where there is an `init` |
 //! | [`apart`], [`ahead`] | many items of which each is a task; items a little ahead of their results |
-//! | [`waiting`] | waiting for any of these |
 //! | [`counted`] | the counts of a pool, and records of its tasks |
 
 pub(crate) mod ahead;
@@ -27,7 +26,6 @@ mod prepared;
 mod timer;
 mod turn;
 mod turns;
-mod waiting;
 
 use std::cell::RefCell;
 use std::panic;
@@ -42,15 +40,14 @@ pub(crate) use job::Job;
 use leases::Leases;
 pub(crate) use map::{Failed, in_place};
 use permits::Permits;
-pub(crate) use permits::released;
-pub(crate) use waiting::wait_while;
 
 use crate::error::{PoolError, TaskError};
 use crate::function::Body;
 use crate::observe::{CallSpan, Fate, Kind, Pool, Run, Seen, Tally, timeline};
 use crate::options::CallOptions;
 use crate::panics;
-use crate::process::{clock, fork};
+use crate::sys::{clock, fork};
+use crate::wait::blocking::{self, wait_while};
 
 /// A pool of threads: what [`ThreadPool`](crate::ThreadPool) stands for once it has been used.
 pub(crate) struct Engine {
@@ -117,6 +114,7 @@ impl std::fmt::Debug for Engine {
 impl Engine {
     pub(crate) fn new(workers: usize, init: Option<fn()>, defaults: CallOptions) -> Self {
         timeline::begin_if_asked();
+        blocking::set_hook(permits::released);
         static IDS: AtomicU64 = AtomicU64::new(0);
         Self {
             workers,

@@ -13,7 +13,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::crew::Blocked;
-use crate::process::clock;
+use crate::sys::clock;
 
 /// How long a permit is waited for before it is thought to stay taken.
 const PATIENCE: Duration = Duration::from_millis(10);
@@ -120,10 +120,10 @@ impl Permits {
 }
 
 /// Runs `wait`, during which this thread runs no task, without its permit: others may use it meanwhile.
-pub(crate) fn released<R>(wait: impl FnOnce() -> R) -> R {
+pub(super) fn released(wait: &mut dyn FnMut()) {
     let _blocked = Blocked::new();
     let _switched = switch(ptr::null());
-    wait()
+    wait();
 }
 
 /// Goes from the permit that this thread holds to another, or to none.

@@ -4,8 +4,8 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use super::crew::{Crew, Work};
 use super::map::{Failed, Stops};
-use super::wait_while;
 use crate::panics;
+use crate::wait::blocking::wait_while;
 
 /// How many jobs have not ended.
 #[derive(Default)]

@@ -10,7 +10,7 @@
 //! Whoever wakes does something first that the future looks for, and whoever polls looks after it has begun: both steps here are
 //! read-modify-writes, so that one of the two sees the other. Checked by loom in `tests/crates/model`.
 
-use crate::sync::atomic::{AtomicU8, Ordering};
+use crate::sys::sync::atomic::{AtomicU8, Ordering};
 
 const NOT_BEGUN: u8 = 0;
 const IDLE: u8 = 1;

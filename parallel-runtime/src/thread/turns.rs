@@ -17,8 +17,8 @@ use super::turn::Turn;
 use super::{Engine, Job, Running};
 use crate::function::Body;
 use crate::panics;
-use crate::process::fork;
-use crate::task::drive;
+use crate::sys::fork;
+use crate::wait::executor;
 
 thread_local! {
     static POLLING_NOW: Cell<bool> = const { Cell::new(false) };
@@ -57,7 +57,7 @@ impl<R: Send + 'static> Job<R> {
         turns.begin();
         let inside = self.inside_pool();
         let waker = Waker::from(Arc::clone(self));
-        let result = match polling(|| panics::catch(|| self.inside(|| drive::poll(&mut future, &waker)))) {
+        let result = match polling(|| panics::catch(|| self.inside(|| executor::poll(&mut future, &waker)))) {
             Ok(Poll::Pending) => {
                 *self.body.lock().unwrap_or_else(PoisonError::into_inner) = Some(Body::Future(future));
                 if self.is_done() {
@@ -71,7 +71,7 @@ impl<R: Send + 'static> Job<R> {
             Err(caught) => Err(caught.into_error(self.function)),
         };
         // By this it is not counted any more as one that runs.
-        panics::discard(|| drive::inside(|| drop(future)));
+        panics::discard(|| executor::inside(|| drop(future)));
         drop(inside);
         self.end_with(result);
     }

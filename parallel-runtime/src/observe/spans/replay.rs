@@ -15,7 +15,7 @@ use tracing_core::callsite::{Callsite, Identifier};
 
 use super::wire::{Entry, Event, MOST_FIELDS, Site, Value};
 use super::{CallSpan, calls};
-use crate::progress::above_bars;
+use crate::observe::progress::above_bars;
 
 /// So many places are made; events of others are not emitted.
 const MOST_SITES: usize = 10_000;

@@ -184,12 +184,12 @@ mod tests {
 
     #[test]
     fn any_line_is_an_event_or_none() {
-        crate::random::with_random_bytes(|random| {
+        crate::sys::random::with_random_bytes(|random| {
             let mut line: Vec<u8> = if random.arbitrary()? {
                 random.arbitrary()?
             } else {
                 let event = Event { task: 1, spans: vec![(3, entry(true))], event: entry(random.arbitrary()?) };
-                crate::random::damaged(random, event.to_line().unwrap())?
+                crate::sys::random::damaged(random, event.to_line().unwrap())?
             };
             line.retain(|byte| *byte != b'\n');
             if let Some(event) = Event::from_line(&line) {

@@ -14,7 +14,7 @@ use tracing::subscriber::Interest;
 use tracing::{Event, Level, Metadata, Subscriber};
 
 use super::wire::{self, Entry, MOST_FIELDS, MOST_SPANS, Site, Value};
-use crate::process::link;
+use crate::ipc::link;
 
 /// What the program wants, as [`level`](super::level) says it.
 static LEVEL: AtomicU32 = AtomicU32::new(0);

@@ -1,15 +1,24 @@
 //! The memory of all processes, every now and then.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::recorder::{self, Sample};
-use crate::process::{self, clock};
 use crate::shared;
+use crate::sys::clock;
 
 /// With more samples than this every second one is dropped, and the next come half as often.
 pub(super) const MOST_SAMPLES: usize = 2000;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
+
+/// Gives the process ids of all workers.
+static WORKER_PIDS: OnceLock<fn() -> Vec<u32>> = OnceLock::new();
+
+/// Whoever starts workers says how to find them.
+pub(crate) fn set_worker_pids(pids: fn() -> Vec<u32>) {
+    let _ = WORKER_PIDS.set(pids);
+}
 
 /// Has a thread look, as long as somebody records. `recording`: a number of this record.
 pub(super) fn watch(recording: u64) {
@@ -29,7 +38,7 @@ pub(super) fn watch(recording: u64) {
 }
 
 fn now() -> Sample {
-    let workers = process::all_worker_pids();
+    let workers = WORKER_PIDS.get().map_or_else(Vec::new, |pids| pids());
     Sample {
         at: clock::now(),
         program: own("self"),

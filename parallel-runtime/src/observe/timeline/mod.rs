@@ -9,7 +9,7 @@
 //! | [`trace`] | as a trace for Perfetto |
 
 mod lanes;
-mod memory;
+pub(crate) mod memory;
 mod page;
 mod recorder;
 mod trace;
@@ -21,7 +21,7 @@ use std::sync::{Once, OnceLock};
 
 pub(crate) use recorder::{death, task, worker};
 
-use crate::process::hook;
+use crate::sys::role;
 use lanes::Lanes;
 
 /// A record of what runs where, from [`Timeline::start`] on: every task of every pool, with the deaths of workers and the memory of all
@@ -104,7 +104,7 @@ fn asked_for() -> Option<&'static Path> {
 pub(crate) fn begin_if_asked() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        if hook::in_worker() || asked_for().is_none() {
+        if role::in_worker() || asked_for().is_none() {
             return;
         }
         recorder::begin();
@@ -114,7 +114,7 @@ pub(crate) fn begin_if_asked() {
 }
 
 extern "C" fn write_at_exit() {
-    if crate::process::fork::check().is_err() {
+    if crate::sys::fork::check().is_err() {
         return;
     }
     let Some(path) = asked_for() else { return };

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::memory;
 use crate::observe::{CLOSELY, Fate, Pool, Run, Seen};
-use crate::process::clock;
+use crate::sys::clock;
 
 /// So many tasks are kept.
 const MOST_TASKS: usize = 1_000_000;

@@ -17,14 +17,15 @@ use std::time::{Duration, Instant};
 
 use super::delivery::Delivery;
 use super::{Worker, fail, fail_by_panic};
-use crate::codec::{Writer, cargo};
+use crate::codec::Writer;
 use crate::function::{Delivered, Outlet};
+use crate::ipc::board::ring::entry;
+use crate::ipc::board::slot::{ASIDE, DISMISSED, DROPPED, LATE, TIMED};
+use crate::ipc::board::{Record, Slot};
 use crate::panics;
-use crate::process::board::ring::entry;
-use crate::process::board::slot::{ASIDE, DISMISSED, DROPPED, LATE, TIMED};
-use crate::process::board::{Record, Slot};
-use crate::process::{clock, futex};
-use crate::task::drive;
+use crate::shared::handles;
+use crate::sys::{clock, futex};
+use crate::wait::executor;
 
 /// The futures that have begun and not ended.
 pub(super) struct Aside {
@@ -238,16 +239,16 @@ impl Worker {
         let waker = Waker::from(Arc::clone(&task.alarm));
         let record = self.board.record(self.index);
         record.running.store(entry(task.slot, task.generation), Ordering::Relaxed);
-        let result = match panics::catch(|| drive::poll(&mut task.future, &waker)) {
+        let result = match panics::catch(|| executor::poll(&mut task.future, &waker)) {
             Ok(Poll::Pending) => return,
             Ok(Poll::Ready(deliver)) => Ok(deliver),
             Err(caught) => Err(caught),
         };
         let Some(Task { slot: index, generation, future, .. }) = aside.take(number) else { return };
-        panics::discard(|| drive::inside(|| drop(future)));
+        panics::discard(|| executor::inside(|| drop(future)));
         let board = self.board;
         let slot = board.slot(index);
-        cargo::begin_message();
+        handles::begin_message();
         let mut delivery = Delivery::new(self, slot, 1);
         let memory = delivery.memory();
         // SAFETY: the room is the message's alone: in its slot. `delivery` does not touch it until the outlet is gone.
@@ -273,7 +274,7 @@ impl Worker {
         let Task { slot: index, generation, future, .. } = task;
         let record = self.board.record(self.index);
         record.running.store(entry(index, generation), Ordering::Relaxed);
-        panics::discard(|| drive::inside(|| drop(future)));
+        panics::discard(|| executor::inside(|| drop(future)));
         let board = self.board;
         let slot = board.slot(index);
         Delivery::new(self, slot, 1).close(0);

@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 use super::Worker;
 use crate::codec::{CodecError, Writer};
 use crate::function::{Encode, Overflow, Placed, ServeError};
-use crate::process::board::Slot;
-use crate::process::board::slot::INLINE_RESULT;
+use crate::ipc::board::Slot;
+use crate::ipc::board::slot::INLINE_RESULT;
 use crate::process::region::Part;
 
 /// Results of a batch lie together in a part of the region of this size; when it is full the batch ends early.

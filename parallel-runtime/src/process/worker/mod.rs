@@ -29,24 +29,28 @@ use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::board::layout::COMPLETED;
-use super::board::ring::{Claim, entry};
-use super::board::slot::{FAILED, LEVEL, TIMED};
-use super::board::word::Word;
-use super::board::{Board, Record, Slot, condemn, meeting, sleep};
-use super::handshake::{Request, Welcome};
 use super::region::Region;
-use super::waiting::spin;
-use super::{clock, futex, image, link};
-use crate::codec::{Reader, Writer, cargo};
+use crate::codec::{Reader, Writer};
+use crate::function;
 use crate::function::{Outlet, ServeError, code};
+use crate::ipc::board::layout::COMPLETED;
+use crate::ipc::board::ring::{Claim, entry};
+use crate::ipc::board::slot::{FAILED, LEVEL, TIMED};
+use crate::ipc::board::word::Word;
+use crate::ipc::board::{Board, Record, Slot, meeting, sleep, wait_while_condemned};
+use crate::ipc::link;
+use crate::ipc::request::Request;
 use crate::observe::spans;
 use crate::panics::{self, Caught};
+use crate::process::welcome::Welcome;
+use crate::shared::handles;
 use crate::shared::segment::Segment;
+use crate::sys::exit;
+use crate::sys::spin::spin;
+use crate::sys::{clock, futex};
 use aside::Aside;
 use delivery::Delivery;
 use start::Control;
-pub(crate) use start::exit;
 pub(super) use start::main;
 use usage::Usage;
 
@@ -128,7 +132,7 @@ impl Worker {
                     if self.one_shot {
                         while !self.finish_aside() {}
                         let _ = io::stdout().flush();
-                        exit(0);
+                        exit::now(0);
                     }
                     wait_while_condemned(self.record());
                     if self.is_worn_out() {
@@ -160,7 +164,7 @@ impl Worker {
         if self.board.ring().may_have_work() {
             self.board.wake_one();
         }
-        exit(0);
+        exit::now(0);
     }
 
     /// Waits until what was put aside has ended, and claims nothing meanwhile. False if that takes too long.
@@ -234,8 +238,8 @@ impl Worker {
         // What is over the number of tasks of this worker is left for the next.
         let most = u32::try_from(self.tasks_left).unwrap_or(u32::MAX).min(items);
 
-        // SAFETY: the program put the entry there with `image::offset_of`, and runs the same executable.
-        let serve = unsafe { image::function_at(slot.entry.load(Ordering::Relaxed)) };
+        // SAFETY: the program put the entry there with `entry_of`, and runs the same executable.
+        let serve = unsafe { function::serve_at(slot.entry.load(Ordering::Relaxed)) };
         let start = match slot.arguments_offset.load(Ordering::Relaxed) {
             0 => slot.arguments.0.get().cast::<u8>().cast_const(),
             offset => self.segment.at(offset).as_ptr().cast_const(),
@@ -245,7 +249,7 @@ impl Worker {
         // until it is completed, so nobody else touches them, and we may change them in place.
         let mut reader = unsafe { Reader::from_raw(start, len) };
 
-        cargo::begin_message();
+        handles::begin_message();
         let usage = self.usage;
         let worn_out = || usage.is_some_and(Usage::is_high);
         let mut delivery = Delivery::new(self, slot, items);
@@ -309,13 +313,6 @@ impl Worker {
             [0, available, ..] => Err(ServeError::OutOfSharedMemory { requested: len, available }),
             [offset, ..] => Ok((offset, self.segment.at(offset).as_ptr())),
         }
-    }
-}
-
-/// Begins nothing while the program is deciding whether to end this process: see [`condemn`].
-pub(crate) fn wait_while_condemned(record: &Record) {
-    while condemn::is_condemned(&record.condemned) {
-        futex::wait(&record.condemned, 1, None);
     }
 }
 

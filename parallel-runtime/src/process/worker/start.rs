@@ -10,12 +10,16 @@ use rustix::process::{Resource, Rlimit};
 
 use super::usage::Usage;
 use super::{Worker, fault, sandbox};
+use crate::function;
+use crate::ipc::board::{Board, Layout};
+use crate::ipc::link;
+use crate::ipc::request::Request;
 use crate::panics;
-use crate::process::board::{Board, Layout};
-use crate::process::handshake::{Request, Welcome};
-use crate::process::{fork, image, link};
+use crate::process::welcome::Welcome;
 use crate::shared::segment::Segment;
 use crate::shared::{Space, Token};
+use crate::sys::exit;
+use crate::sys::fork;
 
 /// The stack of the thread that runs tasks, in bytes: that of a main thread, unless `RUST_MIN_STACK` says otherwise.
 const STACK: usize = 8 << 20;
@@ -42,7 +46,7 @@ pub(crate) fn main() -> ! {
             let _ = writeln!(io::stderr(), "parallel-runtime: a worker process could not start: {error}");
             // Where the control socket is, depends on how far we have come.
             let _ = Request::Failed(error.to_string()).send(rustix::stdio::stdin());
-            exit(CANNOT_START);
+            exit::now(CANNOT_START);
         }
     };
     // Not a blocking read: that would keep the socket open after a task has closed its descriptor, and the program, which has
@@ -52,7 +56,7 @@ pub(crate) fn main() -> ! {
         match epoll::wait(&epoll, &mut events, None) {
             Ok(_) if ended(control) => {
                 flush();
-                exit(0)
+                exit::now(0)
             }
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             // A task has closed what it should have kept. The program ends this process, or the kernel does when the program ends.
@@ -83,14 +87,9 @@ fn ended(control: &Control) -> bool {
     )
 }
 
-pub(crate) fn exit(code: i32) -> ! {
-    // SAFETY: `_exit` has no preconditions.
-    unsafe { libc::_exit(code) }
-}
-
 fn cannot_start(control: &Control, why: &str) -> ! {
     let _ = Request::Failed(why.to_owned()).send(control.socket.as_fd());
-    exit(CANNOT_START)
+    exit::now(CANNOT_START)
 }
 
 /// If the program has closed a standard stream, what this process opens next would take its number, and be what tasks print to.
@@ -128,7 +127,7 @@ fn start() -> io::Result<(&'static Control, OwnedFd)> {
     }
     #[cfg(feature = "dask")]
     if welcome.far != 0 {
-        crate::codec::cargo::set_far_away();
+        crate::shared::handles::set_far_away();
     }
     let _ = rustix::thread::set_name(c"parallel-worker");
     // The socket moves out of the way of the standard streams; tasks that read their input find nothing there.
@@ -153,7 +152,7 @@ fn start() -> io::Result<(&'static Control, OwnedFd)> {
         struct NeverReturn;
         impl Drop for NeverReturn {
             fn drop(&mut self) {
-                exit(PANICKED);
+                exit::now(PANICKED);
             }
         }
         let _never_return = NeverReturn;
@@ -200,8 +199,8 @@ fn prepare(
         // It may take its time: the program is told that this is a worker of its own.
         let _ = Request::Hello.send(control.socket.as_fd());
         // SAFETY: the program put it there with `image::offset_of`, and runs the same executable.
-        let init = unsafe { image::init_at(welcome.init) };
-        panics::catch(|| crate::init::once_in_process(init)).map_err(|caught| caught.init_failed())?;
+        let init = unsafe { function::init::at(welcome.init) };
+        panics::catch(|| crate::function::init::once_in_process(init)).map_err(|caught| caught.init_failed())?;
         let _ = io::stdout().flush();
         if let Some(usage) = &mut usage {
             usage.init_is_over();

@@ -15,13 +15,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::heap::{BLOCK_HEAD, Heap, damaged};
-use crate::codec::cargo::{self, Cargo, Source};
 use crate::codec::{self, CodecError, Reader, Writer};
 use crate::error::TaskError;
-use crate::process::handshake::Request;
-use crate::process::{hook, link};
+use crate::ipc::link;
+use crate::ipc::request::Request;
+use crate::shared::handles::{self, Cargo, Source};
 use crate::shared::held::{self, Held, Reference};
 use crate::shared::{Space, objects};
+use crate::sys::role;
 
 const HASH: u64 = BLOCK_HEAD;
 const KEY_LEN: u64 = 16;
@@ -83,7 +84,7 @@ impl Packed {
 #[track_caller]
 pub(super) fn pack_and_keep<T: Serialize>(value: T) -> (Packed, Option<T>) {
     let refuse = |error| -> ! { panic!("a `{}` cannot be put into a shared container: {error}", short_name::<T>()) };
-    match cargo::aside(|| encode(&value)) {
+    match handles::aside(|| encode(&value)) {
         Ok((bytes, Some(mut cargo))) if cargo.is_promised() => {
             drop(value);
             cargo.settle().unwrap_or_else(|error| refuse(error));
@@ -107,7 +108,7 @@ pub(super) fn pack<T: Serialize>(value: T) -> Packed {
 /// Encodes a key that is looked up, and stays with the caller.
 #[track_caller]
 pub(super) fn pack_key<T: Serialize + ?Sized>(key: &T) -> Packed {
-    match cargo::aside(|| cargo::lending(|| encode(key))) {
+    match handles::aside(|| handles::lending(|| encode(key))) {
         Ok((bytes, cargo)) => Packed { bytes, cargo: cargo.unwrap_or_default() },
         Err(error) => panic!("a `{}` cannot be a key: {error}", short_name::<T>()),
     }
@@ -136,7 +137,7 @@ fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, CodecError> {
     if !writer.overflowed() {
         return Ok(Bytes::Few(few, len));
     }
-    cargo::again();
+    handles::again();
     let mut many = Vec::with_capacity(len);
     let mut writer = Writer::new(&mut many.spare_capacity_mut()[..len]);
     codec::encode(value, &mut writer)?;
@@ -157,10 +158,10 @@ fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, CodecError> {
 pub(super) fn unpack<T: DeserializeOwned>(bytes: &[u8], source: Source) -> T {
     // SAFETY: the bytes are private; only copies are made from this reader.
     let mut reader = unsafe { Reader::from_raw(bytes.as_ptr(), bytes.len()) };
-    if !hook::in_worker() {
+    if !role::in_worker() {
         reader = reader.untrusted();
     }
-    match cargo::from(source, || codec::decode(&mut reader)) {
+    match handles::from(source, || codec::decode(&mut reader)) {
         Ok(value) => value,
         Err(error) => panic!("a `{}` cannot be read from a shared container: {error}", short_name::<T>()),
     }
@@ -177,7 +178,7 @@ pub(super) fn announce(container: &Held, packed: &[&Packed]) {
     for held in packed.iter().flat_map(|packed| packed.handles()) {
         let Reference { id, nonce, .. } = held.reference();
         let object = (u64::from(id), nonce);
-        let stored = if hook::in_worker() {
+        let stored = if role::in_worker() {
             link::ask(&Request::Store { container, object })[0] != 0
         } else {
             objects::store(container, object)
@@ -191,7 +192,7 @@ pub(super) fn retract(container: &Held, handles: &[Arc<Held>]) {
     let container = u64::from(container.reference().id);
     for held in handles {
         let object = u64::from(held.reference().id);
-        if let Some(space) = Space::existing().filter(|_| hook::in_worker()) {
+        if let Some(space) = Space::existing().filter(|_| role::in_worker()) {
             // Before the handles end: see `recount`.
             space.tables().withdrawn(space.me().place()).fetch_add(1, Ordering::SeqCst);
             link::tell(&Request::Unstore { container, object });

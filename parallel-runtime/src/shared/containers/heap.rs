@@ -13,10 +13,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::set;
 use crate::error::TaskError;
-use crate::process::handshake::Request;
-use crate::process::{hook, link};
+use crate::ipc::link;
+use crate::ipc::request::Request;
 use crate::shared::held::{Held, Reference};
 use crate::shared::{Space, objects};
+use crate::sys::role;
 
 /// Blocks are multiples of this, in bytes, and start at multiples of it.
 const GRANULE: u64 = 16;
@@ -203,14 +204,14 @@ impl Heap<'_> {
     /// Whether the container can hold so many bytes. What a process has written over must not make the program ask for memory without
     /// end.
     pub(super) fn may_hold(&self, len: u64) -> bool {
-        len <= LARGEST_CHUNK || hook::in_worker() || len <= objects::granted(self.held.reference().id)
+        len <= LARGEST_CHUNK || role::in_worker() || len <= objects::granted(self.held.reference().id)
     }
 
     fn new_chunk(&self, least: u64) -> Result<u64, TaskError> {
         let size = self.head.size.load(Ordering::Relaxed);
         let wanted = size.clamp(FIRST_CHUNK, LARGEST_CHUNK).max(least + CHUNK_HEAD);
         let Reference { id, nonce, .. } = self.held.reference();
-        let chunk = if hook::in_worker() {
+        let chunk = if role::in_worker() {
             match link::ask(&Request::More { id: id.into(), nonce, len: wanted }) {
                 [0, available, ..] => return Err(TaskError::OutOfSharedMemory { requested: wanted, available }),
                 [offset, ..] => offset,

@@ -14,8 +14,8 @@ use serde::de::DeserializeOwned;
 use super::contents::{Node, Packed, Taken, announce, pack, pack_and_keep, retract, unpack};
 use super::heap::{BLOCK_HEAD, damaged};
 use super::{Container, Open, handle, set};
-use crate::codec::cargo::Source;
 use crate::error::TaskError;
+use crate::shared::handles::Source;
 use crate::shared::tables::Kind;
 use crate::shared::vec::or_panic;
 

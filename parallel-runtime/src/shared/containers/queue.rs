@@ -18,12 +18,12 @@ use serde::de::DeserializeOwned;
 use super::contents::{Node, Packed, announce, pack_and_keep, retract, unpack};
 use super::heap::{BLOCK_HEAD, damaged};
 use super::{Container, Open, handle, set};
-use crate::codec::cargo::Source;
 use crate::error::TaskError;
-use crate::process::futex;
+use crate::shared::handles::Source;
 use crate::shared::lock::{back_off, sleep};
 use crate::shared::tables::Kind;
 use crate::shared::vec::or_panic;
+use crate::sys::futex;
 
 /// A bounded queue that every process may push to and pop from: Python's `multiprocessing.Queue`.
 ///

@@ -8,12 +8,12 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use super::recount;
 use crate::error::TaskError;
-use crate::process::supervisor;
 use crate::shared::held::{Held, Reference};
 use crate::shared::small::{self, Piece, Small};
 use crate::shared::space::Space;
 use crate::shared::tables::Kind;
 use crate::shared::{Arena, Block, allocator};
+use crate::sys::role;
 
 /// The books.
 #[derive(Default)]
@@ -97,7 +97,7 @@ impl Drop for Access {
         }
         let bytes: u64 = freed.iter().map(Block::len).sum();
         // Many pages take long, and the supervisor has no time.
-        if bytes > LARGE && supervisor::is_this_thread() {
+        if bytes > LARGE && role::is_supervisor() {
             let spawned = std::thread::Builder::new().name("parallel-free".to_owned()).spawn(move || drop(freed));
             drop(spawned);
         }

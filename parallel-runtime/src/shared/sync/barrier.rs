@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 
 use super::{Header, Words, handle};
 use crate::error::TaskError;
-use crate::process::{futex, spin};
 use crate::shared::Token;
 use crate::shared::broken::BrokenBarrier;
 use crate::shared::lock::{Holding, Lock, Taken, sleep};
 use crate::shared::tables::Kind;
 use crate::shared::vec::or_panic;
-use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::sys::futex;
+use crate::sys::spin::spin;
+use crate::sys::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// A point where a number of processes wait for each other: Python's `multiprocessing.Barrier`.
 ///

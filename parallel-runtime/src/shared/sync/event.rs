@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use super::{Header, Words, handle};
 use crate::error::TaskError;
-use crate::process::{futex, spin};
 use crate::shared::lock::{check_fork, sleep};
 use crate::shared::tables::Kind;
 use crate::shared::vec::or_panic;
-use crate::sync::atomic::{AtomicU32, Ordering};
+use crate::sys::futex;
+use crate::sys::spin::spin;
+use crate::sys::sync::atomic::{AtomicU32, Ordering};
 
 /// A flag that processes wait for: Python's `multiprocessing.Event`.
 ///

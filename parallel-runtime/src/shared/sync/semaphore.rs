@@ -12,13 +12,13 @@ use std::time::{Duration, Instant};
 
 use super::{Header, Words, handle};
 use crate::error::TaskError;
-use crate::process::{fork, futex};
 use crate::shared::Token;
 use crate::shared::lock::{check_fork, sleep};
 use crate::shared::tables::Kind;
 use crate::shared::vec::or_panic;
-use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use crate::sync::between_ordered_steps;
+use crate::sys::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::sys::sync::between_ordered_steps;
+use crate::sys::{fork, futex};
 
 /// A number of permits that processes take and give back: Python's `multiprocessing.Semaphore`. So many do something at one time, and no
 /// more.

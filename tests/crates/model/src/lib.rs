@@ -5,33 +5,21 @@
 #![cfg(test)]
 #![allow(dead_code, unreachable_pub, reason = "the model uses part of what the runtime uses")]
 
-mod sync {
-    pub(crate) use loom::sync::atomic;
-
-    pub(crate) fn between_ordered_steps() {
-        atomic::fence(atomic::Ordering::SeqCst);
-    }
-
-    pub(crate) fn patience(_rounds: u32) -> u32 {
-        0
-    }
-}
-
-/// What the lock uses of the runtime.
-mod process;
 mod shared;
+/// What the protocols use of the runtime.
+mod sys;
 
-#[path = "../../../../parallel-runtime/src/process/board/condemn.rs"]
+#[path = "../../../../parallel-runtime/src/ipc/board/condemn.rs"]
 mod condemn;
-#[path = "../../../../parallel-runtime/src/process/board/meeting.rs"]
+#[path = "../../../../parallel-runtime/src/ipc/board/meeting.rs"]
 mod meeting;
-#[path = "../../../../parallel-runtime/src/process/board/ring.rs"]
+#[path = "../../../../parallel-runtime/src/ipc/board/ring.rs"]
 mod ring;
-#[path = "../../../../parallel-runtime/src/process/board/sleep.rs"]
+#[path = "../../../../parallel-runtime/src/ipc/board/sleep.rs"]
 mod sleep;
 #[path = "../../../../parallel-runtime/src/thread/turn.rs"]
 mod turn;
-#[path = "../../../../parallel-runtime/src/process/board/word.rs"]
+#[path = "../../../../parallel-runtime/src/ipc/board/word.rs"]
 mod word;
 
 mod lock;

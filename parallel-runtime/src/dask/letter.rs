@@ -1,0 +1,316 @@
+//! What goes to another machine: items in a *letter*, letters in a *parcel*, which is one task of the cluster; and what comes back.
+
+use std::collections::BTreeSet;
+use std::mem::MaybeUninit;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::wire::{Put, Take};
+use crate::codec::{CodecError, Writer};
+use crate::error::TaskError;
+use crate::function;
+use crate::function::Remote;
+use crate::options::{CallOptions, WorkerOptions};
+use crate::remote::failure;
+use crate::sandbox::{Allowed, Sandbox};
+use crate::shared::handles;
+use crate::shared::held::Held;
+
+/// Bits of a letter.
+const ASYNC: u32 = 1;
+const TAKES_BACK: u32 = 1 << 1;
+const STOPS: u32 = 1 << 2;
+const SANDBOX: u32 = 1 << 3;
+
+/// Bits of a reply.
+const FAILED: u32 = 1;
+const ERROR: u32 = 1 << 1;
+const ARGUMENTS: u32 = 1 << 2;
+
+/// How a letter is to be run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terms {
+    pub(crate) options: CallOptions,
+    /// Its results are wanted as soon as they are there.
+    pub(crate) eager: bool,
+    /// When an item has failed, no more of it are run.
+    pub(crate) stops: bool,
+}
+
+/// Encoded items of one function.
+#[derive(Debug)]
+pub(crate) struct Letter {
+    pub(super) function: &'static str,
+    /// As an offset from the start of the executable's image.
+    pub(super) entry: u64,
+    pub(super) items: u32,
+    pub(super) is_async: bool,
+    /// Whether the arguments are to come back.
+    takes_back: bool,
+    alignment: u32,
+    /// Where each item begins; empty if all take the same room.
+    starts: Vec<u64>,
+    /// Where the slices lie that may be changed.
+    pub(super) marks: Vec<u64>,
+    /// Objects that have to be on the other machine.
+    pub(super) blobs: Vec<Arc<Held>>,
+    /// Bytes of theirs.
+    pub(super) shared: u64,
+    body: Vec<u8>,
+}
+
+impl Letter {
+    /// `pool`: through which it goes. `guess` is about how many bytes the items take.
+    pub(crate) fn encode<I, R>(
+        pool: u64,
+        remote: &Remote<I, R>,
+        items: &[I],
+        guess: usize,
+    ) -> Result<Self, CodecError> {
+        let entry = function::entry_of(remote.serve).map_err(CodecError::new)?;
+        let mut letter = Self {
+            function: remote.function,
+            entry,
+            items: items.len() as u32,
+            is_async: remote.is_async,
+            takes_back: false,
+            alignment: 1,
+            starts: Vec::with_capacity(items.len()),
+            marks: Vec::new(),
+            blobs: Vec::new(),
+            shared: 0,
+            body: Vec::new(),
+        };
+        let ((), blobs) = handles::far(pool, || letter.write(remote, items, guess.max(64)))?;
+        letter.shared = handles::shared_bytes();
+        letter.blobs = blobs;
+        letter.takes_back = !letter.marks.is_empty();
+        let size = (letter.body.len() / items.len().max(1)) as u64;
+        if (0..).zip(&letter.starts).all(|(index, start)| index * size == *start) && !letter.body.is_empty() {
+            letter.starts.clear();
+        }
+        Ok(letter)
+    }
+
+    fn write<I, R>(&mut self, remote: &Remote<I, R>, items: &[I], guess: usize) -> Result<(), CodecError> {
+        let mut room = guess;
+        for _ in 0..2 {
+            self.starts.clear();
+            let mut body = Vec::with_capacity(room);
+            let memory: &mut [MaybeUninit<u8>] = body.spare_capacity_mut();
+            let mut writer = Writer::new(memory);
+            for item in items {
+                self.starts.push(writer.len() as u64);
+                (remote.send)(std::slice::from_ref(item), &mut writer)?;
+            }
+            let len = writer.len();
+            if !writer.overflowed() {
+                self.alignment = writer.alignment() as u32;
+                self.marks = writer.take_marks();
+                drop(writer);
+                // SAFETY: the writer has written the first `len` bytes of the spare capacity.
+                unsafe { body.set_len(len) };
+                self.body = body;
+                return Ok(());
+            }
+            room = len;
+            handles::shared_bytes();
+        }
+        Err(CodecError::new("its `Serialize` wrote different amounts of data for the same value"))
+    }
+
+    /// Bytes of the arguments.
+    pub(crate) fn len(&self) -> usize {
+        self.body.len()
+    }
+
+    /// Adds it to a parcel.
+    pub(super) fn put(&self, parcel: &mut Put, id: u64, terms: &Terms, workers: &WorkerOptions) {
+        let bit = |set: bool, bit: u32| if set { bit } else { 0 };
+        let flags = bit(self.is_async, ASYNC)
+            | bit(self.takes_back, TAKES_BACK)
+            | bit(terms.stops, STOPS)
+            | bit(workers.sandbox.is_some(), SANDBOX);
+        let limit = terms.options.timeout.map_or(0, |limit| limit.as_nanos().min(u128::from(u64::MAX)) as u64);
+        // What comes back changed is tried again by the program, which has it as it was.
+        let retries = if self.takes_back { 0 } else { terms.options.retries.unwrap_or(0) };
+        parcel.u64(id).u64(self.entry).u32(self.items).u32(flags).u64(limit).u32(retries).u32(self.alignment);
+        parcel.u64(workers.max_tasks_per_worker.unwrap_or(0)).u64(workers.memory_limit.unwrap_or(0));
+        parcel.u64(workers.init.map_or(0, |init| crate::function::init::offset_of(init).unwrap_or(0)));
+        parcel.bytes(&workers.sandbox.map(|sandbox| sandbox.allowed().to_bytes()).unwrap_or_default());
+        parcel.text(self.function);
+        parcel.u64(self.starts.len() as u64);
+        self.starts.iter().for_each(|start| _ = parcel.u64(*start));
+        parcel.bytes(&self.body);
+    }
+}
+
+/// A letter, as it arrives.
+#[derive(Debug)]
+pub(super) struct Arrived<'p> {
+    pub(super) id: u64,
+    pub(super) entry: u64,
+    pub(super) items: u32,
+    pub(super) is_async: bool,
+    pub(super) takes_back: bool,
+    pub(super) stops: bool,
+    pub(super) limit: Option<Duration>,
+    pub(super) retries: u32,
+    pub(super) alignment: usize,
+    pub(super) workers: WorkerOptions,
+    pub(super) function: &'static str,
+    starts: Vec<u64>,
+    pub(super) body: &'p [u8],
+}
+
+impl<'p> Arrived<'p> {
+    fn take(parcel: &mut Take<'p>) -> Option<Self> {
+        let (id, entry, items, flags) = (parcel.u64()?, parcel.u64()?, parcel.u32()?, parcel.u32()?);
+        let (limit, retries, alignment) = (parcel.u64()?, parcel.u32()?, parcel.u32()?);
+        let (max_tasks, memory_limit, init) = (parcel.u64()?, parcel.u64()?, parcel.u64()?);
+        let (sandbox, function) = (parcel.bytes()?, parcel.bytes()?);
+        let count = usize::try_from(parcel.u64()?).ok()?.min(parcel.0.len());
+        let starts = (0..count).map(|_| parcel.u64()).collect::<Option<Vec<_>>>()?;
+        let some = |number: u64| (number != 0).then_some(number);
+        Some(Self {
+            id,
+            entry,
+            items,
+            is_async: flags & ASYNC != 0,
+            takes_back: flags & TAKES_BACK != 0,
+            stops: flags & STOPS != 0,
+            limit: some(limit).map(Duration::from_nanos),
+            retries,
+            alignment: alignment as usize,
+            workers: WorkerOptions {
+                max_tasks_per_worker: some(max_tasks),
+                memory_limit: some(memory_limit),
+                // SAFETY: the program put it there with `init::offset_of`, and runs the same executable.
+                init: some(init).map(|init| unsafe { crate::function::init::at(init) }),
+                sandbox: (flags & SANDBOX != 0).then(|| Sandbox::kept(&Allowed::from_bytes(sandbox))),
+            },
+            function: kept(&String::from_utf8_lossy(function)),
+            starts,
+            body: parcel.bytes()?,
+        })
+    }
+
+    /// Where the arguments of an item begin; of the one after the last, where they end.
+    pub(super) fn start(&self, item: u32) -> usize {
+        if item >= self.items {
+            return self.body.len();
+        }
+        let start = match self.starts.get(item as usize) {
+            Some(start) => *start as usize,
+            None => self.body.len() / self.items.max(1) as usize * item as usize,
+        };
+        start.min(self.body.len())
+    }
+
+    /// Whether what begins at this item can be sent by itself.
+    pub(super) fn can_begin_at(&self, item: u32) -> bool {
+        self.start(item).is_multiple_of(self.alignment.max(1))
+    }
+}
+
+/// The same text for as long as the process lives: there are as many as there are functions.
+pub(super) fn kept(text: &str) -> &'static str {
+    static TEXTS: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+    let mut texts = TEXTS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(text) = texts.get(text) {
+        return text;
+    }
+    let text: &'static str = Box::leak(text.into());
+    texts.insert(text);
+    text
+}
+
+/// The letters of a parcel. `None` if it is not one.
+pub(super) fn open(parcel: &[u8]) -> Option<Vec<Arrived<'_>>> {
+    let mut parcel = Take(parcel);
+    let count = parcel.u32()?;
+    (0..count).map(|_| Arrived::take(&mut parcel)).collect()
+}
+
+/// What has become of a letter.
+#[derive(Debug, Default)]
+pub(super) struct Reply {
+    pub(super) id: u64,
+    /// The first so many items have a result, which may say that it failed.
+    pub(super) done: u32,
+    pub(super) failed: bool,
+    pub(super) nanoseconds: u64,
+    pub(super) results: Vec<u8>,
+    /// What happened to the item after those, if something did.
+    pub(super) error: Option<TaskError>,
+    /// The arguments as they were left.
+    pub(super) arguments: Option<Vec<u8>>,
+}
+
+impl Reply {
+    pub(super) fn put(&self, replies: &mut Put) {
+        let bit = |set: bool, bit: u32| if set { bit } else { 0 };
+        let flags =
+            bit(self.failed, FAILED) | bit(self.error.is_some(), ERROR) | bit(self.arguments.is_some(), ARGUMENTS);
+        replies.u64(self.id).u32(self.done).u32(flags).u64(self.nanoseconds).bytes(&self.results);
+        if let Some(error) = &self.error {
+            replies.bytes(&failure::encode(error));
+        }
+        if let Some(arguments) = &self.arguments {
+            replies.bytes(arguments);
+        }
+    }
+
+    fn take(replies: &mut Take<'_>) -> Option<Self> {
+        let (id, done, flags, nanoseconds) = (replies.u64()?, replies.u32()?, replies.u32()?, replies.u64()?);
+        let results = replies.bytes()?.to_vec();
+        let error = if flags & ERROR != 0 { Some(failure::decode(replies.bytes()?)) } else { None };
+        let arguments = if flags & ARGUMENTS != 0 { Some(replies.bytes()?.to_vec()) } else { None };
+        Some(Self { id, done, failed: flags & FAILED != 0, nanoseconds, results, error, arguments })
+    }
+
+    /// The replies to the letters of a parcel. `None` if it is something else.
+    pub(super) fn all(replies: &[u8]) -> Option<Vec<Self>> {
+        let mut replies = Take(replies);
+        let count = replies.u32()?;
+        (0..count).map(|_| Self::take(&mut replies)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::random::{damaged, with_random_bytes};
+
+    #[test]
+    fn a_reply_arrives_as_it_was_sent() {
+        with_random_bytes(|random| {
+            let error = if random.arbitrary()? { Some(TaskError::Cancelled) } else { None };
+            let (id, done, failed, nanoseconds): (u64, u32, bool, u64) = random.arbitrary()?;
+            let (results, arguments): (Vec<u8>, Option<Vec<u8>>) = random.arbitrary()?;
+            let reply = Reply { id, done, failed, nanoseconds, results, error, arguments };
+            let mut bytes = Put::default();
+            bytes.u32(1);
+            reply.put(&mut bytes);
+            let [arrived]: [Reply; 1] = Reply::all(&bytes.0).unwrap().try_into().unwrap();
+            assert_eq!(format!("{arrived:?}"), format!("{reply:?}"));
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn any_bytes_are_letters_and_replies_or_none() {
+        with_random_bytes(|random| {
+            let mut bytes = Put::default();
+            bytes.u32(random.int_in_range(0..=3)?);
+            for _ in 0..3 {
+                Reply { error: Some(TaskError::Cancelled), results: vec![7; 9], ..Reply::default() }.put(&mut bytes);
+            }
+            let bytes = damaged(random, bytes.0)?;
+            let _ = (Reply::all(&bytes), open(&bytes));
+            let random: Vec<u8> = random.arbitrary()?;
+            let _ = (Reply::all(&random), open(&random), failure::decode(&random));
+            Ok(())
+        });
+    }
+}

@@ -1,0 +1,35 @@
+//! How a process becomes a node: as it becomes a worker, by an entry in `.init_array` of its own.
+
+use std::ffi::{CStr, c_char, c_int};
+
+use crate::sys::entry::{self, Entry};
+use crate::sys::role;
+
+/// The variable that makes a process a node; its value is how many workers it may have.
+pub(crate) const VARIABLE: &str = "__PARALLEL_RUNTIME_NODE";
+const VARIABLE_C: &CStr = c"__PARALLEL_RUNTIME_NODE";
+
+// Miri calls entries of the array without arguments.
+#[used]
+#[cfg_attr(not(miri), unsafe(link_section = ".init_array"))]
+static HOOK: Entry = hook;
+
+/// Makes sure that the linker keeps the hook: whoever sends a node to another machine asks for it.
+pub(crate) fn is_linked() -> bool {
+    // SAFETY: a read of a static of ours that nobody writes; volatile, so that it is not optimised away.
+    let entry = unsafe { std::ptr::read_volatile(&raw const HOOK) };
+    entry as usize != 0
+}
+
+unsafe extern "C" fn hook(argc: c_int, argv: *const *const c_char, envp: *const *const c_char) {
+    if !entry::has_variable(VARIABLE_C) {
+        return;
+    }
+    let workers = std::env::var(VARIABLE).ok().and_then(|workers| workers.parse().ok()).unwrap_or(1);
+    role::become_node();
+    // SAFETY: this runs before `main`, and before any thread is started.
+    unsafe { entry::remove_variable(VARIABLE) };
+    // SAFETY: we are called as an entry of the array, with the arguments that its entries get.
+    unsafe { entry::run_later_entries(hook, argc, argv, envp) };
+    super::main(workers)
+}

@@ -1,0 +1,278 @@
+//! One letter, from its pieces to its reply.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, LazyLock};
+
+use super::Node;
+use super::letters::SentPiece;
+use crate::dask::letter::{Arrived, Reply};
+use crate::error::{PoolError, TaskError};
+use crate::function::code;
+use crate::ipc::board::slot::{INLINE_ALIGNMENT, INLINE_ARGUMENTS};
+use crate::options::Mode;
+use crate::pool::{Target, default};
+use crate::process;
+use crate::remote::carrier::Carrier;
+use crate::remote::failure;
+use crate::remote::message::{About, Arguments, Body, Message, as_uninit};
+use crate::remote::ticket::{Left, Outcome, Ticket};
+
+/// A letter of many items is cut into pieces that take about so long, so that all workers have something to do at its end.
+const PIECE: f64 = 5e6;
+
+/// The most items of a piece.
+const MOST_ITEMS: u32 = 4096;
+
+/// Some items of a letter, which are one message to the workers.
+struct Piece {
+    first: u32,
+    count: u32,
+    ticket: Result<Arc<Ticket>, TaskError>,
+    /// How often its first item may still be tried again.
+    tries: u32,
+}
+
+/// A letter that runs.
+pub(super) struct Running<'n, 'p> {
+    node: &'n Node,
+    /// The number of its parcel.
+    parcel: u64,
+    letter: &'n Arrived<'p>,
+    engine: Result<Arc<process::Engine>, TaskError>,
+    pieces: VecDeque<Piece>,
+    reply: Reply,
+}
+
+impl<'n, 'p> Running<'n, 'p> {
+    pub(super) fn begin(node: &'n Node, parcel: u64, letter: &'n Arrived<'p>) -> Self {
+        let engine = match default::pool(Mode::Process, node.workers, letter.workers) {
+            Target::Remote(Carrier::Process(engine)) => Ok(engine),
+            _ => Err(TaskError::PoolClosed),
+        };
+        let mut running = Self {
+            node,
+            parcel,
+            letter,
+            engine,
+            pieces: VecDeque::new(),
+            reply: Reply { id: letter.id, ..Reply::default() },
+        };
+        if letter.takes_back {
+            running.reply.arguments = Some(letter.body.to_vec());
+        }
+        let size = match node.rate(letter.entry) {
+            _ if letter.takes_back => letter.items,
+            Some(rate) => ((PIECE / rate) as u32).clamp(1, MOST_ITEMS),
+            None => 1,
+        };
+        let mut first = 0;
+        // The first one is short where nothing is known: the others are cut when it has told how long an item takes.
+        while first < letter.items {
+            let mut count = size.min(letter.items - first);
+            while first + count < letter.items && !letter.can_begin_at(first + count) {
+                count += 1;
+            }
+            if node.rate(letter.entry).is_none() && first > 0 {
+                count = letter.items - first;
+            }
+            running.send(first, count, letter.retries, false);
+            first += count;
+        }
+        running
+    }
+
+    /// Sends some items to the workers.
+    fn send(&mut self, first: u32, count: u32, tries: u32, at_front: bool) {
+        let ticket = self.submit(first, count);
+        let piece = Piece { first, count, ticket, tries };
+        if at_front {
+            self.pieces.push_front(piece);
+        } else {
+            self.pieces.push_back(piece);
+        }
+    }
+
+    fn submit(&self, first: u32, count: u32) -> Result<Arc<Ticket>, TaskError> {
+        let letter = self.letter;
+        let engine = match &self.engine {
+            Ok(engine) => engine,
+            Err(_) => return Err(TaskError::PoolClosed),
+        };
+        let arena = engine.arena().map_err(PoolError::into_task_error)?;
+        let bytes = &letter.body[letter.start(first)..letter.start(first + count)];
+        let body = if bytes.len() <= INLINE_ARGUMENTS && letter.alignment <= INLINE_ALIGNMENT && !letter.takes_back {
+            Body::Inline(bytes)
+        } else {
+            let mut block = arena.take(bytes.len().max(1) as u64)?;
+            // SAFETY: no worker knows of this block: it was just taken.
+            let memory = unsafe { block.bytes_mut(bytes.len()) };
+            memory.copy_from_slice(as_uninit(bytes));
+            // Where the slices are, the program knows; here it only matters that there are some.
+            let marks = if letter.takes_back { vec![0] } else { Vec::new() };
+            Body::Block(Arguments { block, len: bytes.len(), marks })
+        };
+        let message = Message {
+            entry: letter.entry,
+            items: count,
+            seen: None,
+            timed: true,
+            is_async: letter.is_async,
+            limit: letter.limit,
+            retry: None,
+            body,
+            loan: None,
+        };
+        // Whoever wants to cancel it either has said so before, or finds the ticket.
+        let mut letters = self.node.letters();
+        let refused = letters.refused.has(letter.id);
+        let Some(parcel) = letters.parcels.get_mut(&self.parcel).filter(|parcel| !(refused || parcel.dropped)) else {
+            return Err(TaskError::Cancelled);
+        };
+        let about = About { function: letter.function, shared: 0 };
+        let ticket = engine.submit(message, about, None)?;
+        let sent = SentPiece { engine: Arc::clone(engine), ticket: Arc::clone(&ticket) };
+        parcel.messages.entry(letter.id).or_default().push(sent);
+        Ok(ticket)
+    }
+
+    /// Waits for all of it.
+    pub(super) fn finish(&mut self) -> Reply {
+        while let Some(piece) = self.pieces.pop_front() {
+            if !self.land(piece) {
+                break;
+            }
+        }
+        // If it has ended early, what is left is not begun any more.
+        if let Ok(engine) = &self.engine {
+            for ticket in self.pieces.drain(..).filter_map(|piece| piece.ticket.ok()) {
+                if !engine.cancel(&ticket) {
+                    engine.wait(&ticket, None);
+                }
+            }
+        }
+        let mut letters = self.node.letters();
+        let parcel = letters.parcels.get_mut(&self.parcel);
+        let dropped = parcel.is_none_or(|parcel| {
+            parcel.messages.remove(&self.letter.id);
+            parcel.dropped
+        });
+        if !dropped {
+            letters.ended.add(self.letter.id);
+        }
+        drop(letters);
+        self.node.saw(self.letter.entry, self.reply.done, self.reply.nanoseconds);
+        std::mem::take(&mut self.reply)
+    }
+
+    /// Waits for a piece and takes what came of it. False if the letter ends with it.
+    fn land(&mut self, piece: Piece) -> bool {
+        let Piece { first, count, ticket, tries } = piece;
+        let outcome = match (ticket, &self.engine) {
+            (Ok(ticket), Ok(engine)) => engine.wait(&ticket, None).unwrap_or_default(),
+            (Err(error), _) => Outcome::error(error),
+            (_, Err(error)) => Outcome::error(repeated(error)),
+        };
+        let Outcome { done, failed, results, nanoseconds, mut rare } = outcome;
+        let granted = rare.as_mut().and_then(|rare| rare.granted.take());
+        self.reply.nanoseconds += nanoseconds;
+        self.reply.done += done;
+        self.reply.failed |= failed;
+        self.reply.results.extend_from_slice(results.as_slice());
+        if let Some((block, len)) = granted {
+            let at = self.reply.results.len();
+            // SAFETY: the block is mapped as long as it is here, `len` was checked against it, and the worker has handed it over.
+            let bytes = unsafe { std::slice::from_raw_parts(block.start().as_ptr(), len) };
+            self.reply.results.extend_from_slice(bytes);
+            // Alone in its block, it has no need to say how long it is.
+            let size = u32::try_from(len.saturating_sub(code::HEADER)).unwrap_or(u32::MAX);
+            if let Some(header) = self.reply.results.get_mut(at + 1..at + code::HEADER) {
+                header.copy_from_slice(&size.to_ne_bytes());
+            }
+        }
+        if let Some(Left::Block(arguments)) = rare.as_mut().and_then(|rare| rare.arguments.take())
+            && let Some(all) = &mut self.reply.arguments
+        {
+            let start = self.letter.start(first);
+            // SAFETY: the block is mapped as long as it is here, `len` bytes of it were written, and no worker uses it any more.
+            let bytes = unsafe { std::slice::from_raw_parts(arguments.block.start().as_ptr(), arguments.len) };
+            if let Some(room) = all.get_mut(start..start + bytes.len()) {
+                room.copy_from_slice(bytes);
+            }
+        }
+        let error = rare.as_mut().and_then(|rare| rare.error.take()).map(located);
+        let next = first + done;
+        let left = count - done.min(count);
+        match error {
+            _ if self.letter.takes_back => {
+                self.reply.error = error;
+                false
+            }
+            None if self.reply.failed && self.letter.stops => {
+                if left > 0 || !self.pieces.is_empty() {
+                    self.reply.error = Some(TaskError::Cancelled);
+                }
+                false
+            }
+            None if left == 0 => true,
+            // It has come back early.
+            None => self.send_rest(next, left, if done == 0 { tries } else { self.letter.retries }),
+            Some(error) if error.may_be_retried() && (if done == 0 { tries } else { self.letter.retries }) > 0 => {
+                let tries = if done == 0 { tries } else { self.letter.retries };
+                if left > 1 && self.letter.can_begin_at(next + 1) {
+                    self.send(next + 1, left - 1, self.letter.retries, true);
+                    self.send_rest(next, 1, tries - 1)
+                } else {
+                    self.send_rest(next, left, tries - 1)
+                }
+            }
+            Some(error) if error.may_be_retried() || matches!(error, TaskError::OutOfSharedMemory { .. }) => {
+                self.fail(&error);
+                if self.letter.stops && (left > 1 || !self.pieces.is_empty()) {
+                    self.reply.error = Some(TaskError::Cancelled);
+                    return false;
+                }
+                left <= 1 || self.send_rest(next + 1, left - 1, self.letter.retries)
+            }
+            // It answers for all that is left.
+            Some(error) => {
+                self.reply.error = Some(error);
+                false
+            }
+        }
+    }
+
+    /// Sends what is left of a piece, if that can be done by itself; if not, the program sends it. Whether it goes on.
+    fn send_rest(&mut self, first: u32, count: u32, tries: u32) -> bool {
+        let can = self.letter.can_begin_at(first);
+        if can {
+            self.send(first, count, tries, true);
+        }
+        can
+    }
+
+    /// The next item has no result but this error.
+    fn fail(&mut self, error: &TaskError) {
+        let bytes = failure::encode(error);
+        self.reply.results.push(code::ENDED);
+        self.reply.results.extend_from_slice(&(bytes.len() as u32).to_ne_bytes());
+        self.reply.results.extend_from_slice(&bytes);
+        self.reply.done += 1;
+        self.reply.failed = true;
+    }
+}
+
+/// The error once more.
+fn repeated(error: &TaskError) -> TaskError {
+    failure::decode(&failure::encode(error))
+}
+
+/// The error of a worker, with the machine that it was on.
+fn located(mut error: TaskError) -> TaskError {
+    static HOST: LazyLock<String> = LazyLock::new(|| rustix::system::uname().nodename().to_string_lossy().into_owned());
+    if let TaskError::WorkerDied { reason, .. } = &mut error {
+        reason.push_str(" (on host ");
+        reason.push_str(&HOST);
+        reason.push(')');
+    }
+    error
+}

@@ -1,0 +1,102 @@
+//! How letters end for the program, and waiting for their ends.
+
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+
+use super::engine::{Engine, State, Told};
+use crate::error::TaskError;
+use crate::panics;
+use crate::remote::ticket::{Outcome, Ticket};
+use crate::sys::fork;
+use crate::wait::notify::{Watcher, Watchers};
+
+impl Engine {
+    /// A letter has ended.
+    pub(super) fn finish(&self, state: &mut State, ticket: &Ticket, outcome: Outcome, told: &mut Told) {
+        if ticket.is_finished() {
+            return;
+        }
+        state.finished += 1;
+        state.tally.bytes_copied += outcome.results.as_slice().len() as u64;
+        state.tally.end(outcome.fate(), None, None);
+        match outcome.rare.as_ref().and_then(|rare| rare.error.as_ref()) {
+            Some(TaskError::TimedOut { .. }) => state.timed_out += 1,
+            Some(TaskError::WorkerDied { .. }) => state.died += 1,
+            _ => {}
+        }
+        told.0.push(ticket.finish(outcome));
+    }
+
+    /// Tells those who are to be told.
+    pub(super) fn tell(&self, told: Told) {
+        let Told(watchers, away, wakers) = told;
+        drop(away);
+        wakers.into_iter().for_each(|waker| panics::discard(|| waker.wake()));
+        if watchers.is_empty() {
+            return;
+        }
+        watchers.into_iter().for_each(Watchers::fire);
+        *self.ended.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        self.more_ended.notify_all();
+        self.changed.notify_all();
+    }
+
+    /// Has somebody told of the end of a task.
+    ///
+    /// # Errors
+    ///
+    /// The watcher, if it has ended.
+    pub(crate) fn watch(&self, ticket: &Ticket, watcher: Watcher) -> Result<(), Watcher> {
+        if fork::check().is_err() {
+            return Err(watcher);
+        }
+        let state = self.lock();
+        if ticket.is_finished() {
+            return Err(watcher);
+        }
+        let (_, unwanted) = ticket.watch(watcher);
+        drop(state);
+        drop(unwanted);
+        Ok(())
+    }
+
+    /// Waits for a task, at most until `deadline`, and takes its outcome.
+    pub(crate) fn wait(&self, ticket: &Ticket, deadline: Option<Instant>) -> Option<Outcome> {
+        loop {
+            if let Err(error) = fork::check() {
+                return Some(Outcome::error(TaskError::Spawn(error)));
+            }
+            if ticket.is_finished() {
+                return match ticket.away() {
+                    Some(away) if !away.wait(self, deadline) => None,
+                    Some(away) => ticket.take_outcome().map(|_| away.take()),
+                    None => ticket.take_outcome(),
+                };
+            }
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return None;
+            }
+            ticket.sleep_while_queued(deadline);
+        }
+    }
+
+    pub(crate) fn wait_until_deadline(&self, deadline: Option<Instant>, done: &mut dyn FnMut() -> bool) -> bool {
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if done() || fork::check().is_err() {
+                return true;
+            }
+            ended = match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
+                Some(Duration::ZERO) => return false,
+                Some(left) => self.more_ended.wait_timeout(ended, left).unwrap_or_else(PoisonError::into_inner).0,
+                None => self.more_ended.wait(ended).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+    }
+
+    /// Has threads that wait look again.
+    pub(crate) fn wake_waiters(&self) {
+        *self.ended.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        self.more_ended.notify_all();
+    }
+}

@@ -1,0 +1,169 @@
+//! What can stand behind a reference, and how it travels.
+
+use std::ffi::{CStr, CString, OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::codec::{self, CodecError, Reader, Writer};
+use crate::shared::handles;
+
+/// A value that can cross a process border.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot cross to a worker process",
+    label = "not serialisable",
+    note = "parameters and results of a `mode = \"process\"` function implement serde's `Serialize` and `Deserialize`, and own their data (or are `&T`, `&str`, `&[T]`, `&mut [T]` parameters)",
+    note = "derive them: `#[derive(serde::Serialize, serde::Deserialize)]`, or use `mode = \"thread\"`",
+    note = "elements of a `SharedVec`, `SharedSlice`, `SharedArray` or `SharedValue` are plain data (`bytemuck::Pod`); those of a `SharedList`, `SharedDict` or `SharedQueue` are of any serialisable type",
+    note = "a generic parameter is bounded by `serde::Serialize + serde::de::DeserializeOwned + Send + 'static`"
+)]
+pub trait ProcessValue: Serialize + DeserializeOwned {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Serialize + DeserializeOwned> ProcessValue for T {}
+
+/// What can stand behind a reference that crosses a process border.
+#[diagnostic::on_unimplemented(
+    message = "`&{Self}` cannot cross to a worker process",
+    label = "not serialisable",
+    note = "behind a reference, a `mode = \"process\"` function takes serde's `Serialize` and `Deserialize` types, `str`, `Path`, `OsStr`, `CStr`, and slices of plain (`bytemuck::Pod`) or serialisable elements",
+    note = "derive them: `#[derive(serde::Serialize, serde::Deserialize)]`, or use `mode = \"thread\"`"
+)]
+pub trait ProcessReferent {
+    type Held;
+    fn send(&self, writer: &mut Writer<'_>) -> Result<(), CodecError>;
+    fn receive(reader: &mut Reader<'_>) -> Result<Self::Held, CodecError>;
+    fn lend(held: &Self::Held) -> &Self;
+}
+
+/// What can stand behind an exclusive reference that crosses a process border.
+#[diagnostic::on_unimplemented(
+    message = "`&mut {Self}` cannot cross to a worker process",
+    label = "not serialisable, or not of a fixed size",
+    note = "behind a `&mut`, a `mode = \"process\"` function takes serde's `Serialize` and `Deserialize` types, and slices of plain (`bytemuck::Pod`) or serialisable elements"
+)]
+pub trait ProcessReferentMut: ProcessReferent {
+    fn lend_mut(held: &mut Self::Held) -> &mut Self;
+    fn assign(&mut self, held: Self::Held) -> Result<(), CodecError>;
+}
+
+impl<T: ProcessValue> ProcessReferent for T {
+    type Held = T;
+    fn send(&self, writer: &mut Writer<'_>) -> Result<(), CodecError> {
+        handles::lending(|| codec::encode(self, writer))
+    }
+    fn receive(reader: &mut Reader<'_>) -> Result<T, CodecError> {
+        codec::decode(reader)
+    }
+    fn lend(held: &T) -> &T {
+        held
+    }
+}
+
+impl<T: ProcessValue> ProcessReferentMut for T {
+    fn lend_mut(held: &mut T) -> &mut T {
+        held
+    }
+    fn assign(&mut self, held: T) -> Result<(), CodecError> {
+        *self = held;
+        Ok(())
+    }
+}
+
+impl<E: ProcessValue> ProcessReferent for [E] {
+    type Held = Vec<E>;
+    fn send(&self, writer: &mut Writer<'_>) -> Result<(), CodecError> {
+        handles::lending(|| codec::encode(self, writer))
+    }
+    fn receive(reader: &mut Reader<'_>) -> Result<Vec<E>, CodecError> {
+        codec::decode(reader)
+    }
+    fn lend(held: &Vec<E>) -> &[E] {
+        held
+    }
+}
+
+impl<E: ProcessValue> ProcessReferentMut for [E] {
+    fn lend_mut(held: &mut Vec<E>) -> &mut [E] {
+        held
+    }
+    fn assign(&mut self, held: Vec<E>) -> Result<(), CodecError> {
+        if held.len() != self.len() {
+            return Err(CodecError::new(format_args!(
+                "a slice of {} elements came back as {}",
+                self.len(),
+                held.len()
+            )));
+        }
+        for (target, value) in self.iter_mut().zip(held) {
+            *target = value;
+        }
+        Ok(())
+    }
+}
+
+impl ProcessReferent for str {
+    type Held = String;
+    fn send(&self, writer: &mut Writer<'_>) -> Result<(), CodecError> {
+        codec::encode(self, writer)
+    }
+    fn receive(reader: &mut Reader<'_>) -> Result<String, CodecError> {
+        codec::decode(reader)
+    }
+    fn lend(held: &String) -> &str {
+        held
+    }
+}
+
+fn send_bytes(bytes: &[u8], writer: &mut Writer<'_>) {
+    writer.put((bytes.len() as u64).to_ne_bytes());
+    writer.put_slice(bytes);
+}
+
+fn receive_bytes(reader: &mut Reader<'_>) -> Result<Vec<u8>, CodecError> {
+    let len = reader.take_len(1)?;
+    reader.take_plain(len)
+}
+
+impl ProcessReferent for OsStr {
+    type Held = OsString;
+    fn send(&self, writer: &mut Writer<'_>) -> Result<(), CodecError> {
+        send_bytes(self.as_bytes(), writer);
+        Ok(())
+    }
+    fn receive(reader: &mut Reader<'_>) -> Result<OsString, CodecError> {
+        receive_bytes(reader).map(OsString::from_vec)
+    }
+    fn lend(held: &OsString) -> &OsStr {
+        held
+    }
+}
+
+impl ProcessReferent for Path {
+    type Held = PathBuf;
+    fn send(&self, writer: &mut Writer<'_>) -> Result<(), CodecError> {
+        self.as_os_str().send(writer)
+    }
+    fn receive(reader: &mut Reader<'_>) -> Result<PathBuf, CodecError> {
+        <OsStr as ProcessReferent>::receive(reader).map(PathBuf::from)
+    }
+    fn lend(held: &PathBuf) -> &Path {
+        held
+    }
+}
+
+impl ProcessReferent for CStr {
+    type Held = CString;
+    fn send(&self, writer: &mut Writer<'_>) -> Result<(), CodecError> {
+        send_bytes(self.to_bytes(), writer);
+        Ok(())
+    }
+    fn receive(reader: &mut Reader<'_>) -> Result<CString, CodecError> {
+        CString::new(receive_bytes(reader)?).map_err(CodecError::new)
+    }
+    fn lend(held: &CString) -> &CStr {
+        held
+    }
+}

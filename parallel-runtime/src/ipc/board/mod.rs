@@ -1,0 +1,39 @@
+//! The board: what a pool and its workers share.
+//!
+//! | part | what |
+//! | --- | --- |
+//! | [`Header`] | `tail` and `head` of the ring, who sleeps |
+//! | [`Record`]s | one for each worker |
+//! | ring | which slots were published, in order: see [`ring`] |
+//! | [`Slot`]s | one for each task in flight: see [`slot`], [`word`], [`meeting`] |
+//!
+//! [`condemn`] is how a worker is ended for one task without harm to another.
+//!
+//! [`ring`], [`sleep`], [`word`], [`meeting`] and [`condemn`] are checked by loom in `tests/crates/model`.
+//!
+//! All of it is atomics and byte buffers, valid as zeros, at fixed places from the board's offset in the arena.
+
+pub(crate) mod condemn;
+pub(crate) mod layout;
+pub(crate) mod meeting;
+pub(crate) mod ring;
+pub(crate) mod sleep;
+pub(crate) mod slot;
+#[cfg(test)]
+mod tests;
+pub(crate) mod word;
+
+pub(crate) use layout::{Board, Layout, Record};
+pub(crate) use slot::Slot;
+
+use crate::sys::futex;
+
+/// The most workers a pool can have.
+pub(crate) const MOST_WORKERS: usize = 1024;
+
+/// Begins nothing while the program is deciding whether to end this process: see [`condemn`].
+pub(crate) fn wait_while_condemned(record: &Record) {
+    while condemn::is_condemned(&record.condemned) {
+        futex::wait(&record.condemned, 1, None);
+    }
+}

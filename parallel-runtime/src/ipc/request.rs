@@ -1,0 +1,147 @@
+//! What a worker says to the program, on its control socket.
+//!
+//! The socket keeps the bounds of messages (`SOCK_SEQPACKET`). The program believes no request further than its own books confirm.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::net::{RecvFlags, SendFlags};
+
+/// The longest text of a worker that could not start, in bytes; what is longer is cut.
+const MOST_TEXT: usize = 4096;
+
+/// Words of a request: what it is, and up to four numbers.
+const WORDS: usize = 5;
+
+/// Words of an answer.
+pub(crate) const ANSWER: usize = 5;
+
+/// What a worker says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Request {
+    /// It is a worker, and runs `init`.
+    Hello,
+    /// It is ready for work.
+    Ready,
+    /// It needs a block of so many bytes for a result. Answer: its offset; or 0, and how much is available.
+    Grant(u64),
+    /// It needs a shared object. Answer: its offset, or 0; how much is available; its number and nonce; 1 if it is zeroed.
+    New { len: u64, alignment: u64, kind: u64 },
+    /// A shared object needs more memory. Answer: as for a block.
+    More { id: u64, nonce: u64, len: u64 },
+    /// The next result of the task in this place (`generation | slot`) holds a handle of this object. Answer: 1, or 0 if there is no
+    /// such object.
+    Keep { id: u64, nonce: u64, task: u64 },
+    /// A handle of an object is about to be put into a container. Answer: 1, or 0 if one of them is gone.
+    Store { container: (u64, u64), object: (u64, u64) },
+    /// A handle of an object has been taken out of a container. No answer.
+    Unstore { container: u64, object: u64 },
+    /// It has let go of an object that only workers had. No answer.
+    Released(u64),
+    /// What is behind the static at this offset of the executable; the object, if there is nothing yet. Answer: offset, length, number
+    /// and nonce of the object, or zeros.
+    Static { at: u64, id: u64, nonce: u64 },
+    /// It ends by itself, between two tasks, so that a fresh worker takes its place.
+    Retire,
+    /// It cannot start, and why.
+    Failed(String),
+}
+
+/// What was on the socket.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Received {
+    Request(Request),
+    /// Nothing, for now.
+    Nothing,
+    /// The worker has closed its end, or talks nonsense.
+    End,
+}
+
+impl Request {
+    pub(crate) fn send(&self, socket: BorrowedFd<'_>) -> io::Result<()> {
+        let text = if let Self::Failed(text) = self { text.as_str() } else { "" };
+        let words: [u64; WORDS] = match *self {
+            Self::Hello => [1, 0, 0, 0, 0],
+            Self::Grant(len) => [2, len, 0, 0, 0],
+            Self::Ready => [3, 0, 0, 0, 0],
+            Self::Retire => [4, 0, 0, 0, 0],
+            Self::Failed(_) => [5, 0, 0, 0, 0],
+            Self::New { len, alignment, kind } => [6, len, alignment, kind, 0],
+            Self::More { id, nonce, len } => [7, id, nonce, len, 0],
+            Self::Keep { id, nonce, task } => [8, id, nonce, task, 0],
+            Self::Store { container, object } => [9, container.0, container.1, object.0, object.1],
+            Self::Unstore { container, object } => [10, container, object, 0, 0],
+            Self::Released(id) => [11, id, 0, 0, 0],
+            Self::Static { at, id, nonce } => [12, at, id, nonce, 0],
+        };
+        let mut bytes = bytemuck::bytes_of(&words).to_vec();
+        bytes.extend_from_slice(&text.as_bytes()[..text.len().min(MOST_TEXT)]);
+        rustix::net::send(socket, &bytes, SendFlags::NOSIGNAL)?;
+        Ok(())
+    }
+
+    /// Takes the next request, without waiting.
+    pub(crate) fn receive(socket: &impl AsFd) -> Received {
+        let mut bytes = [0_u8; 8 * WORDS + MOST_TEXT];
+        let len = match rustix::net::recv(socket, &mut bytes[..], RecvFlags::DONTWAIT) {
+            Ok((len, _)) => len,
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return Received::Nothing,
+            Err(_) => return Received::End,
+        };
+        let Some((words, text)) = bytes[..len].split_at_checked(8 * WORDS) else { return Received::End };
+        let Ok(words) = bytemuck::try_pod_read_unaligned::<[u64; WORDS]>(words) else { return Received::End };
+        Received::Request(match words {
+            [1, ..] => Self::Hello,
+            [2, len, ..] => Self::Grant(len),
+            [3, ..] => Self::Ready,
+            [4, ..] => Self::Retire,
+            [5, ..] => Self::Failed(String::from_utf8_lossy(text).into_owned()),
+            [6, len, alignment, kind, _] => Self::New { len, alignment, kind },
+            [7, id, nonce, len, _] => Self::More { id, nonce, len },
+            [8, id, nonce, task, _] => Self::Keep { id, nonce, task },
+            [9, id, nonce, object, other] => Self::Store { container: (id, nonce), object: (object, other) },
+            [10, container, object, ..] => Self::Unstore { container, object },
+            [11, id, ..] => Self::Released(id),
+            [12, at, id, nonce, _] => Self::Static { at, id, nonce },
+            _ => return Received::End,
+        })
+    }
+}
+
+/// A connected pair of control sockets, closed on exec.
+pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType};
+    Ok(rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::random::with_random_bytes;
+
+    #[test]
+    fn any_bytes_from_a_worker_are_a_request_or_the_end() {
+        let (ours, theirs) = pair().unwrap();
+        with_random_bytes(|random| {
+            let mut bytes: Vec<u8> = random.arbitrary()?;
+            if random.arbitrary()? {
+                // Of the right length, with a kind that there may be.
+                bytes.resize(8 * WORDS, 0);
+                bytes[..8].copy_from_slice(&random.int_in_range(0..=14_u64)?.to_le_bytes());
+            }
+            // An empty message is the end of the socket.
+            if bytes.is_empty() || bytes.len() > 8 * WORDS + MOST_TEXT {
+                return Ok(());
+            }
+            rustix::net::send(&theirs, &bytes, SendFlags::NOSIGNAL).unwrap();
+            let received = Request::receive(&ours);
+            assert_ne!(received, Received::Nothing);
+            if let Received::Request(request) = received {
+                // What it says is what it is.
+                request.send(theirs.as_fd()).unwrap();
+                assert_eq!(Request::receive(&ours), Received::Request(request));
+            }
+            Ok(())
+        });
+    }
+}

@@ -1,0 +1,111 @@
+//! What a worker is told at its start.
+//!
+//! The program sends one message on the control socket, the [`Welcome`], with the arena's descriptor, before the worker even runs; it
+//! then only holds the socket open: its end is the worker's end. What the worker says there is a [`Request`](crate::ipc::request::Request).
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use bytemuck::{Pod, Zeroable};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+};
+
+use crate::sandbox::Allowed;
+
+const MAGIC: u64 = u64::from_ne_bytes(*b"parallel");
+
+/// The most bytes of paths that a sandbox allows.
+const MOST_PATHS: usize = 64 << 10;
+
+/// The first and only message from the program. After it come the paths that the sandbox allows.
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub(super) struct Welcome {
+    pub(super) magic: u64,
+    pub(super) arena_len: u64,
+    /// 1 if its memory is limited.
+    pub(super) arena_scarce: u64,
+    pub(super) board_offset: u64,
+    pub(super) workers: u32,
+    pub(super) slots: u32,
+    /// Which of the workers this one is.
+    pub(super) worker: u32,
+    /// 1 if it ends after one message.
+    pub(super) one_shot: u32,
+    /// After so many tasks it retires; 0 for no limit.
+    pub(super) max_tasks: u64,
+    /// In bytes; 0 for no limit.
+    pub(super) memory_limit: u64,
+    /// The function to run first, as an offset from the start of the image; 0 for none.
+    pub(super) init: u64,
+    /// 1 if it confines itself before the first task.
+    pub(super) sandbox: u64,
+    /// Its [`Token`](crate::shared::Token).
+    pub(super) token: u64,
+    /// 1 if its results go to another machine.
+    pub(super) far: u64,
+}
+
+impl Welcome {
+    /// Sends it, with the arena and with the paths that the sandbox allows.
+    pub(super) fn send(&self, socket: BorrowedFd<'_>, arena: BorrowedFd<'_>, allowed: &Allowed) -> io::Result<()> {
+        let welcome = Self { magic: MAGIC, ..*self };
+        let paths = allowed.to_bytes();
+        if paths.len() > MOST_PATHS {
+            return Err(io::Error::other("the sandbox allows too many paths: 64 KiB of them at most"));
+        }
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        let descriptors = [arena];
+        ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
+        let data = [IoSlice::new(bytemuck::bytes_of(&welcome)), IoSlice::new(&paths)];
+        rustix::net::sendmsg(socket, &data, &mut ancillary, SendFlags::NOSIGNAL)?;
+        Ok(())
+    }
+
+    /// Receives it.
+    pub(super) fn receive(socket: BorrowedFd<'_>) -> io::Result<(Self, OwnedFd, Allowed)> {
+        let mut welcome = Self::zeroed();
+        let mut paths = vec![0_u8; MOST_PATHS];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let mut data = [IoSliceMut::new(bytemuck::bytes_of_mut(&mut welcome)), IoSliceMut::new(&mut paths)];
+        let received = rustix::net::recvmsg(socket, &mut data, &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
+        let arena = ancillary.drain().find_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+            _ => None,
+        });
+        match (arena, received.bytes.checked_sub(size_of::<Self>())) {
+            (Some(arena), Some(rest)) if welcome.magic == MAGIC => {
+                Ok((welcome, arena, Allowed::from_bytes(&paths[..rest])))
+            }
+            _ => {
+                Err(io::Error::other("this process was started as a worker by something that is not parallel-runtime"))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use super::*;
+    use crate::ipc::request::pair;
+    use crate::sys::random::with_random_bytes;
+
+    #[test]
+    fn any_bytes_for_a_worker_are_a_welcome_or_an_error() {
+        let (ours, theirs) = pair().unwrap();
+        with_random_bytes(|random| {
+            let bytes: Vec<u8> = random.arbitrary()?;
+            if !bytes.is_empty() {
+                rustix::net::send(&ours, &bytes, SendFlags::NOSIGNAL).unwrap();
+                assert!(Welcome::receive(theirs.as_fd()).is_err(), "there is no descriptor of an arena with it");
+            }
+            Ok(())
+        });
+    }
+}

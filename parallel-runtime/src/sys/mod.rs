@@ -1,0 +1,29 @@
+//! What the runtime asks of the operating system. Nothing here knows anything else of this crate.
+//!
+//! | module | what |
+//! | --- | --- |
+//! | [`clock`] | the monotonic clock |
+//! | [`cpu`] | how many CPUs there are |
+//! | [`entry`] | entries of `.init_array` that never return |
+//! | [`exit`] | ending the process at once |
+//! | [`fork`] | programs that fork, or close all descriptors |
+//! | [`futex`] | sleeping on a word of shared memory |
+//! | [`image`] | functions and statics as offsets into the executable |
+//! | [`role`] | whether this process is a program, a worker or a node |
+//! | [`signals`] | signals in words |
+//! | [`spin`] | looking for a while before sleeping |
+//! | [`sync`] | the atomics of the shared-memory protocols |
+
+pub(crate) mod clock;
+pub(crate) mod cpu;
+pub(crate) mod entry;
+pub(crate) mod exit;
+pub(crate) mod fork;
+pub(crate) mod futex;
+pub(crate) mod image;
+#[cfg(test)]
+pub(crate) mod random;
+pub(crate) mod role;
+pub(crate) mod signals;
+pub(crate) mod spin;
+pub(crate) mod sync;
