@@ -171,37 +171,27 @@ fn parallel_fn(function: &Function, options: &Options, path: &TokenStream) -> To
     let runner = function.runner();
     let remote = if options.mode.is_remote() { remote::table(options) } else { TokenStream::new() };
     // Without generics nothing in the item can be borrowed: all lifetimes have names by now, and are generics.
-    let is_async = function.is_async.then(|| {
-        quote!(
-            const IS_ASYNC: bool = true;
-        )
-    });
-    let detach = if function.is_async {
-        quote! {
-            fn detach(
-                item: Self::Item,
-            ) -> ::core::result::Result<#runtime::private::Detached<Self::Output>, Self::Item> {
-                let body = <Self as #runtime::OwnedFn>::body(item);
-                ::core::result::Result::Ok(#runtime::private::detached_body(body))
-            }
-        }
+    let detached = if function.is_async {
+        Some(quote!(future))
     } else if generics.params.is_empty() && function.owned {
-        quote! {
-            fn detach(
-                item: Self::Item,
-            ) -> ::core::result::Result<#runtime::private::Detached<Self::Output>, Self::Item> {
-                ::core::result::Result::Ok(#runtime::private::detached::<Self>(item))
-            }
-        }
+        Some(quote!(call))
     } else {
-        TokenStream::new()
+        None
     };
+    let detached = detached.map(|made| {
+        quote! {
+            const DETACHED: ::core::option::Option<#runtime::private::Detached<Self>> =
+                ::core::option::Option::Some(#runtime::private::Detached::#made());
+        }
+    });
     quote! {
         #(#cfgs)*
         impl #bounds #runtime::ParallelFn for #name #arguments #clause {
             type Item = #item;
             type Output = #output;
-            #is_async
+            const NAME: &'static str = ::core::concat!(::core::module_path!(), "::", #shown);
+            #detached
+            #remote
             fn spec() -> &'static #runtime::private::Spec {
                 static SPEC: #runtime::private::Spec = #runtime::private::Spec::new(
                     ::core::concat!(::core::module_path!(), "::", #shown),
@@ -214,8 +204,6 @@ fn parallel_fn(function: &Function, options: &Options, path: &TokenStream) -> To
             fn run(#pattern: Self::Item) -> Self::Output {
                 Self::#runner(#(#names),*)
             }
-            #detach
-            #remote
         }
     }
 }
@@ -287,13 +275,18 @@ fn owned_fn(function: &Function, options: &Options) -> TokenStream {
             }
         });
     }
-    let body = function.is_async.then(|| {
+    let future = function.is_async.then(|| {
         // The span makes an error point at the function whose future cannot move between threads.
-        let future = quote_spanned!(function.span=> #runtime::private::Body::future(#verbs::inline(#(#lent),*)));
-        quote! {
-            fn body(#pattern: Self::Owned) -> #runtime::private::Body<Self::Output> {
-                #future
+        let future = quote_spanned! {function.span=>
+            fn future(
+                #pattern: Self::Owned,
+            ) -> impl ::core::future::Future<Output = Self::Output> + ::core::marker::Send + 'static {
+                #verbs::inline(#(#lent),*)
             }
+        };
+        quote! {
+            const IS_ASYNC: bool = true;
+            #future
         }
     });
     let (table, remote) = if options.mode.is_remote() {
@@ -306,12 +299,12 @@ fn owned_fn(function: &Function, options: &Options) -> TokenStream {
         impl #bounds #runtime::OwnedFn for #name #arguments #clause {
             type Parameters = #markers;
             type Owned = #owned;
+            #table
             fn run_owned(#pattern: Self::Owned) -> Self::Output {
                 #rebind
                 #verbs::#runner(#(#lent),*)
             }
-            #body
-            #table
+            #future
         }
         #remote
     }

@@ -102,12 +102,12 @@ pub(crate) fn functions(function: &Function, options: &Options) -> TokenStream {
         impl #bounds #runtime::ProcessFn for #name #arguments #clause {
             fn serve(
                 reader: &mut #runtime::private::Reader<'_>,
-                outlet: &mut #runtime::private::Outlet<'_>,
+                results: &mut #runtime::private::ResultWriter<'_>,
             ) -> ::core::result::Result<(), #runtime::private::ServeError> {
                 #imports
                 #lets
                 #received
-                outlet.#how(#value, |__value, writer| -> #result {
+                results.#how(#value, |__value, writer| -> #result {
                     // Made here, where they are constants that are inlined.
                     #output
                     #again
@@ -140,23 +140,21 @@ pub(crate) fn functions(function: &Function, options: &Options) -> TokenStream {
     }
 }
 
-/// The method `ParallelFn::remote`.
+/// The constant `ParallelFn::REMOTE`.
 pub(crate) fn table(options: &Options) -> TokenStream {
     let runtime = &options.runtime;
     quote! {
-        fn remote() -> ::core::option::Option<#runtime::private::Remote<Self::Item, Self::Output>> {
-            ::core::option::Option::Some(#runtime::private::Remote::borrowed::<Self>())
-        }
+        const REMOTE: ::core::option::Option<#runtime::private::Remote<Self>> =
+            ::core::option::Option::Some(#runtime::private::Remote::new());
     }
 }
 
-/// The method `OwnedFn::remote_owned`.
+/// The constant `OwnedFn::REMOTE_OWNED`.
 pub(crate) fn owned_table(options: &Options) -> TokenStream {
     let runtime = &options.runtime;
     quote! {
-        fn remote_owned() -> ::core::option::Option<#runtime::private::Remote<Self::Owned, Self::Output>> {
-            ::core::option::Option::Some(#runtime::private::Remote::owned::<Self>())
-        }
+        const REMOTE_OWNED: ::core::option::Option<#runtime::private::RemoteOwned<Self>> =
+            ::core::option::Option::Some(#runtime::private::RemoteOwned::new());
     }
 }
 
@@ -170,7 +168,7 @@ pub(crate) fn owned_functions(function: &Function, options: &Options, generics: 
     let imports = imports(options);
     let (strategies, lets) = strategies(function, options);
     let pattern = pattern(&function.parameters);
-    let (mut sends, mut taken_back) = (TokenStream::new(), TokenStream::new());
+    let mut sends = TokenStream::new();
     for ((parameter, variable), strategy) in
         function.parameters.iter().zip(variables(&function.parameters)).zip(&strategies)
     {
@@ -179,26 +177,8 @@ pub(crate) fn owned_functions(function: &Function, options: &Options, generics: 
             Kind::Value => quote!(#strategy.send(#variable, writer)?;),
             _ => quote!(#strategy.send(<#referent as #runtime::private::Lend>::lend(#variable), writer)?;),
         });
-        if parameter.kind() == Kind::Mut {
-            taken_back.extend(quote! {
-                #strategy.take_back(<#referent as #runtime::private::LendMut>::lend_mut(#variable), returned)?;
-            });
-        }
     }
     let result = quote!(::core::result::Result<(), #runtime::private::CodecError>);
-    let take_back = if taken_back.is_empty() {
-        TokenStream::new()
-    } else {
-        quote! {
-            fn take_back_owned(item: &mut Self::Owned, returned: &mut #runtime::private::Returned<'_>) -> #result {
-                #imports
-                #lets
-                let #pattern = item;
-                #taken_back
-                ::core::result::Result::Ok(())
-            }
-        }
-    };
     quote! {
         #(#cfgs)*
         impl #bounds #runtime::private::ProcessOwnedFn for #name #arguments #clause {
@@ -210,7 +190,6 @@ pub(crate) fn owned_functions(function: &Function, options: &Options, generics: 
                 #sends
                 ::core::result::Result::Ok(())
             }
-            #take_back
         }
     }
 }

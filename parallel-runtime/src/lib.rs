@@ -99,6 +99,7 @@ compile_error!(
     "parallel-runtime runs on 64-bit Linux so far: worker processes are found through /proc/self/exe and share a memfd"
 );
 
+mod backend;
 mod call;
 mod codec;
 #[cfg(feature = "dask")]
@@ -122,15 +123,15 @@ mod task;
 mod thread;
 mod wait;
 
-pub use call::Call;
+pub use call::{Call, Imap, ImapUnordered, OwnedFn, ParallelFn, Pool, ProcessFn, TaskStream};
 pub use error::{PoolError, TaskError};
-pub use function::{OwnedFn, OwnedSlice, ParallelFn, ProcessFn};
+pub use function::OwnedSlice;
 pub use observe::stats::{Percentiles, PoolStats, WorkerLoad};
 pub use observe::timeline::Timeline;
 pub use parallel_macros::{parallel, shared};
 #[cfg(feature = "dask")]
 pub use pool::DaskPool;
-pub use pool::{Pool, ProcessPool, ThreadPool};
+pub use pool::{ProcessPool, ThreadPool};
 #[cfg(feature = "sandbox")]
 pub use sandbox::Sandbox;
 pub use shared::array::{SharedArray, SharedArrayGuard};
@@ -153,7 +154,4 @@ pub use shared::sync::semaphore::{SharedPermit, SharedSemaphore};
 pub use shared::value::{SharedPlain, SharedValue, SharedValueGuard};
 pub use shared::vec::SharedVec;
 pub use sys::cpu::cpu_count;
-pub use task::{
-    AsCompleted, Imap, ImapUnordered, MapTask, Scope, ScopedTask, Spawned, Task, TaskStream, WaitFor, Waited,
-    as_completed, scope, wait,
-};
+pub use task::{AsCompleted, MapTask, Scope, ScopedTask, Spawned, Task, WaitFor, Waited, as_completed, scope, wait};

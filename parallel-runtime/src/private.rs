@@ -1,12 +1,9 @@
 //! The only door for generated code: everything that the expansion of `#[parallel]` may touch. No part of it is stable.
 
-pub use crate::call::awaited;
+pub use crate::call::{Detached, ProcessOwnedFn, Remote, RemoteOwned, awaited};
 pub use crate::codec::{CodecError, Reader, Writer};
 pub use crate::function::pass_mode::{Probe, Returned, ViaBytes, ViaReferent, ViaReferentMut, ViaSerde};
-pub use crate::function::{
-    Body, ByMut, ByRef, ByValue, Detached, IntoOwned, Lend, LendMut, One, Outlet, ProcessOwnedFn, Remote, ServeError,
-    detached, detached_body,
-};
+pub use crate::function::{ByMut, ByRef, ByValue, IntoOwned, Lend, LendMut, One, ResultWriter, ServeError};
 pub use crate::options::Mode;
 pub use crate::pool::Spec;
 pub use crate::wait::executor::drive;

@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 
 use crate::codec::{self, Reader, Writer};
+use crate::error::TaskError;
 
 /// What the workers of a pool may still ask of the kernel, for tasks that handle untrusted input: see
 /// [`ProcessPool::sandbox`](crate::ProcessPool::sandbox).
@@ -89,6 +90,11 @@ pub(crate) fn is_confined() -> bool {
 /// Whether this process is confined as `sandbox` says.
 pub(crate) fn confines_us(sandbox: Sandbox) -> bool {
     OURS.get() == Some(&sandbox.allowed())
+}
+
+/// A function that asks for a sandbox was to run without it; `how` says what would be right.
+pub(crate) fn refused(function: &str, how: &str) -> TaskError {
+    TaskError::Spawn(std::io::Error::other(format!("`{function}` asks for a sandbox, {how}")))
 }
 
 /// The paths that a sandbox leaves open, on their way to a worker.

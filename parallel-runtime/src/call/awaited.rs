@@ -1,7 +1,7 @@
 //! `async fn`: awaited where it is called.
 
 use super::Call;
-use crate::function::{Body, OwnedFn};
+use super::function::OwnedFn;
 use crate::panics;
 use crate::task::Task;
 
@@ -10,10 +10,7 @@ pub async fn awaited<F: OwnedFn>(item: F::Owned) -> F::Output {
     let call = Call::<F>::new();
     if call.is_here() {
         // Nobody is held up: neither the caller's executor, nor what else runs on this worker.
-        return match F::body(item) {
-            Body::Future(future) => future.await,
-            Body::Call(call) => call(),
-        };
+        return F::future(item).await;
     }
     /// A caller that goes away does not want the result.
     struct Wanted<R: Send + 'static>(Task<R>);
@@ -25,6 +22,6 @@ pub async fn awaited<F: OwnedFn>(item: F::Owned) -> F::Output {
     let mut wanted = Wanted(call.submit_owned(item));
     match (&mut wanted.0).await {
         Ok(value) => value,
-        Err(error) => panics::resume(error, F::spec().name),
+        Err(error) => panics::resume(error, F::NAME),
     }
 }

@@ -1,27 +1,42 @@
 //! The verbs of an annotated function: those that wait, which may borrow. Those that take owned arguments are in [`owned`].
+//!
+//! What is compiled for each function is here and in [`table`]: thin shells that turn its items into memory of unknown type, and back.
+//!
+//! | module | what |
+//! | --- | --- |
+//! | [`function`] | what an annotated function is |
+//! | [`table`] | its table, for the engines |
+//! | [`route`] | where a call goes |
+//! | [`owned`], [`stream`] | the verbs that do not wait |
+//! | [`awaited`] | `async fn` |
+//! | [`pool`] | which pools can run which functions |
 
 mod awaited;
+mod function;
 mod owned;
-
-pub use awaited::awaited;
+mod pool;
+mod route;
+mod stream;
+mod table;
 
 use std::marker::PhantomData;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::mem::MaybeUninit;
 use std::time::Duration;
 
+pub use awaited::awaited;
+pub use function::{Detached, OwnedFn, ParallelFn, ProcessFn, ProcessOwnedFn, Remote, RemoteOwned};
+pub use pool::Pool;
+pub use stream::{Imap, ImapUnordered, TaskStream};
+
+use crate::backend::Target;
 use crate::error::TaskError;
-use crate::function::init;
-use crate::function::{ParallelFn, Remote};
-use crate::observe::progress::{Label, Meter};
+use crate::function::erased::{ErasedValue, ItemsOf};
+use crate::function::table::Piece;
+use crate::observe::progress::Label;
 use crate::options::CallOptions;
-use crate::panics;
-use crate::pool::{Pool, Target};
-use crate::remote::carrier::Carrier;
-use crate::remote::map::{Control, Place, call, map, submit_lent};
 use crate::task::{Scope, ScopedTask};
-use crate::thread::Failed;
-use crate::{sandbox, thread};
+use route::Route;
+use table::Tables;
 
 /// The verbs of the annotated function `F`, on a pool of your choice and with options: from `f::on(&pool)` or `f::options()`.
 ///
@@ -46,13 +61,6 @@ pub struct Call<'p, F> {
     /// Of the bar that shows how far a map has come.
     label: Label,
     _function: PhantomData<fn() -> F>,
-}
-
-/// Where a call goes.
-enum Route<'p> {
-    Here,
-    Thread(&'p Arc<thread::Engine>),
-    Remote(&'p Carrier),
 }
 
 impl<F: ParallelFn> Call<'static, F> {
@@ -163,43 +171,14 @@ impl<'p, F: ParallelFn> Call<'p, F> {
         self
     }
 
-    /// The options of a call on a pool with these defaults.
-    fn options(&self, defaults: CallOptions) -> CallOptions {
-        self.options.or(defaults)
-    }
-
-    fn target(&self) -> &'p Target {
-        self.target.unwrap_or_else(|| F::spec().target())
+    /// Where it goes, with what options.
+    fn route(&self) -> Route<'_> {
+        Route { spec: F::spec(), target: self.target, options: self.options, label: &self.label }
     }
 
     /// Whether it runs in place.
     pub(crate) fn is_here(&self) -> bool {
-        matches!(self.route(), Ok(Route::Here))
-    }
-
-    /// Where the call goes; an error if it may not go there, or if what has to run first fails.
-    fn route(&self) -> Result<Route<'p>, TaskError> {
-        let target = self.target();
-        if let Some(sandbox) = F::spec().asks_for_sandbox() {
-            let confined = match target {
-                Target::Here => sandbox::confines_us(sandbox),
-                Target::Thread(_) => false,
-                Target::Remote(carrier) => carrier.has_sandbox(),
-            };
-            if !confined {
-                return Err(unconfined(F::spec().name, target));
-            }
-        }
-        Ok(match target {
-            Target::Here => {
-                if let Some(init) = F::spec().worker_options().init {
-                    panics::catch(|| init::once_in_process(init)).map_err(panics::Caught::into_init_error)?;
-                }
-                Route::Here
-            }
-            Target::Thread(engine) => Route::Thread(engine),
-            Target::Remote(carrier) => Route::Remote(carrier),
-        })
+        self.route().runs_in_place()
     }
 
     /// Runs one item and waits for its result, like a plain call, on this thread: in `async` code, `submit(item).await` does not hold up
@@ -211,19 +190,16 @@ impl<'p, F: ParallelFn> Call<'p, F> {
     /// run.
     #[track_caller]
     pub fn call(&self, item: F::Item) -> F::Output {
-        let result = match self.route() {
-            Err(error) => Err(error),
-            Ok(Route::Here) => return F::run(item),
-            Ok(Route::Thread(engine)) => match self.options(engine.defaults).timeout {
-                None => engine.call(F::spec().name, || F::run(item)),
-                Some(limit) => thread::call_limited::<F>(engine, item, limit),
-            },
-            Ok(Route::Remote(carrier)) => call(carrier, &remote::<F>(), item, self.options(carrier.defaults())),
-        };
-        // Not in a closure, whose place would be told instead of the caller's.
-        match result {
-            Ok(value) => value,
-            Err(error) => panics::resume(error, F::spec().name),
+        let (mut item, mut output) = (MaybeUninit::new(item), MaybeUninit::<F::Output>::uninit());
+        // SAFETY: the item is one of this function, and the piece's from here on; there is room for the output; both stay until the end of
+        // this call, which the piece does not outlive.
+        let one =
+            unsafe { Piece::new(Tables::<F>::borrowed(), item.as_mut_ptr().cast(), output.as_mut_ptr().cast(), 1) };
+        match self.route().call(one) {
+            // SAFETY: all outputs of the piece were written, that is this one.
+            Ok(_) => unsafe { output.assume_init() },
+            // Not in a closure, whose place would be told instead of the caller's.
+            Err(failed) => route::resume(failed, F::NAME),
         }
     }
 
@@ -235,86 +211,23 @@ impl<'p, F: ParallelFn> Call<'p, F> {
     /// run are waited for.
     #[track_caller]
     pub fn map<I: IntoIterator<Item = F::Item>>(&self, items: I) -> Vec<F::Output> {
-        let never = AtomicBool::new(false);
-        let items = items.into_iter();
-        let meter = Meter::new(&self.label, items.size_hint());
-        let run = |item| {
-            let output = F::run(item);
-            meter.add(1);
-            output
-        };
-        let result = match self.route() {
-            Err(error) => Err(error),
-            Ok(Route::Here) => return items.map(run).collect(),
-            Ok(Route::Thread(engine)) => {
-                let options = self.options(engine.defaults);
-                let items: Vec<F::Item> = items.collect();
-                let chunk = options.chunk.unwrap_or(1);
-                if options.timeout.is_some() || F::IS_ASYNC {
-                    thread::map_apart::<F>(engine, items, options, true, &meter)
-                        .and_then(|results| results.into_iter().collect())
-                } else {
-                    match engine.map(F::spec().name, items, chunk, &never, (true, false), &run) {
-                        Ok(Ok(results)) => Ok(results),
-                        Ok(Err(Failed::Panicked(caught))) => std::panic::resume_unwind(caught.payload),
-                        Ok(Err(Failed::Stopped)) => Err(TaskError::Cancelled),
-                        Ok(Err(Failed::Unprepared(error))) | Err(error) => Err(error),
-                    }
-                }
-            }
-            Ok(Route::Remote(carrier)) => {
-                let mut results = Vec::with_capacity(items.size_hint().0);
-                let options = self.options(carrier.defaults());
-                let control = Control { options, meter: Some(&meter), ..Control::default() };
-                map(carrier, &remote::<F>(), items, &control, Place::Values(&mut results)).map(|()| results)
-            }
-        };
-        match result {
-            Ok(values) => values,
-            Err(error) => panics::resume(error, F::spec().name),
+        match self.route().map(Tables::<F>::borrowed(), &mut ItemsOf::new(items.into_iter())) {
+            // SAFETY: these are outputs of this function.
+            Ok(values) => unsafe { values.into_vec() },
+            Err(failed) => route::resume(failed, F::NAME),
         }
     }
 
     /// Runs all items and gives each one's result or error, in the order of the items, whatever failed.
     pub fn try_map<I: IntoIterator<Item = F::Item>>(&self, items: I) -> Vec<Result<F::Output, TaskError>> {
-        let name = F::spec().name;
-        let mut items = items.into_iter();
-        let meter = Meter::new(&self.label, items.size_hint());
-        let caught = |item| {
-            let result = panics::catch(|| F::run(item)).map_err(|caught| caught.into_error(name));
-            meter.add(1);
-            result
-        };
-        let never = AtomicBool::new(false);
-        match self.route() {
-            Err(error) => for_each(error, items.count()),
-            Ok(Route::Here) => items.map(caught).collect(),
-            Ok(Route::Thread(engine)) => {
-                let options = self.options(engine.defaults);
-                let items: Vec<F::Item> = items.collect();
-                let (count, chunk) = (items.len(), options.chunk.unwrap_or(1));
-                if options.timeout.is_some() || F::IS_ASYNC {
-                    return thread::map_apart::<F>(engine, items, options, false, &meter)
-                        .unwrap_or_else(|error| for_each(error, count));
-                }
-                // A pool that is killed keeps the results that there are.
-                let caught = |item| if engine.is_killed() { Err(TaskError::Cancelled) } else { caught(item) };
-                match engine.map(name, items, chunk, &never, (false, false), &caught) {
-                    Ok(Ok(results)) => results,
-                    Ok(Err(Failed::Unprepared(error))) | Err(error) => for_each(error, count),
-                    Ok(Err(_)) => (0..count).map(|_| Err(TaskError::Cancelled)).collect(),
-                }
-            }
-            Ok(Route::Remote(carrier)) => {
-                let mut results = Vec::with_capacity(items.size_hint().0);
-                let options = self.options(carrier.defaults());
-                let control = Control { options, meter: Some(&meter), ..Control::default() };
-                match map(carrier, &remote::<F>(), &mut items, &control, Place::Results(&mut results)) {
-                    Ok(()) => results,
-                    Err(error) => for_each(error, items.count()),
-                }
-            }
+        let results = self.route().try_map(Tables::<F>::borrowed(), &mut ItemsOf::new(items.into_iter()));
+        let (mut each, mut all) = (results.into_each(), Vec::new());
+        all.reserve_exact(each.len());
+        // SAFETY: these are outputs of this function.
+        while let Some(result) = unsafe { each.next() } {
+            all.push(result);
         }
+        all
     }
 
     /// Hands one item to the pool and returns at once. It may borrow what lives longer than the [`scope`](crate::scope()).
@@ -324,22 +237,9 @@ impl<'p, F: ParallelFn> Call<'p, F> {
         F::Item: 'scope,
         F::Output: 'scope,
     {
-        let name = F::spec().name;
-        match self.route() {
-            Err(error) => scope.ready(Err(error)),
-            Ok(Route::Here) => scope.ready(panics::catch(|| F::run(item)).map_err(|caught| caught.into_error(name))),
-            Ok(Route::Thread(engine)) => {
-                let limit = self.options(engine.defaults).timeout;
-                scope.on_thread(engine, name, limit, || F::run(item))
-            }
-            Ok(Route::Remote(carrier)) => {
-                let (remote, mut item) = (remote::<F>(), Some(item));
-                match submit_lent(carrier, &remote, &mut item, self.options(carrier.defaults())) {
-                    Ok(ticket) => scope.in_process(carrier, ticket, remote, item),
-                    Err(error) => scope.ready(Err(error)),
-                }
-            }
-        }
+        let handle = self.route().submit_scoped(Tables::<F>::borrowed(), ErasedValue::new(item));
+        // SAFETY: the task gives an output of this function.
+        unsafe { scope.keep(handle) }
     }
 
     /// [`map`](Call::map) under Python's name for functions of several parameters.
@@ -347,39 +247,4 @@ impl<'p, F: ParallelFn> Call<'p, F> {
     pub fn starmap<I: IntoIterator<Item = F::Item>>(&self, items: I) -> Vec<F::Output> {
         self.map(items)
     }
-}
-
-const NOT_REMOTE: &str = "the pool of a function that is not `mode = \"process\"` has no processes";
-
-fn remote<F: ParallelFn>() -> Remote<F::Item, F::Output> {
-    F::remote().expect(NOT_REMOTE)
-}
-
-/// One error for every item: if it cannot be had twice, the others are cancelled.
-fn repeated(error: TaskError) -> impl Iterator<Item = TaskError> + Send {
-    let again = match &error {
-        TaskError::Spawn(error) => Some(error.to_string()),
-        _ => None,
-    };
-    let others = std::iter::repeat_with(move || match &again {
-        Some(text) => TaskError::Spawn(std::io::Error::other(text.clone())),
-        None => TaskError::Cancelled,
-    });
-    std::iter::once(error).chain(others)
-}
-
-fn for_each<R>(error: TaskError, count: usize) -> Vec<Result<R, TaskError>> {
-    repeated(error).take(count).map(Err).collect()
-}
-
-/// A function that asks for a sandbox was to run without it.
-fn unconfined(name: &str, target: &Target) -> TaskError {
-    let how = match target {
-        Target::Here => {
-            "and this process has not that one: do not call it inside a worker of another kind, nor in place"
-        }
-        Target::Thread(_) => "and a thread has none: use a pool of processes",
-        Target::Remote(_) => "and this pool has none: give it one (`ProcessPool::sandbox`)",
-    };
-    TaskError::Spawn(std::io::Error::other(format!("`{name}` asks for a sandbox, {how}")))
 }

@@ -13,6 +13,8 @@ pub(crate) struct LentMemory {
 
 // SAFETY: it is an address and a length; what is done with the memory is up to whoever does it.
 unsafe impl Send for LentMemory {}
+// SAFETY: as above.
+unsafe impl Sync for LentMemory {}
 
 /// A bounded byte buffer.
 ///

@@ -6,7 +6,7 @@ use super::bridge::Frame;
 use super::engine::{Engine, State, Told};
 use super::wire::{Put, question, to_bridge};
 use crate::error::TaskError;
-use crate::remote::ticket::{Outcome, Ticket};
+use crate::remote::task_state::{Outcome, TaskState};
 use crate::sys::fork;
 
 /// A question that was asked about letters.
@@ -14,7 +14,7 @@ pub(super) struct Question {
     /// That about the first, for whoever waits for it.
     answer: Option<bool>,
     /// Tickets that are cancelled if the answer about them is yes, where nobody waits for it.
-    tickets: Option<Vec<Arc<Ticket>>>,
+    tickets: Option<Vec<Arc<TaskState>>>,
 }
 
 impl State {
@@ -27,7 +27,7 @@ impl State {
 
 impl Engine {
     /// Takes a letter back that waits here.
-    fn take_back(&self, state: &mut State, ticket: &Ticket, told: &mut Told) -> bool {
+    fn take_back(&self, state: &mut State, ticket: &TaskState, told: &mut Told) -> bool {
         let id = ticket.letter();
         let Some(position) = state.waiting.iter().position(|letter| letter.id == id) else { return false };
         let letter = state.waiting.remove(position);
@@ -37,7 +37,7 @@ impl Engine {
     }
 
     /// Asks all nodes about letters. `None` if there is nobody to ask.
-    fn ask(&self, state: &mut State, kind: u8, ids: &[u64], tickets: Option<Vec<Arc<Ticket>>>) -> Option<u64> {
+    fn ask(&self, state: &mut State, kind: u8, ids: &[u64], tickets: Option<Vec<Arc<TaskState>>>) -> Option<u64> {
         state.bridge.as_ref()?;
         let number = state.number();
         let mut head = Put::default();
@@ -51,7 +51,7 @@ impl Engine {
     }
 
     /// Asks about one letter, and waits for the answer.
-    fn ask_and_wait(&self, kind: u8, ticket: &Ticket) -> bool {
+    fn ask_and_wait(&self, kind: u8, ticket: &TaskState) -> bool {
         let mut state = self.lock();
         if ticket.is_finished() {
             return false;
@@ -79,7 +79,7 @@ impl Engine {
     }
 
     /// A letter that is under way will not be run.
-    fn end(&self, state: &mut State, ticket: &Ticket, told: &mut Told) {
+    fn end(&self, state: &mut State, ticket: &TaskState, told: &mut Told) {
         self.finish(state, ticket, Outcome::error(TaskError::Cancelled), told);
         let Some(parcel) = state.parcel_of.get(&ticket.letter()).copied() else { return };
         let over = state.sent.get(&parcel).is_some_and(|sent| sent.letters.iter().all(|one| one.ticket.is_finished()));
@@ -94,16 +94,16 @@ impl Engine {
     }
 
     /// Keeps a task from running, if it has not started. True if it will never run.
-    pub(crate) fn cancel(&self, ticket: &Ticket) -> bool {
+    pub(crate) fn cancel(&self, ticket: &TaskState) -> bool {
         self.end_by(question::CANCEL, ticket)
     }
 
     /// Ends a task, whether it has started or not.
-    pub(crate) fn kill_task(&self, ticket: &Ticket) -> bool {
+    pub(crate) fn kill_task(&self, ticket: &TaskState) -> bool {
         self.end_by(question::KILL, ticket)
     }
 
-    fn end_by(&self, kind: u8, ticket: &Ticket) -> bool {
+    fn end_by(&self, kind: u8, ticket: &TaskState) -> bool {
         if fork::check().is_err() {
             return false;
         }
@@ -123,7 +123,7 @@ impl Engine {
     }
 
     /// Keeps letters from running, where nobody asks whether it came in time.
-    pub(crate) fn cancel_some<'t>(&self, tickets: impl Iterator<Item = &'t Arc<Ticket>>) {
+    pub(crate) fn cancel_some<'t>(&self, tickets: impl Iterator<Item = &'t Arc<TaskState>>) {
         if fork::check().is_err() {
             return;
         }
@@ -144,7 +144,7 @@ impl Engine {
     }
 
     /// Whether a worker is running a task now.
-    pub(crate) fn is_running(&self, ticket: &Ticket) -> bool {
+    pub(crate) fn is_running(&self, ticket: &TaskState) -> bool {
         fork::check().is_ok() && self.ask_and_wait(question::RUNNING, ticket)
     }
 }

@@ -8,7 +8,7 @@ use super::bridge::Frame;
 use super::engine::Engine;
 use super::wire::{Put, to_bridge};
 use crate::error::TaskError;
-use crate::remote::ticket::{Outcome, Ticket};
+use crate::remote::task_state::{Outcome, TaskState};
 
 /// The reply to a parcel, which is still on the cluster.
 pub(crate) struct Away {
@@ -35,6 +35,11 @@ impl std::fmt::Debug for Away {
 impl Away {
     pub(super) fn new(engine: &Arc<Engine>, parcel: u64) -> Arc<Self> {
         Arc::new(Self { engine: Arc::clone(engine), parcel, inner: Mutex::default(), here: Condvar::new() })
+    }
+
+    /// That of a task, if its results are still on the cluster.
+    pub(super) fn of(task: &TaskState) -> Option<Arc<Self>> {
+        task.away().and_then(|away| away.downcast().ok())
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -128,8 +133,8 @@ impl Engine {
     }
 
     /// Whether the result of a task that has ended can be taken without waiting. If not, `waker` is woken when it can.
-    pub(crate) fn is_here(&self, ticket: &Ticket, waker: &Waker) -> bool {
-        let Some(away) = ticket.away() else { return true };
+    pub(crate) fn is_here(&self, ticket: &TaskState, waker: &Waker) -> bool {
+        let Some(away) = Away::of(ticket) else { return true };
         let mut inner = away.inner();
         if inner.arrived {
             return true;

@@ -15,7 +15,7 @@ use crate::error::{PoolError, TaskError};
 use crate::observe::stats::PoolStats;
 use crate::observe::tally::Tally;
 use crate::options::{CallOptions, WorkerOptions};
-use crate::remote::ticket::Ticket;
+use crate::remote::task_state::{Owner, TaskState};
 use crate::shared::held::Held;
 use crate::sys::fork;
 use crate::wait::notify::Watchers;
@@ -99,7 +99,7 @@ pub(super) struct State {
 /// A letter that waits for its parcel, or is in it.
 pub(super) struct Waiting {
     pub(super) id: u64,
-    pub(super) ticket: Arc<Ticket>,
+    pub(super) ticket: Arc<TaskState>,
     pub(super) letter: Letter,
     pub(super) terms: Terms,
     /// It travels alone: its parcel has failed with it before.
@@ -297,9 +297,10 @@ impl Engine {
         terms: Terms,
         letter: Letter,
         admitted: bool,
-    ) -> Result<Arc<Ticket>, TaskError> {
+        owner: Option<Owner>,
+    ) -> Result<Arc<TaskState>, TaskError> {
         self.prepare()?;
-        let ticket = Arc::new(Ticket::new());
+        let ticket = Arc::new(TaskState::new(owner));
         let mut state = self.lock();
         state.check_open(admitted)?;
         while state.bridge.is_none() {

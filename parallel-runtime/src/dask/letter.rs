@@ -8,8 +8,7 @@ use std::time::Duration;
 use super::wire::{Put, Take};
 use crate::codec::{CodecError, Writer};
 use crate::error::TaskError;
-use crate::function;
-use crate::function::Remote;
+use crate::function::table::FunctionTable;
 use crate::options::{CallOptions, WorkerOptions};
 use crate::remote::failure;
 use crate::sandbox::{Allowed, Sandbox};
@@ -61,47 +60,55 @@ pub(crate) struct Letter {
 
 impl Letter {
     /// `pool`: through which it goes. `guess` is about how many bytes the items take.
-    pub(crate) fn encode<I, R>(
+    pub(crate) fn encode(
         pool: u64,
-        remote: &Remote<I, R>,
-        items: &[I],
+        function: &'static FunctionTable,
+        items: (*const u8, usize),
         guess: usize,
     ) -> Result<Self, CodecError> {
-        let entry = function::entry_of(remote.serve).map_err(CodecError::new)?;
+        let count = items.1;
+        let entry = function.remote().entry().map_err(CodecError::new)?;
         let mut letter = Self {
-            function: remote.function,
+            function: function.name,
             entry,
-            items: items.len() as u32,
-            is_async: remote.is_async,
+            items: count as u32,
+            is_async: function.is_async(),
             takes_back: false,
             alignment: 1,
-            starts: Vec::with_capacity(items.len()),
+            starts: Vec::with_capacity(count),
             marks: Vec::new(),
             blobs: Vec::new(),
             shared: 0,
             body: Vec::new(),
         };
-        let ((), blobs) = handles::far(pool, || letter.write(remote, items, guess.max(64)))?;
+        let ((), blobs) = handles::far(pool, || letter.write(function, items, guess.max(64)))?;
         letter.shared = handles::shared_bytes();
         letter.blobs = blobs;
         letter.takes_back = !letter.marks.is_empty();
-        let size = (letter.body.len() / items.len().max(1)) as u64;
+        let size = (letter.body.len() / count.max(1)) as u64;
         if (0..).zip(&letter.starts).all(|(index, start)| index * size == *start) && !letter.body.is_empty() {
             letter.starts.clear();
         }
         Ok(letter)
     }
 
-    fn write<I, R>(&mut self, remote: &Remote<I, R>, items: &[I], guess: usize) -> Result<(), CodecError> {
+    fn write(
+        &mut self,
+        function: &'static FunctionTable,
+        (first, count): (*const u8, usize),
+        guess: usize,
+    ) -> Result<(), CodecError> {
         let mut room = guess;
         for _ in 0..2 {
             self.starts.clear();
             let mut body = Vec::with_capacity(room);
             let memory: &mut [MaybeUninit<u8>] = body.spare_capacity_mut();
             let mut writer = Writer::new(memory);
-            for item in items {
+            for index in 0..count {
                 self.starts.push(writer.len() as u64);
-                (remote.send)(std::slice::from_ref(item), &mut writer)?;
+                let item = first.wrapping_add(index * function.item.size());
+                // SAFETY: `count` items of the function lie there, which whoever submits them keeps meanwhile.
+                unsafe { (function.remote().send)(item, 1, &mut writer) }?;
             }
             let len = writer.len();
             if !writer.overflowed() {

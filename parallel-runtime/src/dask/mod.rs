@@ -6,7 +6,7 @@
 //!   f::submit(x) ─► Letter ─┐
 //!   f::submit(y) ─► Letter ─┴► Parcel ══ frames ══► client.map ─────► … ─────► node.run ══ frames ══► process engine of that
 //!                                                                                  │                  machine: its workers
-//!   Task ◄── Ticket ◄── Reply ◄═══════ frames ═══ gather ◄────────── … ◄───────────┘ ◄═══ Reply ═══   decode, run, encode
+//!   Task ◄── TaskState ◄── Reply ◄═══════ frames ═══ gather ◄────────── … ◄───────────┘ ◄═══ Reply ═══   decode, run, encode
 //! ```
 //!
 //! Calls are encoded as for a process of this machine, but for what lies in shared memory, which is sent itself ([`far`]). A [`letter`]
@@ -38,6 +38,7 @@
 //! | [`asking`] | cancelling, killing, looking: questions to all nodes |
 //! | [`bridge`] | the Python program, its start and its end |
 //! | [`letter`], [`wire`] | what travels |
+//! | [`transport`] | what the verbs ask of it |
 //! | [`away`] | results that stay on the cluster until they are asked for |
 //! | [`node`] | the side of a Dask worker |
 
@@ -46,12 +47,12 @@ mod away;
 mod bridge;
 mod closing;
 mod engine;
-pub(crate) mod letter;
-pub(crate) mod node;
+mod letter;
+mod node;
 mod parcels;
 mod replies;
+mod transport;
 mod waiting;
 mod wire;
 
-pub(crate) use away::Away;
-pub(crate) use engine::{Address, Admission, Engine};
+pub(crate) use engine::{Address, Engine};

@@ -9,7 +9,7 @@ use super::engine::{Engine, Life, Sent, State, Told, Waiting};
 use super::letter::Reply;
 use super::wire::{Take, to_program};
 use crate::error::TaskError;
-use crate::remote::ticket::{Left, Outcome, ResultBytes, Ticket};
+use crate::remote::task_state::{Left, Outcome, ResultBytes, TaskState};
 
 /// Why a parcel has failed.
 const WORKER_DIED: u8 = 2;
@@ -150,14 +150,15 @@ impl Engine {
         let away = Away::new(self, parcel);
         sent.away = Some(Arc::downgrade(&away));
         // The ticket has the outcome, which has what is away: the parcel must not have the ticket.
-        let take = |letter: &mut Waiting| (letter.id, std::mem::replace(&mut letter.ticket, Arc::new(Ticket::new())));
+        let take =
+            |letter: &mut Waiting| (letter.id, std::mem::replace(&mut letter.ticket, Arc::new(TaskState::new(None))));
         let tickets: Vec<_> = sent.letters.iter_mut().map(take).collect();
         for (id, ticket) in tickets {
             state.parcel_of.remove(&id);
             let mut outcome = Outcome { done: 1, ..Outcome::default() };
             let rare = outcome.rare();
             rare.is_far = true;
-            rare.away = Some(Arc::clone(&away));
+            rare.away = Some(Arc::clone(&away) as _);
             if !ticket.is_finished() {
                 self.finish(state, &ticket, outcome, told);
             }

@@ -3,16 +3,17 @@
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
+use super::away::Away;
 use super::engine::{Engine, State, Told};
 use crate::error::TaskError;
 use crate::panics;
-use crate::remote::ticket::{Outcome, Ticket};
+use crate::remote::task_state::{Outcome, TaskState};
 use crate::sys::fork;
 use crate::wait::notify::{Watcher, Watchers};
 
 impl Engine {
     /// A letter has ended.
-    pub(super) fn finish(&self, state: &mut State, ticket: &Ticket, outcome: Outcome, told: &mut Told) {
+    pub(super) fn finish(&self, state: &mut State, ticket: &TaskState, outcome: Outcome, told: &mut Told) {
         if ticket.is_finished() {
             return;
         }
@@ -46,7 +47,7 @@ impl Engine {
     /// # Errors
     ///
     /// The watcher, if it has ended.
-    pub(crate) fn watch(&self, ticket: &Ticket, watcher: Watcher) -> Result<(), Watcher> {
+    pub(crate) fn watch(&self, ticket: &TaskState, watcher: Watcher) -> Result<(), Watcher> {
         if fork::check().is_err() {
             return Err(watcher);
         }
@@ -54,20 +55,20 @@ impl Engine {
         if ticket.is_finished() {
             return Err(watcher);
         }
-        let (_, unwanted) = ticket.watch(watcher);
+        let (_, unwanted) = ticket.add_watcher(watcher);
         drop(state);
         drop(unwanted);
         Ok(())
     }
 
     /// Waits for a task, at most until `deadline`, and takes its outcome.
-    pub(crate) fn wait(&self, ticket: &Ticket, deadline: Option<Instant>) -> Option<Outcome> {
+    pub(crate) fn wait(&self, ticket: &TaskState, deadline: Option<Instant>) -> Option<Outcome> {
         loop {
             if let Err(error) = fork::check() {
                 return Some(Outcome::error(TaskError::Spawn(error)));
             }
             if ticket.is_finished() {
-                return match ticket.away() {
+                return match Away::of(ticket) {
                     Some(away) if !away.wait(self, deadline) => None,
                     Some(away) => ticket.take_outcome().map(|_| away.take()),
                     None => ticket.take_outcome(),

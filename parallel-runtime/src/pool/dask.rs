@@ -4,12 +4,13 @@ use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use super::Target;
+use crate::backend::Target;
+use crate::backend::serial::Serial;
 use crate::dask::{Address, Engine};
 use crate::error::PoolError;
 use crate::observe::stats::PoolStats;
 use crate::options::{CallOptions, WorkerOptions};
-use crate::remote::carrier::Carrier;
+use crate::remote::backend::RemoteBackend;
 #[cfg(feature = "sandbox")]
 use crate::sandbox::Sandbox;
 use crate::sys::role;
@@ -56,7 +57,14 @@ pub struct DaskPool {
     connect_timeout: Duration,
     options: WorkerOptions,
     defaults: CallOptions,
-    target: OnceLock<Target>,
+    started: OnceLock<Started>,
+}
+
+/// A pool that has been used: its engine, and the same for the verbs. There is no engine inside a worker, where calls run in place.
+#[derive(Debug)]
+struct Started {
+    engine: Option<Arc<Engine>>,
+    target: Target,
 }
 
 impl DaskPool {
@@ -82,7 +90,7 @@ impl DaskPool {
             connect_timeout: CONNECT_TIMEOUT,
             options: WorkerOptions::NONE,
             defaults: CallOptions::NONE,
-            target: OnceLock::new(),
+            started: OnceLock::new(),
         }
     }
 
@@ -160,14 +168,18 @@ impl DaskPool {
         self
     }
 
-    pub(crate) fn target(&self) -> &Target {
-        self.target.get_or_init(|| {
+    fn started(&self) -> &Started {
+        self.started.get_or_init(|| {
             if role::in_worker() {
-                return Target::Here;
+                return Started { engine: None, target: Arc::new(Serial) };
             }
             let engine = Engine::new(self.address.clone(), self.connect_timeout, self.options, self.defaults);
-            Target::Remote(Carrier::Cluster(engine))
+            Started { target: Arc::new(RemoteBackend::new(Arc::clone(&engine))), engine: Some(engine) }
         })
+    }
+
+    pub(crate) fn target(&self) -> &Target {
+        &self.started().target
     }
 
     pub(crate) fn worker_options(&self) -> WorkerOptions {
@@ -175,10 +187,7 @@ impl DaskPool {
     }
 
     fn engine(&self) -> Option<&Arc<Engine>> {
-        match self.target() {
-            Target::Remote(Carrier::Cluster(engine)) => Some(engine),
-            _ => None,
-        }
+        self.started().engine.as_ref()
     }
 
     /// Connects now, and returns when this executable is ready on all workers that the cluster has.
@@ -220,7 +229,7 @@ impl DaskPool {
 impl Drop for DaskPool {
     /// As [`shutdown`](DaskPool::shutdown).
     fn drop(&mut self) {
-        if let Some(Target::Remote(Carrier::Cluster(engine))) = self.target.get() {
+        if let Some(engine) = self.started.get().and_then(|started| started.engine.as_ref()) {
             engine.shutdown();
         }
     }

@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
-use super::Target;
+use crate::backend::Target;
+use crate::backend::serial::Serial;
 #[cfg(feature = "dask")]
 use crate::dask;
 use crate::environment::resolve_workers;
 use crate::options::{CallOptions, Mode, WorkerKey, WorkerOptions};
-use crate::remote::carrier::Carrier;
+use crate::remote::backend::RemoteBackend;
 use crate::sys::role;
 use crate::{process, thread};
 
@@ -20,27 +21,29 @@ static POOLS: LazyLock<Mutex<HashMap<Key, Target>>> = LazyLock::new(Mutex::defau
 /// The default pool of these properties. It lives as long as the program.
 pub(crate) fn pool(mode: Mode, workers: usize, options: WorkerOptions) -> Target {
     if mode == Mode::Serial || (matches!(mode, Mode::Process | Mode::Dask) && role::in_worker()) {
-        return Target::Here;
+        return Arc::new(Serial);
     }
     // A cluster has as many as it has.
     let workers = if mode == Mode::Dask { 0 } else { resolve_workers(workers) };
     let mut pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
-    let make = || match mode {
-        Mode::Process => Target::Remote(Carrier::Process(process::Engine::new(workers, options, CallOptions::NONE))),
-        #[cfg(feature = "dask")]
-        Mode::Dask => {
-            let limit = super::dask::CONNECT_TIMEOUT;
-            Target::Remote(Carrier::Cluster(dask::Engine::new(
-                dask::Address::Environment,
-                limit,
-                options,
-                CallOptions::NONE,
-            )))
+    let make = || -> Target {
+        match mode {
+            Mode::Process => Arc::new(RemoteBackend::new(process::Engine::new(workers, options, CallOptions::NONE))),
+            #[cfg(feature = "dask")]
+            Mode::Dask => {
+                let limit = super::dask::CONNECT_TIMEOUT;
+                Arc::new(RemoteBackend::new(dask::Engine::new(
+                    dask::Address::Environment,
+                    limit,
+                    options,
+                    CallOptions::NONE,
+                )))
+            }
+            #[cfg(not(feature = "dask"))]
+            Mode::Dask => unreachable!("without the feature `Spec::new` refuses it"),
+            Mode::Serial => Arc::new(Serial),
+            Mode::Thread => Arc::new(Arc::new(thread::Engine::new(workers, options.init, CallOptions::NONE))),
         }
-        #[cfg(not(feature = "dask"))]
-        Mode::Dask => unreachable!("without the feature `Spec::new` refuses it"),
-        Mode::Serial => Target::Here,
-        Mode::Thread => Target::Thread(Arc::new(thread::Engine::new(workers, options.init, CallOptions::NONE))),
     };
     pools.entry((mode, workers, options.key())).or_insert_with(make).clone()
 }

@@ -3,13 +3,14 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use super::Target;
+use crate::backend::Target;
+use crate::backend::serial::Serial;
 use crate::environment::resolve_workers;
 use crate::error::PoolError;
 use crate::observe::stats::PoolStats;
 use crate::options::{CallOptions, WorkerOptions};
 use crate::process::Engine;
-use crate::remote::carrier::Carrier;
+use crate::remote::backend::RemoteBackend;
 #[cfg(feature = "sandbox")]
 use crate::sandbox::Sandbox;
 use crate::sys::role;
@@ -53,14 +54,21 @@ pub struct ProcessPool {
     workers: usize,
     options: WorkerOptions,
     defaults: CallOptions,
-    target: OnceLock<Target>,
+    started: OnceLock<Started>,
+}
+
+/// A pool that has been used: its engine, and the same for the verbs. There is no engine inside a worker, where calls run in place.
+#[derive(Debug)]
+struct Started {
+    engine: Option<Arc<Engine>>,
+    target: Target,
 }
 
 impl ProcessPool {
     /// A pool of so many worker processes; 0 stands for `PARALLEL_WORKERS`, or else one per CPU that this process may use. At
     /// most 1,024.
     pub const fn new(workers: usize) -> Self {
-        Self { workers, options: WorkerOptions::NONE, defaults: CallOptions::NONE, target: OnceLock::new() }
+        Self { workers, options: WorkerOptions::NONE, defaults: CallOptions::NONE, started: OnceLock::new() }
     }
 
     /// How long a task may take, from the moment it starts to run, unless its function or its call says something else. What
@@ -138,14 +146,18 @@ impl ProcessPool {
         self
     }
 
-    pub(crate) fn target(&self) -> &Target {
-        self.target.get_or_init(|| {
+    fn started(&self) -> &Started {
+        self.started.get_or_init(|| {
             if role::in_worker() {
-                return Target::Here;
+                return Started { engine: None, target: Arc::new(Serial) };
             }
             let engine = Engine::new(resolve_workers(self.workers), self.options, self.defaults);
-            Target::Remote(Carrier::Process(engine))
+            Started { target: Arc::new(RemoteBackend::new(Arc::clone(&engine))), engine: Some(engine) }
         })
+    }
+
+    pub(crate) fn target(&self) -> &Target {
+        &self.started().target
     }
 
     pub(crate) fn worker_options(&self) -> WorkerOptions {
@@ -153,10 +165,7 @@ impl ProcessPool {
     }
 
     fn engine(&self) -> Option<&Arc<Engine>> {
-        match self.target() {
-            Target::Remote(Carrier::Process(engine)) => Some(engine),
-            _ => None,
-        }
+        self.started().engine.as_ref()
     }
 
     /// Starts all workers now, and returns when they are ready.
@@ -206,7 +215,7 @@ impl ProcessPool {
 impl Drop for ProcessPool {
     /// As [`shutdown`](ProcessPool::shutdown).
     fn drop(&mut self) {
-        if let Some(Target::Remote(Carrier::Process(engine))) = self.target.get() {
+        if let Some(engine) = self.started.get().and_then(|started| started.engine.as_ref()) {
             engine.shutdown();
         }
     }

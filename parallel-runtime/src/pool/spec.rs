@@ -5,7 +5,8 @@ use std::time::Duration;
 
 #[cfg(feature = "dask")]
 use super::DaskPool;
-use super::{ProcessPool, Target, ThreadPool, default};
+use super::{ProcessPool, ThreadPool, default};
+use crate::backend::Target;
 use crate::environment;
 use crate::options::{CallOptions, Mode, WorkerOptions};
 use crate::sandbox::Sandbox;

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use super::Target;
+use crate::backend::Target;
 use crate::environment::resolve_workers;
 use crate::error::PoolError;
 use crate::observe::stats::PoolStats;
@@ -40,14 +40,21 @@ pub struct ThreadPool {
     workers: usize,
     init: Option<fn()>,
     defaults: CallOptions,
-    target: OnceLock<Target>,
+    started: OnceLock<Started>,
+}
+
+/// A pool that has been used: its engine, and the same for the verbs.
+#[derive(Debug)]
+struct Started {
+    engine: Arc<Engine>,
+    target: Target,
 }
 
 impl ThreadPool {
     /// A pool of so many threads; 0 stands for `PARALLEL_WORKERS`, or else one per CPU that this process may use. The threads
     /// are started at first use.
     pub const fn new(workers: usize) -> Self {
-        Self { workers, init: None, defaults: CallOptions::NONE, target: OnceLock::new() }
+        Self { workers, init: None, defaults: CallOptions::NONE, started: OnceLock::new() }
     }
 
     /// How long a task may take, from the moment it starts to run, unless its function or its call says something else. What
@@ -80,9 +87,15 @@ impl ThreadPool {
         self
     }
 
+    fn started(&self) -> &Started {
+        self.started.get_or_init(|| {
+            let engine = Arc::new(Engine::new(resolve_workers(self.workers), self.init, self.defaults));
+            Started { target: Arc::new(Arc::clone(&engine)), engine }
+        })
+    }
+
     pub(crate) fn target(&self) -> &Target {
-        let make = || Engine::new(resolve_workers(self.workers), self.init, self.defaults);
-        self.target.get_or_init(|| Target::Thread(Arc::new(make())))
+        &self.started().target
     }
 
     pub(crate) fn worker_options(&self) -> WorkerOptions {
@@ -90,10 +103,7 @@ impl ThreadPool {
     }
 
     fn engine(&self) -> &Engine {
-        match self.target() {
-            Target::Thread(engine) => engine,
-            _ => unreachable!("a pool of threads is made of threads"),
-        }
+        &self.started().engine
     }
 
     /// Starts the threads now instead of at first use.
@@ -131,8 +141,8 @@ impl ThreadPool {
 impl Drop for ThreadPool {
     /// As [`shutdown`](ThreadPool::shutdown).
     fn drop(&mut self) {
-        if let Some(Target::Thread(engine)) = self.target.get() {
-            engine.shutdown();
+        if let Some(started) = self.started.get() {
+            started.engine.shutdown();
         }
     }
 }

@@ -31,7 +31,7 @@ use crate::ipc::board::ring::entry;
 use crate::ipc::board::slot::ASIDE;
 use crate::ipc::board::word::{State as SlotState, Word};
 use crate::remote::message::{Arguments, Loan};
-use crate::remote::ticket::{Outcome, Ticket};
+use crate::remote::task_state::{Outcome, TaskState};
 use crate::sys::futex;
 
 /// How long a claim may look false: between its claim and what it says about it a worker may be held up.
@@ -49,7 +49,7 @@ pub(super) struct Quarantine {
     /// The same for shared memory.
     _loan: Option<Box<Loan>>,
     /// The end of its task, if the task may still change memory that its caller has: then the caller waits.
-    ending: Option<(Arc<Ticket>, Outcome)>,
+    ending: Option<(Arc<TaskState>, Outcome)>,
 }
 
 /// Whether a process is stopped by a signal, and not by a debugger: the third field of its `stat`, as in proc(5).

@@ -7,7 +7,7 @@ use super::engine::{Engine, InFlight, State};
 use super::seat::{Occupant, Worker};
 use crate::ipc::board::word::State as SlotState;
 use crate::observe::stats::{PoolStats, WorkerLoad};
-use crate::remote::ticket::{Phase, Ticket};
+use crate::remote::task_state::{Phase, TaskState};
 use crate::sys::{clock, fork};
 
 impl Engine {
@@ -22,7 +22,7 @@ impl Engine {
     }
 
     /// Whether a worker has claimed the task and has not completed it.
-    pub(crate) fn is_running(&self, ticket: &Ticket) -> bool {
+    pub(crate) fn is_running(&self, ticket: &TaskState) -> bool {
         match ticket.phase() {
             Phase::Boarded { slot, generation } => {
                 let word = self.board().slot(slot).load();

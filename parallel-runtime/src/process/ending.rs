@@ -12,7 +12,7 @@ use crate::ipc::board::ring::entry;
 use crate::ipc::board::slot::{ASIDE, SENT};
 use crate::ipc::board::word::{State as SlotState, Word};
 use crate::observe::{CallSpan, Fate, Run, Seen};
-use crate::remote::ticket::{Left, Outcome, Phase, Ticket};
+use crate::remote::task_state::{Left, Outcome, Phase, TaskState};
 use crate::sys::{clock, fork, futex};
 
 impl Engine {
@@ -131,7 +131,7 @@ impl Engine {
     }
 
     /// Cancels a task that no worker has claimed. True if it will never run.
-    pub(crate) fn cancel(&self, ticket: &Ticket) -> bool {
+    pub(crate) fn cancel(&self, ticket: &TaskState) -> bool {
         if fork::check().is_err() {
             return false;
         }
@@ -173,12 +173,12 @@ impl Engine {
     }
 
     /// Nobody waits for a task any more. If shared memory goes with it, somebody has to see when it ends.
-    pub(crate) fn abandon(&self, ticket: &Ticket) {
+    pub(crate) fn abandon(&self, ticket: &TaskState) {
         if ticket.is_finished() || fork::check().is_err() {
             return;
         }
         let mut state = self.lock();
-        ticket.abandon();
+        ticket.set_abandoned();
         let has_loan = match ticket.phase() {
             Phase::Boarded { slot, .. } => {
                 state.in_flight[slot as usize].as_ref().is_some_and(|task| task.loan.is_some())

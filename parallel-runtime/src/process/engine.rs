@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::Duration;
 
-use super::admission::Admission;
 use super::limits::Limited;
 use super::seat::Seat;
 use super::state::Fired;
@@ -20,7 +19,7 @@ use crate::ipc::board::{Board, Layout, MOST_WORKERS, Slot};
 use crate::observe::{CallSpan, Kind, Pool, spans, timeline};
 use crate::options::{CallOptions, WorkerOptions};
 use crate::remote::message::{About, Body, Message};
-use crate::remote::ticket::Ticket;
+use crate::remote::task_state::{Owner, TaskState};
 use crate::shared::{Arena, Block};
 use crate::sys::{fork, futex};
 
@@ -146,19 +145,20 @@ impl Engine {
     }
 
     /// Hands a message to the workers.
-    /// `admitted`: it is part of something that was accepted before, and a pool that is shutting down still runs it.
+    /// `accepted`: it is part of something that was accepted before, and a pool that is shutting down still runs it.
     pub(crate) fn submit(
         self: &Arc<Self>,
         mut message: Message<'_>,
         about: About,
-        admitted: Option<&Admission>,
-    ) -> Result<Arc<Ticket>, TaskError> {
+        accepted: bool,
+        owner: Option<Owner>,
+    ) -> Result<Arc<TaskState>, TaskError> {
         self.arena().map_err(PoolError::into_task_error)?;
-        let ticket = Arc::new(Ticket::new());
+        let ticket = Arc::new(TaskState::new(owner));
         let span = CallSpan::open(about.function, message.items, &self.pool);
         let mut state = self.lock();
         match state.life {
-            Life::Draining if admitted.is_some() => {}
+            Life::Draining if accepted => {}
             _ => state.check_open()?,
         }
         state.submitted += 1;
@@ -217,7 +217,7 @@ impl Engine {
     }
 
     /// Puts a message into a slot that `place` gave. Whoever calls it wakes a worker afterwards.
-    pub(super) fn publish(&self, state: &mut State, index: u32, ticket: Arc<Ticket>, message: Message<'_>) {
+    pub(super) fn publish(&self, state: &mut State, index: u32, ticket: Arc<TaskState>, message: Message<'_>) {
         let board = self.board();
         let slot = board.slot(index);
         let position = index as usize;

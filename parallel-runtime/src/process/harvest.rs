@@ -17,7 +17,7 @@ use crate::ipc::board::ring::{entry, split};
 use crate::ipc::board::slot::{ASIDE, DROPPED, INLINE_RESULT, LATE};
 use crate::ipc::board::word::{State as SlotState, Word};
 use crate::observe::Fate;
-use crate::remote::ticket::{Outcome, ResultBytes};
+use crate::remote::task_state::{Outcome, ResultBytes};
 use crate::shared::Block;
 use crate::sys::clock;
 

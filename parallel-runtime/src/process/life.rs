@@ -21,7 +21,7 @@ use crate::error::{PoolError, TaskError};
 use crate::function::init;
 use crate::observe::timeline;
 use crate::process::welcome::Welcome;
-use crate::remote::ticket::{Outcome, Ticket};
+use crate::remote::task_state::{Outcome, TaskState};
 use crate::sandbox::{Allowed, Sandbox};
 use crate::shared::objects::Process;
 use crate::sys::clock;
@@ -276,7 +276,7 @@ impl Engine {
         if state.abandoned {
             self.harvest(&mut state);
             self.refill(&mut state);
-            let unwaited = |ticket: &Ticket, loan: &Option<_>| loan.is_some() && ticket.is_abandoned();
+            let unwaited = |ticket: &TaskState, loan: &Option<_>| loan.is_some() && ticket.is_abandoned();
             state.abandoned = state.in_flight.iter().flatten().any(|task| unwaited(&task.ticket, &task.loan))
                 || state.queued().any(|(ticket, message)| unwaited(ticket, &message.loan));
             if state.abandoned {

@@ -24,7 +24,7 @@ use crate::ipc::board::condemn;
 use crate::ipc::board::ring::{entry, split};
 use crate::ipc::board::slot::{ASIDE, DISMISSED};
 use crate::ipc::board::word::{State as SlotState, Word};
-use crate::remote::ticket::{Outcome, Phase, Ticket};
+use crate::remote::task_state::{Outcome, Phase, TaskState};
 use crate::sys::{clock, fork, futex};
 
 /// How long a worker may take to end after SIGTERM.
@@ -204,7 +204,7 @@ impl Engine {
         let (ticket, seen) = (Arc::clone(&task.ticket), task.seen.take());
         state.timed_out += 1;
         let mut outcome = Outcome::error(TaskError::TimedOut { after });
-        outcome.rare().events = self.events_of(state, index);
+        outcome.rare().events = self.events_of(state, index).map(|events| events as _);
         state.end(&ticket, outcome, seen, None, None);
         self.wake_waiter(index);
         self.notify_waiters();
@@ -315,7 +315,7 @@ impl Engine {
     }
 
     /// Ends a task: it never runs, or its worker is ended. False if it has ended already.
-    pub(crate) fn kill_task(self: &Arc<Self>, ticket: &Ticket) -> bool {
+    pub(crate) fn kill_task(self: &Arc<Self>, ticket: &TaskState) -> bool {
         if fork::check().is_err() {
             return false;
         }

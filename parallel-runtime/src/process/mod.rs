@@ -6,7 +6,7 @@
 //!   f::submit(x) ──► Message (encoded) ──► queue ──► slot: READY ── ring ──► claim: CLAIMED|w ──► decode, run, encode
 //!                        │            (if the board is full)                                          │
 //!                        ▼                                                                            ▼
-//!   Task ◄── Ticket ◄── harvest ◄───────────────── slot: DONE|w ◄───── result in the slot, the worker's
+//!   Task ◄── TaskState ◄── harvest ◄───────────────── slot: DONE|w ◄───── result in the slot, the worker's
 //!                                                                      region, or a block it was granted
 //!
 //!   supervisor ◄──────── control socket, process descriptor ──────── hello, "I need a block", death
@@ -14,7 +14,7 @@
 //!
 //! A call is encoded in the caller's thread and published on the [`board`](crate::ipc::board); whichever worker is free claims it there, so
 //! there is no thread between a caller and a worker. The result comes back the same way, and whoever waits for it (or whoever
-//! needs its slot) *harvests* it: moves it out of shared memory into the task's private [`Ticket`](crate::remote::ticket::Ticket). What a message is, how items are
+//! needs its slot) *harvests* it: moves it out of shared memory into the task's private [`TaskState`](crate::remote::task_state::TaskState). What a message is, how items are
 //! packed into messages, and how results are read is in [`remote`](crate::remote).
 //!
 //! Who writes which memory:
@@ -42,6 +42,7 @@
 //! | [`spawn`], [`welcome`] | starting a worker, and what it is told |
 //! | [`state`], [`admission`] | the program's private books of a pool; maps that outlast a shutdown |
 //! | [`engine`], [`ending`], [`life`], [`closing`], [`harvest`], [`waiting`], [`reactor`] | the program's side: submitting, and how tasks end; its workers and their end; collecting, waiting |
+//! | [`transport`] | what the verbs ask of it |
 //! | [`counts`] | what it tells of itself |
 //! | [`supervisor`], [`events`], [`requests`] | one thread that starts workers, serves their control sockets and sees their deaths |
 //! | [`limits`] | time limits, and ending a worker for the task that it runs |
@@ -49,13 +50,13 @@
 //! | [`audit`] | what is done about a board that a worker has written over |
 //! | [`worker`], [`region`] | the worker's side |
 
-pub(crate) mod admission;
+mod admission;
 mod audit;
 mod closing;
 mod counts;
 mod death;
 mod ending;
-pub(crate) mod engine;
+mod engine;
 mod events;
 mod harvest;
 mod hook;
@@ -67,8 +68,9 @@ mod requests;
 mod seat;
 mod spawn;
 mod state;
-pub(crate) mod stderr;
+mod stderr;
 mod supervisor;
+mod transport;
 mod waiting;
 mod welcome;
 mod worker;

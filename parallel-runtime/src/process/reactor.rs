@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::engine::Engine;
-use crate::remote::ticket::Ticket;
+use crate::remote::task_state::TaskState;
 use crate::sys::fork;
 use crate::wait::notify::Watcher;
 
@@ -20,7 +20,7 @@ impl Engine {
     /// # Errors
     ///
     /// The watcher, if the task has ended.
-    pub(crate) fn watch(self: &Arc<Self>, ticket: &Ticket, watcher: Watcher, attend: bool) -> Result<(), Watcher> {
+    pub(crate) fn watch(self: &Arc<Self>, ticket: &TaskState, watcher: Watcher, attend: bool) -> Result<(), Watcher> {
         if ticket.is_finished() || fork::check().is_err() {
             return Err(watcher);
         }
@@ -28,7 +28,7 @@ impl Engine {
         if ticket.is_finished() {
             return Err(watcher);
         }
-        let (is_first, unwanted) = ticket.watch(watcher);
+        let (is_first, unwanted) = ticket.add_watcher(watcher);
         if is_first {
             state.watched += 1;
         }

@@ -16,7 +16,7 @@ use crate::ipc::board::ring::Place;
 use crate::observe::{self, Fate, Pool, Run, Seen, Tally, timeline};
 use crate::panics;
 use crate::remote::message::{Arguments, Loan, Message, Retry};
-use crate::remote::ticket::{Outcome, Ticket};
+use crate::remote::task_state::{Outcome, TaskState};
 use crate::sys::fork;
 use crate::sys::role;
 use crate::wait::notify::{Watchers, call_back};
@@ -97,11 +97,11 @@ pub(super) struct State {
 }
 
 /// Messages that wait for a slot.
-pub(super) type Queue = VecDeque<(Arc<Ticket>, Message<'static>)>;
+pub(super) type Queue = VecDeque<(Arc<TaskState>, Message<'static>)>;
 
 /// A task in a slot.
 pub(super) struct InFlight {
-    pub(super) ticket: Arc<Ticket>,
+    pub(super) ticket: Arc<TaskState>,
     pub(super) items: u32,
     pub(super) is_async: bool,
     pub(super) arguments: Option<Arguments>,
@@ -168,7 +168,7 @@ impl State {
     /// A task has ended. `seen`, `run`: if it is looked at, and if it has run; `name`: if it was on the board, `generation | slot`.
     pub(super) fn end(
         &mut self,
-        ticket: &Ticket,
+        ticket: &TaskState,
         outcome: Outcome,
         seen: Option<Box<Seen>>,
         run: Option<Run>,
@@ -209,7 +209,7 @@ impl State {
     }
 
     /// All that waits for a slot.
-    pub(super) fn queued(&self) -> impl Iterator<Item = &(Arc<Ticket>, Message<'static>)> {
+    pub(super) fn queued(&self) -> impl Iterator<Item = &(Arc<TaskState>, Message<'static>)> {
         self.queue.iter().chain(&self.async_queue)
     }
 

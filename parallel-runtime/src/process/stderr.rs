@@ -19,6 +19,7 @@ use rustix::pipe::PipeFlags;
 use super::supervisor::Supervisor;
 use crate::observe::progress::above_bars;
 use crate::observe::spans::{Replay, is_event};
+use crate::remote::task_state::Events;
 use crate::sys::fork;
 
 /// Bytes that are kept of each worker's last lines.
@@ -46,6 +47,12 @@ pub(crate) struct Stderr {
 impl std::fmt::Debug for Stderr {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Stderr").field("pipe", &self.pipe).finish_non_exhaustive()
+    }
+}
+
+impl Events for Stderr {
+    fn pass_on_now(&self) {
+        Stderr::pass_on_now(self);
     }
 }
 

@@ -7,7 +7,7 @@ use super::engine::Engine;
 use crate::error::TaskError;
 use crate::ipc::board::meeting;
 use crate::ipc::board::word::State as SlotState;
-use crate::remote::ticket::{Outcome, Phase, Ticket};
+use crate::remote::task_state::{Outcome, Phase, TaskState};
 use crate::sys::spin::{spin, spin_gently};
 use crate::sys::{fork, futex};
 
@@ -27,7 +27,7 @@ fn passed(deadline: Option<Instant>) -> bool {
 
 impl Engine {
     /// Waits for a task, at most until `deadline`, and takes its outcome.
-    pub(crate) fn wait(&self, ticket: &Ticket, deadline: Option<Instant>) -> Option<Outcome> {
+    pub(crate) fn wait(&self, ticket: &TaskState, deadline: Option<Instant>) -> Option<Outcome> {
         loop {
             if let Err(error) = fork::check() {
                 return Some(Outcome::error(TaskError::Spawn(error)));
@@ -56,7 +56,7 @@ impl Engine {
     }
 
     /// Waits until a slot's task is done, or somebody else has collected it, or a while has passed.
-    fn wait_for_slot(&self, ticket: &Ticket, index: u32, generation: u64, deadline: Option<Instant>) {
+    fn wait_for_slot(&self, ticket: &TaskState, index: u32, generation: u64, deadline: Option<Instant>) {
         let slot = self.board().slot(index);
         let over = || {
             let word = slot.load();
@@ -84,7 +84,7 @@ impl Engine {
     }
 
     /// Waits until `done`, which collects results and looks, is true.
-    pub(crate) fn wait_until(&self, mut done: impl FnMut() -> bool) {
+    pub(super) fn wait_until(&self, mut done: impl FnMut() -> bool) {
         self.wait_until_deadline(None, &mut done);
     }
 

@@ -1,21 +1,29 @@
 //! Calls that go to another process: encoded into messages, and their results read again.
 //!
+//! ```text
+//!   verb ──► RemoteBackend ──► submit ──► Transport (an engine) ──► worker
+//!                │                            │
+//!                └─◄─ result_reader ◄─ Outcome ┘
+//! ```
+//!
 //! | module | what |
 //! | --- | --- |
+//! | [`transport`] | what an engine does |
+//! | [`backend`] | what the verbs ask, for whichever engine |
+//! | [`submit`] | the way of items to an engine |
 //! | [`message`] | one or several items, encoded |
-//! | [`ticket`] | the program's record of a message, and what came of it |
-//! | [`carrier`] | which engine carries them |
-//! | [`results`] | the results in an outcome, one after the other |
+//! | [`task_state`] | the program's record of a message, and what came of it |
+//! | [`result_reader`] | the results in an outcome, one after the other |
+//! | [`map`], [`prefetch`], [`batch_queue`] | many items, many as they come: batches of an adaptive size |
 //! | `failure` | errors, from other machines |
-//! | [`map`], [`ahead`], [`flights`], [`sizes`] | one item, many, many as they come: messages of an adaptive size |
 
-pub(crate) mod ahead;
-pub(crate) mod carrier;
-#[cfg(feature = "dask")]
+pub(crate) mod backend;
+mod batch_queue;
 pub(crate) mod failure;
-pub(crate) mod flights;
-pub(crate) mod map;
+mod map;
 pub(crate) mod message;
-pub(crate) mod results;
-pub(crate) mod sizes;
-pub(crate) mod ticket;
+mod prefetch;
+mod result_reader;
+pub(crate) mod submit;
+pub(crate) mod task_state;
+pub(crate) mod transport;

@@ -5,36 +5,36 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::{State, Task};
+use super::Task;
+use crate::backend::{Collector, Handle};
 use crate::error::TaskError;
-use crate::remote::carrier::Carrier;
 use crate::wait::blocking::wait_while;
 use crate::wait::notify::{Ready, Watcher};
 
 /// Who waits for several tasks.
 struct Waiting {
     ready: Arc<Ready>,
-    /// The one pool of processes that they all run on: this thread collects its results itself.
-    carrier: Option<Carrier>,
+    /// The one pool that they all run on, if this thread is to collect its results itself.
+    collector: Option<Arc<dyn Collector>>,
 }
 
 impl Waiting {
-    fn new<'t, R: Send + 'static>(tasks: impl Iterator<Item = &'t Task<R>> + Clone) -> Self {
-        let mut engines = tasks.clone().filter_map(|task| match &task.state {
-            State::Ready(_) => None,
-            State::Thread(_) => Some(None),
-            State::Process(task) => Some(Some(&task.carrier)),
-        });
-        let first = engines.next().flatten();
-        let alone = first.filter(|first| engines.all(|other| other.is_some_and(|other| first.is(other))));
+    fn new<'t>(tasks: impl Iterator<Item = &'t Arc<dyn Handle>> + Clone) -> Self {
+        // Tasks that have ended do not matter.
+        let mut collectors = tasks.clone().filter(|task| !task.has_result()).map(|task| task.collector());
+        let first = collectors.next().flatten();
+        let is_same = |first: &Arc<dyn Collector>, other: Option<Arc<dyn Collector>>| {
+            other.is_some_and(|other| std::ptr::addr_eq(Arc::as_ptr(first), Arc::as_ptr(&other)))
+        };
+        let collector = first.filter(|first| collectors.all(|other| is_same(first, other)));
         let ready = Arc::new(Ready::default());
         for (index, task) in tasks.enumerate() {
             let watcher = Watcher::Ready(Arc::clone(&ready), index);
-            if let Err(watcher) = task.watch(watcher, alone.is_none()) {
+            if let Err(watcher) = Arc::clone(task).watch(watcher, collector.is_none()) {
                 watcher.fire();
             }
         }
-        Self { ready, carrier: alone.cloned() }
+        Self { ready, collector }
     }
 
     /// The next task that has ended; `None` if none does until `deadline`.
@@ -42,13 +42,13 @@ impl Waiting {
         if let Some(index) = self.ready.pop() {
             return Some(index);
         }
-        match &self.carrier {
-            Some(carrier) => {
+        match &self.collector {
+            Some(collector) => {
                 let mut ended = || {
-                    carrier.collect_done();
+                    collector.collect_done();
                     !self.ready.is_empty()
                 };
-                carrier.wait_until_deadline(deadline, &mut ended);
+                collector.wait_until(deadline, &mut ended);
             }
             None => drop(wait_while(&self.ready.ended, &self.ready.more, deadline, |ended| ended.is_empty())),
         }
@@ -85,7 +85,7 @@ impl Drop for Waiting {
 /// ```
 pub fn as_completed<R: Send + 'static>(tasks: impl IntoIterator<Item = Task<R>>) -> AsCompleted<R> {
     let tasks: Vec<Option<Task<R>>> = tasks.into_iter().map(Some).collect();
-    let waiting = Waiting::new(tasks.iter().flatten());
+    let waiting = Waiting::new(tasks.iter().flatten().map(|task| &task.handle));
     AsCompleted { left: tasks.len(), tasks, waiting }
 }
 
@@ -163,7 +163,7 @@ pub struct Waited {
 /// ```
 pub fn wait<R: Send + 'static>(tasks: &[Task<R>], until: WaitFor, limit: Option<Duration>) -> Waited {
     let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
-    let waiting = Waiting::new(tasks.iter());
+    let waiting = Waiting::new(tasks.iter().map(|task| &task.handle));
     let mut ended = vec![false; tasks.len()];
     let (mut count, mut failed) = (0, false);
     let mut note = |index: usize| {

@@ -1,15 +1,16 @@
 //! A map in the background.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use crate::backend::Target;
 use crate::error::TaskError;
+use crate::function::erased::ErasedVec;
 use crate::panics;
-use crate::pool::Target;
-use crate::remote::carrier::Carrier;
 use crate::wait::blocking::wait_while;
 
 /// A map that goes on in the background: Python's `AsyncResult`.
@@ -31,30 +32,34 @@ use crate::wait::blocking::wait_while;
 /// ```
 #[must_use = "a map runs on when it is dropped, but its results and its errors are lost; call `join()`"]
 pub struct MapTask<R> {
-    shared: Arc<Shared<R>>,
-    /// Whose workers run it.
-    carrier: Option<Carrier>,
+    state: Arc<MapState>,
+    _result: PhantomData<fn() -> R>,
 }
 
 /// What the map's own thread and the handle share.
-pub(crate) struct Shared<R> {
-    pub(crate) stop: AtomicBool,
+pub(crate) struct MapState {
+    pub(crate) stop: Arc<AtomicBool>,
     pub(crate) done: AtomicUsize,
     total: usize,
-    result: Mutex<Progress<R>>,
+    /// Whose workers run it.
+    target: Target,
+    result: Mutex<Progress>,
     ended: Condvar,
 }
 
-enum Progress<R> {
+/// What a map came to.
+type MapResult = Result<ErasedVec<'static>, TaskError>;
+
+enum Progress {
     /// With a future that waits.
     Running(Option<Waker>),
-    Ended(Result<Vec<R>, TaskError>),
+    Ended(MapResult),
     /// Its results were taken.
     Taken,
 }
 
-impl<R> Progress<R> {
-    fn take(&mut self) -> Result<Vec<R>, TaskError> {
+impl Progress {
+    fn take(&mut self) -> MapResult {
         match std::mem::replace(self, Self::Taken) {
             Self::Ended(result) => result,
             Self::Running(_) | Self::Taken => Err(TaskError::Cancelled),
@@ -62,23 +67,24 @@ impl<R> Progress<R> {
     }
 }
 
-impl<R: Send + 'static> MapTask<R> {
-    /// Runs `map` on a thread of its own.
+impl MapState {
+    /// Runs `map` on a thread of its own, or right here.
     pub(crate) fn start(
         function: &'static str,
         total: usize,
-        target: &Target,
-        map: impl FnOnce(&Arc<Shared<R>>) -> Result<Vec<R>, TaskError> + Send + 'static,
-    ) -> Self {
-        let shared = Arc::new(Shared {
-            stop: AtomicBool::new(false),
+        target: Target,
+        here: bool,
+        map: impl FnOnce(&Arc<Self>) -> MapResult + Send + 'static,
+    ) -> Arc<Self> {
+        let state = Arc::new(Self {
+            stop: Arc::default(),
             done: AtomicUsize::new(0),
             total,
+            target,
             result: Mutex::new(Progress::Running(None)),
             ended: Condvar::new(),
         });
-        let theirs = Arc::clone(&shared);
-        let here = matches!(target, Target::Here);
+        let theirs = Arc::clone(&state);
         let run = move || {
             // Not only items can panic: so can what encodes them.
             let result = panics::catch(|| map(&theirs));
@@ -87,10 +93,47 @@ impl<R: Send + 'static> MapTask<R> {
         if here {
             run();
         } else if let Err(error) = std::thread::Builder::new().name("parallel-map".to_owned()).spawn(run) {
-            shared.end(Err(TaskError::Spawn(error)));
+            state.end(Err(TaskError::Spawn(error)));
         }
-        let carrier = if let Target::Remote(carrier) = target { Some(carrier.clone()) } else { None };
-        Self { shared, carrier }
+        state
+    }
+
+    fn result(&self) -> MutexGuard<'_, Progress> {
+        self.result.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn end(&self, result: MapResult) {
+        let before = std::mem::replace(&mut *self.result(), Progress::Ended(result));
+        self.ended.notify_all();
+        if let Progress::Running(Some(waker)) = before {
+            panics::discard(|| waker.wake());
+        }
+    }
+
+    fn wait(&self) -> MapResult {
+        let running = |progress: &Progress| matches!(progress, Progress::Running(_));
+        wait_while(&self.result, &self.ended, None, running).take()
+    }
+
+    fn poll(&self, waker: &Waker) -> Poll<MapResult> {
+        let next = waker.clone();
+        let mut result = self.result();
+        if let Progress::Running(waker) = &mut *result {
+            let before = waker.replace(next);
+            drop(result);
+            drop(before);
+            return Poll::Pending;
+        }
+        Poll::Ready(result.take())
+    }
+}
+
+impl<R: Send + 'static> MapTask<R> {
+    /// # Safety
+    ///
+    /// The values of the map are of type `R`.
+    pub(crate) unsafe fn new(state: Arc<MapState>) -> Self {
+        Self { state, _result: PhantomData }
     }
 
     /// Waits for all items and gives their results, in order.
@@ -99,41 +142,25 @@ impl<R: Send + 'static> MapTask<R> {
     ///
     /// The first failure, in the order of the items; [`TaskError::Cancelled`] after [`cancel`](MapTask::cancel).
     pub fn join(self) -> Result<Vec<R>, TaskError> {
-        let running = |progress: &Progress<R>| matches!(progress, Progress::Running(_));
-        wait_while(&self.shared.result, &self.shared.ended, None, running).take()
+        // SAFETY: the values are of type `R`, by the promise of whoever made this.
+        self.state.wait().map(|values| unsafe { values.into_vec() })
     }
 
     /// Whether all items have ended.
     pub fn is_finished(&self) -> bool {
-        !matches!(*self.shared.result(), Progress::Running(_))
+        !matches!(*self.state.result(), Progress::Running(_))
     }
 
     /// How many items have ended, and how many there are.
     pub fn progress(&self) -> (usize, usize) {
-        (self.shared.done.load(Ordering::Relaxed).min(self.shared.total), self.shared.total)
+        (self.state.done.load(Ordering::Relaxed).min(self.state.total), self.state.total)
     }
 
     /// Starts no more items. What runs, runs to its end; `join` then gives [`TaskError::Cancelled`], unless all items were done.
     pub fn cancel(&self) {
-        self.shared.stop.store(true, Ordering::Relaxed);
-        if let Some(carrier) = &self.carrier {
-            // The thread of the map takes back what no worker has begun.
-            carrier.wake_waiters();
-        }
-    }
-}
-
-impl<R> Shared<R> {
-    fn result(&self) -> MutexGuard<'_, Progress<R>> {
-        self.result.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn end(&self, result: Result<Vec<R>, TaskError>) {
-        let before = std::mem::replace(&mut *self.result(), Progress::Ended(result));
-        self.ended.notify_all();
-        if let Progress::Running(Some(waker)) = before {
-            panics::discard(|| waker.wake());
-        }
+        self.state.stop.store(true, Ordering::Relaxed);
+        // The thread of the map takes back what no worker has begun.
+        self.state.target.wake_waiters();
     }
 }
 
@@ -145,21 +172,14 @@ impl<R: Send + 'static> Future for MapTask<R> {
 
     /// Gives the results once.
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let next = context.waker().clone();
-        let mut result = self.shared.result();
-        if let Progress::Running(waker) = &mut *result {
-            let before = waker.replace(next);
-            drop(result);
-            drop(before);
-            return Poll::Pending;
-        }
-        Poll::Ready(result.take())
+        // SAFETY: the values are of type `R`, by the promise of whoever made this.
+        self.state.poll(context.waker()).map(|result| result.map(|values| unsafe { values.into_vec() }))
     }
 }
 
 impl<R> fmt::Debug for MapTask<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let done = self.shared.done.load(Ordering::Relaxed);
-        f.debug_struct("MapTask").field("done", &done).field("total", &self.shared.total).finish_non_exhaustive()
+        let done = self.state.done.load(Ordering::Relaxed);
+        f.debug_struct("MapTask").field("done", &done).field("total", &self.state.total).finish_non_exhaustive()
     }
 }

@@ -1,4 +1,12 @@
 //! Tasks: calls that have been submitted and are waited for later.
+//!
+//! | module | what |
+//! | --- | --- |
+//! | [`completed`] | several tasks, as they end |
+//! | [`map`] | a map in the background |
+//! | [`scope`](mod@scope) | tasks that borrow |
+//! | [`spawned`] | a call with a thread or a process of its own |
+//! | [`stream`] | results as they come |
 
 mod completed;
 mod map;
@@ -7,23 +15,21 @@ mod spawned;
 pub(crate) mod stream;
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 pub use completed::{AsCompleted, WaitFor, Waited, as_completed, wait};
+pub(crate) use map::MapState;
 pub use map::MapTask;
-pub(crate) use map::Shared;
 pub use scope::{Scope, ScopedTask, scope};
 pub use spawned::Spawned;
-pub use stream::{Imap, ImapUnordered, TaskStream};
 
+use crate::backend::Handle;
 use crate::error::TaskError;
-use crate::remote::carrier::Carrier;
-use crate::remote::ticket::{Outcome, Ticket};
-use crate::thread;
 use crate::wait::notify::Watcher;
 
 /// A call that was submitted: Python's `Future`.
@@ -66,21 +72,8 @@ use crate::wait::notify::Watcher;
 #[must_use = "a task runs on when it is dropped, but its result and its errors are lost; call `join()`"]
 pub struct Task<R> {
     id: u64,
-    state: State<R>,
-}
-
-enum State<R> {
-    /// Its result was there at once.
-    Ready(Option<Result<R, TaskError>>),
-    Thread(Arc<thread::Job<R>>),
-    Process(InProcess<R>),
-}
-
-/// A task that runs in a worker process.
-pub(crate) struct InProcess<R> {
-    pub(crate) carrier: Carrier,
-    pub(crate) ticket: Arc<Ticket>,
-    pub(crate) read: fn(Outcome) -> Result<R, TaskError>,
+    handle: Arc<dyn Handle>,
+    _result: PhantomData<fn() -> R>,
 }
 
 fn next_id() -> u64 {
@@ -89,20 +82,11 @@ fn next_id() -> u64 {
 }
 
 impl<R: Send + 'static> Task<R> {
-    fn new(state: State<R>) -> Self {
-        Self { id: next_id(), state }
-    }
-
-    pub(crate) fn ready(result: Result<R, TaskError>) -> Self {
-        Self::new(State::Ready(Some(result)))
-    }
-
-    pub(crate) fn on_thread(job: Arc<thread::Job<R>>) -> Self {
-        Self::new(State::Thread(job))
-    }
-
-    pub(crate) fn in_process(task: InProcess<R>) -> Self {
-        Self::new(State::Process(task))
+    /// # Safety
+    ///
+    /// The value of the task is an `R`.
+    pub(crate) unsafe fn new(handle: Arc<dyn Handle>) -> Self {
+        Self { id: next_id(), handle, _result: PhantomData }
     }
 
     /// Waits for the task and gives its result.
@@ -110,7 +94,7 @@ impl<R: Send + 'static> Task<R> {
     /// # Errors
     ///
     /// If the function panicked, its worker died, or it never ran: see [`TaskError`].
-    pub fn join(mut self) -> Result<R, TaskError> {
+    pub fn join(self) -> Result<R, TaskError> {
         self.wait(None).unwrap_or(Err(TaskError::Cancelled))
     }
 
@@ -120,55 +104,26 @@ impl<R: Send + 'static> Task<R> {
         self.wait(Instant::now().checked_add(limit))
     }
 
-    fn wait(&mut self, deadline: Option<Instant>) -> Option<Result<R, TaskError>> {
-        match &mut self.state {
-            State::Ready(result) => Some(result.take().unwrap_or(Err(TaskError::Cancelled))),
-            State::Thread(job) => job.wait(deadline),
-            State::Process(task) => {
-                // `None` from the ticket of a finished task: its result was taken before.
-                match task.carrier.wait(&task.ticket, deadline) {
-                    Some(outcome) => Some((task.read)(outcome)),
-                    None if task.ticket.is_finished() => {
-                        let outcome = task.ticket.take_outcome();
-                        Some(outcome.map_or(Err(TaskError::Cancelled), task.read))
-                    }
-                    None => None,
-                }
-            }
-        }
+    fn wait(&self, deadline: Option<Instant>) -> Option<Result<R, TaskError>> {
+        let result = Arc::clone(&self.handle).wait(deadline)?;
+        // SAFETY: the value is an `R`, by the promise of whoever made this.
+        Some(result.map(|value| unsafe { value.into() }))
     }
 
     /// Whether it has ended, well or not.
     pub fn is_finished(&self) -> bool {
-        match &self.state {
-            State::Ready(_) => true,
-            State::Thread(job) => job.is_finished(),
-            State::Process(task) => {
-                task.ticket.is_finished() || {
-                    task.carrier.collect_done();
-                    task.ticket.is_finished()
-                }
-            }
-        }
+        self.handle.is_finished()
     }
 
     /// Whether a worker is running it now.
     pub fn is_running(&self) -> bool {
-        match &self.state {
-            State::Ready(_) => false,
-            State::Thread(job) => job.is_running(),
-            State::Process(task) => task.carrier.is_running(&task.ticket),
-        }
+        self.handle.is_running()
     }
 
     /// Keeps it from running, if it has not started. True if it will never run; its result is then
     /// [`TaskError::Cancelled`].
     pub fn cancel(&self) -> bool {
-        match &self.state {
-            State::Ready(_) => false,
-            State::Thread(job) => job.cancel(),
-            State::Process(task) => task.carrier.cancel(&task.ticket),
-        }
+        self.handle.cancel()
     }
 
     /// Ends it, whether it has started or not: if it runs in a worker process, that process is ended, and replaced. Its result is
@@ -192,20 +147,7 @@ impl<R: Send + 'static> Task<R> {
     /// assert!(matches!(task.join(), Err(TaskError::Cancelled)));
     /// ```
     pub fn kill(&self) -> bool {
-        match &self.state {
-            State::Ready(_) => false,
-            State::Thread(job) => job.kill(),
-            State::Process(task) => task.carrier.kill_task(&task.ticket),
-        }
-    }
-
-    /// Ends it, if it runs on another machine.
-    pub(crate) fn kill_far(&self) -> bool {
-        match &self.state {
-            #[cfg(feature = "dask")]
-            State::Process(InProcess { carrier: Carrier::Cluster(_), .. }) => self.kill(),
-            _ => false,
-        }
+        self.handle.kill()
     }
 
     /// Calls `then` when it has ended, well or not; at once if it has ended already. It is called on a thread that is there for that, one
@@ -228,39 +170,23 @@ impl<R: Send + 'static> Task<R> {
     /// assert_eq!(task.join().unwrap(), 144);
     /// ```
     pub fn on_done(&self, then: impl FnOnce() + Send + 'static) {
-        if let Err(watcher) = self.watch(Watcher::Call(Box::new(then)), true) {
+        self.tell(Watcher::Call(Box::new(then)));
+    }
+
+    fn tell(&self, watcher: Watcher) {
+        if let Err(watcher) = self.watch(watcher, true) {
             watcher.fire();
         }
     }
 
-    /// Has somebody told of its end. `attend`: nobody collects results otherwise.
-    ///
-    /// # Errors
-    ///
-    /// The watcher, if it has ended.
+    /// See [`Handle::watch`].
     fn watch(&self, watcher: Watcher, attend: bool) -> Result<(), Watcher> {
-        match &self.state {
-            State::Ready(_) => Err(watcher),
-            State::Thread(job) => job.watch(watcher),
-            State::Process(task) => task.carrier.watch(&task.ticket, watcher, attend),
-        }
-    }
-
-    /// Whether the result of a task that has ended can be taken without waiting. If not, `waker` is woken when it can.
-    fn is_here(&self, waker: &Waker) -> bool {
-        match &self.state {
-            State::Ready(_) | State::Thread(_) => true,
-            State::Process(task) => task.carrier.is_here(&task.ticket, waker),
-        }
+        Arc::clone(&self.handle).watch(watcher, attend)
     }
 
     /// Whether it has ended, and not with a value.
     fn has_failed(&self) -> bool {
-        match &self.state {
-            State::Ready(result) => matches!(result, Some(Err(_))),
-            State::Thread(job) => job.has_failed(),
-            State::Process(task) => task.ticket.has_failed(),
-        }
+        self.handle.has_failed()
     }
 
     /// A number that no other task of this program has.
@@ -276,19 +202,19 @@ impl<R: Send + 'static> Future for Task<R> {
     type Output = Result<R, TaskError>;
 
     /// Gives the result once, as [`join_timeout`](Task::join_timeout) does.
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match self.watch(Watcher::Waker(context.waker().clone()), true) {
             Ok(()) => Poll::Pending,
-            Err(_) if !self.is_here(context.waker()) => Poll::Pending,
+            Err(_) if !self.handle.is_here(context.waker()) => Poll::Pending,
             // It has ended, so that nothing is waited for.
             Err(_) => Poll::Ready(self.wait(None).unwrap_or(Err(TaskError::Cancelled))),
         }
     }
 }
 
-impl<R> Drop for InProcess<R> {
+impl<R> Drop for Task<R> {
     fn drop(&mut self) {
-        self.carrier.abandon(&self.ticket);
+        self.handle.abandon();
     }
 }
 

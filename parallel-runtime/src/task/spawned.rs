@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::Task;
+use crate::backend::{OwnProcess, OwnTask};
 use crate::error::TaskError;
-use crate::process::Engine;
 
 /// A call that runs on a thread or in a process of its own, outside every pool: Python's `Thread` and `Process`.
 ///
@@ -26,23 +26,19 @@ use crate::process::Engine;
 #[must_use = "a spawned call runs on when it is dropped, but its result and its errors are lost; call `join()`"]
 pub struct Spawned<R> {
     task: Task<R>,
-    process: Option<Arc<Engine>>,
+    process: Option<Arc<dyn OwnProcess>>,
+    /// Whether ending the task ends what it runs in.
+    can_be_killed: bool,
 }
 
 impl<R: Send + 'static> Spawned<R> {
-    pub(crate) fn on_thread(task: Task<R>) -> Self {
-        Self { task, process: None }
-    }
-
-    pub(crate) fn in_process(task: Task<R>, engine: Arc<Engine>) -> Self {
-        engine.wait_for_start();
-        Self { task, process: Some(engine) }
-    }
-
-    /// On a cluster.
-    #[cfg(feature = "dask")]
-    pub(crate) fn on_cluster(task: Task<R>) -> Self {
-        Self { task, process: None }
+    /// # Safety
+    ///
+    /// The value of the task is an `R`.
+    pub(crate) unsafe fn new(spawned: OwnTask) -> Self {
+        let OwnTask { handle, process, can_be_killed } = spawned;
+        // SAFETY: as the caller promises.
+        Self { task: unsafe { Task::new(handle) }, process, can_be_killed }
     }
 
     /// Waits for the call and gives its result.
@@ -66,19 +62,18 @@ impl<R: Send + 'static> Spawned<R> {
 
     /// The process id, that of the last try if there are `retries`; `None` if it runs on a thread, or could not be started.
     pub fn pid(&self) -> Option<u32> {
-        self.process.as_ref()?.last_pid()
+        self.process.as_ref()?.pid()
     }
 
     /// Ends the process at once; `join` then gives [`TaskError::Cancelled`], unless the call had ended. False if it runs on a
     /// thread, which nobody can end.
     pub fn kill(&self) -> bool {
         match &self.process {
-            Some(engine) => {
-                engine.kill();
+            Some(process) => {
+                process.kill();
                 true
             }
-            // On a thread nobody can, and on a cluster it can be.
-            None => self.task.kill_far(),
+            None => self.can_be_killed && self.task.kill(),
         }
     }
 }
@@ -87,7 +82,7 @@ impl<R> fmt::Debug for Spawned<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Spawned")
             .field("task", &self.task)
-            .field("pid", &self.process.as_ref().map(|engine| engine.last_pid()))
+            .field("pid", &self.process.as_ref().map(|process| process.pid()))
             .finish()
     }
 }

@@ -1,11 +1,13 @@
 //! Who counts the tasks of a pool, and what the pool tells of itself.
 
 use std::cell::RefCell;
+use std::marker::PhantomData;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use super::Engine;
+use super::permits::Switched;
 use crate::observe::stats::{PoolStats, WorkerLoad};
 use crate::observe::{self, Fate, Run, Seen, Tally, timeline};
 use crate::sys::clock;
@@ -70,6 +72,13 @@ impl Engine {
             ..PoolStats::empty(self.workers)
         }
     }
+}
+
+/// This thread runs a piece of a map as long as this lives.
+pub(super) struct Entered<'e> {
+    pub(super) _permit: Switched,
+    pub(super) _inside: Inside,
+    pub(super) _engine: PhantomData<&'e Engine>,
 }
 
 /// This thread is inside a task of a pool as long as this lives.

@@ -1,6 +1,6 @@
 //! A task that was submitted to threads.
 
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,8 @@ use super::turn::Turn;
 use super::turns;
 use super::{Cancel, Engine, Inside, Running};
 use crate::error::TaskError;
-use crate::function::Body;
+use crate::function::erased::ErasedValue;
+use crate::function::table::{ErasedFuture, FunctionTable};
 use crate::observe::{Fate, Run, Seen};
 use crate::panics;
 use crate::sys::{clock, fork};
@@ -27,14 +28,14 @@ const DONE: u8 = 2;
 /// `state` goes PENDING → RUNNING → DONE, or PENDING → DONE when it is cancelled; whoever makes the first step owns the body.
 /// A task with a limit goes to DONE when it is over it, by the hand of whoever looks; its body runs on, and its value is dropped.
 /// The future of an `async fn` is dropped then, see [`turns`](super::turns).
-pub(crate) struct Job<R> {
+pub(crate) struct Job {
     pub(super) function: &'static str,
     state: AtomicU8,
     /// Of a future also while it runs, whenever nobody polls it.
-    pub(super) body: Mutex<Option<Body<R>>>,
+    pub(super) body: Mutex<Option<Body>>,
     pub(super) turns: Option<Turn>,
     /// Under this lock `state` becomes DONE.
-    end: Mutex<End<R>>,
+    end: Mutex<End>,
     /// It has begun, or it is done.
     done: Condvar,
     limit: Option<Duration>,
@@ -46,22 +47,67 @@ pub(crate) struct Job<R> {
     place: AtomicU32,
     /// The pool that counts this task; a task on a thread of its own has none.
     pub(super) engine: Option<Arc<Engine>>,
+    /// Once this is set it does not begin any more.
+    stop: Option<Arc<AtomicBool>>,
 }
 
-struct End<R> {
-    result: Option<Result<R, TaskError>>,
+/// What a task came to.
+type JobResult = Result<ErasedValue<'static>, TaskError>;
+
+/// What a task does.
+pub(crate) enum Body {
+    /// A call of a function with an item of its own.
+    Item(&'static FunctionTable, ErasedValue<'static>),
+    /// It keeps its thread until it returns.
+    Call(Box<dyn FnOnce() -> ErasedValue<'static> + Send>),
+    /// It gives its thread back whenever it waits.
+    Future(ErasedFuture),
+}
+
+impl Body {
+    /// A call of a function: its future, if it is an `async fn`.
+    ///
+    /// # Safety
+    ///
+    /// The value is an item of this function.
+    pub(crate) unsafe fn of(function: &'static FunctionTable, item: ErasedValue<'static>) -> Self {
+        match function.future {
+            // SAFETY: the item is one of this function, and is given away.
+            Some(future) => Self::Future(unsafe { item.take(|item| future(item)) }),
+            None => Self::Item(function, item),
+        }
+    }
+
+    fn is_future(&self) -> bool {
+        matches!(self, Self::Future(_))
+    }
+
+    /// Runs it to its end on this thread.
+    fn run(self) -> ErasedValue<'static> {
+        match self {
+            // SAFETY: the item is one of this function: see `of`.
+            Self::Item(function, item) => unsafe { function.call(item) },
+            Self::Call(call) => call(),
+            Self::Future(future) => executor::drive(future),
+        }
+    }
+}
+
+struct End {
+    result: Option<JobResult>,
     /// Who is told when it comes.
     watchers: Watchers,
     /// Who looks at its limit.
     timer: Option<timer::Key>,
 }
 
-impl<R: Send + 'static> Job<R> {
+impl Job {
     pub(crate) fn new(
         function: &'static str,
-        body: Body<R>,
+        body: Body,
         limit: Option<Duration>,
         engine: Option<Arc<Engine>>,
+        stop: Option<Arc<AtomicBool>>,
     ) -> Self {
         Self {
             function,
@@ -76,6 +122,7 @@ impl<R: Send + 'static> Job<R> {
             ran: AtomicU64::new(0),
             place: AtomicU32::new(0),
             engine,
+            stop,
         }
     }
 
@@ -123,7 +170,9 @@ impl<R: Send + 'static> Job<R> {
         }
         let inside = self.inside_pool();
         let running = self.engine.clone().map(Running::new);
-        let prepared = self.engine.as_ref().map_or(Ok(()), |engine| engine.prepare());
+        let is_stopped = self.stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed));
+        let wanted = if is_stopped { Err(TaskError::Cancelled) } else { Ok(()) };
+        let prepared = wanted.and_then(|()| self.engine.as_ref().map_or(Ok(()), |engine| engine.prepare()));
         if self.limit.is_some() {
             let _ = self.began.set(Instant::now());
             // Who waits looks when the limit ends.
@@ -141,7 +190,10 @@ impl<R: Send + 'static> Job<R> {
             (Ok(()), Some(body)) => {
                 panics::catch(|| self.inside(|| body.run())).map_err(|caught| caught.into_error(self.function))
             }
-            (Err(error), _) => Err(error),
+            (Err(error), body) => {
+                panics::discard(|| executor::inside(|| drop(body)));
+                Err(error)
+            }
             (_, None) => Err(TaskError::Cancelled),
         };
         drop((running, inside));
@@ -149,7 +201,7 @@ impl<R: Send + 'static> Job<R> {
     }
 
     /// Its body has ended.
-    pub(super) fn end_with(&self, result: Result<R, TaskError>) {
+    pub(super) fn end_with(&self, result: JobResult) {
         if (self.expire_if_due() || !self.finish(result))
             && self.turns.is_none()
             && let Some(engine) = &self.engine
@@ -164,7 +216,7 @@ impl<R: Send + 'static> Job<R> {
         panics::discard(|| executor::inside(|| drop(self.take_body())));
     }
 
-    pub(super) fn take_body(&self) -> Option<Body<R>> {
+    pub(super) fn take_body(&self) -> Option<Body> {
         self.body.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
@@ -176,7 +228,7 @@ impl<R: Send + 'static> Job<R> {
     }
 
     /// False if it had ended before.
-    fn finish(&self, result: Result<R, TaskError>) -> bool {
+    fn finish(&self, result: JobResult) -> bool {
         let mut end = self.end();
         if self.state.load(Ordering::Acquire) == DONE {
             drop(end);
@@ -210,7 +262,7 @@ impl<R: Send + 'static> Job<R> {
         true
     }
 
-    fn end(&self) -> MutexGuard<'_, End<R>> {
+    fn end(&self) -> MutexGuard<'_, End> {
         self.end.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -332,7 +384,7 @@ impl<R: Send + 'static> Job<R> {
     }
 
     /// Waits for the end, at most until `deadline`. Takes the result; a second call finds none and gives `Cancelled`.
-    pub(crate) fn wait(self: &Arc<Self>, deadline: Option<Instant>) -> Option<Result<R, TaskError>> {
+    pub(crate) fn wait(self: &Arc<Self>, deadline: Option<Instant>) -> Option<JobResult> {
         if deadline.is_none() {
             self.run_if_it_is_ours();
         }
@@ -360,7 +412,7 @@ impl<R: Send + 'static> Job<R> {
     }
 }
 
-impl<R: Send + 'static> Work for Job<R> {
+impl Work for Job {
     fn work(self: Arc<Self>) {
         if !self.go_on() {
             self.run_on_pool();
@@ -368,13 +420,13 @@ impl<R: Send + 'static> Work for Job<R> {
     }
 }
 
-impl<R: Send + 'static> Due for Job<R> {
+impl Due for Job {
     fn look(&self) {
         self.expire_if_due();
     }
 }
 
-impl<R: Send + 'static> Cancel for Job<R> {
+impl Cancel for Job {
     fn kill(&self) {
         Job::kill(self);
     }

@@ -1,236 +1,226 @@
 //! A map on rayon: results in order, one allocation for all of them, stopped early by the first panic.
 //!
-//! This splits like rayon's own `collect`, and uses rayon's producers and `join`; what it adds is that a panic is known by
-//! its item, that a permit is held while a piece runs, and that what has not started is then left alone.
+//! This splits like rayon's own `collect`, and uses rayon's `join`; what it adds is that a panic is known by its item, that a permit is
+//! held while a piece runs, and that what has not started is then left alone. It knows nothing of the types of items and
+//! outputs, so it is compiled once.
 
-use std::mem::MaybeUninit;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use rayon::iter::plumbing::{Producer, ProducerCallback};
-use rayon::iter::{IndexedParallelIterator, IntoParallelIterator};
-
+use super::counted::Entered;
+use crate::backend::{Failed, Results};
 use crate::error::TaskError;
+use crate::function::erased::ErasedVec;
+use crate::function::table::{FunctionTable, Piece, Stops};
 use crate::observe::{self, CallSpan, Fate};
-use crate::panics::{self, Caught};
+use crate::panics;
 use crate::sys::clock;
 
-/// Why there are no results.
-pub(crate) enum Failed {
-    /// The first item, in order, that panicked.
-    Panicked(Caught),
-    /// Somebody set the `stop` flag before all items had run.
-    Stopped,
-    /// A thread could not be prepared.
-    Unprepared(TaskError),
-}
-
-/// Records a piece: when it began, how many items it ran, and how it ended.
-pub(super) type Piece<'p> = &'p (dyn Fn(u64, usize, Fate) + Sync);
-
-/// What ends a map early.
-#[derive(Clone, Copy)]
-pub(super) struct Stops<'j> {
-    pub(super) stop: &'j AtomicBool,
-    /// The pool was killed.
-    pub(super) killed: Option<&'j AtomicBool>,
-}
-
-impl Stops<'_> {
-    /// Nothing more is to start.
-    pub(super) fn stop(self) {
-        self.stop.store(true, Ordering::Relaxed);
-    }
-
-    pub(super) fn is_on(self) -> bool {
-        self.stop.load(Ordering::Relaxed) || self.killed.is_some_and(|killed| killed.load(Ordering::Relaxed))
-    }
-}
-
-/// Runs `run` on each item: on the threads of the rayon pool that this thread is of, if it is.
-pub(super) fn map<A: Send, R: Send, P>(
-    enter: &(impl Fn() -> Result<P, TaskError> + Sync),
-    items: Vec<A>,
-    smallest_piece: usize,
-    stops: Stops<'_>,
-    (piece, span): (Piece<'_>, &CallSpan),
-    run: &(impl Fn(A) -> R + Sync),
-) -> Result<Vec<R>, Failed> {
-    let len = items.len();
-    let mut results: Vec<R> = Vec::with_capacity(len);
-    let job = Job {
-        enter,
-        run,
-        smallest_piece: smallest_piece.max(1),
-        stops,
-        piece,
-        span,
-        failed: Mutex::new(None),
-        filled: Mutex::new(Vec::new()),
-    };
-    items.into_par_iter().with_producer(Start { job: &job, target: &mut results.spare_capacity_mut()[..len] });
-
-    let Job { failed, filled, .. } = job;
-    let filled = filled.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let complete = filled.iter().map(|(_, count)| count).sum::<usize>() == len;
-    let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
-    if complete {
-        // SAFETY: the pieces that ended well wrote all of their elements, they do not overlap, and together they are `len`
-        // elements long; all have ended (`with_producer` returned).
-        unsafe { results.set_len(len) };
-        return Ok(results);
-    }
-    for (start, count) in filled {
-        for target in &mut results.spare_capacity_mut()[start..start + count] {
-            // SAFETY: a piece that ended well wrote all of its elements, and recorded them once.
-            unsafe { target.assume_init_drop() };
-        }
-    }
-    Err(failed.map_or(Failed::Stopped, |(_, failed)| failed))
-}
-
-/// Runs `run` on each item, one after the other, right here.
-pub(crate) fn in_place<A, R>(items: Vec<A>, stop: &AtomicBool, run: &impl Fn(A) -> R) -> Result<Vec<R>, Failed> {
-    let mut results = Vec::with_capacity(items.len());
-    let all = panics::catch(|| {
-        for item in items {
-            if stop.load(Ordering::Relaxed) {
-                return false;
-            }
-            results.push(run(item));
-        }
-        true
-    });
-    match all {
-        Ok(true) => Ok(results),
-        Ok(false) => Err(Failed::Stopped),
-        Err(caught) => Err(Failed::Panicked(caught)),
-    }
-}
-
-struct Job<'j, E, F> {
+/// A map: what its pieces have in common.
+pub(super) struct MapJob<'j> {
+    pub(super) function: &'static FunctionTable,
     /// Called for each piece: gives what is to be kept as long as it runs.
-    enter: &'j E,
-    run: &'j F,
-    smallest_piece: usize,
-    stops: Stops<'j>,
-    piece: Piece<'j>,
-    span: &'j CallSpan,
-    failed: Mutex<Option<(usize, Failed)>>,
-    /// Start and length of the pieces that ended well.
-    filled: Mutex<Vec<(usize, usize)>>,
+    pub(super) enter: &'j (dyn Fn() -> Result<Entered<'j>, TaskError> + Sync),
+    pub(super) stops: Stops<'j>,
+    /// All items are run, whatever becomes of others.
+    pub(super) goes_on: bool,
+    /// How long an item may take. It is not ended then, since it may borrow; its output is dropped.
+    pub(super) limit: Option<Duration>,
+    /// Records a piece: when it began, how many items it ran, and how it ended.
+    pub(super) record: &'j (dyn Fn(u64, usize, Fate) + Sync),
+    pub(super) span: &'j CallSpan,
+    /// Told of each item that has ended.
+    pub(super) ended: &'j (dyn Fn(usize) + Sync),
+    pub(super) done: Mutex<Done>,
 }
 
-struct Start<'j, 't, E, F, R> {
-    job: &'j Job<'j, E, F>,
-    target: &'t mut [MaybeUninit<R>],
+/// What has become of pieces.
+#[derive(Default)]
+pub(super) struct Done {
+    /// Start and length of the runs of items whose outputs are there.
+    written: Vec<(usize, usize)>,
+    /// Where a map ends with its first failure: that, by its item.
+    failed: Option<(usize, Failed)>,
+    /// Where it goes on: all of them.
+    failures: Vec<(usize, TaskError)>,
 }
 
-impl<A: Send, R: Send, P, E, F> ProducerCallback<A> for Start<'_, '_, E, F, R>
-where
-    E: Fn() -> Result<P, TaskError> + Sync,
-    F: Fn(A) -> R + Sync,
-{
-    type Output = ();
-    fn callback<I: Producer<Item = A>>(self, producer: I) {
-        // Outside of rayon, on its caller's thread, it is one piece.
-        let splits = if rayon::current_thread_index().is_some() { rayon::current_num_threads() } else { 0 };
-        self.job.split(producer, self.target, 0, splits, false);
-    }
+/// Where the items of a map lie, and where their outputs go. Each index belongs to one piece.
+#[derive(Clone, Copy)]
+struct Places {
+    items: *mut u8,
+    outputs: *mut u8,
 }
 
-impl<P, E: Fn() -> Result<P, TaskError> + Sync, F> Job<'_, E, F> {
-    /// The same rule as rayon's: as many halvings as give each thread a piece, and more wherever a piece was stolen.
-    fn split<A: Send, R: Send, I: Producer<Item = A>>(
-        &self,
-        producer: I,
-        target: &mut [MaybeUninit<R>],
-        start: usize,
-        splits: usize,
-        stolen: bool,
-    ) where
-        F: Fn(A) -> R + Sync,
-    {
-        let len = target.len();
-        if len / 2 < self.smallest_piece || (splits == 0 && !stolen) {
-            self.run_piece(producer, target, start);
-            return;
+// SAFETY: the items are `Send`, and each is touched by the thread of its piece alone; so is the room for its output.
+unsafe impl Send for Places {}
+
+impl<'j> MapJob<'j> {
+    /// Runs all items by `split`, which is given the number of the items and a function that runs those of a range: each index is to be in one
+    /// range that it is called with.
+    pub(super) fn run<'a>(
+        self,
+        mut items: ErasedVec<'a>,
+        split: impl FnOnce(usize, &(dyn Fn(usize, usize) + Sync)),
+    ) -> Result<Results<'a>, Failed> {
+        let len = items.len();
+        let mut outputs = ErasedVec::with_capacity(self.function.output, len);
+        /// The same places for all threads.
+        struct Shared(Places);
+        // SAFETY: as for `Places`: each thread touches the places of its own pieces.
+        unsafe impl Sync for Shared {}
+        let places = Shared(Places { items: items.at(0), outputs: outputs.at(0) });
+        // SAFETY: from here on the items are those of the pieces, each of which drops what it does not run.
+        unsafe { items.set_len(0) };
+        split(len, &|start, count| {
+            let places = &places;
+            self.run_piece(places.0, start, count);
+        });
+        let Done { mut written, failed, mut failures } = self.done.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let complete = written.iter().map(|(_, count)| count).sum::<usize>() + failures.len() == len;
+        let size = self.function.output.size();
+        if !complete || failed.is_some() {
+            for (start, count) in written {
+                // SAFETY: these outputs were written by pieces that have handed them over, and are dropped once.
+                panics::discard(|| unsafe { self.function.output.drop_values(outputs.at(start), count) });
+            }
+            return Err(failed.map_or(Failed::Error(TaskError::Cancelled), |(_, failed)| failed));
         }
-        let splits = if stolen { rayon::current_num_threads().max(splits / 2) } else { splits / 2 };
-        let middle = len / 2;
-        let (left, right) = producer.split_at(middle);
-        let (left_target, right_target) = target.split_at_mut(middle);
-        rayon::join_context(
-            |context| self.split(left, left_target, start, splits, context.migrated()),
-            |context| self.split(right, right_target, start + middle, splits, context.migrated()),
-        );
-    }
-
-    fn run_piece<A: Send, R: Send, I: Producer<Item = A>>(
-        &self,
-        producer: I,
-        target: &mut [MaybeUninit<R>],
-        start: usize,
-    ) where
-        F: Fn(A) -> R + Sync,
-    {
-        /// Drops what a piece has written if it does not get to its end.
-        struct Written<'t, R> {
-            target: &'t mut [MaybeUninit<R>],
-            count: usize,
-        }
-        impl<R> Drop for Written<'_, R> {
-            fn drop(&mut self) {
-                for target in &mut self.target[..self.count] {
-                    // SAFETY: the first `count` elements were written, and are dropped only here.
-                    unsafe { target.assume_init_drop() };
-                }
+        if !failures.is_empty() {
+            // What is between the failures moves together.
+            written.sort_unstable();
+            let mut len = 0;
+            for (start, count) in &written {
+                // SAFETY: the outputs lie there, and are moved to room that has been left before them, or that is theirs.
+                unsafe { std::ptr::copy(outputs.at(*start), outputs.at(len), count * size) };
+                len += count;
             }
         }
+        // SAFETY: the outputs of all items but those that failed were written, and lie one after the other by now.
+        unsafe { outputs.set_len(len - failures.len()) };
+        failures.sort_unstable_by_key(|(index, _)| *index);
+        let mut results = Results::of(outputs);
+        results.set_failures(failures);
+        Ok(results)
+    }
 
-        let _entered = match (self.enter)() {
+    /// Runs a piece on this thread.
+    fn run_piece(&self, places: Places, start: usize, count: usize) {
+        let (item, output) = (self.function.item.size(), self.function.output.size());
+        let items = places.items.wrapping_add(start * item);
+        let outputs = places.outputs.wrapping_add(start * output);
+        // SAFETY: `count` items lie there, which are this piece's alone, and so is the room for their outputs; both outlive the map's `run`,
+        // which waits for all pieces.
+        let piece = unsafe { Piece::new(self.function, items, outputs, count) };
+        let mut piece = piece.stopped_by(self.stops).telling(Some(self.ended));
+        // What is not to run needs no permit.
+        let _entered = match if self.stops.is_on() { Ok(None) } else { (self.enter)().map(Some) } {
             Ok(entered) => entered,
-            Err(error) => return self.fail(start, Failed::Unprepared(error)),
+            Err(error) => {
+                drop_rest(piece);
+                return self.fail(start, Failed::Error(error));
+            }
         };
         let began = observe::is_on().then(clock::now);
-        let mut written = Written { target, count: 0 };
-        let each = || {
-            for item in producer.into_iter() {
-                if self.stops.is_on() {
-                    return false;
+        let mut fate = Fate::Done;
+        let mut first = start;
+        loop {
+            let begun = self.limit.map(|_| Instant::now());
+            let run = || if self.limit.is_some() { piece.run_next() } else { piece.run() };
+            let caught = panics::catch(|| self.span.inside(run)).err();
+            let (taken, written) = piece.progress();
+            let failed = match (caught, self.limit, begun) {
+                (Some(caught), ..) => Some(Failed::Panicked(caught)),
+                (None, Some(after), Some(begun)) if written > 0 && begun.elapsed() > after => {
+                    panics::discard(|| piece.drop_output());
+                    Some(Failed::Error(TaskError::TimedOut { after }))
                 }
-                let value = (self.run)(item);
-                written.target[written.count].write(value);
-                written.count += 1;
-            }
-            true
-        };
-        let result = panics::catch(|| self.span.inside(each));
-        if let Some(began) = began {
-            let fate = match &result {
-                Ok(true) => Fate::Done,
-                Ok(false) => Fate::Cancelled,
-                Err(_) => Fate::Failed,
+                _ => None,
             };
-            (self.piece)(began, written.count, fate);
-        }
-        match result {
-            Ok(true) => {
-                let count = written.count;
-                std::mem::forget(written);
-                self.filled.lock().unwrap_or_else(PoisonError::into_inner).push((start, count));
+            let written = piece.hand_over();
+            if written > 0 {
+                self.done().written.push((first, written));
             }
-            Ok(false) => {}
-            Err(caught) => self.fail(start + written.count, Failed::Panicked(caught)),
+            // A failure is that of the item that was taken last.
+            first = start + taken;
+            match failed {
+                Some(failed) if self.goes_on => {
+                    fate = Fate::Failed;
+                    let error = failed.into_error(self.function.name);
+                    if matches!(error, TaskError::Panicked { .. }) {
+                        (self.ended)(1);
+                    }
+                    self.done().failures.push((first - 1, error));
+                    piece.skip_output();
+                }
+                Some(failed) => {
+                    fate = Fate::Failed;
+                    self.fail(first - 1, failed);
+                    break;
+                }
+                None if taken == count => break,
+                None if self.stops.is_on() => {
+                    fate = Fate::Cancelled;
+                    if self.goes_on {
+                        // Those that have not run are cancelled, and those that have keep their results.
+                        let cancelled = (first..start + count).map(|index| (index, TaskError::Cancelled));
+                        self.done().failures.extend(cancelled);
+                    }
+                    break;
+                }
+                None => {}
+            }
         }
+        if let Some(began) = began {
+            (self.record)(began, piece.progress().0, fate);
+        }
+        drop_rest(piece);
+    }
+
+    fn done(&self) -> std::sync::MutexGuard<'_, Done> {
+        self.done.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes a failure, and keeps what has not started from starting.
     fn fail(&self, index: usize, why: Failed) {
-        self.stops.stop();
-        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-        if failed.as_ref().is_none_or(|(first, _)| index < *first) {
-            *failed = Some((index, why));
+        self.stops.stop.store(true, Ordering::Relaxed);
+        let mut done = self.done();
+        if done.failed.as_ref().is_none_or(|(first, _)| index < *first) {
+            done.failed = Some((index, why));
         }
     }
+}
+
+/// What has not run is dropped, whatever its destructors do.
+fn drop_rest(piece: Piece<'_>) {
+    panics::discard(|| drop(piece));
+}
+
+/// Splits so many items among the threads of the rayon pool that this thread is of, if it is, and runs the pieces. The same rule as rayon's: as many
+/// halvings as give each thread a piece, and more wherever a piece was stolen.
+pub(super) fn split_on_rayon(len: usize, smallest_piece: usize, run: &(dyn Fn(usize, usize) + Sync)) {
+    // Outside of rayon, on its caller's thread, it is one piece.
+    let splits = if rayon::current_thread_index().is_some() { rayon::current_num_threads() } else { 0 };
+    split(0, len, smallest_piece.max(1), splits, false, run);
+}
+
+fn split(
+    start: usize,
+    len: usize,
+    smallest_piece: usize,
+    splits: usize,
+    stolen: bool,
+    run: &(dyn Fn(usize, usize) + Sync),
+) {
+    if len / 2 < smallest_piece || (splits == 0 && !stolen) {
+        run(start, len);
+        return;
+    }
+    let splits = if stolen { rayon::current_num_threads().max(splits / 2) } else { splits / 2 };
+    let middle = len / 2;
+    rayon::join_context(
+        |context| split(start, middle, smallest_piece, splits, context.migrated(), run),
+        |context| split(start + middle, len - middle, smallest_piece, splits, context.migrated(), run),
+    );
 }

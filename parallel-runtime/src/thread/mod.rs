@@ -11,38 +11,42 @@
 //! | [`job`], [`turns`], [`turn`], [`timer`] | a submitted task; of an `async fn`, and when it is polled; its time limit |
 //! | [`map`], [`leases`] | maps, on rayon |
 //! | [`prepared`] | calls and maps where there is an `init` |
-//! | [`apart`], [`ahead`] | many items of which each is a task; items a little ahead of their results |
+//! | [`apart`], [`prefetch`] | many items of which each is a task; items a little ahead of their results |
+//! | [`backend`] | what the verbs ask of it |
 //! | [`counted`] | the counts of a pool, and records of its tasks |
 
-pub(crate) mod ahead;
 mod apart;
+mod backend;
 mod counted;
 mod crew;
 mod job;
 mod leases;
 mod map;
 mod permits;
+mod prefetch;
 mod prepared;
+mod scoped;
 mod timer;
 mod turn;
 mod turns;
 
 use std::cell::RefCell;
-use std::panic;
+use std::marker::PhantomData;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-pub(crate) use apart::{call_limited, map_apart, submit_all};
-use counted::{Counted, Inside, Running, place};
+use counted::{Counted, Entered, Inside, Running, place};
 use crew::Crew;
-pub(crate) use job::Job;
+use job::{Body, Job};
 use leases::Leases;
-pub(crate) use map::{Failed, in_place};
+use map::MapJob;
 use permits::Permits;
 
+use crate::backend::{Failed, Map, Results};
 use crate::error::{PoolError, TaskError};
-use crate::function::Body;
+use crate::function::erased::ErasedVec;
+use crate::function::table::{FunctionTable, Piece, Stops, Written};
 use crate::observe::{CallSpan, Fate, Kind, Pool, Run, Seen, Tally, timeline};
 use crate::options::CallOptions;
 use crate::panics;
@@ -169,7 +173,7 @@ impl Engine {
     /// `accepted`: it is part of something that the pool accepted before it was closed.
     fn admit(&self, accepted: bool) -> Result<MutexGuard<'_, Book>, TaskError> {
         let mut book = self.book();
-        if self.closed.load(Ordering::Acquire) && (!accepted || self.is_killed()) {
+        if self.closed.load(Ordering::Acquire) && (!accepted || self.killed.load(Ordering::Relaxed)) {
             return Err(TaskError::PoolClosed);
         }
         book.outstanding += 1;
@@ -212,16 +216,15 @@ impl Engine {
         }
     }
 
-    /// Runs `task` on this very thread, as one of the pool's tasks; on one of the pool's if they have an `init`.
-    pub(crate) fn call<R: Send>(
-        &self,
-        function: &'static str,
-        task: impl FnOnce() -> R + Send,
-    ) -> Result<R, TaskError> {
+    /// Runs a piece of one item on this very thread, as one of the pool's tasks; on one of the pool's if they have an `init`.
+    fn call(&self, mut one: Piece<'_>) -> Result<Written, Failed> {
+        let lost = || Failed::Error(TaskError::Cancelled);
         // A nested call belongs to a task that was admitted, and must run even while the pool is shutting down.
         if self.permits.held() {
-            return Ok(task());
+            one.run();
+            return one.finish().ok_or_else(lost);
         }
+        let function = one.table().name;
         let span = CallSpan::open(function, 1, &self.pool);
         let seen = self.admit(false)?.tally.submit(function, 1, span.clone());
         let counted = Counted::new(self, seen);
@@ -232,9 +235,9 @@ impl Engine {
             let _running = Running::new(self);
             self.prepare()?;
             counted.begin();
-            let value = span.inside(task);
+            span.inside(|| one.run());
             counted.fate = Fate::Done;
-            Ok(value)
+            one.finish().ok_or_else(lost)
         };
         if self.init.is_none() {
             return run();
@@ -246,21 +249,23 @@ impl Engine {
         prepared::run(&self.crew, vec![Box::new(job)]).map_err(TaskError::Spawn)?;
         match result {
             Some(Ok(result)) => result,
-            Some(Err(caught)) => panic::resume_unwind(caught.payload),
-            None => Err(TaskError::Cancelled),
+            Some(Err(caught)) => Err(Failed::Panicked(caught)),
+            None => Err(lost()),
         }
     }
 
     /// Runs a task on the pool, some time.
-    pub(crate) fn submit<R: Send + 'static>(
+    /// `accepted`: see `admit`; `stop`: it does not begin any more once that is set.
+    fn submit(
         self: &Arc<Self>,
         function: &'static str,
         limit: Option<Duration>,
         accepted: bool,
-        body: Body<R>,
-    ) -> Result<Arc<Job<R>>, TaskError> {
+        body: Body,
+        stop: Option<Arc<AtomicBool>>,
+    ) -> Result<Arc<Job>, TaskError> {
         self.check().map_err(TaskError::Spawn)?;
-        let job = Arc::new(Job::new(function, body, limit, Some(Arc::clone(self))));
+        let job = Arc::new(Job::new(function, body, limit, Some(Arc::clone(self)), stop));
         let span = CallSpan::open(function, 1, &self.pool);
         let mut book = self.admit(accepted)?;
         if let Some(seen) = book.tally.submit(function, 1, span) {
@@ -286,81 +291,102 @@ impl Engine {
         Ok(job)
     }
 
-    pub(crate) fn is_killed(&self) -> bool {
-        self.killed.load(Ordering::Relaxed)
-    }
-
-    /// Runs `run` on each item and gives the results in order. `kill`: not on those that have not started when the pool is killed;
-    /// `accepted`: see `admit`.
-    pub(crate) fn map<A: Send, R: Send>(
+    /// Runs all items, and gives their results in order.
+    fn map<'a>(
         &self,
-        function: &'static str,
-        items: Vec<A>,
-        smallest_piece: usize,
-        stop: &AtomicBool,
-        (kill, accepted): (bool, bool),
-        run: &(impl Fn(A) -> R + Sync),
-    ) -> Result<Result<Vec<R>, Failed>, TaskError> {
+        function: &'static FunctionTable,
+        items: ErasedVec<'a>,
+        map: &Map<'_>,
+        results: &mut Results<'a>,
+    ) -> Result<(), Failed> {
         self.check().map_err(TaskError::Spawn)?;
         let nested = self.permits.held();
+        let (name, count) = (function.name, items.len() as u32);
         let mut counted = None;
-        let span = CallSpan::open(function, items.len() as u32, &self.pool);
+        let span = CallSpan::open(name, count, &self.pool);
         if !nested {
-            let seen = self.admit(accepted)?.tally.submit(function, items.len() as u32, span.clone());
+            let seen = self.admit(map.accepted)?.tally.submit(name, count, span.clone());
             counted = Some(Counted::new(self, seen));
         }
-        if nested && self.workers == 1 {
-            // The one permit is ours: nobody else could run the items.
-            return Ok(map::in_place(items, stop, run));
-        }
-        let piece = |began: u64, items: usize, fate: Fate| {
+        let record = |began: u64, items: usize, fate: Fate| {
             let (items, weight, span) = (items as u32, 1, CallSpan::none());
-            let seen = Seen { function, items, submitted: began, weight, span };
+            let seen = Seen { function: name, items, submitted: began, weight, span };
             timeline::task(self.pool, &seen, Some(Run { began, ended: clock::now(), place: place(), pid: 0 }), fate);
         };
-        let stops = map::Stops { stop, killed: kill.then_some(&self.killed) };
         if let Some(counted) = &mut counted {
             counted.begin();
         }
-        let result = self.map_somewhere(items, smallest_piece, stops, (&piece, &span), run);
-        let result = result.map_err(TaskError::Spawn);
+        let enter = || {
+            let (permit, inside) = (self.permits.enter(), Inside::new(self.id));
+            self.prepare().map(|()| Entered { _permit: permit, _inside: inside, _engine: PhantomData })
+        };
+        let ended = |items: usize| map.tell(items);
+        let job = MapJob {
+            function,
+            enter: &enter,
+            stops: Stops { stop: map.stop, killed: &self.killed },
+            goes_on: map.goes_on,
+            limit: map.options.timeout,
+            record: &record,
+            span: &span,
+            ended: &ended,
+            done: Mutex::default(),
+        };
+        let smallest_piece = map.options.chunk.unwrap_or(1);
+        let mut unshared = None;
+        let mapped = job.run(items, |len, run| {
+            let shared = self.share_out(len, smallest_piece, map.stop, run);
+            unshared = shared.err();
+        });
+        let mapped = unshared.map_or(mapped, |error| Err(Failed::Error(TaskError::Spawn(error))));
         if let Some(mut counted) = counted {
-            counted.fate = match &result {
-                Ok(Ok(_)) => Fate::Done,
-                Ok(Err(Failed::Stopped)) => Fate::Cancelled,
-                Ok(Err(_)) | Err(_) => Fate::Failed,
+            counted.fate = match &mapped {
+                Ok(_) => Fate::Done,
+                Err(Failed::Error(TaskError::Cancelled)) => Fate::Cancelled,
+                Err(_) => Fate::Failed,
             };
             counted.end_recorded_elsewhere();
         }
-        result
+        *results = mapped?;
+        Ok(())
     }
 
-    fn map_somewhere<A: Send, R: Send>(
+    /// Has ranges of so many items run, each index in one of them.
+    fn share_out(
         &self,
-        items: Vec<A>,
+        len: usize,
         smallest_piece: usize,
-        stops: map::Stops<'_>,
-        (piece, span): (map::Piece<'_>, &CallSpan),
-        run: &(impl Fn(A) -> R + Sync),
-    ) -> Result<Result<Vec<R>, Failed>, std::io::Error> {
-        let enter = || {
-            let entered = (self.permits.enter(), Inside::new(self.id));
-            self.prepare().map(|()| entered)
-        };
+        stop: &AtomicBool,
+        run: &(dyn Fn(usize, usize) + Sync),
+    ) -> std::io::Result<()> {
+        let nested = self.permits.held();
+        if nested && self.workers == 1 {
+            // The one permit is ours: nobody else could run the items.
+            run(0, len);
+            return Ok(());
+        }
         if self.init.is_some() {
-            let run = |item| span.inside(|| run(item));
-            return prepared::map((&self.crew, self.workers), items, smallest_piece, stops, &enter, &run);
+            return prepared::share_out((&self.crew, self.workers), len, smallest_piece, stop, run);
         }
-        let nested = self.permits.held() && rayon::current_thread_index().is_some();
-        let job = || map::map(&enter, items, smallest_piece, stops, (piece, span), run);
-        if nested {
+        let split = || map::split_on_rayon(len, smallest_piece, run);
+        if nested && rayon::current_thread_index().is_some() {
             // A piece of another map: with the threads of that.
-            return Ok(job());
+            split();
+            return Ok(());
         }
-        match self.leases.run(self.workers, job)? {
-            Ok(result) => Ok(result),
+        match self.leases.run(self.workers, split) {
+            Ok(Ok(())) => Ok(()),
             // Others are using all permits.
-            Err(job) => Ok(job()),
+            Ok(Err(split)) => {
+                split();
+                Ok(())
+            }
+            Err(error) => {
+                stop.store(true, Ordering::Relaxed);
+                // What is not run is to be dropped.
+                run(0, len);
+                Err(error)
+            }
         }
     }
 

@@ -1,9 +1,9 @@
 //! Calls and maps of a pool that has an `init`: they run on the threads of its crew, which have been prepared, and nowhere else.
 
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use super::crew::{Crew, Work};
-use super::map::{Failed, Stops};
 use crate::panics;
 use crate::wait::blocking::wait_while;
 
@@ -65,72 +65,36 @@ pub(super) fn run<'j>(crew: &Arc<Crew>, jobs: Vec<Box<dyn FnOnce() + Send + 'j>>
     Ok(())
 }
 
-/// What jobs of a map have in common.
-struct Shared<A, R> {
-    /// The items that are left, and the number of the first of them.
-    items: (usize, std::vec::IntoIter<A>),
-    /// Results, each with the number of its first item.
-    results: Vec<(usize, Vec<R>)>,
-    failed: Option<(usize, Failed)>,
-}
-
-/// Runs `run` on each item, on as many threads of the crew as there are workers. `enter` is called for each piece, and gives what is to be
-/// kept as long as it runs.
-pub(super) fn map<A: Send, R: Send, P>(
+/// Shares so many items out to as many threads of the crew as there are workers: each takes the next so many, until there are none left,
+/// and runs them by `run`.
+///
+/// # Errors
+///
+/// If there are no threads. `run` is then called with what is left, on this thread, after `stop`.
+pub(super) fn share_out(
     (crew, workers): (&Arc<Crew>, usize),
-    items: Vec<A>,
+    len: usize,
     smallest_piece: usize,
-    stops: Stops<'_>,
-    enter: &(impl Fn() -> Result<P, crate::error::TaskError> + Sync),
-    run: &(impl Fn(A) -> R + Sync),
-) -> std::io::Result<Result<Vec<R>, Failed>> {
-    let len = items.len();
+    stop: &AtomicBool,
+    run: &(dyn Fn(usize, usize) + Sync),
+) -> std::io::Result<()> {
     let piece = smallest_piece.max(len / (8 * workers)).max(1);
-    let shared = Mutex::new(Shared { items: (0, items.into_iter()), results: Vec::new(), failed: None });
-    let lock = || shared.lock().unwrap_or_else(PoisonError::into_inner);
-    let fail = |index: usize, why: Failed| {
-        stops.stop();
-        let mut shared = lock();
-        if shared.failed.as_ref().is_none_or(|(first, _)| index < *first) {
-            shared.failed = Some((index, why));
-        }
-    };
+    let next = AtomicUsize::new(0);
     let work = || {
-        while !stops.is_on() {
-            let mut locked = lock();
-            let start = locked.items.0;
-            let items: Vec<A> = locked.items.1.by_ref().take(piece).collect();
-            locked.items.0 += items.len();
-            drop(locked);
-            if items.is_empty() {
+        loop {
+            let start = next.fetch_add(piece, Ordering::Relaxed).min(len);
+            if start == len {
                 return;
             }
-            let _entered = match enter() {
-                Ok(entered) => entered,
-                Err(error) => return fail(start, Failed::Unprepared(error)),
-            };
-            let mut results = Vec::with_capacity(items.len());
-            let ended = panics::catch(|| {
-                for item in items {
-                    if stops.is_on() {
-                        return;
-                    }
-                    results.push(run(item));
-                }
-            });
-            match ended {
-                Ok(()) => lock().results.push((start, results)),
-                Err(caught) => return fail(start + results.len(), Failed::Panicked(caught)),
-            }
+            run(start, piece.min(len - start));
         }
     };
     let jobs = (0..workers.min(len)).map(|_| Box::new(work) as Box<dyn FnOnce() + Send + '_>).collect();
-    self::run(crew, jobs)?;
-    let Shared { mut results, failed, .. } = shared.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let complete = results.iter().map(|(_, results)| results.len()).sum::<usize>() == len;
-    if !complete {
-        return Ok(Err(failed.map_or(Failed::Stopped, |(_, failed)| failed)));
+    let shared = self::run(crew, jobs);
+    if shared.is_err() {
+        stop.store(true, Ordering::Relaxed);
     }
-    results.sort_unstable_by_key(|(start, _)| *start);
-    Ok(Ok(results.into_iter().flat_map(|(_, results)| results).collect()))
+    // Nothing is left, unless there are no threads: then what has not run is to be dropped.
+    work();
+    shared
 }

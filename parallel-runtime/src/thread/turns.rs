@@ -9,13 +9,13 @@
 //! When it is sent there is the business of [`turn`](super::turn).
 
 use std::cell::Cell;
-use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
 use std::task::{Poll, Wake, Waker};
 
+use super::job::Body;
 use super::turn::Turn;
 use super::{Engine, Job, Running};
-use crate::function::Body;
+use crate::function::table::ErasedFuture;
 use crate::panics;
 use crate::sys::fork;
 use crate::wait::executor;
@@ -36,23 +36,16 @@ fn polling<R>(poll: impl FnOnce() -> R) -> R {
     polled
 }
 
-impl<R: Send + 'static> Job<R> {
+impl Job {
     /// Polls its future for the first time. `running` counts it until it ends.
-    pub(super) fn begin_turns(
-        self: &Arc<Self>,
-        future: Pin<Box<dyn Future<Output = R> + Send>>,
-        running: Option<Running<Arc<Engine>>>,
-    ) {
-        let future = Body::future(async move {
+    pub(super) fn begin_turns(self: &Arc<Self>, future: ErasedFuture, running: Option<Running<Arc<Engine>>>) {
+        self.poll(Box::pin(async move {
             let _running = running;
             future.await
-        });
-        if let Body::Future(future) = future {
-            self.poll(future);
-        }
+        }));
     }
 
-    fn poll(self: &Arc<Self>, mut future: Pin<Box<dyn Future<Output = R> + Send>>) {
+    fn poll(self: &Arc<Self>, mut future: ErasedFuture) {
         let Some(turns) = &self.turns else { return };
         turns.begin();
         let inside = self.inside_pool();
@@ -99,7 +92,7 @@ impl<R: Send + 'static> Job<R> {
     }
 }
 
-impl<R: Send + 'static> Wake for Job<R> {
+impl Wake for Job {
     fn wake(self: Arc<Self>) {
         if self.turns.as_ref().is_some_and(Turn::wake) {
             self.send();

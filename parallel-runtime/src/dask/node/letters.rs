@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use crate::process;
-use crate::remote::ticket::Ticket;
+use crate::remote::task_state::TaskState;
 
 /// Letters that have ended, or were refused, are remembered for a while: somebody may ask.
 const REMEMBERED: usize = 100_000;
@@ -40,7 +40,7 @@ impl Letters {
 #[derive(Clone)]
 pub(super) struct SentPiece {
     pub(super) engine: Arc<process::Engine>,
-    pub(super) ticket: Arc<Ticket>,
+    pub(super) ticket: Arc<TaskState>,
 }
 
 /// A set of numbers that forgets the oldest.

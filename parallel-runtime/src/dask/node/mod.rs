@@ -11,10 +11,12 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufReader, Write};
 use std::os::fd::OwnedFd;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::letter;
 use super::wire::{self, Put, Take, question, to_node};
+use crate::options::{CallOptions, WorkerKey, WorkerOptions};
+use crate::process::Engine;
 use crate::sys::exit;
 use letters::{Letters, Parcel, SentPiece};
 use run::Running;
@@ -40,6 +42,8 @@ struct Node {
     letters: Mutex<Letters>,
     /// How long an item of a function takes, in nanoseconds.
     rates: Mutex<HashMap<u64, f64>>,
+    /// Worker processes, by what they are told.
+    engines: Mutex<HashMap<WorkerKey, Arc<Engine>>>,
 }
 
 fn run(workers: usize) -> std::io::Result<()> {
@@ -54,6 +58,7 @@ fn run(workers: usize) -> std::io::Result<()> {
         workers,
         letters: Mutex::default(),
         rates: Mutex::default(),
+        engines: Mutex::default(),
     }));
     node.write(HELLO, &[]);
     let mut input = BufReader::with_capacity(1 << 16, File::from(input));
@@ -153,6 +158,13 @@ impl Node {
             all &= ended || (kill && ticket.is_finished());
         }
         all
+    }
+
+    /// The worker processes with these options.
+    fn engine(&self, options: WorkerOptions) -> Arc<Engine> {
+        let mut engines = self.engines.lock().unwrap_or_else(PoisonError::into_inner);
+        let make = || Engine::new(self.workers, options, CallOptions::NONE);
+        Arc::clone(engines.entry(options.key()).or_insert_with(make))
     }
 
     fn rate(&self, entry: u64) -> Option<f64> {

@@ -7,15 +7,12 @@ use super::Node;
 use super::letters::SentPiece;
 use crate::dask::letter::{Arrived, Reply};
 use crate::error::{PoolError, TaskError};
-use crate::function::code;
+use crate::function::remote::code;
 use crate::ipc::board::slot::{INLINE_ALIGNMENT, INLINE_ARGUMENTS};
-use crate::options::Mode;
-use crate::pool::{Target, default};
 use crate::process;
-use crate::remote::carrier::Carrier;
 use crate::remote::failure;
 use crate::remote::message::{About, Arguments, Body, Message, as_uninit};
-use crate::remote::ticket::{Left, Outcome, Ticket};
+use crate::remote::task_state::{Left, Outcome, TaskState};
 
 /// A letter of many items is cut into pieces that take about so long, so that all workers have something to do at its end.
 const PIECE: f64 = 5e6;
@@ -27,7 +24,7 @@ const MOST_ITEMS: u32 = 4096;
 struct Piece {
     first: u32,
     count: u32,
-    ticket: Result<Arc<Ticket>, TaskError>,
+    ticket: Result<Arc<TaskState>, TaskError>,
     /// How often its first item may still be tried again.
     tries: u32,
 }
@@ -38,17 +35,14 @@ pub(super) struct Running<'n, 'p> {
     /// The number of its parcel.
     parcel: u64,
     letter: &'n Arrived<'p>,
-    engine: Result<Arc<process::Engine>, TaskError>,
+    engine: Arc<process::Engine>,
     pieces: VecDeque<Piece>,
     reply: Reply,
 }
 
 impl<'n, 'p> Running<'n, 'p> {
     pub(super) fn begin(node: &'n Node, parcel: u64, letter: &'n Arrived<'p>) -> Self {
-        let engine = match default::pool(Mode::Process, node.workers, letter.workers) {
-            Target::Remote(Carrier::Process(engine)) => Ok(engine),
-            _ => Err(TaskError::PoolClosed),
-        };
+        let engine = node.engine(letter.workers);
         let mut running = Self {
             node,
             parcel,
@@ -92,12 +86,9 @@ impl<'n, 'p> Running<'n, 'p> {
         }
     }
 
-    fn submit(&self, first: u32, count: u32) -> Result<Arc<Ticket>, TaskError> {
+    fn submit(&self, first: u32, count: u32) -> Result<Arc<TaskState>, TaskError> {
         let letter = self.letter;
-        let engine = match &self.engine {
-            Ok(engine) => engine,
-            Err(_) => return Err(TaskError::PoolClosed),
-        };
+        let engine = &self.engine;
         let arena = engine.arena().map_err(PoolError::into_task_error)?;
         let bytes = &letter.body[letter.start(first)..letter.start(first + count)];
         let body = if bytes.len() <= INLINE_ARGUMENTS && letter.alignment <= INLINE_ALIGNMENT && !letter.takes_back {
@@ -129,7 +120,7 @@ impl<'n, 'p> Running<'n, 'p> {
             return Err(TaskError::Cancelled);
         };
         let about = About { function: letter.function, shared: 0 };
-        let ticket = engine.submit(message, about, None)?;
+        let ticket = engine.submit(message, about, false, None)?;
         let sent = SentPiece { engine: Arc::clone(engine), ticket: Arc::clone(&ticket) };
         parcel.messages.entry(letter.id).or_default().push(sent);
         Ok(ticket)
@@ -143,11 +134,9 @@ impl<'n, 'p> Running<'n, 'p> {
             }
         }
         // If it has ended early, what is left is not begun any more.
-        if let Ok(engine) = &self.engine {
-            for ticket in self.pieces.drain(..).filter_map(|piece| piece.ticket.ok()) {
-                if !engine.cancel(&ticket) {
-                    engine.wait(&ticket, None);
-                }
+        for ticket in self.pieces.drain(..).filter_map(|piece| piece.ticket.ok()) {
+            if !self.engine.cancel(&ticket) {
+                self.engine.wait(&ticket, None);
             }
         }
         let mut letters = self.node.letters();
@@ -167,10 +156,9 @@ impl<'n, 'p> Running<'n, 'p> {
     /// Waits for a piece and takes what came of it. False if the letter ends with it.
     fn land(&mut self, piece: Piece) -> bool {
         let Piece { first, count, ticket, tries } = piece;
-        let outcome = match (ticket, &self.engine) {
-            (Ok(ticket), Ok(engine)) => engine.wait(&ticket, None).unwrap_or_default(),
-            (Err(error), _) => Outcome::error(error),
-            (_, Err(error)) => Outcome::error(repeated(error)),
+        let outcome = match ticket {
+            Ok(ticket) => self.engine.wait(&ticket, None).unwrap_or_default(),
+            Err(error) => Outcome::error(error),
         };
         let Outcome { done, failed, results, nanoseconds, mut rare } = outcome;
         let granted = rare.as_mut().and_then(|rare| rare.granted.take());
@@ -259,11 +247,6 @@ impl<'n, 'p> Running<'n, 'p> {
         self.reply.done += 1;
         self.reply.failed = true;
     }
-}
-
-/// The error once more.
-fn repeated(error: &TaskError) -> TaskError {
-    failure::decode(&failure::encode(error))
 }
 
 /// The error of a worker, with the machine that it was on.

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use super::delivery::Delivery;
 use super::{Worker, fail, fail_by_panic};
 use crate::codec::Writer;
-use crate::function::{Delivered, Outlet};
+use crate::function::{Delivered, ResultWriter};
 use crate::ipc::board::ring::entry;
 use crate::ipc::board::slot::{ASIDE, DISMISSED, DROPPED, LATE, TIMED};
 use crate::ipc::board::{Record, Slot};
@@ -253,7 +253,7 @@ impl Worker {
         let memory = delivery.memory();
         // SAFETY: the room is the message's alone: in its slot. `delivery` does not touch it until the outlet is gone.
         let memory = unsafe { std::slice::from_raw_parts_mut(memory.0, memory.1) };
-        let mut outlet = Outlet::new(Writer::new(memory), slot, generation, &mut delivery, None);
+        let mut outlet = ResultWriter::new(Writer::new(memory), slot, generation, &mut delivery, None);
         outlet.begin();
         match result.map(|deliver| panics::catch(|| deliver(&mut outlet))) {
             Ok(Ok(Ok(()))) => {}

@@ -31,8 +31,8 @@ use std::time::{Duration, Instant};
 
 use super::region::Region;
 use crate::codec::{Reader, Writer};
-use crate::function;
-use crate::function::{Outlet, ServeError, code};
+use crate::function::remote::{code, serve_at};
+use crate::function::{ResultWriter, ServeError};
 use crate::ipc::board::layout::COMPLETED;
 use crate::ipc::board::ring::{Claim, entry};
 use crate::ipc::board::slot::{FAILED, LEVEL, TIMED};
@@ -239,7 +239,7 @@ impl Worker {
         let most = u32::try_from(self.tasks_left).unwrap_or(u32::MAX).min(items);
 
         // SAFETY: the program put the entry there with `entry_of`, and runs the same executable.
-        let serve = unsafe { function::serve_at(slot.entry.load(Ordering::Relaxed)) };
+        let serve = unsafe { serve_at(slot.entry.load(Ordering::Relaxed)) };
         let start = match slot.arguments_offset.load(Ordering::Relaxed) {
             0 => slot.arguments.0.get().cast::<u8>().cast_const(),
             offset => self.segment.at(offset).as_ptr().cast_const(),
@@ -257,7 +257,7 @@ impl Worker {
         // SAFETY: the room is the message's alone: in its slot, or in its part of the region. `delivery` does not touch it until
         // the outlet is gone.
         let memory = unsafe { std::slice::from_raw_parts_mut(memory.0, memory.1) };
-        let mut outlet = Outlet::new(Writer::new(memory), slot, generation, &mut delivery, watched);
+        let mut outlet = ResultWriter::new(Writer::new(memory), slot, generation, &mut delivery, watched);
         if usage.is_some() {
             outlet.end_when(&worn_out);
         }
@@ -316,7 +316,7 @@ impl Worker {
     }
 }
 
-fn fail(outlet: &mut Outlet<'_>, slot: &Slot, error: &ServeError) {
+fn fail(outlet: &mut ResultWriter<'_>, slot: &Slot, error: &ServeError) {
     let told = match error {
         ServeError::Decode(error) => tell(outlet, slot, code::NOT_DECODED, &error.to_string()),
         ServeError::Encode(error) => tell(outlet, slot, code::NOT_ENCODED, &error.to_string()),
@@ -330,7 +330,7 @@ fn fail(outlet: &mut Outlet<'_>, slot: &Slot, error: &ServeError) {
     }
 }
 
-fn fail_by_panic(outlet: &mut Outlet<'_>, slot: &Slot, caught: &Caught) {
+fn fail_by_panic(outlet: &mut ResultWriter<'_>, slot: &Slot, caught: &Caught) {
     let message = panics::message(&*caught.payload);
     if tell(outlet, slot, code::PANICKED, &(&message, &caught.location, &caught.backtrace)).is_err() {
         let _ = tell(outlet, slot, code::PANICKED, &("", None::<String>, None::<String>));
@@ -338,7 +338,7 @@ fn fail_by_panic(outlet: &mut Outlet<'_>, slot: &Slot, caught: &Caught) {
 }
 
 /// Delivers a failure in place of a result.
-fn tell(outlet: &mut Outlet<'_>, slot: &Slot, code: u8, value: &impl serde::Serialize) -> Result<(), ServeError> {
+fn tell(outlet: &mut ResultWriter<'_>, slot: &Slot, code: u8, value: &impl serde::Serialize) -> Result<(), ServeError> {
     slot.failed.store(FAILED, Ordering::Relaxed);
     outlet.deliver_failure(code, value)
 }

@@ -1,15 +1,22 @@
-//! The program's private record of a submitted message: where it is, and then what came of it.
+//! The program's private record of a submitted message: where it is, and then what came of it. That of a single task is also its handle.
 
-#[cfg(feature = "dask")]
+use std::any::Any;
+use std::fmt::Debug;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+use std::time::Instant;
 
 use super::message::{Arguments, Loan};
+use super::result_reader;
+use super::transport::Transport;
+use crate::backend::{Collector, Handle};
 use crate::error::TaskError;
+use crate::function::erased::ErasedValue;
 use crate::function::pass_mode::Changed;
+use crate::function::table::FunctionTable;
 use crate::observe::Fate;
-use crate::process::stderr::Stderr;
 use crate::shared::handles;
 use crate::shared::{Block, Held};
 use crate::sys::futex;
@@ -22,7 +29,7 @@ const BOARDED: u32 = 1;
 /// Its outcome is here.
 const FINISHED: u32 = 2;
 
-pub(crate) struct Ticket {
+pub(crate) struct TaskState {
     phase: AtomicU32,
     /// Whether somebody sleeps on `phase`.
     sleepers: AtomicU32,
@@ -31,6 +38,13 @@ pub(crate) struct Ticket {
     /// Nobody waits for it any more.
     abandoned: AtomicBool,
     end: Mutex<End>,
+    owner: Option<Owner>,
+}
+
+/// What a task's handle needs: who runs it, and whose results it has.
+pub(crate) struct Owner {
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) function: &'static FunctionTable,
 }
 
 #[derive(Default)]
@@ -74,18 +88,21 @@ pub(crate) struct Rare {
     /// Keeps the objects whose handles are in the arguments, and may be in the results.
     pub(crate) loan: Option<Box<Loan>>,
     /// The worker has sent events that are to be emitted before anybody sees this.
-    pub(crate) events: Option<Arc<Stderr>>,
+    pub(crate) events: Option<Arc<dyn Events>>,
     /// The other objects whose handles are in the results.
     pub(crate) kept: Vec<Arc<Held>>,
     /// It comes from another machine.
-    #[cfg(feature = "dask")]
     pub(crate) is_far: bool,
     /// Nobody knows which of its items was at fault: each is to be sent alone.
-    #[cfg(feature = "dask")]
     pub(crate) apart: bool,
-    /// The results are still there.
-    #[cfg(feature = "dask")]
-    pub(crate) away: Option<Arc<crate::dask::Away>>,
+    /// The results are still there: for the engine to know.
+    pub(crate) away: Option<Arc<dyn Any + Send + Sync>>,
+}
+
+/// Events that a worker has sent.
+pub(crate) trait Events: Send + Sync + Debug {
+    /// Emits those that are there.
+    fn pass_on_now(&self);
 }
 
 /// Arguments as a worker left them.
@@ -93,7 +110,6 @@ pub(crate) struct Rare {
 pub(crate) enum Left {
     Block(Arguments),
     /// With the offsets of the slices that were changed.
-    #[cfg(feature = "dask")]
     Private(Vec<u8>, Vec<u64>),
 }
 
@@ -103,7 +119,6 @@ impl Left {
             Self::Block(arguments) => {
                 Changed { memory: Some((arguments.block.start(), arguments.len)), marks: &arguments.marks }
             }
-            #[cfg(feature = "dask")]
             Self::Private(bytes, marks) => {
                 Changed { memory: Some((NonNull::from(bytes.as_slice()).cast(), bytes.len())), marks }
             }
@@ -163,7 +178,6 @@ impl Outcome {
 
     /// Where its bytes come from.
     pub(crate) fn source(&self) -> handles::Source {
-        #[cfg(feature = "dask")]
         if self.rare.as_ref().is_some_and(|rare| rare.is_far) {
             return handles::Source::Far;
         }
@@ -191,14 +205,15 @@ impl Outcome {
     }
 }
 
-impl Ticket {
-    pub(crate) fn new() -> Self {
+impl TaskState {
+    pub(crate) fn new(owner: Option<Owner>) -> Self {
         Self {
             phase: AtomicU32::new(QUEUED),
             sleepers: AtomicU32::new(0),
             place: AtomicU64::new(0),
             abandoned: AtomicBool::new(false),
             end: Mutex::default(),
+            owner,
         }
     }
 
@@ -241,13 +256,13 @@ impl Ticket {
 
     /// Adds somebody who is told when it ends. Called under the engine's lock, before its end. Whether he is the first, and those
     /// who are not wanted any more, to be dropped without the lock.
-    pub(crate) fn watch(&self, watcher: Watcher) -> (bool, Vec<Watcher>) {
+    pub(crate) fn add_watcher(&self, watcher: Watcher) -> (bool, Vec<Watcher>) {
         let mut end = self.end();
         let first = end.watchers.is_empty();
         (first, end.watchers.add(watcher))
     }
 
-    pub(crate) fn abandon(&self) {
+    pub(crate) fn set_abandoned(&self) {
         self.abandoned.store(true, Ordering::Relaxed);
     }
 
@@ -256,19 +271,16 @@ impl Ticket {
     }
 
     /// The number of the letter that it is for, at an engine of other machines.
-    #[cfg(feature = "dask")]
     pub(crate) fn set_letter(&self, id: u64) {
         self.place.store(id, Ordering::Relaxed);
     }
 
-    #[cfg(feature = "dask")]
     pub(crate) fn letter(&self) -> u64 {
         self.place.load(Ordering::Relaxed)
     }
 
     /// Results that are still on another machine, if it has ended.
-    #[cfg(feature = "dask")]
-    pub(crate) fn away(&self) -> Option<Arc<crate::dask::Away>> {
+    pub(crate) fn away(&self) -> Option<Arc<dyn Any + Send + Sync>> {
         self.end().outcome.as_ref()?.rare.as_ref()?.away.clone()
     }
 
@@ -306,5 +318,67 @@ impl Ticket {
             events.pass_on_now();
         }
         outcome
+    }
+}
+
+impl TaskState {
+    fn owner(&self) -> &Owner {
+        self.owner.as_ref().expect("a task with a handle has an owner")
+    }
+
+    fn read(&self, outcome: Outcome) -> Result<ErasedValue<'static>, TaskError> {
+        result_reader::output(self.owner().function, outcome)
+    }
+}
+
+impl Handle for TaskState {
+    fn wait(self: Arc<Self>, deadline: Option<Instant>) -> Option<Result<ErasedValue<'static>, TaskError>> {
+        // `None` for a finished task: its result was taken before.
+        match self.owner().transport.wait(&self, deadline) {
+            Some(outcome) => Some(self.read(outcome)),
+            None if TaskState::is_finished(&self) => {
+                Some(self.take_outcome().map_or(Err(TaskError::Cancelled), |outcome| self.read(outcome)))
+            }
+            None => None,
+        }
+    }
+
+    fn is_finished(&self) -> bool {
+        TaskState::is_finished(self) || {
+            self.owner().transport.collect_done();
+            TaskState::is_finished(self)
+        }
+    }
+
+    fn is_running(&self) -> bool {
+        self.owner().transport.is_running(self)
+    }
+
+    fn cancel(&self) -> bool {
+        self.owner().transport.cancel(self)
+    }
+
+    fn kill(&self) -> bool {
+        self.owner().transport.kill_task(self)
+    }
+
+    fn watch(self: Arc<Self>, watcher: Watcher, attend: bool) -> Result<(), Watcher> {
+        self.owner().transport.watch(&self, watcher, attend)
+    }
+
+    fn is_here(&self, waker: &Waker) -> bool {
+        self.owner().transport.is_here(self, waker)
+    }
+
+    fn has_failed(&self) -> bool {
+        TaskState::has_failed(self)
+    }
+
+    fn abandon(&self) {
+        self.owner().transport.abandon(self);
+    }
+
+    fn collector(&self) -> Option<Arc<dyn Collector>> {
+        Some(Arc::clone(&self.owner().transport) as _)
     }
 }

@@ -44,7 +44,7 @@ pub(crate) enum Placed {
 pub(crate) type Delivered = Pin<Box<dyn Future<Output = Deliver>>>;
 
 /// Delivers a result.
-pub(crate) type Deliver = Box<dyn FnOnce(&mut Outlet<'_>) -> Result<(), ServeError>>;
+pub(crate) type Deliver = Box<dyn FnOnce(&mut ResultWriter<'_>) -> Result<(), ServeError>>;
 
 /// Finds room for a result that does not fit.
 pub(crate) trait Overflow {
@@ -84,7 +84,7 @@ impl<V, E: FnMut(&V, &mut Writer<'_>) -> Result<(), CodecError>> Deliverable for
 /// Makes sure that the objects whose handles are in a result exist until the program has read it, and that their owners have gone
 /// with it.
 #[inline(always)]
-fn keep(cargo: Option<Cargo>, value: &mut (impl Deliverable + ?Sized)) -> Result<(), ServeError> {
+fn keep(cargo: Option<Cargo>, value: &mut dyn Deliverable) -> Result<(), ServeError> {
     let Some(cargo) = cargo else { return Ok(()) };
     if cargo.is_promised() {
         value.let_go();
@@ -111,7 +111,7 @@ fn keep_some(mut cargo: Cargo) -> Result<(), ServeError> {
 ///
 /// After each result the slot is told how far the message has come, so that the death of the worker costs what it was running
 /// and nothing that was done.
-pub struct Outlet<'w> {
+pub struct ResultWriter<'w> {
     writer: Writer<'w>,
     slot: &'w Slot,
     generation: u64,
@@ -130,7 +130,7 @@ pub struct Outlet<'w> {
     delivered: u32,
 }
 
-impl<'w> Outlet<'w> {
+impl<'w> ResultWriter<'w> {
     pub(crate) fn new(
         writer: Writer<'w>,
         slot: &'w Slot,
@@ -212,13 +212,17 @@ impl<'w> Outlet<'w> {
     }
 
     /// Takes the result of one item. `encode` may be called twice.
-    #[inline(always)]
+    #[inline]
     pub fn deliver<V>(
         &mut self,
         value: V,
         encode: impl FnMut(&V, &mut Writer<'_>) -> Result<(), CodecError>,
     ) -> Result<(), ServeError> {
-        self.deliver_as(code::VALUE, &mut Owned { value: Some(value), encode })
+        let mut value = Owned { value: Some(value), encode };
+        self.open();
+        // This one step is compiled for each function, and inlined; all others are not.
+        let encoded = value.encode(&mut self.writer);
+        self.close(code::VALUE, encoded, &mut value)
     }
 
     /// Takes the future of one item, whose result is delivered when it is ready. The message ends with it.
@@ -230,7 +234,7 @@ impl<'w> Outlet<'w> {
         self.full = true;
         self.deferred = Some(Box::pin(async move {
             let value = future.await;
-            Box::new(move |outlet: &mut Outlet<'_>| outlet.deliver(value, encode)) as Deliver
+            Box::new(move |results: &mut ResultWriter<'_>| results.deliver(value, encode)) as Deliver
         }));
         Ok(())
     }
@@ -243,30 +247,41 @@ impl<'w> Outlet<'w> {
     /// Takes the reason why there is no result for one item.
     pub(crate) fn deliver_failure(&mut self, code: u8, reason: &impl serde::Serialize) -> Result<(), ServeError> {
         let encode = |(): &(), writer: &mut Writer<'_>| codec::encode(reason, writer);
-        self.deliver_as(code, &mut Owned { value: Some(()), encode })
+        let mut value = Owned { value: Some(()), encode };
+        self.open();
+        let encoded = value.encode(&mut self.writer);
+        self.close(code, encoded, &mut value)
     }
 
-    #[inline(always)]
-    fn deliver_as(&mut self, code: u8, value: &mut impl Deliverable) -> Result<(), ServeError> {
-        // A result whose encoding panicked or failed half-way has left a piece.
-        let before = self.committed;
-        self.writer.rewind(before);
+    /// A result is about to be encoded. A result whose encoding panicked or failed half-way has left a piece.
+    fn open(&mut self) {
+        self.writer.rewind(self.committed);
         self.writer.put([0; code::HEADER]);
         handles::begin();
-        if let Err(error) = value.encode(&mut self.writer) {
+    }
+
+    /// A result was encoded, or could not be.
+    fn close(
+        &mut self,
+        code: u8,
+        encoded: Result<(), CodecError>,
+        value: &mut dyn Deliverable,
+    ) -> Result<(), ServeError> {
+        if let Err(error) = encoded {
             handles::abort();
             return Err(ServeError::Encode(error));
         }
-        if !self.writer.overflowed() {
-            keep(handles::finish(), value)?;
-            // How long it is, so that the next one is found even if this one does not decode.
-            let len = (self.writer.len() - before - code::HEADER) as u32;
-            let [a, b, c, d] = len.to_ne_bytes();
-            self.writer.patch(before, [code, a, b, c, d]);
-            self.publish(self.writer.len());
-            return Ok(());
+        if self.writer.overflowed() {
+            return self.deliver_elsewhere(code, value);
         }
-        self.deliver_elsewhere(code, value)
+        keep(handles::finish(), value)?;
+        // How long it is, so that the next one is found even if this one does not decode.
+        let before = self.committed;
+        let len = (self.writer.len() - before - code::HEADER) as u32;
+        let [a, b, c, d] = len.to_ne_bytes();
+        self.writer.patch(before, [code, a, b, c, d]);
+        self.publish(self.writer.len());
+        Ok(())
     }
 
     /// The result that was just encoded did not fit.

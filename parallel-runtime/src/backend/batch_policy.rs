@@ -1,31 +1,31 @@
-//! How many items the next message of a map holds.
+//! How many items the next batch of a map holds.
 //!
-//! A message should take a worker about as long as its [`Grain`] says: long enough that what a message costs does not count, short enough that the
+//! A message should take a worker about as long as its [`Granularity`] says: long enough that what a message costs does not count, short enough that the
 //! workers end at about the same time. The first messages hold one item each; from their times the size of the next follows.
 
 use std::time::Duration;
 
 /// How large messages should be: that depends on what they cost.
 #[derive(Debug)]
-pub(crate) struct Grain {
+pub(crate) struct Granularity {
     /// How long a message should take a worker.
-    target: Duration,
+    pub(crate) target: Duration,
     /// The most bytes of arguments in a message of several items.
-    arguments: usize,
+    pub(crate) arguments: usize,
     /// The most bytes of results that a message of several items should have.
-    results: usize,
+    pub(crate) results: usize,
     /// A message may hold so many times as many items as the one before.
-    growth: usize,
+    pub(crate) growth: usize,
     /// Towards the end of a map there are so many messages for each worker.
-    last: usize,
+    pub(crate) last: usize,
     /// So many messages are in flight if they take less than the time that follows.
-    many: usize,
-    short: Duration,
+    pub(crate) many: usize,
+    pub(crate) short: Duration,
     /// And otherwise so many for each worker.
-    each: usize,
+    pub(crate) each: usize,
 }
 
-impl Grain {
+impl Granularity {
     /// Of a board in shared memory. The results are to fit into the room for them.
     pub(crate) const BOARD: Self = Self {
         target: Duration::from_micros(300),
@@ -37,19 +37,6 @@ impl Grain {
         short: Duration::from_micros(50),
         each: 3,
     };
-
-    /// Of a cluster, whose scheduler spends about a millisecond on each task, and where a round trip takes about ten.
-    #[cfg(feature = "dask")]
-    pub(crate) const CLUSTER: Self = Self {
-        target: Duration::from_millis(200),
-        arguments: 1 << 20,
-        results: 4 << 20,
-        growth: 4096,
-        last: 4,
-        many: 256,
-        short: Duration::from_millis(20),
-        each: 4,
-    };
 }
 
 /// How many items of an `async fn` a stream sends ahead for each worker.
@@ -58,8 +45,8 @@ pub(crate) const FUTURES_AHEAD: usize = 128;
 /// How many items of an `async fn` a map has under way.
 pub(crate) const FUTURES_OF_A_MAP: usize = 1 << 14;
 
-pub(crate) struct Sizes {
-    grain: &'static Grain,
+pub(crate) struct BatchPolicy {
+    granularity: &'static Granularity,
     workers: usize,
     /// How many messages may be in flight, whatever they take.
     window: Option<usize>,
@@ -75,28 +62,43 @@ pub(crate) struct Sizes {
     last: usize,
 }
 
-impl Sizes {
+impl BatchPolicy {
     /// Those of a function; of an `async fn` so many items may be under way.
     pub(crate) fn of(
-        grain: &'static Grain,
+        granularity: &'static Granularity,
         (is_async, futures): (bool, usize),
         workers: usize,
         fixed: Option<usize>,
         hint: (usize, Option<usize>),
     ) -> Self {
-        if is_async { Self::of_futures(grain, futures) } else { Self::new(grain, workers, fixed, hint) }
+        if is_async { Self::of_futures(granularity, futures) } else { Self::new(granularity, workers, fixed, hint) }
     }
 
     /// `hint` is the size hint of the items.
-    fn new(grain: &'static Grain, workers: usize, fixed: Option<usize>, hint: (usize, Option<usize>)) -> Self {
+    fn new(
+        granularity: &'static Granularity,
+        workers: usize,
+        fixed: Option<usize>,
+        hint: (usize, Option<usize>),
+    ) -> Self {
         let left = (hint.1 == Some(hint.0)).then_some(hint.0);
         let (argument_bytes, result_bytes) = (0, 0);
-        Self { grain, workers, window: None, fixed, left, nanoseconds: 0.0, argument_bytes, result_bytes, last: 1 }
+        Self {
+            granularity,
+            workers,
+            window: None,
+            fixed,
+            left,
+            nanoseconds: 0.0,
+            argument_bytes,
+            result_bytes,
+            last: 1,
+        }
     }
 
     /// Each item of an `async fn` travels alone, and so many may be under way: most of them wait for something.
-    fn of_futures(grain: &'static Grain, window: usize) -> Self {
-        Self { window: Some(window), ..Self::new(grain, 1, Some(1), (0, None)) }
+    fn of_futures(granularity: &'static Granularity, window: usize) -> Self {
+        Self { window: Some(window), ..Self::new(granularity, 1, Some(1), (0, None)) }
     }
 
     /// The size of the next message, in items.
@@ -107,7 +109,7 @@ impl Sizes {
         if self.nanoseconds == 0.0 {
             return 1;
         }
-        let Grain { target, arguments, results, growth, last, .. } = *self.grain;
+        let Granularity { target, arguments, results, growth, last, .. } = *self.granularity;
         let by_time = (target.as_nanos() as f64 / self.nanoseconds) as usize;
         let by_arguments = arguments / self.argument_bytes.max(1);
         let by_results = results / self.result_bytes.max(1);
@@ -131,7 +133,6 @@ impl Sizes {
     }
 
     /// The engine has so many workers by now.
-    #[cfg(feature = "dask")]
     pub(crate) fn set_workers(&mut self, workers: usize) {
         self.workers = workers;
     }
@@ -143,7 +144,7 @@ impl Sizes {
         }
         let message = self.nanoseconds * self.fixed.unwrap_or(self.last) as f64;
         // Many if they are short: then the way to the worker and back takes longer than the work.
-        let Grain { many, short, each, .. } = *self.grain;
+        let Granularity { many, short, each, .. } = *self.granularity;
         if self.nanoseconds > 0.0 && message < short.as_nanos() as f64 { many } else { each * self.workers + 2 }
     }
 
@@ -173,74 +174,74 @@ impl Sizes {
 mod tests {
     use super::*;
 
-    fn sizes(items: usize) -> Sizes {
-        Sizes::new(&Grain::BOARD, 2, None, (items, Some(items)))
+    fn policy(items: usize) -> BatchPolicy {
+        BatchPolicy::new(&Granularity::BOARD, 2, None, (items, Some(items)))
     }
 
     #[test]
     fn the_first_messages_hold_one_item() {
-        assert_eq!(sizes(1000).next(), 1);
+        assert_eq!(policy(1000).next(), 1);
     }
 
     #[test]
     fn tiny_items_travel_in_bulk() {
-        let mut sizes = sizes(1_000_000);
-        sizes.saw_results(1, 9, 30);
-        assert_eq!(sizes.next(), 64);
-        sizes.saw_results(64, 64 * 9, 64 * 30);
-        assert_eq!(sizes.next(), 4096);
-        assert!(sizes.next() > 4096);
+        let mut policy = policy(1_000_000);
+        policy.saw_results(1, 9, 30);
+        assert_eq!(policy.next(), 64);
+        policy.saw_results(64, 64 * 9, 64 * 30);
+        assert_eq!(policy.next(), 4096);
+        assert!(policy.next() > 4096);
     }
 
     #[test]
     fn long_items_travel_alone() {
-        let mut sizes = sizes(1000);
-        sizes.saw_results(1, 9, 10_000_000);
-        assert_eq!(sizes.next(), 1);
+        let mut policy = policy(1000);
+        policy.saw_results(1, 9, 10_000_000);
+        assert_eq!(policy.next(), 1);
     }
 
     #[test]
     fn large_results_keep_messages_small() {
-        let mut sizes = sizes(1_000_000);
-        sizes.saw_results(1, 30_000, 10);
-        assert_eq!(sizes.next(), 2);
+        let mut policy = policy(1_000_000);
+        policy.saw_results(1, 30_000, 10);
+        assert_eq!(policy.next(), 2);
     }
 
     #[test]
     fn the_last_items_are_shared_out() {
-        let mut sizes = sizes(8);
-        sizes.saw_results(1, 9, 10);
-        assert_eq!(sizes.next(), 2);
+        let mut policy = policy(8);
+        policy.saw_results(1, 9, 10);
+        assert_eq!(policy.next(), 2);
     }
 
     #[test]
     fn a_fixed_size_is_kept() {
-        let mut sizes = Sizes::new(&Grain::BOARD, 2, Some(7), (0, None));
-        sizes.saw_results(7, 9, 1);
-        assert_eq!(sizes.next(), 7);
+        let mut policy = BatchPolicy::new(&Granularity::BOARD, 2, Some(7), (0, None));
+        policy.saw_results(7, 9, 1);
+        assert_eq!(policy.next(), 7);
     }
 
     #[test]
     fn whatever_items_take_each_is_in_one_message_and_the_last_ones_are_small() {
         crate::sys::random::with_random_bytes(|random| {
             let (items, workers) = (random.int_in_range(0..=100_000_usize)?, random.int_in_range(1..=64)?);
-            let mut sizes = Sizes::new(&Grain::BOARD, workers, None, (items, Some(items)));
+            let mut policy = BatchPolicy::new(&Granularity::BOARD, workers, None, (items, Some(items)));
             let mut left = items;
             let mut before = 1;
             while left > 0 {
-                let count = sizes.next();
+                let count = policy.next();
                 assert!((1..=before * 64).contains(&count), "{count} after {before}");
                 assert!(count <= left.div_ceil(2 * workers).max(1), "{count} of {left} for {workers} workers");
-                assert!(sizes.window() > 0);
+                assert!(policy.window() > 0);
                 before = count;
                 let count = count.min(left);
                 left -= count;
-                sizes.taken(count);
+                policy.taken(count);
                 let bytes = random.int_in_range(0..=1 << 20)?;
-                sizes.saw_arguments(count, bytes);
+                policy.saw_arguments(count, bytes);
                 let nanoseconds =
                     if random.ratio(1, 4)? { random.arbitrary()? } else { random.int_in_range(0..=50_000)? };
-                sizes.saw_results(count, random.int_in_range(0..=1 << 20)?, nanoseconds);
+                policy.saw_results(count, random.int_in_range(0..=1 << 20)?, nanoseconds);
             }
             Ok(())
         });

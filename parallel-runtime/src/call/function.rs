@@ -1,0 +1,186 @@
+//! What an annotated function is: a type that implements [`ParallelFn`].
+
+use std::marker::PhantomData;
+
+use super::table;
+use crate::codec::{CodecError, Reader, Writer};
+use crate::function::pass_mode::Returned;
+use crate::function::remote::RemoteTable;
+use crate::function::table::ErasedFuture;
+use crate::function::{ResultWriter, ServeError};
+use crate::pool::Spec;
+
+/// A function annotated with [`#[parallel]`](crate::parallel).
+///
+/// The attribute implements it for the type that stands beside the function under the same name; use it as a bound to write
+/// code over annotated functions.
+///
+/// ```
+/// use parallel_runtime::{Call, ParallelFn, parallel};
+///
+/// #[parallel]
+/// fn square(x: u64) -> u64 {
+///     x * x
+/// }
+///
+/// fn sum<F: ParallelFn<Item = u64, Output = u64>>(items: Vec<u64>) -> u64 {
+///     Call::<F>::new().map(items).into_iter().sum()
+/// }
+/// assert_eq!(sum::<square>(vec![1, 2, 3]), 14);
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a function annotated with `#[parallel]`",
+    label = "not an annotated function"
+)]
+pub trait ParallelFn: Sized {
+    /// The arguments of one call: the argument itself for a function of one parameter, a tuple for more, `()` for none.
+    type Item: Send;
+
+    /// What the function returns.
+    type Output: Send;
+
+    /// Its path.
+    #[doc(hidden)]
+    const NAME: &'static str;
+
+    /// Says that a call is bound to nothing of its caller's; `None` if its arguments may borrow.
+    #[doc(hidden)]
+    const DETACHED: Option<Detached<Self>> = None;
+
+    /// How a call crosses a process border; `None` for a function that is not `mode = "process"`.
+    #[doc(hidden)]
+    const REMOTE: Option<Remote<Self>> = None;
+
+    /// What the attribute says: mode, pool, options.
+    fn spec() -> &'static Spec;
+
+    /// Calls the function right here.
+    fn run(item: Self::Item) -> Self::Output;
+}
+
+/// Says that the items of `F` borrow nothing. It can be made only where the compiler sees that.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Detached<F> {
+    /// Of an `async fn`.
+    pub(super) future: Option<unsafe fn(*mut u8) -> ErasedFuture>,
+    _function: PhantomData<fn(F)>,
+}
+
+impl<F: ParallelFn<Item: 'static, Output: 'static>> Detached<F> {
+    /// Of an ordinary function.
+    pub const fn call() -> Self {
+        Self { future: None, _function: PhantomData }
+    }
+
+    /// Of an `async fn`, whose items are what their owned form is.
+    pub const fn future() -> Self
+    where
+        F: OwnedFn<Owned = <F as ParallelFn>::Item>,
+    {
+        Self { future: Some(table::future::<F>), _function: PhantomData }
+    }
+}
+
+/// An annotated function whose calls can outlive the expression that makes them: its arguments have an owned form and its
+/// result borrows nothing.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` returns a borrow of its arguments, so only the blocking verbs (a plain call, `map`, `try_map`, `starmap`, `inline`) can run it",
+    label = "this verb outlives the arguments"
+)]
+pub trait OwnedFn: ParallelFn<Output: 'static> {
+    /// The kinds of the parameters, which say what their owned forms are made from.
+    #[doc(hidden)]
+    type Parameters;
+
+    /// The arguments in their owned form: `String` for `&str`, what a `Vec<T>` or a `SharedVec<T>` is turned into for `&[T]`.
+    type Owned: Send + 'static;
+
+    /// Whether it is an `async fn`: then many of its bodies run at a time on one worker.
+    #[doc(hidden)]
+    const IS_ASYNC: bool = false;
+
+    /// How a call with owned arguments crosses a process border; `None` for a function that is not `mode = "process"`.
+    #[doc(hidden)]
+    const REMOTE_OWNED: Option<RemoteOwned<Self>> = None;
+
+    /// Calls the function right here with owned arguments.
+    #[doc(hidden)]
+    fn run_owned(item: Self::Owned) -> Self::Output;
+
+    /// The same as a future: that of an `async fn`.
+    #[doc(hidden)]
+    fn future(item: Self::Owned) -> impl Future<Output = Self::Output> + Send + 'static {
+        async { Self::run_owned(item) }
+    }
+}
+
+/// An annotated function that can run in a worker process: one with `mode = "process"`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot run on a `ProcessPool`",
+    label = "this function is not `mode = \"process\"`",
+    note = "annotate it with `#[parallel(mode = \"process\")]`: it may then run on either kind of pool"
+)]
+pub trait ProcessFn: ParallelFn {
+    /// Worker: decodes the arguments of one item, runs the function, delivers its result.
+    #[doc(hidden)]
+    fn serve(reader: &mut Reader<'_>, results: &mut ResultWriter<'_>) -> Result<(), ServeError>;
+
+    /// Program: encodes the arguments of one item.
+    #[doc(hidden)]
+    fn send(item: &Self::Item, writer: &mut Writer<'_>) -> Result<(), CodecError>;
+
+    /// Program: decodes the output of one item.
+    #[doc(hidden)]
+    fn receive(returned: &mut Returned<'_>) -> Result<Self::Output, CodecError>;
+
+    /// Whether there is anything to take back.
+    #[doc(hidden)]
+    const TAKES_BACK: bool = false;
+
+    /// Program: copies what the function changed into the caller's memory.
+    #[doc(hidden)]
+    fn take_back(item: &mut Self::Item, returned: &mut Returned<'_>) -> Result<(), CodecError> {
+        let _ = (item, returned);
+        Ok(())
+    }
+}
+
+/// A function that is both: its owned arguments can cross.
+#[doc(hidden)]
+pub trait ProcessOwnedFn: ProcessFn + OwnedFn {
+    /// Program: encodes the arguments of one item.
+    fn send_owned(item: &Self::Owned, writer: &mut Writer<'_>) -> Result<(), CodecError>;
+}
+
+/// How the calls of `F` cross. It can be made only for a function whose arguments and results the compiler knows to cross.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Remote<F> {
+    pub(super) table: RemoteTable,
+    _function: PhantomData<fn(F)>,
+}
+
+impl<F: ProcessFn> Remote<F> {
+    /// With the arguments as they are.
+    #[expect(clippy::new_without_default, reason = "only generated code makes one")]
+    pub const fn new() -> Self {
+        Self { table: table::remote::<F>(), _function: PhantomData }
+    }
+}
+
+/// The same with owned arguments.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct RemoteOwned<F> {
+    pub(super) table: RemoteTable,
+    _function: PhantomData<fn(F)>,
+}
+
+impl<F: ProcessOwnedFn> RemoteOwned<F> {
+    /// With owned arguments.
+    #[expect(clippy::new_without_default, reason = "only generated code makes one")]
+    pub const fn new() -> Self {
+        Self { table: table::remote_owned::<F>(), _function: PhantomData }
+    }
+}

@@ -1,0 +1,142 @@
+//! Results as they come: `imap`, `imap_unordered`, `stream`.
+
+use std::fmt;
+use std::iter::FusedIterator;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use super::function::OwnedFn;
+use super::route::Route;
+use super::table::Tables;
+use crate::error::TaskError;
+use crate::function::IntoOwned;
+use crate::function::erased::ItemsOf;
+use crate::task::stream::Stream;
+use crate::wait::notify::Signal;
+
+/// An iterator over the owned forms of items.
+type Owned<F, I> = std::iter::Map<I, fn(<I as Iterator>::Item) -> <F as OwnedFn>::Owned>;
+
+/// Results, and the items that are still to come.
+struct Streamed<F: OwnedFn, I: Iterator> {
+    stream: Stream,
+    items: ItemsOf<'static, Owned<F, I>>,
+    _function: PhantomData<fn() -> F>,
+}
+
+impl<F: OwnedFn, I: Iterator<Item: IntoOwned<F::Parameters, Owned = F::Owned>>> Streamed<F, I> {
+    fn new(route: Route<'_>, items: I, ordered: bool) -> Self {
+        let (function, hint) = (Tables::<F>::owned(), items.size_hint());
+        let stream = Stream::new(function, route.prefetch(function, hint, ordered), route.meter(hint));
+        let into_owned: fn(I::Item) -> F::Owned = IntoOwned::into_owned;
+        Self { stream, items: ItemsOf::new(items.map(into_owned)), _function: PhantomData }
+    }
+
+    fn result(&mut self) -> Option<Result<F::Output, TaskError>> {
+        // SAFETY: the stream gives outputs of this function.
+        unsafe { self.stream.take().next() }
+    }
+
+    fn next(&mut self) -> Option<(usize, Result<F::Output, TaskError>)> {
+        let index = self.stream.wait(&mut self.items)?;
+        self.result().map(|result| (index, result))
+    }
+}
+
+/// What an item became, in the order of the items: from `f::imap(items)`, Python's `Pool.imap`.
+///
+/// It is lazy: items are taken a little ahead of the results that are taken, so that they may have no end, and memory does not grow.
+/// They are taken on the thread that asks for a result: a source of items that waits for a result of an earlier one waits for ever.
+/// When it is dropped, what has not started is cancelled. If its pool is shut down, the items that are left get an error each.
+#[must_use = "items are run when their results are asked for"]
+pub struct Imap<F: OwnedFn, I: Iterator> {
+    results: Streamed<F, I>,
+}
+
+/// What each item became, as they end, with the item's number: from `f::imap_unordered(items)`, Python's `Pool.imap_unordered`.
+///
+/// Lazy as [`Imap`]; when it is dropped, what has not started is cancelled.
+#[must_use = "items are run when their results are asked for"]
+pub struct ImapUnordered<F: OwnedFn, I: Iterator> {
+    results: Streamed<F, I>,
+}
+
+/// What each item became, in the order of the items, as a stream: from `f::stream(items)`.
+///
+/// Lazy as [`Imap`], under any executor: items are taken only as results are. When it is dropped, what has not started is cancelled.
+#[must_use = "items are run when their results are asked for"]
+pub struct TaskStream<F: OwnedFn, I: Iterator> {
+    results: Streamed<F, I>,
+    signal: Arc<Signal>,
+}
+
+impl<F: OwnedFn, I: Iterator<Item: IntoOwned<F::Parameters, Owned = F::Owned>>> Imap<F, I> {
+    pub(super) fn new(route: Route<'_>, items: I) -> Self {
+        Self { results: Streamed::new(route, items, true) }
+    }
+}
+
+impl<F: OwnedFn, I: Iterator<Item: IntoOwned<F::Parameters, Owned = F::Owned>>> ImapUnordered<F, I> {
+    pub(super) fn new(route: Route<'_>, items: I) -> Self {
+        Self { results: Streamed::new(route, items, false) }
+    }
+}
+
+impl<F: OwnedFn, I: Iterator<Item: IntoOwned<F::Parameters, Owned = F::Owned>>> TaskStream<F, I> {
+    pub(super) fn new(route: Route<'_>, items: I) -> Self {
+        let (mut results, signal) = (Streamed::new(route, items, true), Arc::default());
+        results.stream.raise(&signal);
+        Self { results, signal }
+    }
+}
+
+impl<F: OwnedFn, I: Iterator<Item: IntoOwned<F::Parameters, Owned = F::Owned>>> Iterator for Imap<F, I> {
+    type Item = Result<F::Output, TaskError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.results.next().map(|(_, result)| result)
+    }
+}
+
+impl<F: OwnedFn, I: Iterator<Item: IntoOwned<F::Parameters, Owned = F::Owned>>> Iterator for ImapUnordered<F, I> {
+    type Item = (usize, Result<F::Output, TaskError>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.results.next()
+    }
+}
+
+impl<F: OwnedFn, I: Iterator<Item: IntoOwned<F::Parameters, Owned = F::Owned>>> FusedIterator for Imap<F, I> {}
+impl<F: OwnedFn, I: Iterator<Item: IntoOwned<F::Parameters, Owned = F::Owned>>> FusedIterator for ImapUnordered<F, I> {}
+
+/// Nothing of it is ever pinned.
+impl<F: OwnedFn, I: Iterator> Unpin for TaskStream<F, I> {}
+
+impl<F: OwnedFn, I: Iterator<Item: IntoOwned<F::Parameters, Owned = F::Owned>>> futures_core::Stream
+    for TaskStream<F, I>
+{
+    type Item = Result<F::Output, TaskError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.signal.set(context.waker());
+        let Streamed { stream, items, .. } = &mut self.results;
+        match stream.look(items) {
+            Poll::Ready(Some(_)) => Poll::Ready(self.results.result()),
+            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+macro_rules! debug {
+    ($($type:ident),*) => {$(
+        impl<F: OwnedFn, I: Iterator> fmt::Debug for $type<F, I> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($type)).field("function", &F::NAME).finish_non_exhaustive()
+            }
+        }
+    )*};
+}
+debug!(Imap, ImapUnordered, TaskStream);

@@ -1,0 +1,209 @@
+//! The tables of annotated functions: what is compiled for each of them, and nothing else is.
+
+use super::function::{OwnedFn, ParallelFn, ProcessFn, ProcessOwnedFn};
+use crate::codec::{CodecError, Reader, Writer};
+use crate::function::erased::{ErasedValue, TypeOf};
+use crate::function::pass_mode::Returned;
+use crate::function::remote::{Received, RemoteTable, code, header};
+use crate::function::table::{ErasedFuture, FunctionTable, Run};
+use crate::function::{ResultWriter, ServeError};
+use crate::shared::handles;
+
+/// The tables of `F`.
+pub(super) struct Tables<F>(F);
+
+impl<F: ParallelFn> Tables<F> {
+    const BORROWED: FunctionTable = FunctionTable {
+        name: F::NAME,
+        item: TypeOf::<F::Item>::table(),
+        output: TypeOf::<F::Output>::table(),
+        run: run::<F>,
+        future: match &F::DETACHED {
+            Some(detached) => detached.future,
+            None => None,
+        },
+        borrows_nothing: F::DETACHED.is_some(),
+        remote: match &F::REMOTE {
+            Some(remote) => Some(remote.table),
+            None => None,
+        },
+    };
+
+    /// With the arguments as they are: an item is an `F::Item`.
+    pub(super) const fn borrowed() -> &'static FunctionTable {
+        &Self::BORROWED
+    }
+}
+
+impl<F: OwnedFn> Tables<F> {
+    const OWNED: FunctionTable = FunctionTable {
+        name: F::NAME,
+        item: TypeOf::<F::Owned>::table(),
+        output: TypeOf::<F::Output>::table(),
+        run: run_owned::<F>,
+        future: if F::IS_ASYNC { Some(future::<F>) } else { None },
+        borrows_nothing: true,
+        remote: match &F::REMOTE_OWNED {
+            Some(remote) => Some(remote.table),
+            None => None,
+        },
+    };
+
+    /// With owned arguments: an item is an `F::Owned`.
+    pub(super) const fn owned() -> &'static FunctionTable {
+        &Self::OWNED
+    }
+}
+
+/// # Safety
+///
+/// As [`Run`] says: the items are of type `I`, and there is room for outputs of type `R`.
+#[inline(always)]
+unsafe fn run_each<I, R>(run: &mut Run<'_>, call: impl Fn(I) -> R) {
+    while run.taken < run.until && !run.stops.is_on() {
+        // SAFETY: `taken` is less than `until`, which is at most `count`, and so many items lie there.
+        let place = unsafe { run.items.cast::<I>().add(run.taken) };
+        // SAFETY: it has not been taken yet; from here on it is this call's.
+        let item = unsafe { place.read() };
+        run.taken += 1;
+        let output = call(item);
+        // SAFETY: there is room for `count` outputs, and `written` is less than `taken`.
+        let place = unsafe { run.outputs.cast::<R>().add(run.written) };
+        // SAFETY: as above.
+        unsafe { place.write(output) };
+        run.written += 1;
+        if let Some(ended) = run.ended {
+            ended(1);
+        }
+    }
+}
+
+/// # Safety
+///
+/// As [`Run`] says, for the items of `F`.
+unsafe fn run<F: ParallelFn>(run: &mut Run<'_>) {
+    // SAFETY: as the caller promises.
+    unsafe { run_each(run, F::run) };
+}
+
+/// # Safety
+///
+/// As [`Run`] says, for the owned items of `F`.
+unsafe fn run_owned<F: OwnedFn>(run: &mut Run<'_>) {
+    // SAFETY: as the caller promises.
+    unsafe { run_each(run, F::run_owned) };
+}
+
+/// # Safety
+///
+/// There is an owned item of `F` at `item`, which is this call's from now on.
+pub(super) unsafe fn future<F: OwnedFn>(item: *mut u8) -> ErasedFuture {
+    // SAFETY: as the caller promises.
+    let item = unsafe { item.cast::<F::Owned>().read() };
+    Box::pin(async move { ErasedValue::new(F::future(item).await) })
+}
+
+pub(super) const fn remote<F: ProcessFn>() -> RemoteTable {
+    let receive = if F::TAKES_BACK { receive::<F> } else { receive_outputs::<F> };
+    RemoteTable { serve: serve::<F>, send: send::<F>, receive, takes_back: F::TAKES_BACK }
+}
+
+pub(super) const fn remote_owned<F: ProcessOwnedFn>() -> RemoteTable {
+    // What was changed in arguments that their caller has given away is of no use to anybody.
+    RemoteTable { serve: serve::<F>, send: send_owned::<F>, receive: receive_outputs::<F>, takes_back: false }
+}
+
+fn serve<F: ProcessFn>(reader: &mut Reader<'_>, results: &mut ResultWriter<'_>, items: u32) -> Result<(), ServeError> {
+    for _ in 0..items {
+        results.begin();
+        F::serve(reader, results)?;
+        if results.is_full() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// # Safety
+///
+/// `count` items of `F` lie at `items`.
+unsafe fn send<F: ProcessFn>(items: *const u8, count: usize, writer: &mut Writer<'_>) -> Result<(), CodecError> {
+    // SAFETY: as the caller promises.
+    let items = unsafe { std::slice::from_raw_parts(items.cast::<F::Item>(), count) };
+    items.iter().try_for_each(|item| F::send(item, writer))
+}
+
+/// # Safety
+///
+/// `count` owned items of `F` lie at `items`.
+unsafe fn send_owned<F: ProcessOwnedFn>(
+    items: *const u8,
+    count: usize,
+    writer: &mut Writer<'_>,
+) -> Result<(), CodecError> {
+    // SAFETY: as the caller promises.
+    let items = unsafe { std::slice::from_raw_parts(items.cast::<F::Owned>(), count) };
+    // Whoever sends them lets go of them afterwards.
+    handles::retaining(|| items.iter().try_for_each(|item| F::send_owned(item, writer)))
+}
+
+/// # Safety
+///
+/// There is room for `count` outputs of `F` at `values`. `items` is null, or `count` items of `F` lie there.
+unsafe fn receive<F: ProcessFn>(
+    returned: &mut Returned<'_>,
+    items: *mut u8,
+    count: usize,
+    values: *mut u8,
+) -> (usize, Received) {
+    if items.is_null() {
+        // SAFETY: as the caller promises.
+        return unsafe { receive_outputs::<F>(returned, items, count, values) };
+    }
+    let take_back = |at: usize, returned: &mut Returned<'_>| {
+        // SAFETY: `at` is less than `count`, and so many items lie there, which nobody else uses meanwhile.
+        F::take_back(unsafe { &mut *items.cast::<F::Item>().add(at) }, returned)
+    };
+    // SAFETY: as the caller promises.
+    unsafe { receive_each::<F>(returned, count, values, take_back) }
+}
+
+/// # Safety
+///
+/// There is room for `count` outputs of `F` at `values`.
+unsafe fn receive_outputs<F: ProcessFn>(
+    returned: &mut Returned<'_>,
+    _items: *mut u8,
+    count: usize,
+    values: *mut u8,
+) -> (usize, Received) {
+    // SAFETY: as the caller promises.
+    unsafe { receive_each::<F>(returned, count, values, |_, _| Ok(())) }
+}
+
+/// # Safety
+///
+/// There is room for `count` outputs of `F` at `values`.
+#[inline(always)]
+unsafe fn receive_each<F: ProcessFn>(
+    returned: &mut Returned<'_>,
+    count: usize,
+    values: *mut u8,
+    take_back: impl Fn(usize, &mut Returned<'_>) -> Result<(), CodecError>,
+) -> (usize, Received) {
+    for at in 0..count {
+        let end = match header(&mut returned.results) {
+            Ok((code::VALUE, end)) => end,
+            Ok((other, end)) => return (at, Received::Code(other, end)),
+            Err(error) => return (at, Received::Failed(error)),
+        };
+        let received = F::receive(returned).and_then(|value| take_back(at, returned).map(|()| value));
+        returned.results.go_to(end);
+        match received {
+            // SAFETY: there is room for `count` outputs.
+            Ok(value) => unsafe { values.cast::<F::Output>().add(at).write(value) },
+            Err(error) => return (at, Received::Failed(error)),
+        }
+    }
+    (count, Received::All)
+}

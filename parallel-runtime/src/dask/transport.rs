@@ -1,0 +1,118 @@
+//! What the verbs ask of a cluster.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use super::engine::Engine;
+use super::letter::{Letter, Terms};
+use crate::backend::batch_policy::Granularity;
+use crate::backend::{Collector, OwnProcess};
+use crate::error::TaskError;
+use crate::options::{CallOptions, WorkerOptions};
+use crate::remote::message::{Refused, Snapshot};
+use crate::remote::task_state::{Outcome, Owner, TaskState};
+use crate::remote::transport::{NotSubmitted, Retries, Submission, Submitted, Transport};
+use crate::wait::notify::Watcher;
+
+/// A scheduler spends about a millisecond on each task, and a round trip takes about ten.
+const GRANULARITY: Granularity = Granularity {
+    target: Duration::from_millis(200),
+    arguments: 1 << 20,
+    results: 4 << 20,
+    growth: 4096,
+    last: 4,
+    many: 256,
+    short: Duration::from_millis(20),
+    each: 4,
+};
+
+impl Collector for Arc<Engine> {
+    /// A thread of the engine's own does.
+    fn collect_done(&self) {}
+
+    fn wait_until(&self, deadline: Option<Instant>, done: &mut dyn FnMut() -> bool) -> bool {
+        self.wait_until_deadline(deadline, done)
+    }
+}
+
+impl Transport for Arc<Engine> {
+    fn defaults(&self) -> CallOptions {
+        Engine::defaults(self)
+    }
+
+    fn worker_options(&self) -> WorkerOptions {
+        Engine::worker_options(self)
+    }
+
+    fn workers(&self) -> usize {
+        Engine::workers(self)
+    }
+
+    fn granularity(&self) -> &'static Granularity {
+        &GRANULARITY
+    }
+
+    fn prepare(&self) -> Result<(), TaskError> {
+        Engine::prepare(self)
+    }
+
+    fn accept(&self, again: bool) -> Result<Box<dyn Any + Send>, TaskError> {
+        Ok(Box::new(self.admit(again)?))
+    }
+
+    fn submit(&self, submission: Submission<'_>) -> Result<Submitted, NotSubmitted> {
+        let Submission { function, items, options, retries, guess, eager, stops, accepted, owner, .. } = submission;
+        let letter = Letter::encode(self.id, function, items.places(), guess)
+            .map_err(|error| NotSubmitted::Items(Refused::from(error).into_task_error(function.name)))?;
+        let bytes = letter.len();
+        // Who waits for a single call tries it again himself.
+        let by_caller = retries == Retries::Caller && !eager;
+        let options = if by_caller { CallOptions { retries: None, ..options } } else { options };
+        let owner = owner.map(|transport| Owner { transport: Arc::clone(transport), function });
+        let task = Engine::submit(self, Terms { options, eager, stops }, letter, accepted, owner);
+        // The arguments are sent as they are for each try.
+        Ok(Submitted { task: task.map_err(NotSubmitted::Engine)?, before: Some(Snapshot::default()), bytes })
+    }
+
+    fn wait(&self, task: &TaskState, deadline: Option<Instant>) -> Option<Outcome> {
+        Engine::wait(self, task, deadline)
+    }
+
+    fn wake_waiters(&self) {
+        Engine::wake_waiters(self);
+    }
+
+    fn watch(&self, task: &TaskState, watcher: Watcher, _attend: bool) -> Result<(), Watcher> {
+        Engine::watch(self, task, watcher)
+    }
+
+    fn is_here(&self, task: &TaskState, waker: &Waker) -> bool {
+        Engine::is_here(self, task, waker)
+    }
+
+    fn cancel(&self, task: &TaskState) -> bool {
+        Engine::cancel(self, task)
+    }
+
+    fn cancel_some(&self, tasks: &mut dyn Iterator<Item = &Arc<TaskState>>) {
+        Engine::cancel_some(self, tasks);
+    }
+
+    fn kill_task(&self, task: &TaskState) -> bool {
+        Engine::kill_task(self, task)
+    }
+
+    fn is_running(&self, task: &TaskState) -> bool {
+        Engine::is_running(self, task)
+    }
+
+    fn count_retry(&self) {
+        Engine::count_retry(self);
+    }
+
+    fn own_process(&self) -> Option<(Arc<dyn Transport>, Arc<dyn OwnProcess>)> {
+        None
+    }
+}

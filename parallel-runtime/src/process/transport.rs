@@ -1,0 +1,117 @@
+//! What the verbs ask of worker processes of this machine.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::admission::Inside;
+use super::engine::Engine;
+use crate::backend::batch_policy::Granularity;
+use crate::backend::{Collector, OwnProcess};
+use crate::error::{PoolError, TaskError};
+use crate::options::{CallOptions, WorkerOptions};
+use crate::remote::message::Scratch;
+use crate::remote::submit::{Encoded, encode};
+use crate::remote::task_state::{Outcome, TaskState};
+use crate::remote::transport::{NotSubmitted, Submission, Submitted, Transport};
+use crate::wait::notify::Watcher;
+
+impl Collector for Arc<Engine> {
+    fn collect_done(&self) {
+        Engine::collect_done(self);
+    }
+
+    fn wait_until(&self, deadline: Option<Instant>, done: &mut dyn FnMut() -> bool) -> bool {
+        self.wait_until_deadline(deadline, done)
+    }
+}
+
+impl Transport for Arc<Engine> {
+    fn defaults(&self) -> CallOptions {
+        self.defaults
+    }
+
+    fn worker_options(&self) -> WorkerOptions {
+        Engine::worker_options(self)
+    }
+
+    fn workers(&self) -> usize {
+        Engine::workers(self)
+    }
+
+    fn granularity(&self) -> &'static Granularity {
+        &Granularity::BOARD
+    }
+
+    fn prepare(&self) -> Result<(), TaskError> {
+        self.arena().map(drop).map_err(PoolError::into_task_error)
+    }
+
+    fn accept(&self, again: bool) -> Result<Box<dyn Any + Send>, TaskError> {
+        Ok(Box::new(self.admit(again)?))
+    }
+
+    fn enter_map(&self) -> Option<Box<dyn Any>> {
+        Some(Box::new(Inside::new(self)))
+    }
+
+    fn submit(&self, submission: Submission<'_>) -> Result<Submitted, NotSubmitted> {
+        let arena = self.arena().map_err(|error| NotSubmitted::Items(error.into_task_error()))?;
+        let accepted = submission.accepted;
+        let mut scratch = Scratch::new();
+        let Encoded { message, about, owner, before, bytes } = encode(arena, submission, &mut scratch)?;
+        let task = Engine::submit(self, message, about, accepted, owner).map_err(NotSubmitted::Engine)?;
+        Ok(Submitted { task, before, bytes })
+    }
+
+    fn wait(&self, task: &TaskState, deadline: Option<Instant>) -> Option<Outcome> {
+        Engine::wait(self, task, deadline)
+    }
+
+    fn wake_waiters(&self) {
+        Engine::wake_waiters(self);
+    }
+
+    fn watch(&self, task: &TaskState, watcher: Watcher, attend: bool) -> Result<(), Watcher> {
+        Engine::watch(self, task, watcher, attend)
+    }
+
+    fn cancel(&self, task: &TaskState) -> bool {
+        Engine::cancel(self, task)
+    }
+
+    fn kill_task(&self, task: &TaskState) -> bool {
+        Engine::kill_task(self, task)
+    }
+
+    fn is_running(&self, task: &TaskState) -> bool {
+        Engine::is_running(self, task)
+    }
+
+    fn abandon(&self, task: &TaskState) {
+        Engine::abandon(self, task);
+    }
+
+    fn count_retry(&self) {
+        Engine::count_retry(self);
+    }
+
+    fn own_process(&self) -> Option<(Arc<dyn Transport>, Arc<dyn OwnProcess>)> {
+        let engine = Engine::one_shot(Engine::worker_options(self));
+        Some((Arc::new(Arc::clone(&engine)), engine))
+    }
+}
+
+impl OwnProcess for Engine {
+    fn pid(&self) -> Option<u32> {
+        self.last_pid()
+    }
+
+    fn kill(&self) {
+        Engine::kill(self);
+    }
+
+    fn wait_for_start(&self) {
+        Engine::wait_for_start(self);
+    }
+}

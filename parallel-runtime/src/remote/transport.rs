@@ -1,0 +1,179 @@
+//! What an engine whose tasks run in other processes does: it carries messages there, and results back.
+
+use std::any::Any;
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Instant;
+
+use super::message::Snapshot;
+use super::task_state::{Outcome, TaskState};
+use crate::backend::batch_policy::Granularity;
+use crate::backend::{Collector, OwnProcess};
+use crate::error::TaskError;
+use crate::function::erased::{ErasedValue, ErasedVec};
+use crate::function::table::{FunctionTable, Piece};
+use crate::options::{CallOptions, WorkerOptions};
+use crate::wait::notify::Watcher;
+
+/// Items that are sent.
+pub(crate) trait Sent {
+    /// Where they lie, and how many there are.
+    fn places(&mut self) -> (*const u8, usize);
+
+    /// Drops them: they hold the only owners of something that goes with the message.
+    fn let_go(&mut self);
+}
+
+impl Sent for ErasedVec<'_> {
+    fn places(&mut self) -> (*const u8, usize) {
+        (self.at(0), self.len())
+    }
+
+    fn let_go(&mut self) {
+        self.clear();
+    }
+}
+
+/// The item of a call.
+impl Sent for Piece<'_> {
+    fn places(&mut self) -> (*const u8, usize) {
+        (self.items(), 1)
+    }
+
+    fn let_go(&mut self) {
+        self.drop_items();
+    }
+}
+
+/// The item of a task.
+impl Sent for Option<ErasedValue<'_>> {
+    fn places(&mut self) -> (*const u8, usize) {
+        match self {
+            Some(value) => (value.place(), 1),
+            None => (std::ptr::null(), 0),
+        }
+    }
+
+    fn let_go(&mut self) {
+        *self = None;
+    }
+}
+
+/// Who sends a task again whose worker has died, or that took too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Retries {
+    /// The engine, as often as the options say.
+    Engine,
+    /// Whoever submits it, who keeps the items.
+    Caller,
+}
+
+/// Items of one function, to be sent together.
+pub(crate) struct Submission<'s> {
+    pub(crate) function: &'static FunctionTable,
+    pub(crate) items: &'s mut dyn Sent,
+    pub(crate) options: CallOptions,
+    pub(crate) retries: Retries,
+    /// About how many bytes the items take, if something is known of that.
+    pub(crate) guess: usize,
+    /// Whether the worker is to say how long it took.
+    pub(crate) timed: bool,
+    /// Whether their results are wanted as soon as they are there.
+    pub(crate) eager: bool,
+    /// Whether no more of them are to be run when one has failed.
+    pub(crate) stops: bool,
+    /// It is part of something that was accepted before: see [`Transport::accept`].
+    pub(crate) accepted: bool,
+    /// If the task has a handle: the engine itself.
+    pub(crate) owner: Option<&'s Arc<dyn Transport>>,
+}
+
+/// A submission that is on its way.
+pub(crate) struct Submitted {
+    pub(crate) task: Arc<TaskState>,
+    /// What it may change in shared memory, where the caller sends it again. `None` if it cannot be sent again.
+    pub(crate) before: Option<Snapshot>,
+    /// How many bytes the items take.
+    pub(crate) bytes: usize,
+}
+
+/// Why something was not submitted.
+pub(crate) enum NotSubmitted {
+    /// One of the items is at fault, or all of them together.
+    Items(TaskError),
+    /// The items hold what must not travel with others: each is to be sent alone.
+    Together,
+    /// The engine takes nothing.
+    Engine(TaskError),
+}
+
+/// An engine whose tasks run in other processes.
+pub(crate) trait Transport: Collector + Debug {
+    /// Options of calls that say nothing else.
+    fn defaults(&self) -> CallOptions;
+
+    fn worker_options(&self) -> WorkerOptions;
+
+    /// How many tasks can run at a time.
+    fn workers(&self) -> usize;
+
+    /// How large messages should be.
+    fn granularity(&self) -> &'static Granularity;
+
+    /// Makes sure that there is what messages need.
+    fn prepare(&self) -> Result<(), TaskError>;
+
+    /// Accepts something of several messages: it is not shut down before what this gives is dropped. `again`: it is part of something
+    /// that was accepted before.
+    fn accept(&self, again: bool) -> Result<Box<dyn Any + Send>, TaskError>;
+
+    /// This thread is in a map, until what this gives is dropped.
+    fn enter_map(&self) -> Option<Box<dyn Any>> {
+        None
+    }
+
+    /// Encodes items and sends them.
+    fn submit(&self, submission: Submission<'_>) -> Result<Submitted, NotSubmitted>;
+
+    /// Waits for a task, at most until `deadline`, and takes its outcome.
+    fn wait(&self, task: &TaskState, deadline: Option<Instant>) -> Option<Outcome>;
+
+    /// Has threads that wait look again: something else has changed.
+    fn wake_waiters(&self);
+
+    /// Has somebody told of the end of a task. `attend`: nobody collects results otherwise.
+    ///
+    /// # Errors
+    ///
+    /// The watcher, if the task has ended.
+    fn watch(&self, task: &TaskState, watcher: Watcher, attend: bool) -> Result<(), Watcher>;
+
+    /// Whether the result of a task that has ended can be taken without waiting. If not, `waker` is woken when it can.
+    fn is_here(&self, _task: &TaskState, _waker: &Waker) -> bool {
+        true
+    }
+
+    /// Keeps a task from running, if it has not started. True if it will never run.
+    fn cancel(&self, task: &TaskState) -> bool;
+
+    /// The same for messages of a map, where nobody asks whether it came in time.
+    fn cancel_some(&self, tasks: &mut dyn Iterator<Item = &Arc<TaskState>>) {
+        tasks.for_each(|task| _ = self.cancel(task));
+    }
+
+    /// Ends a task, whether it has started or not.
+    fn kill_task(&self, task: &TaskState) -> bool;
+
+    /// Whether a worker is running it now.
+    fn is_running(&self, task: &TaskState) -> bool;
+
+    /// Nobody waits for a task any more.
+    fn abandon(&self, _task: &TaskState) {}
+
+    /// A task is tried again by whoever submitted it.
+    fn count_retry(&self);
+
+    /// An engine for a single task in a process of its own, and that process. `None` if each task has one here anyway.
+    fn own_process(&self) -> Option<(Arc<dyn Transport>, Arc<dyn OwnProcess>)>;
+}
