@@ -115,6 +115,7 @@ mod pool;
 #[doc(hidden)]
 pub mod private;
 mod process;
+#[cfg_attr(not(feature = "dask"), allow(dead_code, reason = "only engines beyond this machine use all of it"))]
 mod remote;
 mod sandbox;
 mod shared;

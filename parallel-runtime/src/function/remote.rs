@@ -17,7 +17,6 @@ pub(crate) mod code {
     pub(crate) const NOT_ENCODED: u8 = 3;
     pub(crate) const NO_MEMORY: u8 = 4;
     /// An error of another machine's engine.
-    #[cfg(feature = "dask")]
     pub(crate) const ENDED: u8 = 5;
 }
 

@@ -137,7 +137,6 @@ impl<'o> ResultReader<'o> {
             }
             Received::Code(code::NO_MEMORY, _) => codec::decode(reader)
                 .map(|(requested, available)| TaskError::OutOfSharedMemory { requested, available }),
-            #[cfg(feature = "dask")]
             Received::Code(code::ENDED, _) => super::failure::take(reader).map(|error| error.of(function)),
             Received::Code(other, _) => Err(CodecError::new(format_args!("{other} is no code of a result"))),
         };

@@ -44,7 +44,6 @@ pub(crate) enum Source {
     /// A container, where they stay.
     Copied,
     /// Another machine.
-    #[cfg(feature = "dask")]
     Far,
 }
 
