@@ -1,7 +1,7 @@
 //! `async fn`: awaited where it is called.
 
-use super::Call;
 use super::function::OwnedFn;
+use super::verbs::Call;
 use crate::panics;
 use crate::task::Task;
 

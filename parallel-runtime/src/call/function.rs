@@ -2,7 +2,6 @@
 
 use std::marker::PhantomData;
 
-use super::table;
 use crate::codec::{CodecError, Reader, Writer};
 use crate::function::pass_mode::Returned;
 use crate::function::remote::RemoteTable;
@@ -64,22 +63,7 @@ pub trait ParallelFn: Sized {
 pub struct Detached<F> {
     /// Of an `async fn`.
     pub(super) future: Option<unsafe fn(*mut u8) -> ErasedFuture>,
-    _function: PhantomData<fn(F)>,
-}
-
-impl<F: ParallelFn<Item: 'static, Output: 'static>> Detached<F> {
-    /// Of an ordinary function.
-    pub const fn call() -> Self {
-        Self { future: None, _function: PhantomData }
-    }
-
-    /// Of an `async fn`, whose items are what their owned form is.
-    pub const fn future() -> Self
-    where
-        F: OwnedFn<Owned = <F as ParallelFn>::Item>,
-    {
-        Self { future: Some(table::future::<F>), _function: PhantomData }
-    }
+    pub(super) _function: PhantomData<fn(F)>,
 }
 
 /// An annotated function whose calls can outlive the expression that makes them: its arguments have an owned form and its
@@ -158,15 +142,7 @@ pub trait ProcessOwnedFn: ProcessFn + OwnedFn {
 #[derive(Debug)]
 pub struct Remote<F> {
     pub(super) table: RemoteTable,
-    _function: PhantomData<fn(F)>,
-}
-
-impl<F: ProcessFn> Remote<F> {
-    /// With the arguments as they are.
-    #[expect(clippy::new_without_default, reason = "only generated code makes one")]
-    pub const fn new() -> Self {
-        Self { table: table::remote::<F>(), _function: PhantomData }
-    }
+    pub(super) _function: PhantomData<fn(F)>,
 }
 
 /// The same with owned arguments.
@@ -174,13 +150,5 @@ impl<F: ProcessFn> Remote<F> {
 #[derive(Debug)]
 pub struct RemoteOwned<F> {
     pub(super) table: RemoteTable,
-    _function: PhantomData<fn(F)>,
-}
-
-impl<F: ProcessOwnedFn> RemoteOwned<F> {
-    /// With owned arguments.
-    #[expect(clippy::new_without_default, reason = "only generated code makes one")]
-    pub const fn new() -> Self {
-        Self { table: table::remote_owned::<F>(), _function: PhantomData }
-    }
+    pub(super) _function: PhantomData<fn(F)>,
 }

@@ -1,9 +1,9 @@
 //! The verbs that do not wait, or not for all: they take owned arguments.
 
-use super::Call;
 use super::function::OwnedFn;
 use super::stream::{Imap, ImapUnordered, TaskStream};
 use super::table::Tables;
+use super::verbs::Call;
 use crate::function::IntoOwned;
 use crate::function::erased::{ErasedValue, ItemsOf};
 use crate::task::{MapTask, Spawned, Task};

@@ -1,10 +1,13 @@
 //! The tables of annotated functions: what is compiled for each of them, and nothing else is.
 
-use super::function::{OwnedFn, ParallelFn, ProcessFn, ProcessOwnedFn};
+use std::marker::PhantomData;
+
+use super::function::{Detached, OwnedFn, ParallelFn, ProcessFn, ProcessOwnedFn, Remote, RemoteOwned};
 use crate::codec::{CodecError, Reader, Writer};
+use crate::function::code;
 use crate::function::erased::{ErasedValue, TypeOf};
 use crate::function::pass_mode::Returned;
-use crate::function::remote::{Received, RemoteTable, code, header};
+use crate::function::remote::{Received, RemoteTable, header};
 use crate::function::table::{ErasedFuture, FunctionTable, Run};
 use crate::function::{ResultWriter, ServeError};
 use crate::shared::handles;
@@ -55,6 +58,37 @@ impl<F: OwnedFn> Tables<F> {
     }
 }
 
+impl<F: ParallelFn<Item: 'static, Output: 'static>> Detached<F> {
+    /// Of an ordinary function.
+    pub const fn call() -> Self {
+        Self { future: None, _function: PhantomData }
+    }
+
+    /// Of an `async fn`, whose items are what their owned form is.
+    pub const fn future() -> Self
+    where
+        F: OwnedFn<Owned = <F as ParallelFn>::Item>,
+    {
+        Self { future: Some(future::<F>), _function: PhantomData }
+    }
+}
+
+impl<F: ProcessFn> Remote<F> {
+    /// With the arguments as they are.
+    #[expect(clippy::new_without_default, reason = "only generated code makes one")]
+    pub const fn new() -> Self {
+        Self { table: remote::<F>(), _function: PhantomData }
+    }
+}
+
+impl<F: ProcessOwnedFn> RemoteOwned<F> {
+    /// With owned arguments.
+    #[expect(clippy::new_without_default, reason = "only generated code makes one")]
+    pub const fn new() -> Self {
+        Self { table: remote_owned::<F>(), _function: PhantomData }
+    }
+}
+
 /// # Safety
 ///
 /// As [`Run`] says: the items are of type `I`, and there is room for outputs of type `R`.
@@ -97,18 +131,18 @@ unsafe fn run_owned<F: OwnedFn>(run: &mut Run<'_>) {
 /// # Safety
 ///
 /// There is an owned item of `F` at `item`, which is this call's from now on.
-pub(super) unsafe fn future<F: OwnedFn>(item: *mut u8) -> ErasedFuture {
+unsafe fn future<F: OwnedFn>(item: *mut u8) -> ErasedFuture {
     // SAFETY: as the caller promises.
     let item = unsafe { item.cast::<F::Owned>().read() };
     Box::pin(async move { ErasedValue::new(F::future(item).await) })
 }
 
-pub(super) const fn remote<F: ProcessFn>() -> RemoteTable {
+const fn remote<F: ProcessFn>() -> RemoteTable {
     let receive = if F::TAKES_BACK { receive::<F> } else { receive_outputs::<F> };
     RemoteTable { serve: serve::<F>, send: send::<F>, receive, takes_back: F::TAKES_BACK }
 }
 
-pub(super) const fn remote_owned<F: ProcessOwnedFn>() -> RemoteTable {
+const fn remote_owned<F: ProcessOwnedFn>() -> RemoteTable {
     // What was changed in arguments that their caller has given away is of no use to anybody.
     RemoteTable { serve: serve::<F>, send: send_owned::<F>, receive: receive_outputs::<F>, takes_back: false }
 }

@@ -2,8 +2,9 @@
 
 use serde::de::{self, DeserializeSeed, IntoDeserializer, Visitor};
 
+use super::error::CodecError;
+use super::reader::Reader;
 use super::ser::UNKNOWN_LENGTH;
-use super::{CodecError, Reader};
 
 /// Reads one value.
 pub(super) struct Decoder<'d, 'm> {

@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 use std::ptr;
 
-use super::CodecError;
+use super::error::CodecError;
 
 /// Elements without data (`()`, `[u8; 0]`) that one message of results may hold: they cost nothing to claim.
 const MOST_EMPTY: usize = 1 << 20;

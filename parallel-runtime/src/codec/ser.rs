@@ -2,7 +2,8 @@
 
 use serde::ser::{self, Serialize};
 
-use super::{CodecError, Writer};
+use super::error::CodecError;
+use super::writer::Writer;
 
 /// Writes one value.
 pub(super) struct Encoder<'e, 'a> {

@@ -12,7 +12,7 @@ use crate::backend::{Collector, OwnProcess};
 use crate::error::TaskError;
 use crate::options::{CallOptions, WorkerOptions};
 use crate::remote::message::{Refused, Snapshot};
-use crate::remote::task_state::{Outcome, Owner, TaskState};
+use crate::remote::task_state::{Outcome, Owner, TaskControl, TaskState};
 use crate::remote::transport::{NotSubmitted, Retries, Submission, Submitted, Transport};
 use crate::wait::notify::Watcher;
 
@@ -34,6 +34,32 @@ impl Collector for Arc<Engine> {
 
     fn wait_until(&self, deadline: Option<Instant>, done: &mut dyn FnMut() -> bool) -> bool {
         self.wait_until_deadline(deadline, done)
+    }
+}
+
+impl TaskControl for Arc<Engine> {
+    fn wait(&self, task: &TaskState, deadline: Option<Instant>) -> Option<Outcome> {
+        Engine::wait(self, task, deadline)
+    }
+
+    fn watch(&self, task: &TaskState, watcher: Watcher, _attend: bool) -> Result<(), Watcher> {
+        Engine::watch(self, task, watcher)
+    }
+
+    fn is_here(&self, task: &TaskState, waker: &Waker) -> bool {
+        Engine::is_here(self, task, waker)
+    }
+
+    fn cancel(&self, task: &TaskState) -> bool {
+        Engine::cancel(self, task)
+    }
+
+    fn kill_task(&self, task: &TaskState) -> bool {
+        Engine::kill_task(self, task)
+    }
+
+    fn is_running(&self, task: &TaskState) -> bool {
+        Engine::is_running(self, task)
     }
 }
 
@@ -70,42 +96,18 @@ impl Transport for Arc<Engine> {
         // Who waits for a single call tries it again himself.
         let by_caller = retries == Retries::Caller && !eager;
         let options = if by_caller { CallOptions { retries: None, ..options } } else { options };
-        let owner = owner.map(|transport| Owner { transport: Arc::clone(transport), function });
+        let owner = owner.map(|transport| Owner { engine: Arc::clone(transport) as _, function });
         let task = Engine::submit(self, Terms { options, eager, stops }, letter, accepted, owner);
         // The arguments are sent as they are for each try.
         Ok(Submitted { task: task.map_err(NotSubmitted::Engine)?, before: Some(Snapshot::default()), bytes })
-    }
-
-    fn wait(&self, task: &TaskState, deadline: Option<Instant>) -> Option<Outcome> {
-        Engine::wait(self, task, deadline)
     }
 
     fn wake_waiters(&self) {
         Engine::wake_waiters(self);
     }
 
-    fn watch(&self, task: &TaskState, watcher: Watcher, _attend: bool) -> Result<(), Watcher> {
-        Engine::watch(self, task, watcher)
-    }
-
-    fn is_here(&self, task: &TaskState, waker: &Waker) -> bool {
-        Engine::is_here(self, task, waker)
-    }
-
-    fn cancel(&self, task: &TaskState) -> bool {
-        Engine::cancel(self, task)
-    }
-
     fn cancel_some(&self, tasks: &mut dyn Iterator<Item = &Arc<TaskState>>) {
         Engine::cancel_some(self, tasks);
-    }
-
-    fn kill_task(&self, task: &TaskState) -> bool {
-        Engine::kill_task(self, task)
-    }
-
-    fn is_running(&self, task: &TaskState) -> bool {
-        Engine::is_running(self, task)
     }
 
     fn count_retry(&self) {

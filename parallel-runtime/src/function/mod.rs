@@ -10,6 +10,7 @@
 //! | [`result_writer`] | where a worker puts results |
 //! | [`init`] | the functions that prepare workers |
 
+pub(crate) mod code;
 pub(crate) mod erased;
 pub(crate) mod init;
 mod parameter;

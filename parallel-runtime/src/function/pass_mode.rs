@@ -17,7 +17,7 @@
 
 use std::marker::PhantomData;
 
-use super::{ByMut, ByRef, ByValue};
+use super::parameter::{ByMut, ByRef, ByValue};
 use crate::codec::{self, CodecError, Reader, Writer};
 use crate::function::referents::{ProcessReferent, ProcessReferentMut, ProcessValue};
 use crate::shared::lending;

@@ -3,22 +3,9 @@
 use std::io;
 
 use super::pass_mode::Returned;
-use super::{ResultWriter, ServeError};
+use super::result_writer::{ResultWriter, ServeError};
 use crate::codec::{CodecError, Reader, Writer};
 use crate::sys::image;
-
-/// Codes before each result. The code is followed by the length of the result in four bytes; 0 where nothing follows it anyway.
-pub(crate) mod code {
-    /// Bytes of code and length.
-    pub(crate) const HEADER: usize = 5;
-    pub(crate) const VALUE: u8 = 0;
-    pub(crate) const PANICKED: u8 = 1;
-    pub(crate) const NOT_DECODED: u8 = 2;
-    pub(crate) const NOT_ENCODED: u8 = 3;
-    pub(crate) const NO_MEMORY: u8 = 4;
-    /// An error of another machine's engine.
-    pub(crate) const ENDED: u8 = 5;
-}
 
 /// Runs the items of a message in the worker. It travels there as an offset into the executable.
 pub(crate) type Serve = fn(&mut Reader<'_>, &mut ResultWriter<'_>, u32) -> Result<(), ServeError>;

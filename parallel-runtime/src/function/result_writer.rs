@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
 
-use super::remote::code;
+use super::code;
 use crate::codec::{self, CodecError, Writer};
 use crate::ipc::board::wait_while_condemned;
 use crate::ipc::board::{Record, Slot};

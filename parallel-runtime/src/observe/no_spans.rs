@@ -1,6 +1,6 @@
 //! Without the feature `tracing` nobody wants spans.
 
-use super::{Fate, Pool, Run};
+use super::task::{Fate, Pool, Run};
 
 #[inline(always)]
 pub(crate) fn level() -> u32 {

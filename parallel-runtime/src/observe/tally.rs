@@ -1,7 +1,9 @@
 //! The counts of a pool, and which of its tasks are looked at more closely.
 
 use super::histogram::Histogram;
-use super::{CallSpan, Fate, Run, Seen, is_on};
+use super::seen::Seen;
+use super::spans::CallSpan;
+use super::task::{Fate, Run, is_on};
 use crate::sys::clock;
 
 /// What has become of the tasks of a pool.

@@ -4,8 +4,10 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 #[cfg(feature = "dask")]
-use super::DaskPool;
-use super::{ProcessPool, ThreadPool, default};
+use super::dask::DaskPool;
+use super::default;
+use super::process::ProcessPool;
+use super::thread::ThreadPool;
 use crate::backend::Target;
 use crate::environment;
 use crate::options::{CallOptions, Mode, WorkerOptions};

@@ -12,7 +12,7 @@ use crate::error::{PoolError, TaskError};
 use crate::options::{CallOptions, WorkerOptions};
 use crate::remote::message::Scratch;
 use crate::remote::submit::{Encoded, encode};
-use crate::remote::task_state::{Outcome, TaskState};
+use crate::remote::task_state::{Outcome, TaskControl, TaskState};
 use crate::remote::transport::{NotSubmitted, Submission, Submitted, Transport};
 use crate::wait::notify::Watcher;
 
@@ -23,6 +23,32 @@ impl Collector for Arc<Engine> {
 
     fn wait_until(&self, deadline: Option<Instant>, done: &mut dyn FnMut() -> bool) -> bool {
         self.wait_until_deadline(deadline, done)
+    }
+}
+
+impl TaskControl for Arc<Engine> {
+    fn wait(&self, task: &TaskState, deadline: Option<Instant>) -> Option<Outcome> {
+        Engine::wait(self, task, deadline)
+    }
+
+    fn watch(&self, task: &TaskState, watcher: Watcher, attend: bool) -> Result<(), Watcher> {
+        Engine::watch(self, task, watcher, attend)
+    }
+
+    fn cancel(&self, task: &TaskState) -> bool {
+        Engine::cancel(self, task)
+    }
+
+    fn kill_task(&self, task: &TaskState) -> bool {
+        Engine::kill_task(self, task)
+    }
+
+    fn is_running(&self, task: &TaskState) -> bool {
+        Engine::is_running(self, task)
+    }
+
+    fn abandon(&self, task: &TaskState) {
+        Engine::abandon(self, task);
     }
 }
 
@@ -64,32 +90,8 @@ impl Transport for Arc<Engine> {
         Ok(Submitted { task, before, bytes })
     }
 
-    fn wait(&self, task: &TaskState, deadline: Option<Instant>) -> Option<Outcome> {
-        Engine::wait(self, task, deadline)
-    }
-
     fn wake_waiters(&self) {
         Engine::wake_waiters(self);
-    }
-
-    fn watch(&self, task: &TaskState, watcher: Watcher, attend: bool) -> Result<(), Watcher> {
-        Engine::watch(self, task, watcher, attend)
-    }
-
-    fn cancel(&self, task: &TaskState) -> bool {
-        Engine::cancel(self, task)
-    }
-
-    fn kill_task(&self, task: &TaskState) -> bool {
-        Engine::kill_task(self, task)
-    }
-
-    fn is_running(&self, task: &TaskState) -> bool {
-        Engine::is_running(self, task)
-    }
-
-    fn abandon(&self, task: &TaskState) {
-        Engine::abandon(self, task);
     }
 
     fn count_retry(&self) {

@@ -12,7 +12,7 @@
 //! | [`backend`] | what the verbs ask, for whichever engine |
 //! | [`submit`] | the way of items to an engine |
 //! | [`message`] | one or several items, encoded |
-//! | [`task_state`] | the program's record of a message, and what came of it |
+//! | [`task_state`], [`handle`] | the program's record of a message, and what came of it; the same as a task's handle |
 //! | [`result_reader`] | the results in an outcome, one after the other |
 //! | [`map`], [`prefetch`], [`batch_queue`] | many items, many as they come: batches of an adaptive size |
 //! | `failure` | errors, from other machines |
@@ -20,6 +20,7 @@
 pub(crate) mod backend;
 mod batch_queue;
 pub(crate) mod failure;
+mod handle;
 mod map;
 pub(crate) mod message;
 mod prefetch;

@@ -4,9 +4,10 @@ use super::message::Refused;
 use super::task_state::{Left, Outcome};
 use crate::codec::{self, CodecError, Reader};
 use crate::error::TaskError;
+use crate::function::code;
 use crate::function::erased::{ErasedValue, ErasedVec};
 use crate::function::pass_mode::{Changed, Returned};
-use crate::function::remote::{Received, code};
+use crate::function::remote::Received;
 use crate::function::table::{FunctionTable, Piece};
 use crate::shared::handles;
 

@@ -73,7 +73,7 @@ pub(crate) fn encode<'b>(
     let again = |retries| Retry::new(retries, (entry, is_async), limit, &body, loan.as_deref());
     let retry = options.retries.filter(|_| retries == Retries::Engine).and_then(again);
     let about = About { function: function.name, shared: handles::shared_bytes() };
-    let owner = owner.map(|transport| Owner { transport: Arc::clone(transport), function });
+    let owner = owner.map(|transport| Owner { engine: Arc::clone(transport) as _, function });
     let (items, seen) = (count as u32, None);
     let message = Message { entry, items, seen, timed, is_async, limit, retry, body, loan };
     Ok(Encoded { message, about, owner, before, bytes })

@@ -9,11 +9,8 @@ use std::task::Waker;
 use std::time::Instant;
 
 use super::message::{Arguments, Loan};
-use super::result_reader;
-use super::transport::Transport;
-use crate::backend::{Collector, Handle};
+use crate::backend::Collector;
 use crate::error::TaskError;
-use crate::function::erased::ErasedValue;
 use crate::function::pass_mode::Changed;
 use crate::function::table::FunctionTable;
 use crate::observe::Fate;
@@ -38,12 +35,42 @@ pub(crate) struct TaskState {
     /// Nobody waits for it any more.
     abandoned: AtomicBool,
     end: Mutex<End>,
-    owner: Option<Owner>,
+    pub(super) owner: Option<Owner>,
+}
+
+/// What can be done about a task, once it is submitted.
+pub(crate) trait TaskControl: Collector {
+    /// Waits for a task, at most until `deadline`, and takes its outcome.
+    fn wait(&self, task: &TaskState, deadline: Option<Instant>) -> Option<Outcome>;
+
+    /// Has somebody told of the end of a task. `attend`: nobody collects results otherwise.
+    ///
+    /// # Errors
+    ///
+    /// The watcher, if the task has ended.
+    fn watch(&self, task: &TaskState, watcher: Watcher, attend: bool) -> Result<(), Watcher>;
+
+    /// Whether the result of a task that has ended can be taken without waiting. If not, `waker` is woken when it can.
+    fn is_here(&self, _task: &TaskState, _waker: &Waker) -> bool {
+        true
+    }
+
+    /// Keeps a task from running, if it has not started. True if it will never run.
+    fn cancel(&self, task: &TaskState) -> bool;
+
+    /// Ends a task, whether it has started or not.
+    fn kill_task(&self, task: &TaskState) -> bool;
+
+    /// Whether a worker is running it now.
+    fn is_running(&self, task: &TaskState) -> bool;
+
+    /// Nobody waits for a task any more.
+    fn abandon(&self, _task: &TaskState) {}
 }
 
 /// What a task's handle needs: who runs it, and whose results it has.
 pub(crate) struct Owner {
-    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) engine: Arc<dyn TaskControl>,
     pub(crate) function: &'static FunctionTable,
 }
 
@@ -318,67 +345,5 @@ impl TaskState {
             events.pass_on_now();
         }
         outcome
-    }
-}
-
-impl TaskState {
-    fn owner(&self) -> &Owner {
-        self.owner.as_ref().expect("a task with a handle has an owner")
-    }
-
-    fn read(&self, outcome: Outcome) -> Result<ErasedValue<'static>, TaskError> {
-        result_reader::output(self.owner().function, outcome)
-    }
-}
-
-impl Handle for TaskState {
-    fn wait(self: Arc<Self>, deadline: Option<Instant>) -> Option<Result<ErasedValue<'static>, TaskError>> {
-        // `None` for a finished task: its result was taken before.
-        match self.owner().transport.wait(&self, deadline) {
-            Some(outcome) => Some(self.read(outcome)),
-            None if TaskState::is_finished(&self) => {
-                Some(self.take_outcome().map_or(Err(TaskError::Cancelled), |outcome| self.read(outcome)))
-            }
-            None => None,
-        }
-    }
-
-    fn is_finished(&self) -> bool {
-        TaskState::is_finished(self) || {
-            self.owner().transport.collect_done();
-            TaskState::is_finished(self)
-        }
-    }
-
-    fn is_running(&self) -> bool {
-        self.owner().transport.is_running(self)
-    }
-
-    fn cancel(&self) -> bool {
-        self.owner().transport.cancel(self)
-    }
-
-    fn kill(&self) -> bool {
-        self.owner().transport.kill_task(self)
-    }
-
-    fn watch(self: Arc<Self>, watcher: Watcher, attend: bool) -> Result<(), Watcher> {
-        self.owner().transport.watch(&self, watcher, attend)
-    }
-
-    fn is_here(&self, waker: &Waker) -> bool {
-        self.owner().transport.is_here(self, waker)
-    }
-
-    fn has_failed(&self) -> bool {
-        TaskState::has_failed(self)
-    }
-
-    fn abandon(&self) {
-        self.owner().transport.abandon(self);
-    }
-
-    fn collector(&self) -> Option<Arc<dyn Collector>> {
-        Some(Arc::clone(&self.owner().transport) as _)
     }
 }

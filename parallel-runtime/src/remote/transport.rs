@@ -3,18 +3,15 @@
 use std::any::Any;
 use std::fmt::Debug;
 use std::sync::Arc;
-use std::task::Waker;
-use std::time::Instant;
 
 use super::message::Snapshot;
-use super::task_state::{Outcome, TaskState};
+use super::task_state::{TaskControl, TaskState};
+use crate::backend::OwnProcess;
 use crate::backend::batch_policy::Granularity;
-use crate::backend::{Collector, OwnProcess};
 use crate::error::TaskError;
 use crate::function::erased::{ErasedValue, ErasedVec};
 use crate::function::table::{FunctionTable, Piece};
 use crate::options::{CallOptions, WorkerOptions};
-use crate::wait::notify::Watcher;
 
 /// Items that are sent.
 pub(crate) trait Sent {
@@ -109,7 +106,7 @@ pub(crate) enum NotSubmitted {
 }
 
 /// An engine whose tasks run in other processes.
-pub(crate) trait Transport: Collector + Debug {
+pub(crate) trait Transport: TaskControl + Debug {
     /// Options of calls that say nothing else.
     fn defaults(&self) -> CallOptions;
 
@@ -136,40 +133,13 @@ pub(crate) trait Transport: Collector + Debug {
     /// Encodes items and sends them.
     fn submit(&self, submission: Submission<'_>) -> Result<Submitted, NotSubmitted>;
 
-    /// Waits for a task, at most until `deadline`, and takes its outcome.
-    fn wait(&self, task: &TaskState, deadline: Option<Instant>) -> Option<Outcome>;
-
     /// Has threads that wait look again: something else has changed.
     fn wake_waiters(&self);
-
-    /// Has somebody told of the end of a task. `attend`: nobody collects results otherwise.
-    ///
-    /// # Errors
-    ///
-    /// The watcher, if the task has ended.
-    fn watch(&self, task: &TaskState, watcher: Watcher, attend: bool) -> Result<(), Watcher>;
-
-    /// Whether the result of a task that has ended can be taken without waiting. If not, `waker` is woken when it can.
-    fn is_here(&self, _task: &TaskState, _waker: &Waker) -> bool {
-        true
-    }
-
-    /// Keeps a task from running, if it has not started. True if it will never run.
-    fn cancel(&self, task: &TaskState) -> bool;
 
     /// The same for messages of a map, where nobody asks whether it came in time.
     fn cancel_some(&self, tasks: &mut dyn Iterator<Item = &Arc<TaskState>>) {
         tasks.for_each(|task| _ = self.cancel(task));
     }
-
-    /// Ends a task, whether it has started or not.
-    fn kill_task(&self, task: &TaskState) -> bool;
-
-    /// Whether a worker is running it now.
-    fn is_running(&self, task: &TaskState) -> bool;
-
-    /// Nobody waits for a task any more.
-    fn abandon(&self, _task: &TaskState) {}
 
     /// A task is tried again by whoever submitted it.
     fn count_retry(&self);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::Task;
+use super::submitted::Task;
 use crate::backend::{Collector, Handle};
 use crate::error::TaskError;
 use crate::wait::blocking::wait_while;

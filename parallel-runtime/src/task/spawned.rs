@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::Task;
+use super::submitted::Task;
 use crate::backend::{OwnProcess, OwnTask};
 use crate::error::TaskError;
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
 
-use super::Engine;
 use super::apart;
+use super::engine::Engine;
 use super::job::{Body, Job};
 use super::prefetch::ThreadPrefetch;
 use super::scoped::ScopedJob;

@@ -1,12 +1,12 @@
 //! Who counts the tasks of a pool, and what the pool tells of itself.
 
-use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
-use super::Engine;
+use super::engine::Engine;
+use super::inside::Inside;
 use super::permits::Switched;
 use crate::observe::stats::{PoolStats, WorkerLoad};
 use crate::observe::{self, Fate, Run, Seen, Tally, timeline};
@@ -79,31 +79,6 @@ pub(super) struct Entered<'e> {
     pub(super) _permit: Switched,
     pub(super) _inside: Inside,
     pub(super) _engine: PhantomData<&'e Engine>,
-}
-
-/// This thread is inside a task of a pool as long as this lives.
-pub(super) struct Inside(());
-
-thread_local! {
-    static INSIDE: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
-}
-
-impl Inside {
-    pub(super) fn new(pool: u64) -> Self {
-        INSIDE.with_borrow_mut(|inside| inside.push(pool));
-        Self(())
-    }
-
-    /// How many tasks of a pool this thread is inside of.
-    pub(super) fn count(pool: u64) -> usize {
-        INSIDE.with_borrow(|inside| inside.iter().filter(|other| **other == pool).count())
-    }
-}
-
-impl Drop for Inside {
-    fn drop(&mut self) {
-        INSIDE.with_borrow_mut(|inside| _ = inside.pop());
-    }
 }
 
 impl<'e> Counted<'e> {

@@ -1,18 +1,20 @@
 //! A task that was submitted to threads.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use super::counted::{self, Running};
 use super::crew::Work;
+use super::engine::{Cancel, Engine};
+use super::inside::Inside;
+use super::polling;
 use super::timer::{self, Due};
 use super::turn::Turn;
-use super::turns;
-use super::{Cancel, Engine, Inside, Running};
 use crate::error::TaskError;
 use crate::function::erased::ErasedValue;
 use crate::function::table::{ErasedFuture, FunctionTable};
-use crate::observe::{Fate, Run, Seen};
+use crate::observe::{CallSpan, Fate, Run, Seen};
 use crate::panics;
 use crate::sys::{clock, fork};
 use crate::wait::blocking::wait_while;
@@ -165,7 +167,7 @@ impl Job {
         }
         let body = self.take_body();
         if self.seen.get().is_some() {
-            self.place.store(super::counted::place(), Ordering::Relaxed);
+            self.place.store(counted::place(), Ordering::Relaxed);
             self.ran.store(clock::now(), Ordering::Relaxed);
         }
         let inside = self.inside_pool();
@@ -312,7 +314,7 @@ impl Job {
     fn run_if_nobody_else_can(self: &Arc<Self>) {
         let is_stuck = |engine: &Arc<Engine>| engine.permits.held() && engine.permits.stay_taken();
         // A body that takes turns gives its permit back by itself.
-        if !turns::is_polling() && self.engine.as_ref().is_some_and(is_stuck) {
+        if !polling::is_polling() && self.engine.as_ref().is_some_and(is_stuck) {
             self.run(true);
         }
     }
@@ -434,5 +436,44 @@ impl Cancel for Job {
     fn is_over(&self) -> bool {
         // Without a look at the clock: whoever asks holds the engine's book, which an expiry would need.
         self.is_done()
+    }
+}
+
+impl Engine {
+    /// Runs a task on the pool, some time.
+    /// `accepted`: see `admit`; `stop`: it does not begin any more once that is set.
+    pub(super) fn submit(
+        self: &Arc<Self>,
+        function: &'static str,
+        limit: Option<Duration>,
+        accepted: bool,
+        body: Body,
+        stop: Option<Arc<AtomicBool>>,
+    ) -> Result<Arc<Job>, TaskError> {
+        self.check().map_err(TaskError::Spawn)?;
+        let job = Arc::new(Job::new(function, body, limit, Some(Arc::clone(self)), stop));
+        let span = CallSpan::open(function, 1, &self.pool);
+        let mut book = self.admit(accepted)?;
+        if let Some(seen) = book.tally.submit(function, 1, span) {
+            job.look_at(seen);
+        }
+        let mut over = Vec::new();
+        if book.jobs.len() > 2 * book.outstanding + 64 {
+            book.jobs.retain(|job| {
+                let Some(job) = job.upgrade() else { return false };
+                let keep = !job.is_over();
+                // Its result may be the user's, and is not dropped under the lock.
+                over.push(job);
+                keep
+            });
+        }
+        let weak: Weak<dyn Cancel> = Arc::downgrade(&(Arc::clone(&job) as Arc<dyn Cancel>));
+        book.jobs.push(weak);
+        drop(book);
+        drop(over);
+        if let Err(error) = self.crew.push(Arc::clone(&job) as _) {
+            job.fail(TaskError::Spawn(error));
+        }
+        Ok(job)
     }
 }

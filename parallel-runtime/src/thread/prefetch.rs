@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::{Body, Engine, Job};
+use super::engine::Engine;
+use super::job::{Body, Job};
 use crate::backend::batch_policy::{BatchPolicy, FUTURES_AHEAD, Granularity};
 use crate::backend::{Prefetch, Results};
 use crate::error::TaskError;

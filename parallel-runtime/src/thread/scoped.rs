@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Engine;
+use super::engine::Engine;
 use super::job::{Body, Job};
 use crate::backend::{ResultSlot, ScopedHandle};
 use crate::error::TaskError;

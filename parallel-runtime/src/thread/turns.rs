@@ -8,33 +8,18 @@
 //! future back first, and then looks at the state: so one of the two drops it.
 //! When it is sent there is the business of [`turn`](super::turn).
 
-use std::cell::Cell;
 use std::sync::{Arc, PoisonError};
 use std::task::{Poll, Wake, Waker};
 
-use super::job::Body;
+use super::counted::Running;
+use super::engine::Engine;
+use super::job::{Body, Job};
+use super::polling::polling;
 use super::turn::Turn;
-use super::{Engine, Job, Running};
 use crate::function::table::ErasedFuture;
 use crate::panics;
 use crate::sys::fork;
 use crate::wait::executor;
-
-thread_local! {
-    static POLLING_NOW: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Whether this thread is in the middle of polling one of these.
-pub(super) fn is_polling() -> bool {
-    POLLING_NOW.get()
-}
-
-fn polling<R>(poll: impl FnOnce() -> R) -> R {
-    let before = POLLING_NOW.replace(true);
-    let polled = poll();
-    POLLING_NOW.set(before);
-    polled
-}
 
 impl Job {
     /// Polls its future for the first time. `running` counts it until it ends.

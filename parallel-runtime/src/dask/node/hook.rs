@@ -2,6 +2,7 @@
 
 use std::ffi::{CStr, c_char, c_int};
 
+use super::serve;
 use crate::sys::entry::{self, Entry};
 use crate::sys::role;
 
@@ -31,5 +32,5 @@ unsafe extern "C" fn hook(argc: c_int, argv: *const *const c_char, envp: *const 
     unsafe { entry::remove_variable(VARIABLE) };
     // SAFETY: we are called as an entry of the array, with the arguments that its entries get.
     unsafe { entry::run_later_entries(hook, argc, argv, envp) };
-    super::main(workers)
+    serve::main(workers)
 }

@@ -3,11 +3,11 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, LazyLock};
 
-use super::Node;
 use super::letters::SentPiece;
+use super::state::Node;
 use crate::dask::letter::{Arrived, Reply};
 use crate::error::{PoolError, TaskError};
-use crate::function::remote::code;
+use crate::function::code;
 use crate::ipc::board::slot::{INLINE_ALIGNMENT, INLINE_ARGUMENTS};
 use crate::process;
 use crate::remote::failure;

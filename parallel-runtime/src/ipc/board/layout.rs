@@ -3,12 +3,14 @@
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use super::MOST_WORKERS;
 use super::ring::Ring;
 use super::sleep::Sleepers;
 use super::slot::Slot;
 use crate::ipc::request::ANSWER;
 use crate::sys::{clock, futex};
+
+/// The most workers a pool can have.
+pub(crate) const MOST_WORKERS: usize = 1024;
 
 /// A value on cache lines of its own. Two lines, since x86-64 fetches them in pairs.
 #[repr(C, align(128))]

@@ -23,13 +23,10 @@ pub(crate) mod slot;
 mod tests;
 pub(crate) mod word;
 
-pub(crate) use layout::{Board, Layout, Record};
+pub(crate) use layout::{Board, Layout, MOST_WORKERS, Record};
 pub(crate) use slot::Slot;
 
 use crate::sys::futex;
-
-/// The most workers a pool can have.
-pub(crate) const MOST_WORKERS: usize = 1024;
 
 /// Begins nothing while the program is deciding whether to end this process: see [`condemn`].
 pub(crate) fn wait_while_condemned(record: &Record) {

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tracing::{Dispatch, Level, Span, field};
 
-use crate::observe::{Fate, Pool, Run};
+use crate::observe::task::{Fate, Pool, Run};
 
 /// Whether anybody wants spans of calls.
 #[inline(always)]

@@ -13,8 +13,8 @@ use tracing::subscriber::Interest;
 use tracing::{Level, Metadata, Span};
 use tracing_core::callsite::{Callsite, Identifier};
 
+use super::calls::{self, CallSpan};
 use super::wire::{Entry, Event, MOST_FIELDS, Site, Value};
-use super::{CallSpan, calls};
 use crate::observe::progress::above_bars;
 
 /// So many places are made; events of others are not emitted.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::recorder::{Record, Task};
-use crate::observe::{Kind, Pool};
+use crate::observe::task::{Kind, Pool};
 
 /// A worker may run so many tasks at a time, those of `async fn`s, that are shown one below the other.
 const MOST_TRACKS: usize = 16;

@@ -3,7 +3,6 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use super::recorder::{self, Sample};
 use crate::shared;
 use crate::sys::clock;
 
@@ -20,12 +19,21 @@ pub(crate) fn set_worker_pids(pids: fn() -> Vec<u32>) {
     let _ = WORKER_PIDS.set(pids);
 }
 
-/// Has a thread look, as long as somebody records. `recording`: a number of this record.
-pub(super) fn watch(recording: u64) {
+/// The memory of all processes at a time, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sample {
+    pub(super) at: u64,
+    pub(super) program: u64,
+    pub(super) workers: u64,
+    pub(super) shared: u64,
+}
+
+/// Has a thread look, as long as `record` takes what it sees. `recording`: a number of this record.
+pub(super) fn watch(recording: u64, record: fn(u64, Sample) -> bool) {
     let look = move || {
         let mut pause = FIRST_PAUSE;
         let mut since = 0;
-        while recorder::sample(recording, now()) {
+        while record(recording, now()) {
             std::thread::sleep(pause);
             since += 1;
             if since > MOST_SAMPLES {

@@ -12,6 +12,7 @@ mod lanes;
 pub(crate) mod memory;
 mod page;
 mod recorder;
+mod text;
 mod trace;
 
 use std::fs::File;
@@ -121,29 +122,5 @@ extern "C" fn write_at_exit() {
     if let Err(error) = write(path) {
         let _ =
             writeln!(io::stderr(), "parallel-runtime: the timeline `{}` cannot be written: {error}", path.display());
-    }
-}
-
-/// Writes a text as a string of JSON that may stand in a page.
-fn write_text(text: &str, to: &mut dyn Write) -> io::Result<()> {
-    to.write_all(b"\"")?;
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => write!(to, "\\{c}")?,
-            '<' | '>' | '&' => write!(to, "\\u{:04x}", c as u32)?,
-            c if c.is_control() => write!(to, "\\u{:04x}", c as u32)?,
-            c => write!(to, "{c}")?,
-        }
-    }
-    to.write_all(b"\"")
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn no_text_ends_the_page() {
-        let mut written = Vec::new();
-        super::write_text("a\"b\\c</script>\n", &mut written).unwrap();
-        assert_eq!(String::from_utf8(written).unwrap(), "\"a\\\"b\\\\c\\u003c/script\\u003e\\u000a\"");
     }
 }

@@ -3,8 +3,8 @@
 use std::io::{self, Write};
 
 use super::lanes::Lanes;
-use super::write_text;
-use crate::observe::Fate;
+use super::text::write_text;
+use crate::observe::task::Fate;
 
 const PAGE: &str = include_str!("page.html");
 

@@ -1,10 +1,10 @@
 //! What is recorded, and where it is kept.
 
-use std::sync::atomic::Ordering;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::memory;
-use crate::observe::{CLOSELY, Fate, Pool, Run, Seen};
+use super::memory::{self, Sample};
+use crate::observe::seen::Seen;
+use crate::observe::task::{Fate, Pool, Run, look_closely};
 use crate::sys::clock;
 
 /// So many tasks are kept.
@@ -33,15 +33,6 @@ pub(super) struct Mark {
     pub(super) at: u64,
     /// Why it died; `None` if it was started.
     pub(super) death: Option<String>,
-}
-
-/// The memory of all processes at a time, in bytes.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Sample {
-    pub(super) at: u64,
-    pub(super) program: u64,
-    pub(super) workers: u64,
-    pub(super) shared: u64,
 }
 
 /// All that was recorded.
@@ -77,10 +68,10 @@ pub(super) fn begin() {
     if recorder.wanted == 0 {
         recorder.record = Record { begun: clock::now(), ..Record::default() };
         recorder.number += 1;
-        memory::watch(recorder.number);
+        memory::watch(recorder.number, sample);
     }
     recorder.wanted += 1;
-    CLOSELY.store(true, Ordering::Relaxed);
+    look_closely(true);
 }
 
 /// One who wanted it does not any more.
@@ -89,7 +80,7 @@ pub(super) fn end() {
     let Some(recorder) = recorder.as_mut() else { return };
     recorder.wanted = recorder.wanted.saturating_sub(1);
     if recorder.wanted == 0 {
-        CLOSELY.store(false, Ordering::Relaxed);
+        look_closely(false);
         recorder.record = Record::default();
     }
 }

@@ -5,7 +5,7 @@
 use std::io::{self, Write};
 
 use super::lanes::{Lane, Lanes};
-use super::write_text;
+use super::text::write_text;
 
 /// Threads of the trace for one lane: one for each of its tracks.
 const TRACKS: usize = 100;

@@ -31,7 +31,8 @@ use std::time::{Duration, Instant};
 
 use super::region::Region;
 use crate::codec::{Reader, Writer};
-use crate::function::remote::{code, serve_at};
+use crate::function::code;
+use crate::function::remote::serve_at;
 use crate::function::{ResultWriter, ServeError};
 use crate::ipc::board::layout::COMPLETED;
 use crate::ipc::board::ring::{Claim, entry};

@@ -1,0 +1,85 @@
+//! The main loop of a node: from a parcel to its replies.
+
+use std::fs::File;
+use std::io::{BufReader, Write};
+use std::os::fd::OwnedFd;
+use std::sync::Mutex;
+
+use super::letters::Parcel;
+use super::run::Running;
+use super::state::Node;
+use crate::dask::letter;
+use crate::dask::wire::{self, Put, Take, to_node};
+use crate::sys::exit;
+
+/// What a node says first.
+const HELLO: u8 = 0;
+
+/// Everything that a node does.
+pub(super) fn main(workers: usize) -> ! {
+    let code = match run(workers.max(1)) {
+        Ok(()) => 0,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "parallel-runtime: a node has ended: {error}");
+            1
+        }
+    };
+    exit::now(code)
+}
+
+fn run(workers: usize) -> std::io::Result<()> {
+    // What tasks print must not get among the frames.
+    let input = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
+    let output = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?;
+    let null: OwnedFd = File::open("/dev/null")?.into();
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(rustix::stdio::stderr())?;
+    let node: &'static Node = Box::leak(Box::new(Node {
+        output: Mutex::new(File::from(output)),
+        workers,
+        letters: Mutex::default(),
+        rates: Mutex::default(),
+        engines: Mutex::default(),
+    }));
+    node.write(HELLO, &[]);
+    let mut input = BufReader::with_capacity(1 << 16, File::from(input));
+    while let Some((kind, frame)) = wire::read(&mut input)? {
+        let Some(number) = Take(&frame).u64() else { continue };
+        match kind {
+            to_node::RUN => {
+                // Here, so that a frame that drops it finds it.
+                node.letters().parcels.insert(number, Parcel::default());
+                let spawned = std::thread::Builder::new()
+                    .name("parallel-parcel".to_owned())
+                    .spawn(move || node.run_parcel(number, &frame[8..]));
+                if spawned.is_err() {
+                    node.letters().parcels.remove(&number);
+                    node.write(to_node::RUN, Put::default().u64(number).u32(0).0.as_slice());
+                }
+            }
+            to_node::ASK => {
+                let mut answer = number.to_le_bytes().to_vec();
+                answer.extend_from_slice(&node.answer(&frame[8..]));
+                node.write(to_node::ASK, &answer);
+            }
+            to_node::DROP => node.drop_parcel(number),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+impl Node {
+    fn run_parcel(&self, number: u64, parcel: &[u8]) {
+        let mut replies = Put::default();
+        replies.u64(number);
+        let letters = letter::open(parcel).unwrap_or_default();
+        let mut begun: Vec<_> = letters.iter().map(|letter| Running::begin(self, number, letter)).collect();
+        replies.u32(begun.len() as u32);
+        for running in &mut begun {
+            running.finish().put(&mut replies);
+        }
+        self.letters().parcels.remove(&number);
+        self.write(to_node::RUN, &replies.0);
+    }
+}

@@ -1,0 +1,102 @@
+//! What a node knows, and its answers.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Write;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::letters::{Letters, SentPiece};
+use crate::dask::wire::{self, Take, question};
+use crate::options::{CallOptions, WorkerKey, WorkerOptions};
+use crate::process::Engine;
+use crate::sys::exit;
+
+/// A node.
+pub(super) struct Node {
+    pub(super) output: Mutex<File>,
+    pub(super) workers: usize,
+    pub(super) letters: Mutex<Letters>,
+    /// How long an item of a function takes, in nanoseconds.
+    pub(super) rates: Mutex<HashMap<u64, f64>>,
+    /// Worker processes, by what they are told.
+    pub(super) engines: Mutex<HashMap<WorkerKey, Arc<Engine>>>,
+}
+
+impl Node {
+    pub(super) fn write(&self, kind: u8, frame: &[u8]) {
+        let mut output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
+        let written = output.write_all(&wire::head(kind, frame.len())).and_then(|()| output.write_all(frame));
+        if written.is_err() {
+            // Nobody reads: the Dask worker is gone.
+            exit::now(0);
+        }
+    }
+
+    pub(super) fn letters(&self) -> MutexGuard<'_, Letters> {
+        self.letters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nobody wants the reply to a parcel.
+    pub(super) fn drop_parcel(&self, number: u64) {
+        let mut letters = self.letters();
+        let Some(parcel) = letters.parcels.get_mut(&number) else { return };
+        parcel.dropped = true;
+        let messages: Vec<SentPiece> = parcel.messages.values().flatten().cloned().collect();
+        drop(letters);
+        messages.iter().for_each(|piece| _ = piece.engine.kill_task(&piece.ticket));
+    }
+
+    /// Answers a question, for each letter.
+    pub(super) fn answer(&self, frame: &[u8]) -> Vec<u8> {
+        let mut frame = Take(frame);
+        let (Some(kind), Some(count)) = (frame.u8(), frame.u32()) else { return Vec::new() };
+        let ids = (0..count).map_while(|_| frame.u64());
+        let answer = |id| match kind {
+            question::CANCEL | question::KILL => self.end_letter(id, kind == question::KILL),
+            question::RUNNING => self.letters().messages(id).any(|piece| piece.engine.is_running(&piece.ticket)),
+            question::ALLOW => {
+                self.letters().refused.remove(id);
+                true
+            }
+            _ => false,
+        };
+        ids.map(|id| answer(id).into()).collect()
+    }
+
+    /// Keeps a letter from being begun; or ends it, if it is to be killed. Whether it has not been begun, or was killed.
+    pub(super) fn end_letter(&self, id: u64, kill: bool) -> bool {
+        let mut letters = self.letters();
+        if letters.ended.has(id) {
+            return false;
+        }
+        letters.refused.add(id);
+        let messages: Vec<SentPiece> = letters.messages(id).cloned().collect();
+        drop(letters);
+        let mut all = true;
+        for SentPiece { engine, ticket } in messages {
+            let ended = if kill { engine.kill_task(&ticket) } else { engine.cancel(&ticket) };
+            // Nothing of it has begun, or all of it is ended.
+            all &= ended || (kill && ticket.is_finished());
+        }
+        all
+    }
+
+    /// The worker processes with these options.
+    pub(super) fn engine(&self, options: WorkerOptions) -> Arc<Engine> {
+        let mut engines = self.engines.lock().unwrap_or_else(PoisonError::into_inner);
+        let make = || Engine::new(self.workers, options, CallOptions::NONE);
+        Arc::clone(engines.entry(options.key()).or_insert_with(make))
+    }
+
+    pub(super) fn rate(&self, entry: u64) -> Option<f64> {
+        self.rates.lock().unwrap_or_else(PoisonError::into_inner).get(&entry).copied()
+    }
+
+    pub(super) fn saw(&self, entry: u64, items: u32, nanoseconds: u64) {
+        if items > 0 {
+            let each = (nanoseconds as f64 / f64::from(items)).max(1.0);
+            let mut rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
+            rates.entry(entry).and_modify(|rate| *rate = 0.5 * (*rate + each)).or_insert(each);
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! A pool of threads: its state, and its end.
+
+use std::cell::RefCell;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Instant;
+
+use super::crew::Crew;
+use super::inside::Inside;
+use super::leases::Leases;
+use super::permits::{self, Permits};
+use crate::error::{PoolError, TaskError};
+use crate::observe::{Kind, Pool, Tally, timeline};
+use crate::options::CallOptions;
+use crate::panics;
+use crate::sys::fork;
+use crate::wait::blocking::{self, wait_while};
+
+/// A pool of threads: what [`ThreadPool`](crate::ThreadPool) stands for once it has been used.
+pub(crate) struct Engine {
+    pub(super) workers: usize,
+    /// What it is known by on its threads.
+    pub(super) id: u64,
+    pub(super) init: Option<fn()>,
+    /// Why `init` failed, if it did.
+    pub(super) init_failed: OnceLock<String>,
+    /// Of calls that say nothing else.
+    pub(crate) defaults: CallOptions,
+    pub(super) permits: Permits,
+    pub(super) leases: Leases,
+    pub(super) crew: Arc<Crew>,
+    /// Whether a thread was ever needed.
+    pub(super) started: AtomicBool,
+    pub(super) closed: AtomicBool,
+    pub(super) killed: AtomicBool,
+    pub(super) submitted: AtomicU64,
+    pub(super) running: AtomicU64,
+    pub(super) timed_out: AtomicU64,
+    /// Tasks that timed out and still run.
+    pub(super) abandoned: AtomicU64,
+    pub(super) book: Mutex<Book>,
+    pub(super) none_left: Condvar,
+    /// What it is called in a record of tasks.
+    pub(super) pool: Pool,
+    /// When the first task came.
+    pub(super) first: OnceLock<Instant>,
+}
+
+/// The tasks that have not ended.
+#[derive(Default)]
+pub(super) struct Book {
+    pub(super) outstanding: usize,
+    pub(super) tally: Tally,
+    /// Those that were submitted, for `kill`; from time to time those that have ended are weeded out.
+    pub(super) jobs: Vec<Weak<dyn Cancel>>,
+}
+
+/// A task that can still be stopped from running, whatever its result.
+pub(super) trait Cancel: Send + Sync {
+    fn kill(&self);
+    fn is_over(&self) -> bool;
+}
+
+/// Something of several tasks that the pool has accepted.
+pub(crate) struct Accepted(Arc<Engine>);
+
+impl Drop for Accepted {
+    fn drop(&mut self) {
+        let mut book = self.0.book();
+        book.outstanding -= 1;
+        self.0.none_left.notify_all();
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("workers", &self.workers).finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    pub(crate) fn new(workers: usize, init: Option<fn()>, defaults: CallOptions) -> Self {
+        timeline::begin_if_asked();
+        blocking::set_hook(permits::released);
+        static IDS: AtomicU64 = AtomicU64::new(0);
+        Self {
+            workers,
+            id: IDS.fetch_add(1, Ordering::Relaxed),
+            init,
+            init_failed: OnceLock::new(),
+            defaults,
+            permits: Permits::new(workers),
+            leases: Leases::default(),
+            crew: Crew::new(workers, init.is_some()),
+            started: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            killed: AtomicBool::new(false),
+            submitted: AtomicU64::new(0),
+            running: AtomicU64::new(0),
+            timed_out: AtomicU64::new(0),
+            abandoned: AtomicU64::new(0),
+            book: Mutex::new(Book::default()),
+            none_left: Condvar::new(),
+            pool: Pool::new(Kind::Threads, workers),
+            first: OnceLock::new(),
+        }
+    }
+
+    pub(crate) fn workers(&self) -> usize {
+        self.workers
+    }
+
+    /// Starts the threads, if they are not running yet.
+    pub(crate) fn start(&self) -> Result<(), PoolError> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(PoolError::Closed);
+        }
+        self.check().and_then(|()| self.crew.start()).map_err(PoolError::Spawn)
+    }
+
+    /// A thread is needed.
+    pub(super) fn check(&self) -> Result<(), std::io::Error> {
+        fork::check()?;
+        if !self.started.load(Ordering::Relaxed) && !self.started.swap(true, Ordering::Relaxed) {
+            fork::watch();
+        }
+        Ok(())
+    }
+
+    pub(super) fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a task in, unless the pool is closed.
+    ///
+    /// `accepted`: it is part of something that the pool accepted before it was closed.
+    pub(super) fn admit(&self, accepted: bool) -> Result<MutexGuard<'_, Book>, TaskError> {
+        let mut book = self.book();
+        if self.closed.load(Ordering::Acquire) && (!accepted || self.killed.load(Ordering::Relaxed)) {
+            return Err(TaskError::PoolClosed);
+        }
+        book.outstanding += 1;
+        self.submitted.fetch_add(1, Ordering::Relaxed);
+        self.first.get_or_init(Instant::now);
+        Ok(book)
+    }
+
+    /// Accepts a map, whose items will be submitted later: the pool is not shut down before it has ended.
+    pub(crate) fn accept(self: &Arc<Self>) -> Result<Accepted, TaskError> {
+        let mut book = self.book();
+        if self.closed.load(Ordering::Acquire) {
+            return Err(TaskError::PoolClosed);
+        }
+        book.outstanding += 1;
+        Ok(Accepted(Arc::clone(self)))
+    }
+
+    /// Makes sure that `init` has run on this thread.
+    pub(super) fn prepare(&self) -> Result<(), TaskError> {
+        thread_local! {
+            static PREPARED: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
+        }
+        let Some(init) = self.init else { return Ok(()) };
+        if PREPARED.with_borrow(|prepared| prepared.contains(&self.id)) {
+            return Ok(());
+        }
+        let failed = |why: &String| Err(TaskError::Spawn(std::io::Error::other(why.clone())));
+        if let Some(why) = self.init_failed.get() {
+            return failed(why);
+        }
+        // Before it runs: it may call a function of this very pool.
+        PREPARED.with_borrow_mut(|prepared| prepared.push(self.id));
+        match panics::catch(init) {
+            Ok(()) => Ok(()),
+            Err(caught) => {
+                PREPARED.with_borrow_mut(|prepared| prepared.retain(|id| *id != self.id));
+                failed(self.init_failed.get_or_init(|| caught.init_failed()))
+            }
+        }
+    }
+
+    /// Takes no more tasks, and waits until all are done.
+    pub(crate) fn shutdown(&self) {
+        if fork::check().is_err() {
+            return;
+        }
+        let book = self.book();
+        self.closed.store(true, Ordering::Release);
+        drop(book);
+        // A task that shuts its own pool down cannot wait for itself.
+        let own = Inside::count(self.id);
+        drop(wait_while(&self.book, &self.none_left, None, |book| book.outstanding > own));
+    }
+
+    /// Takes no more tasks, and cancels those that have not started.
+    pub(crate) fn kill(&self) {
+        self.killed.store(true, Ordering::Relaxed);
+        let mut book = self.book();
+        self.closed.store(true, Ordering::Release);
+        let jobs = std::mem::take(&mut book.jobs);
+        drop(book);
+        for job in jobs.iter().filter_map(Weak::upgrade) {
+            job.kill();
+        }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.crew.close();
+    }
+}
