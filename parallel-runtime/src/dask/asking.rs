@@ -4,18 +4,11 @@ use std::sync::{Arc, PoisonError};
 
 use super::bridge::Frame;
 use super::engine::{Engine, State, Told};
+use super::question::Question;
 use super::wire::{Put, question, to_bridge};
 use crate::error::TaskError;
 use crate::remote::task_state::{Outcome, TaskState};
 use crate::sys::fork;
-
-/// A question that was asked about letters.
-pub(super) struct Question {
-    /// That about the first, for whoever waits for it.
-    answer: Option<bool>,
-    /// Tickets that are cancelled if the answer about them is yes, where nobody waits for it.
-    tickets: Option<Vec<Arc<TaskState>>>,
-}
 
 impl State {
     /// Whoever was asked is gone.

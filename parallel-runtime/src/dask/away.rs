@@ -4,15 +4,22 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Instant;
 
-use super::bridge::Frame;
-use super::engine::Engine;
-use super::wire::{Put, to_bridge};
 use crate::error::TaskError;
+use crate::panics;
 use crate::remote::task_state::{Outcome, TaskState};
+
+/// Who keeps the replies that have not come.
+pub(super) trait Keeper: Send + Sync {
+    /// Has one sent. False if it will never come.
+    fn fetch(&self, parcel: u64) -> bool;
+
+    /// Nobody wants it any more.
+    fn forget(&self, parcel: u64);
+}
 
 /// The reply to a parcel, which is still on the cluster.
 pub(crate) struct Away {
-    engine: Arc<Engine>,
+    keeper: Arc<dyn Keeper>,
     parcel: u64,
     inner: Mutex<Inner>,
     here: Condvar,
@@ -33,8 +40,8 @@ impl std::fmt::Debug for Away {
 }
 
 impl Away {
-    pub(super) fn new(engine: &Arc<Engine>, parcel: u64) -> Arc<Self> {
-        Arc::new(Self { engine: Arc::clone(engine), parcel, inner: Mutex::default(), here: Condvar::new() })
+    pub(super) fn new(keeper: Arc<dyn Keeper>, parcel: u64) -> Arc<Self> {
+        Arc::new(Self { keeper, parcel, inner: Mutex::default(), here: Condvar::new() })
     }
 
     /// That of a task, if its results are still on the cluster.
@@ -53,25 +60,30 @@ impl Away {
     }
 
     /// Has it sent, once.
-    fn ask(&self, engine: &Engine) {
+    fn ask(&self) {
         let mut inner = self.inner();
         if std::mem::replace(&mut inner.asked, true) || inner.arrived {
             return;
         }
         drop(inner);
-        let state = engine.lock();
-        let is_there = state.sent.contains_key(&self.parcel);
-        match &state.bridge {
-            Some(bridge) if is_there => bridge.send(fetch(self.parcel)),
-            // Another bridge will run it again.
-            None if is_there => {}
-            _ => {
-                drop(state);
-                if let Some(waker) = self.arrive(Outcome::error(TaskError::PoolClosed)) {
-                    crate::panics::discard(|| waker.wake());
-                }
-            }
+        if !self.keeper.fetch(self.parcel)
+            && let Some(waker) = self.arrive(Outcome::error(TaskError::PoolClosed))
+        {
+            panics::discard(|| waker.wake());
         }
+    }
+
+    /// Whether it has come. If not, it is sent for, and `waker` is woken when it has.
+    pub(super) fn is_here(&self, waker: &Waker) -> bool {
+        let mut inner = self.inner();
+        if inner.arrived {
+            return true;
+        }
+        let before = inner.waker.replace(waker.clone());
+        drop(inner);
+        drop(before);
+        self.ask();
+        self.inner().arrived
     }
 
     /// It has come. Gives who is to be woken, without a lock.
@@ -88,8 +100,8 @@ impl Away {
     }
 
     /// Waits until it is here. False if it is not by then.
-    pub(super) fn wait(&self, engine: &Engine, deadline: Option<Instant>) -> bool {
-        self.ask(engine);
+    pub(super) fn wait(&self, deadline: Option<Instant>) -> bool {
+        self.ask();
         let mut inner = self.inner();
         while !inner.arrived {
             inner = match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
@@ -107,42 +119,8 @@ impl Away {
     }
 }
 
-pub(super) fn fetch(parcel: u64) -> Frame {
-    let mut head = Put::default();
-    head.u64(parcel);
-    Frame { kind: to_bridge::FETCH, head: head.0, body: Vec::new() }
-}
-
 impl Drop for Away {
     fn drop(&mut self) {
-        self.engine.forget(self.parcel);
-    }
-}
-
-impl Engine {
-    /// Nobody wants the reply to a parcel any more.
-    pub(super) fn forget(&self, parcel: u64) {
-        let mut state = self.lock();
-        if state.forget_parcel(parcel)
-            && let Some(bridge) = &state.bridge
-        {
-            let mut head = Put::default();
-            head.u64(parcel);
-            bridge.send(Frame { kind: to_bridge::FORGET, head: head.0, body: Vec::new() });
-        }
-    }
-
-    /// Whether the result of a task that has ended can be taken without waiting. If not, `waker` is woken when it can.
-    pub(crate) fn is_here(&self, ticket: &TaskState, waker: &Waker) -> bool {
-        let Some(away) = Away::of(ticket) else { return true };
-        let mut inner = away.inner();
-        if inner.arrived {
-            return true;
-        }
-        let before = inner.waker.replace(waker.clone());
-        drop(inner);
-        drop(before);
-        away.ask(self);
-        away.inner().arrived
+        self.keeper.forget(self.parcel);
     }
 }

@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use super::engine::Engine;
 use super::wire::{self, Put, Take, to_bridge, to_program};
 use crate::shared::far;
 
@@ -38,6 +37,18 @@ pub(super) struct Frame {
     pub(super) body: Vec<u8>,
 }
 
+/// Who hears what a bridge says.
+pub(super) trait Listener: Send + 'static {
+    /// It is connected: so many threads and workers there are.
+    fn connected(&self, threads: usize, workers: usize);
+
+    /// It says something. False if it has left, or was lost.
+    fn receive(&self, generation: u64, kind: u8, frame: &[u8]) -> bool;
+
+    /// It has ended without a word.
+    fn bridge_died(&self, generation: u64);
+}
+
 /// A bridge that is connected.
 pub(super) struct Bridge {
     /// Which of the bridges of this program.
@@ -54,7 +65,12 @@ impl Bridge {
     /// # Errors
     ///
     /// Why it cannot, and what can be done about it.
-    pub(super) fn start(engine: &Arc<Engine>, address: &str) -> Result<Self, String> {
+    pub(super) fn start(
+        listener: impl Listener,
+        pool: u64,
+        address: &str,
+        limit: Duration,
+    ) -> Result<Self, String> {
         static GENERATION: AtomicU64 = AtomicU64::new(0);
         if !super::node::hook::is_linked() {
             return Err("the start-up hook of a node was not linked".to_owned());
@@ -82,7 +98,7 @@ impl Bridge {
             std::thread::Builder::new().name("parallel-to-bridge".to_owned()).spawn(move || write(input, &to_write));
         spawned.map_err(|error| format!("a thread cannot be started: {error}"))?;
         let mut output = BufReader::with_capacity(1 << 16, output);
-        let _ = frames.send(connect(engine.id, address, engine.connect_timeout));
+        let _ = frames.send(connect(pool, address, limit));
         let (threads, workers) = match wire::read(&mut output) {
             Ok(Some((to_program::READY, frame))) => {
                 let mut frame = Take(&frame);
@@ -97,14 +113,13 @@ impl Bridge {
                 });
             }
         };
-        engine.threads.store(threads as usize, Ordering::Relaxed);
-        engine.set_cluster_workers(workers as usize);
+        listener.connected(threads as usize, workers as usize);
         let generation = GENERATION.fetch_add(1, Ordering::Relaxed);
         let (tell, ended) = channel();
-        let (engine, dead) = (Arc::clone(engine), Arc::<AtomicBool>::default());
+        let dead = Arc::<AtomicBool>::default();
         let theirs = Arc::clone(&dead);
         let spawned = std::thread::Builder::new().name("parallel-from-bridge".to_owned()).spawn(move || {
-            read(&engine, generation, output, child, &theirs);
+            read(&listener, generation, output, child, &theirs);
             let _ = tell.send(());
         });
         spawned.map_err(|error| format!("a thread cannot be started: {error}"))?;
@@ -157,7 +172,7 @@ fn write(mut input: ChildStdin, frames: &Receiver<Frame>) {
 
 /// Reads frames until the bridge ends.
 fn read(
-    engine: &Arc<Engine>,
+    listener: &impl Listener,
     generation: u64,
     mut output: BufReader<ChildStdout>,
     mut child: Child,
@@ -166,7 +181,7 @@ fn read(
     let mut told = false;
     while let Ok(Some((kind, frame))) = wire::read(&mut output) {
         dead.store(kind == to_program::GONE, Ordering::SeqCst);
-        if !engine.receive(generation, kind, &frame) {
+        if !listener.receive(generation, kind, &frame) {
             told = true;
             break;
         }
@@ -175,6 +190,6 @@ fn read(
     dead.store(true, Ordering::SeqCst);
     let _ = child.wait();
     if !told {
-        engine.bridge_died(generation);
+        listener.bridge_died(generation);
     }
 }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::away::Away;
 use super::bridge::Bridge;
 use super::letter::{Letter, Terms};
+use super::question::Question;
 use crate::error::{PoolError, TaskError};
 use crate::observe::stats::PoolStats;
 use crate::observe::tally::Tally;
@@ -82,7 +83,7 @@ pub(super) struct State {
     pub(super) parcel_of: HashMap<u64, u64>,
     next: u64,
     pub(super) admitted: usize,
-    pub(super) questions: HashMap<u64, super::asking::Question>,
+    pub(super) questions: HashMap<u64, Question>,
     /// How long an item of a function takes, in nanoseconds.
     pub(super) rates: HashMap<u64, f64>,
     /// What is on the machines of the cluster, and who has it here.
@@ -194,10 +195,6 @@ impl Engine {
         self.threads.load(Ordering::Relaxed).max(1)
     }
 
-    pub(super) fn set_cluster_workers(&self, workers: usize) {
-        self.lock().workers = workers;
-    }
-
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -239,7 +236,7 @@ impl Engine {
         state.connecting = true;
         drop(state);
         let connected = match self.address.resolve() {
-            Some(address) => Bridge::start(self, &address),
+            Some(address) => Bridge::start(Arc::clone(self), self.id, &address, self.connect_timeout),
             None => {
                 Err("no address is given: pass one to `DaskPool::connect`, or set PARALLEL_DASK=tcp://host:8786 (or \
                          DASK_SCHEDULER_ADDRESS); PARALLEL_MODE=process runs the same functions on this machine"

@@ -35,11 +35,11 @@
 //! | [`parcels`] | letters into parcels, and the blobs that they need |
 //! | [`waiting`], [`closing`] | how letters end, and the pool |
 //! | [`replies`] | what comes back |
-//! | [`asking`] | cancelling, killing, looking: questions to all nodes |
+//! | [`asking`], [`question`] | cancelling, killing, looking: questions to all nodes |
 //! | [`bridge`] | the Python program, its start and its end |
 //! | [`letter`], [`wire`] | what travels |
 //! | [`transport`] | what the verbs ask of it |
-//! | [`away`] | results that stay on the cluster until they are asked for |
+//! | [`away`], [`fetching`] | results that stay on the cluster until they are asked for |
 //! | [`node`] | the side of a Dask worker |
 
 mod asking;
@@ -47,9 +47,11 @@ mod away;
 mod bridge;
 mod closing;
 mod engine;
+mod fetching;
 mod letter;
 mod node;
 mod parcels;
+mod question;
 mod replies;
 mod transport;
 mod waiting;

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::away::{Away, fetch};
+use super::away::Away;
+use super::bridge::Listener;
 use super::engine::{Engine, Life, Sent, State, Told, Waiting};
+use super::fetching::fetch;
 use super::letter::Reply;
 use super::wire::{Take, to_program};
 use crate::error::TaskError;
@@ -17,6 +19,21 @@ const WORKER_DIED: u8 = 2;
 /// A bridge that dies more often than this in so short a time is not started again.
 const MOST_DEATHS: usize = 3;
 const SHORT: Duration = Duration::from_secs(20);
+
+impl Listener for Arc<Engine> {
+    fn connected(&self, threads: usize, workers: usize) {
+        self.threads.store(threads, Ordering::Relaxed);
+        self.lock().workers = workers;
+    }
+
+    fn receive(&self, generation: u64, kind: u8, frame: &[u8]) -> bool {
+        Engine::receive(self, generation, kind, frame)
+    }
+
+    fn bridge_died(&self, generation: u64) {
+        Engine::bridge_died(self, generation);
+    }
+}
 
 impl Engine {
     /// A frame has come from the bridge. False if it says that it ends.
@@ -147,7 +164,7 @@ impl Engine {
             // Nobody wants it: whoever dropped it says so.
             return;
         }
-        let away = Away::new(self, parcel);
+        let away = Away::new(Arc::clone(self) as _, parcel);
         sent.away = Some(Arc::downgrade(&away));
         // The ticket has the outcome, which has what is away: the parcel must not have the ticket.
         let take =

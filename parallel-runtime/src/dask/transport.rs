@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use super::away::Away;
 use super::engine::Engine;
 use super::letter::{Letter, Terms};
 use crate::backend::batch_policy::Granularity;
@@ -47,7 +48,7 @@ impl TaskControl for Arc<Engine> {
     }
 
     fn is_here(&self, task: &TaskState, waker: &Waker) -> bool {
-        Engine::is_here(self, task, waker)
+        Away::of(task).is_none_or(|away| away.is_here(waker))
     }
 
     fn cancel(&self, task: &TaskState) -> bool {

@@ -69,7 +69,7 @@ impl Engine {
             }
             if ticket.is_finished() {
                 return match Away::of(ticket) {
-                    Some(away) if !away.wait(self, deadline) => None,
+                    Some(away) if !away.wait(deadline) => None,
                     Some(away) => ticket.take_outcome().map(|_| away.take()),
                     None => ticket.take_outcome(),
                 };
