@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use super::wire::{self, Put, Take, to_bridge, to_program};
-use crate::shared::far;
+use crate::shared::blob;
 
 /// The Python interpreter, unless `PARALLEL_PYTHON` names another.
 const PYTHON: &str = "python3";
@@ -65,12 +65,7 @@ impl Bridge {
     /// # Errors
     ///
     /// Why it cannot, and what can be done about it.
-    pub(super) fn start(
-        listener: impl Listener,
-        pool: u64,
-        address: &str,
-        limit: Duration,
-    ) -> Result<Self, String> {
+    pub(super) fn start(listener: impl Listener, pool: u64, address: &str, limit: Duration) -> Result<Self, String> {
         static GENERATION: AtomicU64 = AtomicU64::new(0);
         if !super::node::hook::is_linked() {
             return Err("the start-up hook of a node was not linked".to_owned());
@@ -146,7 +141,7 @@ impl Bridge {
 fn connect(pool: u64, address: &str, limit: Duration) -> Frame {
     let mut head = Put::default();
     let pid = std::process::id();
-    head.text(address).text(&format!("/proc/{pid}/exe")).text(&format!("{}_{pool}", far::program())).text(NODE);
+    head.text(address).text(&format!("/proc/{pid}/exe")).text(&format!("{}_{pool}", blob::program())).text(NODE);
     head.u64(limit.as_millis() as u64).text(super::node::hook::VARIABLE);
     Frame { kind: to_bridge::CONNECT, head: head.0, body: Vec::new() }
 }

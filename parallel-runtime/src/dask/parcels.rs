@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::bridge::Frame;
 use super::engine::{Engine, Sent, State, Waiting};
 use super::wire::{Put, to_bridge};
-use crate::shared::far;
+use crate::shared::blob;
 use crate::shared::held::Held;
 
 /// How long the letters of a parcel should take together, if there are enough of them.
@@ -55,7 +55,7 @@ impl Engine {
         let blobs = sent.letters.iter().flat_map(|letter| &letter.letter.blobs);
         let mut names = Vec::new();
         for held in blobs {
-            let name = far::name_of(held, self.id);
+            let name = blob::name_of(held, self.id);
             if !names.contains(&name) {
                 self.send_blob(state, &name, held);
                 names.push(name);
@@ -79,7 +79,7 @@ impl Engine {
         if known.is_some_and(|held| held.strong_count() > 0) {
             return;
         }
-        let Some((path, offset)) = crate::shared::arena::place_of(held) else { return };
+        let Some((path, offset)) = crate::shared::blob::place_of(held) else { return };
         let mut head = Put::default();
         head.text(name).text(&path).u64(offset).u64(held.reference().len);
         if let Some(bridge) = &state.bridge {

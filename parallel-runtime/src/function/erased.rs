@@ -599,7 +599,7 @@ mod tests {
     use super::*;
 
     /// Counts its ends.
-    struct Counted(Arc<AtomicUsize>, [u64; 5]);
+    struct Counted(Arc<AtomicUsize>, #[expect(dead_code, reason = "it makes the value large")] [u64; 5]);
     impl Drop for Counted {
         fn drop(&mut self) {
             self.0.fetch_add(1, Ordering::Relaxed);

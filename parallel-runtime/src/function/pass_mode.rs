@@ -17,12 +17,17 @@
 
 use std::marker::PhantomData;
 
-use super::parameter::{ByMut, ByRef, ByValue};
-use crate::codec::{self, CodecError, Reader, Writer};
-use crate::function::referents::{ProcessReferent, ProcessReferentMut, ProcessValue};
-use crate::shared::lending;
-use crate::shared::vec::{SharedVec, send_unshared};
 use bytemuck::Pod;
+#[cfg(feature = "ndarray")]
+use ndarray::{ArrayView, ArrayViewMut, Dimension};
+
+use super::parameter::{ByMut, ByRef, ByValue};
+use super::referents::{ProcessReferent, ProcessReferentMut, ProcessValue};
+use crate::codec::{self, CodecError, Reader, Writer};
+use crate::shared::lending;
+#[cfg(feature = "ndarray")]
+use crate::shared::ndarray::{PlainView, PlainViewMut};
+use crate::shared::vec::{SharedVec, send_unshared};
 
 /// Asks how `P`, one of [`ByValue`], [`ByRef`] and [`ByMut`], travels.
 pub struct Probe<P>(PhantomData<fn(P)>);
@@ -101,6 +106,20 @@ impl<E: Pod> ViaBytes for Probe<ByMut<[E]>> {
     type Strategy = PlainSliceMut<E>;
     fn strategy(&self) -> PlainSliceMut<E> {
         PlainSliceMut(PhantomData)
+    }
+}
+#[cfg(feature = "ndarray")]
+impl<E: Pod, D: Dimension> ViaBytes for Probe<ByValue<ArrayView<'_, E, D>>> {
+    type Strategy = PlainView<E, D>;
+    fn strategy(&self) -> PlainView<E, D> {
+        PlainView::new()
+    }
+}
+#[cfg(feature = "ndarray")]
+impl<E: Pod, D: Dimension> ViaBytes for Probe<ByValue<ArrayViewMut<'_, E, D>>> {
+    type Strategy = PlainViewMut<E, D>;
+    fn strategy(&self) -> PlainViewMut<E, D> {
+        PlainViewMut::new()
     }
 }
 impl<T> ViaSerde<T> for &Probe<ByValue<T>> {}

@@ -4,7 +4,8 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use super::engine::{Engine, Life};
+use super::engine::Engine;
+use super::state::Life;
 use crate::error::{PoolError, TaskError};
 use crate::sys::fork;
 

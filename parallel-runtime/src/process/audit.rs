@@ -17,40 +17,25 @@
 //! So a dead worker holds nothing up. One that lives and writes on can still delay tasks, or change their arguments and results:
 //! see `docs/src/security.md`.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::engine::{Engine, State};
+use super::engine::Engine;
 use super::harvest::damaged;
 use super::seat::{Occupant, Seat};
+use super::state::State;
+use super::state::quarantine::Quarantined;
 use super::supervisor::Supervisor;
 use crate::ipc::board::ring::entry;
 use crate::ipc::board::slot::ASIDE;
 use crate::ipc::board::word::{State as SlotState, Word};
-use crate::remote::message::{Arguments, Loan};
-use crate::remote::task_state::{Outcome, TaskState};
+use crate::remote::task_state::Outcome;
 use crate::sys::futex;
 
 /// How long a claim may look false: between its claim and what it says about it a worker may be held up.
 const DOUBT: Duration = Duration::from_secs(1);
-
-/// A slot whose claim looks false, and since when.
-pub(super) type Suspect = (u32, Word, Instant);
-
-/// A slot that is not used as long as one of these workers lives.
-pub(super) struct Quarantine {
-    slot: u32,
-    workers: Vec<u64>,
-    /// Never read again, but kept.
-    _arguments: Option<Arguments>,
-    /// The same for shared memory.
-    _loan: Option<Box<Loan>>,
-    /// The end of its task, if the task may still change memory that its caller has: then the caller waits.
-    ending: Option<(Arc<TaskState>, Outcome)>,
-}
 
 /// Whether a process is stopped by a signal, and not by a debugger: the third field of its `stat`, as in proc(5).
 fn is_stopped(pid: u32) -> bool {
@@ -63,7 +48,7 @@ impl Engine {
     pub(super) fn audit(&self, state: &mut State) {
         let board = self.board();
         self.release_from_quarantine(state);
-        for (index, seat) in state.seats.iter().enumerate() {
+        for (index, seat) in state.workers.seats.iter().enumerate() {
             let condemned = &board.record(index as u32).condemned;
             if seat.worker().is_some_and(|worker| worker.condemned.is_none())
                 && condemned.swap(0, Ordering::SeqCst) != 0
@@ -72,11 +57,11 @@ impl Engine {
             }
             seat.answer.publish(board.record(index as u32));
         }
-        let before = std::mem::take(&mut state.suspects);
+        let before = std::mem::take(&mut state.quarantine.suspects);
         let now = Instant::now();
         let mut ready = Vec::new();
-        for index in 0..state.in_flight.len() as u32 {
-            let generation = state.generations[index as usize];
+        for index in 0..state.slots.in_flight.len() as u32 {
+            let generation = state.slots.generations[index as usize];
             // Looked at once: a worker may change it at any moment.
             let Some(word) = self.possible_word(state, index, generation) else { continue };
             match word.state() {
@@ -89,15 +74,15 @@ impl Engine {
                         continue;
                     }
                     // It has many of these, and sleeps while all of them wait.
-                    let is_async = state.in_flight[index as usize].as_ref().is_some_and(|task| task.is_async);
+                    let is_async = state.slots.in_flight[index as usize].as_ref().is_some_and(|task| task.is_async);
                     if is_async && board.slot(index).began.load(Ordering::Relaxed) & ASIDE != 0 {
                         continue;
                     }
                     let known = before.iter().find(|(slot, same, _)| (*slot, *same) == (index, word));
                     let since = known.map_or(now, |(_, _, since)| *since);
                     if now - since < DOUBT {
-                        state.suspects.push((index, word, since));
-                    } else if let Some(worker) = state.seats[worker as usize].worker_mut() {
+                        state.quarantine.suspects.push((index, word, since));
+                    } else if let Some(worker) = state.workers.seats[worker as usize].worker_mut() {
                         worker.accused = true;
                         worker.signal(Signal::KILL);
                     }
@@ -110,14 +95,14 @@ impl Engine {
             }
         }
         self.renew_workers_in_doubt(state);
-        board.ring().mend(&mut state.place, &ready, |slot| board.word(slot));
+        board.ring().mend(&mut state.slots.place, &ready, |slot| board.word(slot));
     }
 
     /// The word of a task's slot. If it is none that the protocol allows, the task ends, and there is none; nor if there is no
     /// such task.
     fn possible_word(&self, state: &mut State, index: u32, generation: u64) -> Option<Word> {
         let position = index as usize;
-        if state.in_flight[position].is_none() || state.generations[position] != generation {
+        if state.slots.in_flight[position].is_none() || state.slots.generations[position] != generation {
             return None;
         }
         let word = self.board().slot(index).load();
@@ -125,10 +110,11 @@ impl Engine {
             && match word.state() {
                 SlotState::Free => false,
                 SlotState::Ready => word == Word::ready(generation),
-                SlotState::Claimed | SlotState::Done => state
-                    .seats
-                    .get(word.worker() as usize)
-                    .is_some_and(|seat| word.state() == SlotState::Done || !matches!(seat.occupant, Occupant::Nobody)),
+                SlotState::Claimed | SlotState::Done => {
+                    state.workers.seats.get(word.worker() as usize).is_some_and(|seat| {
+                        word.state() == SlotState::Done || !matches!(seat.occupant, Occupant::Nobody)
+                    })
+                }
             };
         if possible {
             return Some(word);
@@ -140,16 +126,17 @@ impl Engine {
     /// Ends a task that a worker may still run, without anybody knowing which: its slot and its arguments are not used again before all
     /// workers of now are gone.
     pub(super) fn end_in_quarantine(&self, state: &mut State, index: u32, outcome: Outcome) {
-        let Some(task) = state.in_flight[index as usize].take() else { return };
-        state.boarded -= usize::from(!task.is_async);
-        let workers: Vec<u64> = state.seats.iter().filter_map(|seat| seat.worker().map(|worker| worker.key)).collect();
-        let generation = state.generations[index as usize];
+        let Some(task) = state.slots.in_flight[index as usize].take() else { return };
+        state.slots.boarded -= usize::from(!task.is_async);
+        let workers: Vec<u64> =
+            state.workers.seats.iter().filter_map(|seat| seat.worker().map(|worker| worker.key)).collect();
+        let generation = state.slots.generations[index as usize];
         self.board().slot(index).word.store(Word::free(generation).0, Ordering::SeqCst);
         let mut ending = Some((task.ticket, outcome));
         let mut seen = task.seen;
         if task.loan.as_ref().is_some_and(|loan| loan.is_exclusive()) && !workers.is_empty() {
             // No process may write when the caller goes on: so all that may have the task end.
-            for worker in state.seats.iter_mut().filter_map(Seat::worker_mut) {
+            for worker in state.workers.seats.iter_mut().filter_map(Seat::worker_mut) {
                 worker.accused = true;
                 worker.signal(Signal::KILL);
             }
@@ -162,7 +149,7 @@ impl Engine {
             ticket.requeue();
             self.wake_waiter(index);
         }
-        state.quarantine.push(Quarantine {
+        state.quarantine.held.push(Quarantined {
             slot: index,
             workers,
             _arguments: task.arguments,
@@ -173,11 +160,11 @@ impl Engine {
 
     /// Workers for which slots are in quarantine are replaced as soon as they are idle, which costs no task.
     fn renew_workers_in_doubt(&self, state: &mut State) {
-        if state.quarantine.is_empty() {
+        if state.quarantine.held.is_empty() {
             return;
         }
         let busy = self.busy_seats(state);
-        let State { seats, quarantine, .. } = state;
+        let (seats, quarantine) = (&mut state.workers.seats, &mut state.quarantine.held);
         let idle = seats.iter_mut().enumerate().filter(|(seat, _)| !busy.contains(seat));
         for place in idle.map(|(_, place)| place) {
             if let Some(worker) = place.worker_mut()
@@ -192,14 +179,14 @@ impl Engine {
     /// The places whose workers hold a task.
     pub(super) fn busy_seats(&self, state: &State) -> Vec<usize> {
         let board = self.board();
-        let boarded = (0..state.in_flight.len()).filter(|index| state.in_flight[*index].is_some());
+        let boarded = (0..state.slots.in_flight.len()).filter(|index| state.slots.in_flight[*index].is_some());
         let words = boarded.map(|index| board.slot(index as u32).load());
         words.filter(|word| word.state() == SlotState::Claimed).map(|word| word.worker() as usize).collect()
     }
 
     /// Ends a task whose slot says what it cannot say. True if it did.
     pub(super) fn end_if_impossible(&self, state: &mut State, index: u32, generation: u64) -> bool {
-        let there = |state: &State| state.in_flight[index as usize].is_some();
+        let there = |state: &State| state.slots.in_flight[index as usize].is_some();
         let before = there(state);
         self.possible_word(state, index, generation).is_none() && before && !there(state)
     }
@@ -211,7 +198,7 @@ impl Engine {
             return;
         }
         let busy = self.busy_seats(state);
-        for (seat, place) in state.seats.iter_mut().enumerate() {
+        for (seat, place) in state.workers.seats.iter_mut().enumerate() {
             let Some(worker) = place.worker_mut().filter(|worker| worker.ready) else { continue };
             if busy.contains(&seat) || !is_stopped(worker.pid()) {
                 worker.stopped = None;
@@ -224,18 +211,19 @@ impl Engine {
     /// Whether tasks wait for a worker.
     pub(super) fn has_waiting(&self, state: &State) -> bool {
         let is_ready = |index: usize| self.board().slot(index as u32).load().state() == SlotState::Ready;
-        !state.is_queue_empty()
-            || (0..state.in_flight.len()).any(|index| state.in_flight[index].is_some() && is_ready(index))
+        !state.queue.is_empty()
+            || (0..state.slots.in_flight.len()).any(|index| state.slots.in_flight[index].is_some() && is_ready(index))
     }
 
     /// Slots whose possible users are gone are free.
     fn release_from_quarantine(&self, state: &mut State) {
         // One that is just starting may have claimed a task already, and has no key yet.
-        if state.seats.iter().any(|seat| matches!(seat.occupant, Occupant::Starting)) {
+        if state.workers.seats.iter().any(|seat| matches!(seat.occupant, Occupant::Starting)) {
             return;
         }
-        let alive: Vec<u64> = state.seats.iter().filter_map(|seat| seat.worker().map(|worker| worker.key)).collect();
-        let State { quarantine, free, .. } = state;
+        let alive: Vec<u64> =
+            state.workers.seats.iter().filter_map(|seat| seat.worker().map(|worker| worker.key)).collect();
+        let (quarantine, free) = (&mut state.quarantine.held, &mut state.slots.free);
         let (mut freed, mut endings) = (Vec::new(), Vec::new());
         quarantine.retain_mut(|quarantine| {
             let held = quarantine.workers.iter().any(|worker| alive.contains(worker));
@@ -256,7 +244,7 @@ impl Engine {
 
     /// No worker is left that could hold a slot.
     pub(super) fn end_quarantine(&self, state: &mut State) {
-        for quarantine in std::mem::take(&mut state.quarantine) {
+        for quarantine in std::mem::take(&mut state.quarantine.held) {
             if let Some((ticket, outcome)) = quarantine.ending {
                 state.end(&ticket, outcome, None, None, None);
             }
@@ -271,8 +259,8 @@ impl Engine {
         let mut state = self.lock();
         self.harvest(&mut state);
         // Threads that poll, or wait in short steps, come here often.
-        if state.looked.is_none_or(|looked| looked.elapsed() >= DOUBT / 2) {
-            state.looked = Some(Instant::now());
+        if state.quarantine.looked.is_none_or(|looked| looked.elapsed() >= DOUBT / 2) {
+            state.quarantine.looked = Some(Instant::now());
             self.audit(&mut state);
             self.end_stopped(&mut state);
         }
@@ -287,7 +275,7 @@ impl Engine {
         let Some(supervisor) = Supervisor::running() else { return true };
         let whole = || {
             let state = self.lock();
-            state.seats.iter().filter_map(|seat| seat.worker()).all(|worker| supervisor.still_watches(worker))
+            state.workers.seats.iter().filter_map(|seat| seat.worker()).all(|worker| supervisor.still_watches(worker))
         };
         if supervisor.is_sound() && whole() {
             return true;

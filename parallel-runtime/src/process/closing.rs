@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use super::admission::Admission;
-use super::engine::{Engine, Life, State};
+use super::engine::Engine;
 use super::seat::{Occupant, Seat, Worker};
+use super::state::{Life, State};
 use super::supervisor::Supervisor;
 use crate::error::TaskError;
 use crate::sys::fork;
@@ -32,7 +33,7 @@ impl Engine {
                 let mut state = self.lock();
                 self.harvest(&mut state);
                 self.refill(&mut state);
-                state.outstanding() == 0 && state.admitted <= own
+                state.metrics.outstanding() == 0 && state.admitted <= own
             });
         }
         let mut workers = self.stop();
@@ -80,9 +81,9 @@ impl Engine {
             return;
         }
         // Their deaths are seen as any others; but nobody takes their places.
-        state.exiting = true;
+        state.workers.exiting = true;
         let busy = self.busy_seats(state);
-        let idle = state.seats.iter_mut().enumerate().filter(|(seat, _)| !busy.contains(seat));
+        let idle = state.workers.seats.iter_mut().enumerate().filter(|(seat, _)| !busy.contains(seat));
         let mut idle: Vec<_> = idle.filter_map(|(_, seat)| seat.worker_mut()).collect();
         idle.iter().for_each(|worker| worker.hang_up());
         for worker in &mut idle {
@@ -101,13 +102,13 @@ impl Engine {
         self.changed.notify_all();
         // The supervisor will find the pool stopped; and another thread may be stopping it too.
         let in_between = |seat: &Seat| matches!(seat.occupant, Occupant::Starting | Occupant::Ending);
-        while state.seats.iter().any(in_between) {
+        while state.workers.seats.iter().any(in_between) {
             state = self.wait_for_change(state);
         }
-        let workers: Vec<_> = state.seats.iter_mut().filter_map(Seat::take).collect();
+        let workers: Vec<_> = state.workers.seats.iter_mut().filter_map(Seat::take).collect();
         if !workers.is_empty() {
             // Until they are gone their memory is theirs.
-            state.seats.iter_mut().for_each(|seat| seat.occupant = Occupant::Ending);
+            state.workers.seats.iter_mut().for_each(|seat| seat.occupant = Occupant::Ending);
         }
         drop(state);
         if let Some(supervisor) = Supervisor::running() {
@@ -122,7 +123,7 @@ impl Engine {
     /// Gives back the result regions. No worker is left to write them. `ended`: this thread has ended the workers.
     fn release_memory(&self, ended: bool) {
         let mut state = self.lock();
-        for seat in &mut state.seats {
+        for seat in &mut state.workers.seats {
             if ended {
                 seat.occupant = Occupant::Nobody;
             }

@@ -3,8 +3,9 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::engine::{Engine, InFlight, State};
+use super::engine::Engine;
 use super::seat::{Occupant, Worker};
+use super::state::{InFlight, State};
 use crate::ipc::board::word::State as SlotState;
 use crate::observe::stats::{PoolStats, WorkerLoad};
 use crate::remote::task_state::{Phase, TaskState};
@@ -14,11 +15,11 @@ impl Engine {
     /// A task is sent once more by whoever waits for it.
     pub(crate) fn count_retry(&self) {
         let mut state = self.lock();
-        state.retried += 1;
+        state.metrics.retried += 1;
         // The try that failed was no task of its own.
-        state.submitted -= 1;
-        state.finished -= 1;
-        state.tally.failed -= 1;
+        state.metrics.submitted -= 1;
+        state.metrics.finished -= 1;
+        state.metrics.tally.failed -= 1;
     }
 
     /// Whether a worker has claimed the task and has not completed it.
@@ -34,13 +35,13 @@ impl Engine {
 
     /// The process id of the worker that was started last.
     pub(crate) fn last_pid(&self) -> Option<u32> {
-        self.lock().last_pid
+        self.lock().workers.last_pid
     }
 
     /// Process ids of the workers that are alive.
     pub(crate) fn worker_pids(&self) -> Vec<u32> {
         let state = self.lock();
-        let pids = state.seats.iter().enumerate().filter_map(|(index, seat)| match &seat.occupant {
+        let pids = state.workers.seats.iter().enumerate().filter_map(|(index, seat)| match &seat.occupant {
             Occupant::Worker(worker) => Some(worker.pid()),
             // It may have run a task before the program has noted that it has started it.
             Occupant::Starting => {
@@ -63,24 +64,24 @@ impl Engine {
         let claimed = |task: &(usize, &Option<InFlight>)| {
             task.1.is_some() && self.board().slot(task.0 as u32).load().state() == SlotState::Claimed
         };
-        let running = state.in_flight.iter().enumerate().filter(claimed).count() as u64;
+        let running = state.slots.in_flight.iter().enumerate().filter(claimed).count() as u64;
         PoolStats {
-            workers_alive: state.seats.iter().filter(|seat| seat.worker().is_some()).count(),
-            submitted: state.submitted,
-            finished: state.finished,
-            done: state.tally.done,
-            failed: state.tally.failed,
-            cancelled: state.tally.cancelled,
+            workers_alive: state.workers.seats.iter().filter(|seat| seat.worker().is_some()).count(),
+            submitted: state.metrics.submitted,
+            finished: state.metrics.finished,
+            done: state.metrics.tally.done,
+            failed: state.metrics.tally.failed,
+            cancelled: state.metrics.tally.cancelled,
             running,
-            queued: (state.submitted - state.finished).saturating_sub(running),
-            worker_deaths: state.worker_deaths,
-            timed_out: state.timed_out,
-            retried: state.retried,
-            replaced: state.replaced,
-            bytes_copied: state.tally.bytes_copied,
-            bytes_shared: state.tally.bytes_shared,
-            waited: state.tally.waited.percentiles(),
-            ran: state.tally.ran.percentiles(),
+            queued: (state.metrics.submitted - state.metrics.finished).saturating_sub(running),
+            worker_deaths: state.metrics.worker_deaths,
+            timed_out: state.metrics.timed_out,
+            retried: state.metrics.retried,
+            replaced: state.metrics.replaced,
+            bytes_copied: state.metrics.tally.bytes_copied,
+            bytes_shared: state.metrics.tally.bytes_shared,
+            waited: state.metrics.tally.waited.percentiles(),
+            ran: state.metrics.tally.ran.percentiles(),
             load: self.load(&state),
             ..PoolStats::empty(self.workers)
         }
@@ -89,7 +90,7 @@ impl Engine {
     /// How busy the workers are, as they say.
     fn load(&self, state: &State) -> Vec<WorkerLoad> {
         let now = clock::coarse();
-        let each = state.seats.iter().enumerate().filter_map(|(index, seat)| {
+        let each = state.workers.seats.iter().enumerate().filter_map(|(index, seat)| {
             let alive = seat.first?.elapsed();
             let record = self.board().record(index as u32);
             let since = record.busy_since.load(Ordering::Relaxed);

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::engine::{Engine, InFlight, Queue, State};
+use super::engine::Engine;
+use super::state::queue::Waiting;
+use super::state::{InFlight, State};
 use super::stderr::Stderr;
 use super::supervisor::Supervisor;
 use crate::error::TaskError;
@@ -23,13 +25,13 @@ impl Engine {
         index: u32,
         collect: impl FnOnce(&mut State, &InFlight) -> Outcome,
     ) {
-        let Some(mut task) = state.in_flight[index as usize].take() else { return };
+        let Some(mut task) = state.slots.in_flight[index as usize].take() else { return };
         let mut outcome = collect(state, &task);
         let seen = task.seen.take();
         let run = seen.as_ref().and_then(|seen| self.run_of(index, &task, seen));
         let events = self.events_of(state, index);
-        let name = entry(index, state.generations[index as usize]);
-        state.boarded -= usize::from(!task.is_async);
+        let name = entry(index, state.slots.generations[index as usize]);
+        state.slots.boarded -= usize::from(!task.is_async);
         self.free(state, index);
         if task.is_over {
             return;
@@ -55,8 +57,8 @@ impl Engine {
         if cfg!(not(feature = "tracing")) || slot.wanted.load(Ordering::Relaxed) & SENT == 0 {
             return None;
         }
-        let stderr = state.seats.get(slot.load().worker() as usize)?.stderr.clone()?;
-        state.has_events(&stderr, entry(index, state.generations[index as usize]));
+        let stderr = state.workers.seats.get(slot.load().worker() as usize)?.stderr.clone()?;
+        state.has_events(&stderr, entry(index, state.slots.generations[index as usize]));
         Some(stderr)
     }
 
@@ -88,7 +90,7 @@ impl Engine {
 
     /// Takes a task off the board, to be sent once more: its worker is gone, or has dropped it.
     pub(super) fn run_again(&self, state: &mut State, index: u32, fate: Fate) {
-        let Some(mut task) = state.in_flight[index as usize].take() else { return };
+        let Some(mut task) = state.slots.in_flight[index as usize].take() else { return };
         // What the next try sends comes after it.
         let _ = self.events_of(state, index);
         let seen = task.seen.take();
@@ -99,17 +101,17 @@ impl Engine {
             seen.span = CallSpan::none();
             state.tell(*seen, run, fate, None);
         }
-        state.boarded -= usize::from(!task.is_async);
+        state.slots.boarded -= usize::from(!task.is_async);
         let InFlight { ticket, retry: Some(retry), loan, .. } = task else { return };
         self.free(state, index);
         let arena = &self.memory.get().expect("a task was on the board").arena;
         // SAFETY: whoever calls this has seen the worker's end, or that it has dropped the task, and with it what it was lent.
         match unsafe { retry.next(arena, loan) } {
             Ok(mut message) => {
-                state.retried += 1;
+                state.metrics.retried += 1;
                 message.seen = again;
                 ticket.requeue();
-                state.queue_of(message.is_async).push_front((ticket, message));
+                state.queue.of(message.is_async).push_front((ticket, message));
             }
             Err(error) => state.end(&ticket, Outcome::error(error), again, None, None),
         }
@@ -119,8 +121,8 @@ impl Engine {
     /// From here on no entry of the ring and no completion matches the slot.
     fn free(&self, state: &mut State, index: u32) {
         let slot: &Slot = self.board().slot(index);
-        slot.word.store(Word::free(state.generations[index as usize]).0, Ordering::SeqCst);
-        state.free.push(index);
+        slot.word.store(Word::free(state.slots.generations[index as usize]).0, Ordering::SeqCst);
+        state.slots.free.push(index);
     }
 
     pub(super) fn wake_waiter(&self, index: u32) {
@@ -139,11 +141,11 @@ impl Engine {
         let cancelled = match ticket.phase() {
             Phase::Finished => false,
             Phase::Queued => {
-                let take = |queue: &mut Queue| {
+                let take = |queue: &mut Waiting| {
                     let position = queue.iter().position(|(queued, _)| std::ptr::eq(&**queued, ticket))?;
                     queue.remove(position)
                 };
-                let taken = take(&mut state.queue).or_else(|| take(&mut state.async_queue));
+                let taken = take(&mut state.queue.calls).or_else(|| take(&mut state.queue.futures));
                 if let Some((queued, message)) = taken {
                     state.end(&queued, Outcome::error(TaskError::Cancelled), message.seen, None, None);
                     true
@@ -181,7 +183,7 @@ impl Engine {
         ticket.set_abandoned();
         let has_loan = match ticket.phase() {
             Phase::Boarded { slot, .. } => {
-                state.in_flight[slot as usize].as_ref().is_some_and(|task| task.loan.is_some())
+                state.slots.in_flight[slot as usize].as_ref().is_some_and(|task| task.loan.is_some())
             }
             // The queue may be long: whoever looks after it will see.
             Phase::Queued => true,

@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::Duration;
 
-use super::limits::Limited;
 use super::seat::Seat;
-use super::state::Fired;
-pub(super) use super::state::{Access, InFlight, Life, Queue, State};
+use super::state::notices::Fired;
+use super::state::{Access, InFlight, Life, State};
 use super::supervisor::Supervisor;
+use super::termination::Limited;
 use crate::error::{PoolError, TaskError};
 use crate::ipc::board::ring::entry;
 use crate::ipc::board::slot::{INLINE_ARGUMENTS, LEVEL, TIMED};
@@ -136,9 +136,9 @@ impl Engine {
             unsafe { block.bytes_mut(layout.size()) }.fill(std::mem::MaybeUninit::new(0));
             // SAFETY: the block is as long as the layout says, starts at a page, holds zeros, and lives as long as `Memory`.
             let board = unsafe { Board::new(block.start(), layout) };
-            state.seats.resize_with(self.workers, Seat::default);
+            state.workers.seats.resize_with(self.workers, Seat::default);
             let _ = self.memory.set(Memory { arena, board, block });
-            supervisor.know(self);
+            supervisor.know(&(Arc::clone(self) as _));
         }
         drop(state);
         Ok(&self.memory.get().expect("it was just set").arena)
@@ -161,17 +161,17 @@ impl Engine {
             Life::Draining if accepted => {}
             _ => state.check_open()?,
         }
-        state.submitted += 1;
-        state.tally.bytes_copied += message.body.len() as u64;
-        state.tally.bytes_shared += about.shared;
-        message.seen = state.tally.submit(about.function, message.items, span);
-        let is_first = state.queue_of(message.is_async).is_empty();
+        state.metrics.submitted += 1;
+        state.metrics.tally.bytes_copied += message.body.len() as u64;
+        state.metrics.tally.bytes_shared += about.shared;
+        message.seen = state.metrics.tally.submit(about.function, message.items, span);
+        let is_first = state.queue.of(message.is_async).is_empty();
         let boarded = if is_first { self.place(&mut state, message.is_async) } else { None };
         match boarded {
             Some(slot) => self.publish(&mut state, slot, Arc::clone(&ticket), message),
             None => {
                 let is_async = message.is_async;
-                state.queue_of(is_async).push_back((Arc::clone(&ticket), message.keep()));
+                state.queue.of(is_async).push_back((Arc::clone(&ticket), message.keep()));
                 self.feed(&mut state);
             }
         }
@@ -190,11 +190,11 @@ impl Engine {
         let slots = board.layout().slots as usize;
         // Neither kind keeps the other off the board.
         let is_full = |state: &State| {
-            let used = state.in_flight.len() - state.free.len();
+            let used = state.slots.in_flight.len() - state.slots.free.len();
             if is_async {
-                used - state.boarded >= slots.saturating_sub(MOST_THAT_WAIT).max(1) || used >= slots
+                used - state.slots.boarded >= slots.saturating_sub(MOST_THAT_WAIT).max(1) || used >= slots
             } else {
-                state.boarded >= MOST_THAT_WAIT || used >= slots
+                state.slots.boarded >= MOST_THAT_WAIT || used >= slots
             }
         };
         if is_full(state) {
@@ -203,17 +203,17 @@ impl Engine {
                 return None;
             }
         }
-        if !board.ring().has_room(&mut state.place, |slot| board.word(slot)) {
+        if !board.ring().has_room(&mut state.slots.place, |slot| board.word(slot)) {
             return None;
         }
         // One that was used before, so that a lightly used pool touches few pages, and a death few slots.
-        let free = state.free.pop();
+        let free = state.slots.free.pop();
         if free.is_some() {
             return free;
         }
-        state.in_flight.push(None);
-        state.generations.push(0);
-        Some(state.in_flight.len() as u32 - 1)
+        state.slots.in_flight.push(None);
+        state.slots.generations.push(0);
+        Some(state.slots.in_flight.len() as u32 - 1)
     }
 
     /// Puts a message into a slot that `place` gave. Whoever calls it wakes a worker afterwards.
@@ -221,8 +221,8 @@ impl Engine {
         let board = self.board();
         let slot = board.slot(index);
         let position = index as usize;
-        state.generations[position] += 1;
-        let generation = state.generations[position];
+        state.slots.generations[position] += 1;
+        let generation = state.slots.generations[position];
 
         slot.entry.store(message.entry, Ordering::Relaxed);
         slot.items.store(message.items, Ordering::Relaxed);
@@ -260,11 +260,11 @@ impl Engine {
         if let Some(seen) = &seen {
             seen.span.begin(&state.pool, entry(index, generation));
         }
-        state.boarded += usize::from(!is_async);
-        state.in_flight[position] =
+        state.slots.boarded += usize::from(!is_async);
+        state.slots.in_flight[position] =
             Some(InFlight { ticket, items, is_async, arguments, limited, retry, loan, seen, is_over: false });
         slot.word.store(Word::ready(generation).0, Ordering::Release);
-        board.ring().publish(&mut state.place, index, generation);
+        board.ring().publish(&mut state.slots.place, index, generation);
     }
 
     /// Wakes the threads that wait for any task to be done.

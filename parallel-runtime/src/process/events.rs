@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use super::death::Death;
-use super::engine::{Engine, Life, State};
-use super::life::Failure;
+use super::engine::Engine;
 use super::seat::{Occupant, Worker};
-use super::supervisor::Supervisor;
+use super::state::workers::Failure;
+use super::state::{Life, State};
+use super::supervisor::{Supervised, Supervisor};
 use crate::error::TaskError;
 use crate::ipc::request::{Received, Request};
 use crate::observe::timeline;
@@ -27,11 +28,40 @@ const DYING: Duration = Duration::from_millis(20);
 /// A worker that has lived so long, and then dies without having run a task, does not die of its start.
 const GROWN_UP: Duration = Duration::from_secs(1);
 
+impl Supervised for Engine {
+    fn fill(self: Arc<Self>, supervisor: &Supervisor, seat: usize) {
+        Engine::fill(&self, supervisor, seat);
+    }
+    fn give_start_up(&self, seat: usize) {
+        Engine::give_start_up(self, seat);
+    }
+    fn on_socket(self: Arc<Self>, supervisor: &Supervisor, seat: usize, key: u64) {
+        Engine::on_socket(&self, supervisor, seat, key);
+    }
+    fn on_death(self: Arc<Self>, supervisor: &Supervisor, seat: usize, key: u64) {
+        Engine::on_death(&self, supervisor, seat, key);
+    }
+    fn do_what_is_due(self: Arc<Self>) -> Option<Instant> {
+        Engine::do_what_is_due(&self)
+    }
+    fn break_down(&self) {
+        Engine::break_down(self);
+    }
+    fn end_idle_workers(&self, deadline: Instant) {
+        if let Ok(mut state) = self.state.try_lock() {
+            self.end_idle(&mut state, deadline);
+        }
+    }
+    fn worker_pids(&self) -> Vec<u32> {
+        Engine::worker_pids(self)
+    }
+}
+
 impl Engine {
     /// Serves a worker's control socket.
-    pub(super) fn on_socket(self: &Arc<Self>, supervisor: &Supervisor, seat: usize, key: u64) {
+    fn on_socket(self: &Arc<Self>, supervisor: &Supervisor, seat: usize, key: u64) {
         let mut state = self.lock();
-        let Some(worker) = state.seats[seat].worker_mut().filter(|worker| worker.key == key) else {
+        let Some(worker) = state.workers.seats[seat].worker_mut().filter(|worker| worker.key == key) else {
             return;
         };
         match Request::receive(&worker.started.socket) {
@@ -67,14 +97,14 @@ impl Engine {
     }
 
     /// A worker is dead: its task ends or is sent again, and its place is filled.
-    pub(super) fn on_death(self: &Arc<Self>, supervisor: &Supervisor, seat: usize, key: u64) {
+    fn on_death(self: &Arc<Self>, supervisor: &Supervisor, seat: usize, key: u64) {
         let mut state = self.lock();
-        if state.seats[seat].worker().is_none_or(|worker| worker.key != key) {
+        if state.workers.seats[seat].worker().is_none_or(|worker| worker.key != key) {
             return;
         }
         // Its last words may still be in the socket.
         for _ in 0..MOST_WORDS {
-            let Some(worker) = state.seats[seat].worker() else { break };
+            let Some(worker) = state.workers.seats[seat].worker() else { break };
             match Request::receive(&worker.started.socket) {
                 Received::Request(Request::Unstore { container, object }) => {
                     objects::unstore(container, object, Some(&worker.process));
@@ -83,7 +113,7 @@ impl Engine {
                 Received::Nothing | Received::End => break,
             }
         }
-        let Some(mut worker) = state.seats[seat].take() else { return };
+        let Some(mut worker) = state.workers.seats[seat].take() else { return };
         supervisor.forget(&worker);
         // Killing what is dead does nothing; what only closed its socket must be dead before its memory is used again.
         let status = worker.kill();
@@ -95,7 +125,7 @@ impl Engine {
         let limit = self.options.memory_limit;
         let death = Death::new(&worker, record, signal, exit_code, limit);
 
-        if !worker.retired && !state.exiting && matches!(state.life, Life::Open | Life::Draining) {
+        if !worker.retired && !state.workers.exiting && matches!(state.life, Life::Open | Life::Draining) {
             let why = || match &worker.condemned {
                 Some(condemned) if condemned.is_for_time() => "ended: its task was over its time limit".to_owned(),
                 Some(_) => "ended: its task was killed".to_owned(),
@@ -106,11 +136,11 @@ impl Engine {
 
         // What it had completed is collected, what it had claimed is lost.
         let lost = self.bury(&mut state, seat as u32, worker.condemned.as_ref(), worker.accused, || death.error());
-        state.seats[seat].grants.clear();
-        state.seats[seat].kept.clear();
-        state.seats[seat].stderr = None;
+        state.workers.seats[seat].grants.clear();
+        state.workers.seats[seat].kept.clear();
+        state.workers.seats[seat].stderr = None;
         let completed = record.completed_tail.0.load(Ordering::Relaxed);
-        state.seats[seat].completed_head = completed;
+        state.workers.seats[seat].completed_head = completed;
         // A wake-up may have gone to it, or may not have been made because it was searching.
         board.sleepers().withdraw(seat as u32);
         record.searching.store(0, Ordering::Relaxed);
@@ -122,14 +152,14 @@ impl Engine {
         let did_nothing = lost == 0 && completed == worker.completed_before;
         let mut replace = state.life == Life::Open || state.life == Life::Draining;
         if worker.retired && lost == 0 {
-            state.replaced += 1;
+            state.metrics.replaced += 1;
         } else if worker.condemned.is_none() {
             if !self.one_shot || !worker.ready || lost > 0 {
-                state.worker_deaths += 1;
+                state.metrics.worker_deaths += 1;
             }
             if !did_nothing {
-                state.failed_starts = 0;
-            } else if !state.exiting && (!worker.ready || worker.since.elapsed() < GROWN_UP) {
+                state.workers.failed_starts = 0;
+            } else if !state.workers.exiting && (!worker.ready || worker.since.elapsed() < GROWN_UP) {
                 let failure = Failure::Text(match (&worker.failure, worker.late) {
                     (Some(failure), _) => failure.clone(),
                     (None, true) => "the process does not become a worker: is the start-up hook of parallel-runtime in this executable, and does it run?".to_owned(),
@@ -137,16 +167,16 @@ impl Engine {
                 });
                 let killed = signal == Some(libc::SIGKILL) && !worker.late && !worker.mute;
                 self.fail(&mut state, &failure, Self::points(killed));
-                replace &= killed && state.start_after.is_none();
+                replace &= killed && state.workers.start_after.is_none();
             }
         }
-        if self.one_shot || state.exiting {
-            replace &= state.outstanding() > 0;
+        if self.one_shot || state.workers.exiting {
+            replace &= state.metrics.outstanding() > 0;
         }
         self.refill(&mut state);
         if replace {
-            state.seats[seat].occupant = Occupant::Starting;
-            supervisor.start(self, seat);
+            state.workers.seats[seat].occupant = Occupant::Starting;
+            supervisor.start(Arc::clone(self) as _, seat);
         } else {
             self.start_wanted(&mut state);
         }
@@ -158,14 +188,14 @@ impl Engine {
     }
 
     /// Ends a pool whose descriptors the program has closed.
-    pub(super) fn break_down(&self) {
+    fn break_down(&self) {
         let mut state = self.lock();
         if state.life == Life::Broken || state.life == Life::Stopped {
             return;
         }
         state.life = Life::Broken;
-        let mut workers: Vec<_> = state.seats.iter_mut().filter_map(super::seat::Seat::take).collect();
-        for seat in &mut state.seats {
+        let mut workers: Vec<_> = state.workers.seats.iter_mut().filter_map(super::seat::Seat::take).collect();
+        for seat in &mut state.workers.seats {
             if matches!(seat.occupant, Occupant::Starting) {
                 seat.occupant = Occupant::Nobody;
             }
@@ -191,7 +221,7 @@ impl Engine {
 
 /// Notes what a worker says about itself.
 fn note(state: &mut State, seat: usize, request: Request) {
-    let Some(worker) = state.seats[seat].worker_mut() else { return };
+    let Some(worker) = state.workers.seats[seat].worker_mut() else { return };
     match request {
         Request::Hello => worker.greeted = true,
         Request::Ready => {

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering, fence};
 use std::time::Duration;
 
-use super::engine::{Engine, InFlight, State};
-use super::limits::{Condemned, Sentence};
+use super::engine::Engine;
 use super::region;
+use super::state::{InFlight, State};
+use super::termination::{Condemned, Sentence};
 use crate::error::TaskError;
 use crate::ipc::board::Slot;
 use crate::ipc::board::layout::COMPLETED;
@@ -29,13 +30,13 @@ impl Engine {
     pub(super) fn harvest(&self, state: &mut State) -> usize {
         let board = self.board();
         let mut collected = 0;
-        for worker in 0..state.seats.len() {
-            if state.seats[worker].region.is_none() {
+        for worker in 0..state.workers.seats.len() {
+            if state.workers.seats[worker].region.is_none() {
                 continue;
             }
             let record = board.record(worker as u32);
             let tail = record.completed_tail.0.load(Ordering::SeqCst);
-            let head = std::mem::replace(&mut state.seats[worker].completed_head, tail);
+            let head = std::mem::replace(&mut state.workers.seats[worker].completed_head, tail);
             let count = tail.wrapping_sub(head);
             for position in 0..count.min(COMPLETED as u64) {
                 let entry = head.wrapping_add(position) as usize % COMPLETED;
@@ -48,7 +49,7 @@ impl Engine {
             let overwritten =
                 record.completed_tail.0.load(Ordering::Acquire).wrapping_sub(head) >= COMPLETED as u64 - 1;
             if overwritten {
-                for slot in 0..state.in_flight.len() as u32 {
+                for slot in 0..state.slots.in_flight.len() as u32 {
                     collected += usize::from(self.harvest_slot(state, slot));
                 }
             }
@@ -59,18 +60,19 @@ impl Engine {
     /// Collects one task, if it is completed.
     pub(super) fn harvest_slot(&self, state: &mut State, index: u32) -> bool {
         let position = index as usize;
-        if state.in_flight.get(position).is_none_or(Option::is_none) {
+        if state.slots.in_flight.get(position).is_none_or(Option::is_none) {
             return false;
         }
         let slot = self.board().slot(index);
         let word = slot.load();
-        if word.state() != SlotState::Done || word.generation() != state.generations[position] {
+        if word.state() != SlotState::Done || word.generation() != state.slots.generations[position] {
             return false;
         }
-        if let Some(task) = state.in_flight[position].as_ref().filter(|task| is_late(slot, word, task) && !task.is_over)
+        if let Some(task) =
+            state.slots.in_flight[position].as_ref().filter(|task| is_late(slot, word, task) && !task.is_over)
         {
             let again = task.retry.as_ref().is_some_and(|retry| retry.may_try());
-            state.timed_out += 1;
+            state.metrics.timed_out += 1;
             if again {
                 self.run_again(state, index, Fate::TimedOut);
                 return true;
@@ -93,10 +95,10 @@ impl Engine {
         let mut lost = 0;
         let together = self.bodies_of(state, worker);
         let death = || beside_others(death(), together);
-        for index in 0..state.in_flight.len() as u32 {
+        for index in 0..state.slots.in_flight.len() as u32 {
             let slot = self.board().slot(index);
             let word = slot.load();
-            if state.in_flight[index as usize].is_none() || word.worker() != worker {
+            if state.slots.in_flight[index as usize].is_none() || word.worker() != worker {
                 continue;
             }
             match word.state() {
@@ -111,17 +113,17 @@ impl Engine {
                         continue;
                     }
                     let condemned = condemned.filter(|condemned| {
-                        (condemned.slot, condemned.generation) == (index, state.generations[index as usize])
+                        (condemned.slot, condemned.generation) == (index, state.slots.generations[index as usize])
                     });
                     // It was over its limit too, and its worker could not drop it any more.
                     let late = self.is_overdue(state, index);
-                    let Some(task) = &state.in_flight[index as usize] else { continue };
+                    let Some(task) = &state.slots.in_flight[index as usize] else { continue };
                     let late = late.filter(|_| condemned.is_none());
                     let killed = condemned.is_some_and(|condemned| condemned.sentence == Sentence::Killed);
-                    let unfinished = slot.done_items(state.generations[index as usize]) < task.items;
+                    let unfinished = slot.done_items(state.slots.generations[index as usize]) < task.items;
                     let may_try = task.retry.as_ref().is_some_and(|retry| retry.may_try());
                     if unfinished && (late.is_some() || condemned.is_some_and(Condemned::is_for_time)) {
-                        state.timed_out += 1;
+                        state.metrics.timed_out += 1;
                     }
                     if unfinished && !killed && may_try && !task.is_over {
                         let fate = if condemned.is_some() || late.is_some() { Fate::TimedOut } else { Fate::Died };
@@ -149,10 +151,10 @@ impl Engine {
     /// Moves tasks from the queue onto the board.
     pub(super) fn refill(&self, state: &mut State) {
         for is_async in [false, true] {
-            while !state.queue_of(is_async).is_empty()
+            while !state.queue.of(is_async).is_empty()
                 && let Some(slot) = self.place(state, is_async)
             {
-                let Some((ticket, message)) = state.queue_of(is_async).pop_front() else { break };
+                let Some((ticket, message)) = state.queue.of(is_async).pop_front() else { break };
                 self.publish(state, slot, ticket, message);
                 self.board().wake_one();
             }
@@ -161,13 +163,13 @@ impl Engine {
 
     /// Makes sure that the queue empties even if no thread of the program submits or waits.
     pub(super) fn feed(self: &Arc<Self>, state: &mut State) {
-        if state.feeder {
+        if state.queue.feeder {
             return;
         }
         let engine = Arc::clone(self);
         let feeder = std::thread::Builder::new().name("parallel-feeder".to_owned()).spawn(move || engine.feed_queue());
         // Without a feeder the queue is emptied by whoever submits or waits next.
-        state.feeder = feeder.is_ok();
+        state.queue.feeder = feeder.is_ok();
     }
 
     fn feed_queue(&self) {
@@ -175,10 +177,10 @@ impl Engine {
             let mut state = self.lock();
             self.harvest(&mut state);
             self.refill(&mut state);
-            let empty = state.is_queue_empty();
+            let empty = state.queue.is_empty();
             if empty {
                 // Under the lock: the next submission that does not fit starts another.
-                state.feeder = false;
+                state.queue.feeder = false;
             }
             drop(state);
             self.notify_waiters();
@@ -207,7 +209,7 @@ fn beside_others(error: TaskError, together: usize) -> TaskError {
 impl Engine {
     /// How many bodies of `async fn`s a worker has.
     fn bodies_of(&self, state: &State, worker: u32) -> usize {
-        let slots = state.in_flight.iter().enumerate();
+        let slots = state.slots.in_flight.iter().enumerate();
         let bodies = slots.filter(|(_, task)| task.as_ref().is_some_and(|task| task.is_async));
         let words = bodies.map(|(index, _)| self.board().slot(index as u32).load());
         words.filter(|word| word.worker() == worker && word.state() == SlotState::Claimed).count()
@@ -216,7 +218,7 @@ impl Engine {
     /// Whether the future of an `async fn` that was put aside is over its limit.
     fn is_overdue(&self, state: &mut State, index: u32) -> Option<Duration> {
         let slot = self.board().slot(index);
-        let task = state.in_flight[index as usize].as_mut().filter(|task| task.is_async)?;
+        let task = state.slots.in_flight[index as usize].as_mut().filter(|task| task.is_async)?;
         let began = slot.began.load(Ordering::Acquire);
         let limited = task.limited.as_mut().filter(|_| began & ASIDE != 0)?;
         (limited.deadline(0, began & !ASIDE, clock::now()) <= clock::now()).then_some(limited.limit)
@@ -233,7 +235,7 @@ fn is_late(slot: &Slot, word: Word, task: &InFlight) -> bool {
 
 /// Reads what a worker left in a slot.
 fn collect(state: &mut State, index: u32, slot: &Slot, word: Word, task: &InFlight) -> Outcome {
-    let this = entry(index, state.generations[index as usize]);
+    let this = entry(index, state.slots.generations[index as usize]);
     let mut outcome = Outcome { done: slot.done_items(word.generation()).min(task.items), ..Outcome::default() };
     if outcome.done == 0 {
         // Nothing that the slot says otherwise is of this use of it.
@@ -247,11 +249,11 @@ fn collect(state: &mut State, index: u32, slot: &Slot, word: Word, task: &InFlig
     }
     outcome.failed = slot.failed.load(Ordering::Relaxed) != 0;
     outcome.nanoseconds = slot.nanoseconds.load(Ordering::Relaxed);
-    let Some(seat) = state.seats.get_mut(word.worker() as usize) else {
+    let Some(seat) = state.workers.seats.get_mut(word.worker() as usize) else {
         return damaged();
     };
     let len = slot.result_len.load(Ordering::Relaxed);
-    state.tally.bytes_copied += len;
+    state.metrics.tally.bytes_copied += len;
     match slot.result_offset.load(Ordering::Relaxed) {
         0 if len <= INLINE_RESULT as u64 => {
             // SAFETY: the slot has that many bytes for results.
@@ -269,7 +271,7 @@ fn collect(state: &mut State, index: u32, slot: &Slot, word: Word, task: &InFlig
         let kept = seat.kept.extract_if(.., |(task, _)| *task == this).map(|(_, held)| held);
         let rare = outcome.rare();
         rare.kept.extend(kept);
-        state.tally.bytes_shared += rare.kept.iter().map(|held| held.reference().len).sum::<u64>();
+        state.metrics.tally.bytes_shared += rare.kept.iter().map(|held| held.reference().len).sum::<u64>();
     }
     let granted_len = slot.granted_len.load(Ordering::Relaxed);
     if granted_len != 0 && slot.granted_item.load(Ordering::Relaxed) == outcome.done {
@@ -277,7 +279,7 @@ fn collect(state: &mut State, index: u32, slot: &Slot, word: Word, task: &InFlig
         let wanted = |block: &Block| block.offset() == offset && block.len() >= granted_len;
         match seat.grants.iter().position(wanted) {
             Some(position) => {
-                state.tally.bytes_copied += granted_len;
+                state.metrics.tally.bytes_copied += granted_len;
                 outcome.rare().granted = Some((seat.grants.swap_remove(position), granted_len as usize));
             }
             None => return damaged(),

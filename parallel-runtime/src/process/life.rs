@@ -12,9 +12,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::engine::{Access, Engine, Life, State};
+use super::engine::Engine;
 use super::seat::{Occupant, Seat, Worker};
 use super::spawn;
+use super::state::workers::Failure;
+use super::state::{Access, Life, State};
 use super::stderr::Stderr;
 use super::supervisor::Supervisor;
 use crate::error::{PoolError, TaskError};
@@ -23,6 +25,7 @@ use crate::observe::timeline;
 use crate::process::welcome::Welcome;
 use crate::remote::task_state::{Outcome, TaskState};
 use crate::sandbox::{Allowed, Sandbox};
+use crate::shared::containers::recount;
 use crate::shared::objects::Process;
 use crate::sys::clock;
 use crate::sys::fork;
@@ -58,53 +61,32 @@ const LOOK: Duration = Duration::from_secs(1);
 /// How often it is looked whether tasks have ended for which nobody waits, and with which shared memory goes.
 const ABANDONED_LOOK: Duration = Duration::from_millis(50);
 
-/// Why a worker could not be started.
-#[derive(Debug, Clone)]
-pub(super) enum Failure {
-    /// An error of the operating system.
-    System(i32),
-    Text(String),
-}
-
-impl Failure {
-    fn of(error: &io::Error) -> Self {
-        error.raw_os_error().map_or_else(|| Self::Text(error.to_string()), Self::System)
-    }
-
-    pub(super) fn to_error(&self) -> io::Error {
-        match self {
-            Self::System(code) => io::Error::from_raw_os_error(*code),
-            Self::Text(text) => io::Error::other(text.clone()),
-        }
-    }
-}
-
 impl Engine {
     /// Starts as many workers as there is work for, unless a pause is on.
     pub(super) fn start_wanted(self: &Arc<Self>, state: &mut State) {
-        if state.start_after.is_some_and(|after| after > Instant::now()) {
+        if state.workers.start_after.is_some_and(|after| after > Instant::now()) {
             return;
         }
-        state.start_after = None;
-        let filled = state.seats.iter().filter(|seat| !seat.is_free()).count();
-        let wanted = state.outstanding().min(self.workers).saturating_sub(filled);
+        state.workers.start_after = None;
+        let filled = state.workers.seats.iter().filter(|seat| !seat.is_free()).count();
+        let wanted = state.metrics.outstanding().min(self.workers).saturating_sub(filled);
         for _ in 0..wanted {
             let Some(seat) = Self::reserve(state) else { return };
-            Supervisor::running().expect("it runs before there are pools").start(self, seat);
+            Supervisor::running().expect("it runs before there are pools").start(Arc::clone(self) as _, seat);
         }
     }
 
     fn reserve(state: &mut State) -> Option<usize> {
-        let free = state.seats.iter().position(Seat::is_free)?;
-        state.seats[free].occupant = Occupant::Starting;
+        let free = state.workers.seats.iter().position(Seat::is_free)?;
+        state.workers.seats[free].occupant = Occupant::Starting;
         Some(free)
     }
 
     /// Supervisor: a start has panicked.
     pub(super) fn give_start_up(&self, seat: usize) {
         let mut state = self.lock();
-        if matches!(state.seats[seat].occupant, Occupant::Starting) {
-            state.seats[seat].occupant = Occupant::Nobody;
+        if matches!(state.workers.seats[seat].occupant, Occupant::Starting) {
+            state.workers.seats[seat].occupant = Occupant::Nobody;
             let failure = Failure::Text("the start of a worker has panicked".to_owned());
             self.fail(&mut state, &failure, MOST_FAILED_STARTS);
         }
@@ -116,7 +98,7 @@ impl Engine {
     pub(super) fn fill(self: &Arc<Self>, supervisor: &Supervisor, seat: usize) {
         if let Err(error) = self.try_fill(supervisor, seat) {
             let mut state = self.lock();
-            state.seats[seat].occupant = Occupant::Nobody;
+            state.workers.seats[seat].occupant = Occupant::Nobody;
             if matches!(state.life, Life::Stopped | Life::Broken) {
                 drop(state);
                 self.changed.notify_all();
@@ -136,10 +118,10 @@ impl Engine {
             if matches!(state.life, Life::Stopped | Life::Broken) {
                 return Err(io::Error::other("the pool was stopped"));
             }
-            if state.seats[seat].region.is_none() {
-                state.seats[seat].region = Some(memory.arena.take(REGION).map_err(io::Error::other)?);
+            if state.workers.seats[seat].region.is_none() {
+                state.workers.seats[seat].region = Some(memory.arena.take(REGION).map_err(io::Error::other)?);
             }
-            let region = state.seats[seat].region.as_ref().expect("it was just made");
+            let region = state.workers.seats[seat].region.as_ref().expect("it was just made");
             let record = memory.board.record(seat as u32);
             record.region_offset.store(region.offset(), Ordering::Relaxed);
             record.region_len.store(REGION, Ordering::Relaxed);
@@ -150,7 +132,7 @@ impl Engine {
             record.pid.store(0, Ordering::Relaxed);
             record.aside.store(0, Ordering::Relaxed);
             // It may have run a task before it is known here otherwise.
-            state.seats[seat].stderr = cfg!(feature = "tracing").then(|| Arc::clone(&stderr.0));
+            state.workers.seats[seat].stderr = cfg!(feature = "tracing").then(|| Arc::clone(&stderr.0));
             record.completed_tail.0.load(Ordering::Relaxed)
         };
         if self.options.sandbox.is_some() && memory.arena.segment().is_scarce() {
@@ -160,6 +142,7 @@ impl Engine {
             ));
         }
         let init = self.options.init.map(init::offset_of).transpose()?;
+        recount::enable();
         let process = Process::new().map_err(io::Error::other)?;
         let welcome = Welcome {
             magic: 0,
@@ -186,7 +169,7 @@ impl Engine {
             worker.kill();
             return Err(io::Error::other("the pool was stopped"));
         }
-        if let Err(error) = supervisor.watch(self, seat, &worker) {
+        if let Err(error) = supervisor.watch(Arc::clone(self) as _, seat, &worker) {
             // Nobody would see its death, so it must not live; it may have claimed a task already.
             let pid = worker.pid();
             worker.kill();
@@ -200,10 +183,10 @@ impl Engine {
             });
             return Err(error);
         }
-        state.last_pid = Some(worker.pid());
-        state.seats[seat].first.get_or_insert_with(Instant::now);
+        state.workers.last_pid = Some(worker.pid());
+        state.workers.seats[seat].first.get_or_insert_with(Instant::now);
         timeline::worker(state.pool, seat, worker.pid());
-        state.seats[seat].occupant = Occupant::Worker(worker);
+        state.workers.seats[seat].occupant = Occupant::Worker(worker);
         Ok(())
     }
 
@@ -211,22 +194,22 @@ impl Engine {
     /// another worker can run it.
     pub(super) fn fail(&self, state: &mut State, failure: &Failure, points: u32) {
         let now = Instant::now();
-        if state.failed_at.replace(now).is_none_or(|last| now - last > FORGET) {
-            state.failed_starts = 0;
+        if state.workers.failed_at.replace(now).is_none_or(|last| now - last > FORGET) {
+            state.workers.failed_starts = 0;
         }
-        let before = state.failed_starts;
-        state.failed_starts = before.saturating_add(points);
+        let before = state.workers.failed_starts;
+        state.workers.failed_starts = before.saturating_add(points);
         if points > KILLED_START {
-            state.failures += 1;
-            state.last_failure = Some(failure.clone());
+            state.workers.failures += 1;
+            state.workers.last_failure = Some(failure.clone());
         }
         // The first try after a failure comes at once.
         let failures = (before / FAILED_START).min(10);
         if failures > 0 {
             let pause = FIRST_PAUSE.saturating_mul(1 << (failures - 1)).min(LONGEST_PAUSE);
-            state.start_after = Some(now + pause);
+            state.workers.start_after = Some(now + pause);
         }
-        if state.failed_starts >= MOST_FAILED_STARTS && state.seats.iter().all(Seat::is_free) {
+        if state.workers.failed_starts >= MOST_FAILED_STARTS && state.workers.seats.iter().all(Seat::is_free) {
             self.end_all(state, || TaskError::Spawn(failure.to_error()));
         }
     }
@@ -238,12 +221,12 @@ impl Engine {
 
     /// Ends all that is outstanding. No worker may be running any of it.
     pub(super) fn end_all(&self, state: &mut State, error: impl Fn() -> TaskError) {
-        let (queue, others) = (std::mem::take(&mut state.queue), std::mem::take(&mut state.async_queue));
+        let (queue, others) = (std::mem::take(&mut state.queue.calls), std::mem::take(&mut state.queue.futures));
         for (ticket, message) in queue.into_iter().chain(others) {
             state.end(&ticket, Outcome::error(error()), message.seen, None, None);
         }
-        for index in 0..state.in_flight.len() {
-            if state.in_flight[index].is_some() {
+        for index in 0..state.slots.in_flight.len() {
+            if state.slots.in_flight[index].is_some() {
                 self.finish_with(state, index as u32, |_, _| Outcome::error(error()));
             }
         }
@@ -258,7 +241,7 @@ impl Engine {
         let dismissed = self.look_at_dismissed(&mut state, now);
         let mut sooner = |at: Instant| next = Some(next.map_or(at, |next| next.min(at)));
         dismissed.into_iter().for_each(&mut sooner);
-        for worker in state.seats.iter_mut().filter_map(Seat::worker_mut).filter(|worker| !worker.greeted) {
+        for worker in state.workers.seats.iter_mut().filter_map(Seat::worker_mut).filter(|worker| !worker.greeted) {
             if worker.since + START_LIMIT > now {
                 sooner(worker.since + START_LIMIT);
             } else if !worker.late {
@@ -266,7 +249,7 @@ impl Engine {
                 worker.signal(rustix::process::Signal::KILL);
             }
         }
-        if let Some(after) = state.start_after {
+        if let Some(after) = state.workers.start_after {
             if after > now {
                 sooner(after);
             } else {
@@ -277,19 +260,19 @@ impl Engine {
             self.harvest(&mut state);
             self.refill(&mut state);
             let unwaited = |ticket: &TaskState, loan: &Option<_>| loan.is_some() && ticket.is_abandoned();
-            state.abandoned = state.in_flight.iter().flatten().any(|task| unwaited(&task.ticket, &task.loan))
-                || state.queued().any(|(ticket, message)| unwaited(ticket, &message.loan));
+            state.abandoned = state.slots.in_flight.iter().flatten().any(|task| unwaited(&task.ticket, &task.loan))
+                || state.queue.iter().any(|(ticket, message)| unwaited(ticket, &message.loan));
             if state.abandoned {
                 sooner(now + ABANDONED_LOOK);
             }
         }
-        if state.next_look != u64::MAX {
+        if state.limits.next_look != u64::MAX {
             self.look_at_limits(&mut state);
             if let Some(condemned) = Self::look_at_condemned(&mut state, now) {
                 sooner(condemned);
             }
-            if state.next_look != u64::MAX {
-                let left = state.next_look.saturating_sub(clock::now());
+            if state.limits.next_look != u64::MAX {
+                let left = state.limits.next_look.saturating_sub(clock::now());
                 sooner(Instant::now() + Duration::from_nanos(left));
             }
         }
@@ -303,23 +286,23 @@ impl Engine {
         }
         self.arena()?;
         let mut state = self.lock();
-        let failures = state.failures;
+        let failures = state.workers.failures;
         loop {
             match state.life {
                 Life::Open => {}
                 Life::Broken => return Err(PoolError::Spawn(fork::closed_descriptors())),
                 Life::Draining | Life::Stopped => return Err(PoolError::Closed),
             }
-            if state.failures != failures {
+            if state.workers.failures != failures {
                 let failure =
-                    state.last_failure.as_ref().map_or_else(|| io::Error::other("unknown"), Failure::to_error);
+                    state.workers.last_failure.as_ref().map_or_else(|| io::Error::other("unknown"), Failure::to_error);
                 return Err(PoolError::Spawn(failure));
             }
             // All are started before any is waited for.
             while let Some(seat) = Self::reserve(&mut state) {
-                Supervisor::running().expect("it runs before there are pools").start(self, seat);
+                Supervisor::running().expect("it runs before there are pools").start(Arc::clone(self) as _, seat);
             }
-            if state.seats.iter().all(|seat| seat.worker().is_some_and(|worker| worker.ready)) {
+            if state.workers.seats.iter().all(|seat| seat.worker().is_some_and(|worker| worker.ready)) {
                 return Ok(());
             }
             state = self.wait_for_change(state);
@@ -338,7 +321,9 @@ impl Engine {
     /// Waits until the process of a single task is started, or cannot be.
     pub(crate) fn wait_for_start(&self) {
         let mut state = self.lock();
-        while state.last_pid.is_none() && state.seats.iter().any(|seat| matches!(seat.occupant, Occupant::Starting)) {
+        while state.workers.last_pid.is_none()
+            && state.workers.seats.iter().any(|seat| matches!(seat.occupant, Occupant::Starting))
+        {
             state = self.wait_for_change(state);
         }
     }

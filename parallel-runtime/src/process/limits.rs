@@ -17,8 +17,10 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::engine::{Engine, State};
+use super::engine::Engine;
+use super::state::State;
 use super::supervisor::Supervisor;
+use super::termination::{Condemned, GRACE, Limited, Sentence, nanoseconds};
 use crate::error::TaskError;
 use crate::ipc::board::condemn;
 use crate::ipc::board::ring::{entry, split};
@@ -26,9 +28,6 @@ use crate::ipc::board::slot::{ASIDE, DISMISSED};
 use crate::ipc::board::word::{State as SlotState, Word};
 use crate::remote::task_state::{Outcome, Phase, TaskState};
 use crate::sys::{clock, fork, futex};
-
-/// How long a worker may take to end after SIGTERM.
-pub(super) const GRACE: Duration = Duration::from_millis(100);
 
 /// How often limits are looked at, at most.
 const SHORTEST_LOOK: Duration = Duration::from_millis(1);
@@ -40,83 +39,17 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// with it.
 const PAUSE: u64 = 1_000_000_000;
 
-/// The limit of a task on the board.
-pub(super) struct Limited {
-    pub(super) limit: Duration,
-    /// When it was published, in nanoseconds of the monotonic clock.
-    pub(super) published: u64,
-    /// Which of its items was first seen to run when.
-    pub(super) seen: Option<(u32, u64)>,
-}
-
-/// Why a worker is being ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sentence {
-    TimedOut(Duration),
-    Killed,
-}
-
-/// A worker that is being ended for a task.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Condemned {
-    pub(super) slot: u32,
-    pub(super) generation: u64,
-    /// Which item of the message.
-    pub(super) item: u32,
-    pub(super) sentence: Sentence,
-    /// When SIGTERM becomes SIGKILL; `None` once that is sent.
-    pub(super) deadline: Option<Instant>,
-}
-
-impl Condemned {
-    pub(super) fn is_for_time(&self) -> bool {
-        matches!(self.sentence, Sentence::TimedOut(_))
-    }
-
-    /// The error of the task.
-    pub(super) fn error(&self) -> TaskError {
-        match self.sentence {
-            Sentence::TimedOut(after) => TaskError::TimedOut { after },
-            Sentence::Killed => TaskError::Cancelled,
-        }
-    }
-}
-
-impl Limited {
-    pub(super) fn new(limit: Duration) -> Box<Self> {
-        Box::new(Self { limit, published: clock::now(), seen: None })
-    }
-
-    /// When the item that runs is over its limit. `began` is what the worker says.
-    pub(super) fn deadline(&mut self, item: u32, began: u64, now: u64) -> u64 {
-        let seen = match self.seen {
-            // An item that was seen before does not begin again, whatever the worker says.
-            Some((last, when)) if item <= last => when,
-            _ => {
-                self.seen = Some((item, now));
-                now
-            }
-        };
-        let start = if began == 0 { seen } else { began.clamp(self.published, seen.max(self.published)) };
-        start.saturating_add(nanoseconds(self.limit))
-    }
-}
-
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
 impl Engine {
     /// Makes sure that somebody looks when a task that is published now can be over its limit.
     pub(super) fn watch_limit(&self, state: &mut State, index: u32, limited: &Limited) {
-        let generation = state.generations[index as usize];
-        if state.limited.len() > 2 * state.in_flight.len() {
-            state.drop_old_limits();
+        let generation = state.slots.generations[index as usize];
+        if state.limits.limited.len() > 2 * state.slots.in_flight.len() {
+            state.limits.drop_old(&state.slots);
         }
-        state.limited.push((index, generation));
+        state.limits.limited.push((index, generation));
         let at = limited.published.saturating_add(nanoseconds(limited.limit));
-        if at < state.next_look {
-            state.next_look = at;
+        if at < state.limits.next_look {
+            state.limits.next_look = at;
             if let Some(supervisor) = Supervisor::running() {
                 supervisor.kick();
             }
@@ -126,16 +59,16 @@ impl Engine {
     /// Ends workers whose tasks are over their limits, and sets when to look again.
     pub(super) fn look_at_limits(&self, state: &mut State) {
         let now = clock::now();
-        if now < state.next_look {
+        if now < state.limits.next_look {
             return;
         }
-        let paused = state.next_look != 0 && now - state.next_look > PAUSE;
-        state.drop_old_limits();
+        let paused = state.limits.next_look != 0 && now - state.limits.next_look > PAUSE;
+        state.limits.drop_old(&state.slots);
         let (mut next, mut again) = (u64::MAX, Vec::new());
-        for (index, generation) in state.limited.clone() {
+        for (index, generation) in state.limits.limited.clone() {
             let slot = self.board().slot(index);
             let word = slot.load();
-            let Some(task) = state.in_flight[index as usize].as_mut() else { continue };
+            let Some(task) = state.slots.in_flight[index as usize].as_mut() else { continue };
             let item = slot.done_items(generation).min(task.items.saturating_sub(1));
             let Some(limited) = task.limited.as_mut() else { continue };
             if paused {
@@ -176,7 +109,7 @@ impl Engine {
             }
         }
         // Not more often than this, however short the limits are.
-        state.next_look = next.max(now.saturating_add(nanoseconds(SHORTEST_LOOK)));
+        state.limits.next_look = next.max(now.saturating_add(nanoseconds(SHORTEST_LOOK)));
         if !again.is_empty() {
             for index in again {
                 self.harvest_slot(state, index);
@@ -190,8 +123,8 @@ impl Engine {
     fn is_busy_otherwise(&self, state: &State, worker: u32) -> bool {
         let runs = self.board().record(worker).running.load(Ordering::Relaxed);
         let (index, _) = split(runs);
-        let Some(task) = state.in_flight.get(index as usize).and_then(Option::as_ref) else { return false };
-        let generation = state.generations[index as usize];
+        let Some(task) = state.slots.in_flight.get(index as usize).and_then(Option::as_ref) else { return false };
+        let generation = state.slots.generations[index as usize];
         !task.is_async
             && runs == entry(index, generation)
             && self.board().slot(index).load() == Word::claimed(worker, generation)
@@ -199,10 +132,10 @@ impl Engine {
 
     /// Tells the caller of a task that it is over its limit. The task itself is dropped when its worker comes to it.
     fn end_early(&self, state: &mut State, index: u32, after: Duration) {
-        let Some(task) = state.in_flight[index as usize].as_mut() else { return };
+        let Some(task) = state.slots.in_flight[index as usize].as_mut() else { return };
         task.is_over = true;
         let (ticket, seen) = (Arc::clone(&task.ticket), task.seen.take());
-        state.timed_out += 1;
+        state.metrics.timed_out += 1;
         let mut outcome = Outcome::error(TaskError::TimedOut { after });
         outcome.rare().events = self.events_of(state, index).map(|events| events as _);
         state.end(&ticket, outcome, seen, None, None);
@@ -213,8 +146,8 @@ impl Engine {
     /// Asks a worker to drop a task that it has put aside. False if it has not.
     fn dismiss(&self, state: &mut State, index: u32, generation: u64) -> bool {
         let slot = self.board().slot(index);
-        let is_aside = state.in_flight[index as usize].as_ref().is_some_and(|task| task.is_async)
-            && state.generations[index as usize] == generation
+        let is_aside = state.slots.in_flight[index as usize].as_ref().is_some_and(|task| task.is_async)
+            && state.slots.generations[index as usize] == generation
             && slot.began.load(Ordering::Acquire) & ASIDE != 0;
         let word = slot.load();
         if !is_aside || word.state() != SlotState::Claimed || word.worker() as usize >= self.workers {
@@ -227,7 +160,7 @@ impl Engine {
         record.dismissals.fetch_add(1, Ordering::AcqRel);
         record.wake.store(1, Ordering::Release);
         futex::wake(&record.wake, 1);
-        state.dismissed.push((index, generation, Instant::now() + GRACE));
+        state.limits.dismissed.push((index, generation, Instant::now() + GRACE));
         if let Some(supervisor) = Supervisor::running() {
             supervisor.kick();
         }
@@ -236,19 +169,20 @@ impl Engine {
 
     /// Collects tasks that their workers have dropped, as asked, and ends workers that have not. Gives when to look again.
     pub(super) fn look_at_dismissed(&self, state: &mut State, now: Instant) -> Option<Instant> {
-        if state.dismissed.is_empty() {
+        if state.limits.dismissed.is_empty() {
             return None;
         }
         let mut next: Option<Instant> = None;
-        for (index, generation, at) in std::mem::take(&mut state.dismissed) {
+        for (index, generation, at) in std::mem::take(&mut state.limits.dismissed) {
             self.harvest_slot(state, index);
             // It has ended, with its worker or before.
-            if state.in_flight[index as usize].is_none() || state.generations[index as usize] != generation {
+            if state.slots.in_flight[index as usize].is_none() || state.slots.generations[index as usize] != generation
+            {
                 continue;
             }
             if at > now || !self.condemn(state, index, generation, 0, Sentence::Killed) {
                 let at = at.max(now + SHORTEST_LOOK);
-                state.dismissed.push((index, generation, at));
+                state.limits.dismissed.push((index, generation, at));
                 next = Some(next.map_or(at, |next| next.min(at)));
             }
         }
@@ -267,7 +201,7 @@ impl Engine {
         if word != Word::claimed(seat, generation) {
             return false;
         }
-        let Some(worker) = state.seats.get_mut(seat as usize).and_then(|seat| seat.worker_mut()) else {
+        let Some(worker) = state.workers.seats.get_mut(seat as usize).and_then(|seat| seat.worker_mut()) else {
             return false;
         };
         if let Some(before) = &mut worker.condemned {
@@ -280,7 +214,7 @@ impl Engine {
             return same;
         }
         let condemned = &board.record(seat).condemned;
-        let last = state.in_flight[index as usize].as_ref().map_or(0, |task| task.items.saturating_sub(1));
+        let last = state.slots.in_flight[index as usize].as_ref().map_or(0, |task| task.items.saturating_sub(1));
         let now_at = || slot.done_items(generation).min(last);
         let still_runs = || {
             let word = Word(slot.word.load(Ordering::SeqCst));
@@ -298,7 +232,7 @@ impl Engine {
 
     /// Sends SIGKILL to workers that did not end by SIGTERM. Gives when the next one is due.
     pub(super) fn look_at_condemned(state: &mut State, now: Instant) -> Option<Instant> {
-        let workers = state.seats.iter_mut().filter_map(|seat| seat.worker_mut());
+        let workers = state.workers.seats.iter_mut().filter_map(|seat| seat.worker_mut());
         let mut next: Option<Instant> = None;
         for worker in workers {
             let Some(deadline) = worker.condemned.and_then(|condemned| condemned.deadline) else { continue };
@@ -349,33 +283,5 @@ impl Engine {
             }
         }
         false
-    }
-}
-
-impl State {
-    fn drop_old_limits(&mut self) {
-        let (in_flight, generations) = (&self.in_flight, &self.generations);
-        self.limited.retain(|(index, generation)| {
-            in_flight[*index as usize].is_some() && generations[*index as usize] == *generation
-        });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_limit_counts_from_the_start_whatever_the_worker_says() {
-        let limited = || Limited { limit: Duration::from_nanos(100), published: 1000, seen: None };
-        assert_eq!(limited().deadline(0, 1200, 1250), 1300, "as the worker says");
-        assert_eq!(limited().deadline(0, 0, 1250), 1350, "from when it was first seen");
-        assert_eq!(limited().deadline(0, 7, 1250), 1100, "not before it was published");
-        assert_eq!(limited().deadline(0, 9_999_999, 1250), 1350, "not in the future");
-        let mut one = limited();
-        one.deadline(0, 0, 1250);
-        assert_eq!(one.deadline(0, 9_999_999, 1300), 1350, "it is not seen for the first time again");
-        assert_eq!(one.deadline(1, 9_999_999, 1310), 1410, "the next item has its own time");
-        assert_eq!(one.deadline(0, 9_999_999, 1390), 1410, "and an earlier one does not begin again");
     }
 }

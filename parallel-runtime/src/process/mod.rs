@@ -70,6 +70,7 @@ mod spawn;
 mod state;
 mod stderr;
 mod supervisor;
+mod termination;
 mod transport;
 mod waiting;
 mod welcome;

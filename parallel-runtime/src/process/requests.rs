@@ -3,7 +3,8 @@
 //! A worker may ask for anything at any time, and as often as it likes: so nothing here waits, and nothing is believed that the
 //! program's own books do not confirm.
 
-use super::engine::{Engine, State};
+use super::engine::Engine;
+use super::state::State;
 use crate::error::TaskError;
 use crate::ipc::board::ring::split;
 use crate::ipc::request::{ANSWER, Request};
@@ -28,20 +29,20 @@ impl Engine {
                 let settled = objects::settle_static(at, objects::named(id, nonce));
                 settled.map_or(NOTHING, |held| {
                     let reference = held.reference();
-                    if let Some(worker) = state.seats[seat].worker() {
+                    if let Some(worker) = state.workers.seats[seat].worker() {
                         worker.process.gets(reference);
                     }
                     [reference.offset, reference.len, reference.id.into(), reference.nonce, 0]
                 })
             }
             Request::Unstore { container, object } => {
-                let by = state.seats[seat].worker().map(|worker| &worker.process);
+                let by = state.workers.seats[seat].worker().map(|worker| &worker.process);
                 return objects::unstore(container, object, by);
             }
             Request::Released(id) => return objects::released(id),
             Request::Hello | Request::Ready | Request::Retire | Request::Failed(_) => return,
         };
-        let place = &mut state.seats[seat];
+        let place = &mut state.workers.seats[seat];
         place.answer = place.answer.next(answer);
         place.answer.publish(self.board().record(seat as u32));
     }
@@ -50,7 +51,7 @@ impl Engine {
     fn grant(&self, state: &mut State, seat: usize, len: u64) -> [u64; ANSWER] {
         // Whoever needs memory for results may need it because nobody collects them.
         self.harvest(state);
-        let place = &mut state.seats[seat];
+        let place = &mut state.workers.seats[seat];
         // What the worker has not delivered by now it never will: a message ends with its first granted block.
         place.grants.clear();
         match Arena::get().map_err(TaskError::Spawn).and_then(|arena| arena.take(len)) {
@@ -65,7 +66,9 @@ impl Engine {
 }
 
 fn new_object(state: &State, seat: usize, len: u64, alignment: u64, kind: u64) -> [u64; ANSWER] {
-    let (Some(worker), Some(kind)) = (state.seats[seat].worker(), Kind::from_number(kind)) else { return NOTHING };
+    let (Some(worker), Some(kind)) = (state.workers.seats[seat].worker(), Kind::from_number(kind)) else {
+        return NOTHING;
+    };
     if len == 0 || !alignment.is_power_of_two() {
         return NOTHING;
     }
@@ -83,14 +86,14 @@ fn new_object(state: &State, seat: usize, len: u64, alignment: u64, kind: u64) -
 /// An object goes with the result of a task.
 fn keep(state: &mut State, seat: usize, id: u64, nonce: u64, task: u64) -> [u64; ANSWER] {
     let Some(held) = objects::named(id, nonce) else { return NOTHING };
-    let State { seats, in_flight, generations, .. } = state;
+    let (in_flight, generations) = (&state.slots.in_flight, &state.slots.generations);
     // What its worker has kept for tasks that are over was for nothing.
     let in_flight = |task: u64| {
         let (slot, generation) = split(task);
         let slot = slot as usize;
         in_flight.get(slot).is_some_and(Option::is_some) && generations[slot] == generation
     };
-    let kept = &mut seats[seat].kept;
+    let kept = &mut state.workers.seats[seat].kept;
     kept.retain(|(task, _)| in_flight(*task));
     kept.push((task, held));
     [1, 0, 0, 0, 0]

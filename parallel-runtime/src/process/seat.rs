@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::limits::Condemned;
 use super::spawn::Started;
 use super::stderr::Stderr;
+use super::termination::Condemned;
 use crate::ipc::board::Record;
 use crate::ipc::request::ANSWER;
 use crate::shared::objects::Process;

@@ -16,7 +16,6 @@ use rustix::event::Timespec;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::pipe::PipeFlags;
 
-use super::supervisor::Supervisor;
 use crate::observe::progress::above_bars;
 use crate::observe::spans::{Replay, is_event};
 use crate::remote::task_state::Events;
@@ -75,6 +74,24 @@ struct Forwarder {
 
 /// The program has closed our descriptors, and may have something else under their numbers.
 static BROKEN: AtomicBool = AtomicBool::new(false);
+
+/// What is known of the program elsewhere.
+pub(super) struct Program {
+    /// Whether our descriptors are still ours.
+    pub(super) is_sound: fn() -> bool,
+    /// To be done before the last lines are passed on.
+    pub(super) before_exit: fn(),
+}
+
+static PROGRAM: OnceLock<Program> = OnceLock::new();
+
+pub(super) fn set_program(program: Program) {
+    let _ = PROGRAM.set(program);
+}
+
+fn is_sound() -> bool {
+    PROGRAM.get().is_none_or(|program| (program.is_sound)())
+}
 
 /// Held by the thread that passes something on.
 static WRITING: Mutex<()> = Mutex::new(());
@@ -298,7 +315,7 @@ impl Forwarder {
         let mut events = [MaybeUninit::uninit(); 32];
         let mut half_lines = false;
         loop {
-            if Supervisor::running().is_some_and(|supervisor| !supervisor.is_sound()) {
+            if !is_sound() {
                 return;
             }
             let timeout = half_lines.then_some(&PATIENCE);
@@ -335,11 +352,11 @@ impl Forwarder {
 
 /// What workers have printed before the program ends comes out, although the thread ends with the program.
 extern "C" fn pass_on_the_last() {
-    if fork::check().is_err() || Supervisor::running().is_some_and(|supervisor| !supervisor.is_sound()) {
+    if fork::check().is_err() || !is_sound() {
         return;
     }
-    if let Some(supervisor) = Supervisor::running() {
-        supervisor.let_idle_workers_end();
+    if let Some(program) = PROGRAM.get() {
+        (program.before_exit)();
     }
     // This waits for the other thread, which may be in the middle of a line.
     if let Some(forwarder) = FORWARDER.get()

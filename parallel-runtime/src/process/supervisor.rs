@@ -16,8 +16,8 @@ use rustix::event::EventfdFlags;
 use rustix::event::epoll::{self, EventData, EventFlags};
 
 use super::death;
-use super::engine::Engine;
 use super::seat::Worker;
+use super::stderr::{self, Program};
 use crate::observe::timeline::memory;
 use crate::shared::Arena;
 use crate::sys::fork;
@@ -36,17 +36,44 @@ fn all_worker_pids() -> Vec<u32> {
     engines.iter().flat_map(|engine| engine.worker_pids()).collect()
 }
 
+/// A pool, as the supervisor sees it.
+pub(super) trait Supervised: Send + Sync {
+    /// Starts a worker for a place that was reserved.
+    fn fill(self: Arc<Self>, supervisor: &Supervisor, seat: usize);
+
+    /// Its start has panicked.
+    fn give_start_up(&self, seat: usize);
+
+    /// A worker has something to say.
+    fn on_socket(self: Arc<Self>, supervisor: &Supervisor, seat: usize, key: u64);
+
+    /// A worker is dead.
+    fn on_death(self: Arc<Self>, supervisor: &Supervisor, seat: usize, key: u64);
+
+    /// Does what is due by now, and gives when the next thing will be.
+    fn do_what_is_due(self: Arc<Self>) -> Option<Instant>;
+
+    /// The program has closed the descriptors of the runtime.
+    fn break_down(&self);
+
+    /// The program ends: idle workers end first, if that can be done without waiting for a lock.
+    fn end_idle_workers(&self, deadline: Instant);
+
+    /// The process ids of its workers.
+    fn worker_pids(&self) -> Vec<u32>;
+}
+
 pub(super) struct Supervisor {
     epoll: OwnedFd,
     /// Written to make the thread look at what there is to do.
     kick: OwnedFd,
     keys: AtomicU64,
     /// By key: whose worker it is, and in which place.
-    watched: Mutex<HashMap<u64, (Arc<Engine>, usize)>>,
+    watched: Mutex<HashMap<u64, (Arc<dyn Supervised>, usize)>>,
     /// All pools that may have something due.
-    engines: Mutex<Vec<Weak<Engine>>>,
+    engines: Mutex<Vec<Weak<dyn Supervised>>>,
     /// Places for which workers are to be started.
-    starts: Mutex<VecDeque<(Arc<Engine>, usize)>>,
+    starts: Mutex<VecDeque<(Arc<dyn Supervised>, usize)>>,
     /// The program has closed our descriptors.
     broken: AtomicBool,
 }
@@ -59,6 +86,16 @@ const KICK: u64 = u64::MAX;
 /// A worker's descriptors are watched under its key, doubled, plus one for the process descriptor.
 fn data(key: u64, process: bool) -> EventData {
     EventData::new_u64(key * 2 + u64::from(process))
+}
+
+fn is_sound() -> bool {
+    Supervisor::running().is_none_or(Supervisor::is_sound)
+}
+
+fn before_exit() {
+    if let Some(supervisor) = Supervisor::running() {
+        supervisor.let_idle_workers_end();
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -77,6 +114,7 @@ impl Supervisor {
             fork::watch();
             death::begin_to_count();
             memory::set_worker_pids(all_worker_pids);
+            stderr::set_program(Program { is_sound, before_exit });
             let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
             let kick = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
             epoll::add(&epoll, &kick, EventData::new_u64(KICK), EventFlags::IN)?;
@@ -144,7 +182,7 @@ impl Supervisor {
             engine.break_down();
         }
         lock(&self.starts).clear();
-        super::stderr::give_up();
+        stderr::give_up();
     }
 
     /// The program ends: workers that do nothing end first, so that what their tasks have printed comes out. To be called when the
@@ -152,29 +190,25 @@ impl Supervisor {
     pub(super) fn let_idle_workers_end(&self) {
         let Ok(engines) = self.engines.try_lock() else { return };
         let deadline = Instant::now() + LAST_WORDS;
-        for engine in engines.iter().filter_map(Weak::upgrade) {
-            if let Ok(mut state) = engine.state.try_lock() {
-                engine.end_idle(&mut state, deadline);
-            }
-        }
+        engines.iter().filter_map(Weak::upgrade).for_each(|engine| engine.end_idle_workers(deadline));
     }
 
     /// Watches over a pool from now on.
-    pub(super) fn know(&self, engine: &Arc<Engine>) {
+    pub(super) fn know(&self, engine: &Arc<dyn Supervised>) {
         let mut engines = lock(&self.engines);
         engines.retain(|engine| engine.strong_count() > 0);
         engines.push(Arc::downgrade(engine));
     }
 
     /// Starts a worker for a place that was reserved; soon, and on the supervisor's thread.
-    pub(super) fn start(&self, engine: &Arc<Engine>, seat: usize) {
-        lock(&self.starts).push_back((Arc::clone(engine), seat));
+    pub(super) fn start(&self, engine: Arc<dyn Supervised>, seat: usize) {
+        lock(&self.starts).push_back((engine, seat));
         self.kick();
     }
 
     /// Watches a new worker.
-    pub(super) fn watch(&self, engine: &Arc<Engine>, seat: usize, worker: &Worker) -> io::Result<()> {
-        lock(&self.watched).insert(worker.key, (Arc::clone(engine), seat));
+    pub(super) fn watch(&self, engine: Arc<dyn Supervised>, seat: usize, worker: &Worker) -> io::Result<()> {
+        lock(&self.watched).insert(worker.key, (engine, seat));
         let added =
             epoll::add(&self.epoll, &worker.started.socket, data(worker.key, false), EventFlags::IN).and_then(|()| {
                 match &worker.started.process {
@@ -218,7 +252,7 @@ impl Supervisor {
         let mut events = [MaybeUninit::uninit(); 32];
         loop {
             while let Some((engine, seat)) = self.next_start() {
-                if std::panic::catch_unwind(AssertUnwindSafe(|| engine.fill(self, seat))).is_err() {
+                if std::panic::catch_unwind(AssertUnwindSafe(|| Arc::clone(&engine).fill(self, seat))).is_err() {
                     engine.give_start_up(seat);
                 }
             }
@@ -277,12 +311,12 @@ impl Supervisor {
         }
     }
 
-    fn next_start(&self) -> Option<(Arc<Engine>, usize)> {
+    fn next_start(&self) -> Option<(Arc<dyn Supervised>, usize)> {
         lock(&self.starts).pop_front()
     }
 
     fn do_what_is_due(&self) -> Option<Instant> {
         let engines: Vec<_> = lock(&self.engines).iter().filter_map(Weak::upgrade).collect();
-        engines.iter().filter_map(Engine::do_what_is_due).min()
+        engines.into_iter().filter_map(Supervised::do_what_is_due).min()
     }
 }

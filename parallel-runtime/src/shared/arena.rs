@@ -11,7 +11,7 @@ use super::segment::Segment;
 use super::space::{Space, TABLES_AT};
 use super::tables::{Tables, Token};
 use crate::error::TaskError;
-use crate::sys::fork;
+use crate::sys::{fork, role};
 
 /// Freed memory that may stay warm, in bytes; what is freed beyond goes back to the system at once.
 const MOST_WARM: u64 = 1 << 30;
@@ -184,11 +184,17 @@ impl std::fmt::Debug for Block {
     }
 }
 
-/// Where other processes of this machine find the memory of an object: a file, and an offset in it.
-#[cfg(feature = "dask")]
-pub(crate) fn place_of(held: &super::held::Held) -> Option<(String, u64)> {
-    use std::os::fd::AsRawFd;
-    let arena = Arena::get().ok()?;
-    let descriptor = arena.segment().descriptor().as_raw_fd();
-    Some((format!("/proc/{}/fd/{descriptor}", std::process::id()), held.reference().offset))
+impl Space {
+    /// The arena, which the program makes at first use.
+    pub(crate) fn get() -> Result<&'static Self, TaskError> {
+        if let Some(space) = Self::existing() {
+            return Ok(space);
+        }
+        if role::in_worker() {
+            // A constructor of a C++ library, before the worker has its arena.
+            return Err(TaskError::OutOfSharedMemory { requested: 0, available: 0 });
+        }
+        Arena::get().map_err(TaskError::Spawn)?;
+        Ok(Self::existing().expect("it is set with the arena"))
+    }
 }

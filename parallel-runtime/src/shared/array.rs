@@ -8,9 +8,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::broken::Poisoned;
 use super::cells::{Cells, Locked};
+use super::or_panic::or_panic;
 use super::raw::SharedElement;
 use super::statics::{Object, SharedObject};
-use super::vec::or_panic;
 use crate::error::TaskError;
 
 /// A fixed number of elements that every process sees and may change: Python's `multiprocessing.Array`.

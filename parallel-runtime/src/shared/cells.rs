@@ -18,8 +18,9 @@ use std::time::Instant;
 
 use serde::{Deserializer, Serializer, de};
 
-use super::held::{self, Held};
+use super::held::Held;
 use super::lock::{Holding, Lock, Taken};
+use super::registry;
 use super::space::Space;
 use super::tables::Kind;
 use crate::error::TaskError;
@@ -62,7 +63,7 @@ impl<T> Cells<T> {
         let bytes = len.checked_mul(size_of::<T>()).and_then(|bytes| bytes.checked_add(Self::ELEMENTS_AT));
         let bytes = bytes.ok_or(TaskError::OutOfSharedMemory { requested: u64::MAX, available: 0 })?;
         let alignment = align_of::<T>().max(align_of::<Head>()) as u64;
-        let (held, zeroed) = held::create(bytes as u64, alignment, Kind::Cells)?;
+        let (held, zeroed) = registry::create(bytes as u64, alignment, Kind::Cells)?;
         let cells = Self::of(held, len).expect("it was made for them");
         if !zeroed {
             // SAFETY: the object is `bytes` long, and nobody else knows of it yet.
@@ -182,11 +183,11 @@ impl<T> Cells<T> {
     }
 
     pub(super) fn encode<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        held::encode(&self.held, serializer)
+        registry::encode(&self.held, serializer)
     }
 
     pub(super) fn decode<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let held = held::decode(deserializer, Kind::Cells)?;
+        let held = registry::decode(deserializer, Kind::Cells)?;
         Self::all(held).ok_or_else(|| de::Error::custom("the shared memory behind this handle is another"))
     }
 }

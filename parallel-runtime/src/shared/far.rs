@@ -4,21 +4,20 @@
 //! `/dev/shm`, which is put there once, for all tasks on that machine, before the first of them begins: a *blob*.
 
 use std::fmt;
-use std::fs::File;
 use std::marker::PhantomData;
-use std::os::unix::fs::MetadataExt;
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytemuck::Pod;
-use rustix::mm::{MapFlags, ProtFlags};
 use serde::de::{self, DeserializeSeed, SeqAccess, Visitor};
 use serde::ser::SerializeTuple;
 use serde::{Deserializer, Serialize, Serializer};
 
-use super::held::Held;
+use super::blob::{Blob, name_of};
+use super::objects;
 use super::raw::{Memory, Raw};
-use super::segment::DIRECTORY;
+use super::space::Space;
+use super::tables::Kind;
 use crate::codec::{CodecError, Reader, Writer};
 use crate::shared::handles;
 use crate::sys::role;
@@ -34,95 +33,6 @@ const BLOB: u64 = 1;
 
 /// A buffer of so many bytes that nobody changes is sent as a blob.
 pub(crate) const LARGE: usize = 64 << 10;
-
-/// The name of the blob that holds an object of this program, for the pool that what is being encoded is for. It has one for each pool, so
-/// that one may remove its own without asking the others.
-pub(crate) fn name_of(held: &Held, pool: u64) -> String {
-    let reference = held.reference();
-    format!("parallel_blob-{}_{pool}-{}-{:016x}", program(), reference.id, reference.nonce)
-}
-
-/// What no other program has.
-pub(crate) fn program() -> &'static str {
-    use std::hash::{BuildHasher, RandomState};
-    use std::sync::OnceLock;
-    static PROGRAM: OnceLock<String> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let pid = std::process::id();
-        let random = || RandomState::new().hash_one(pid);
-        format!("{:016x}{:016x}", random(), random())
-    })
-}
-
-fn path(name: &str) -> String {
-    format!("{DIRECTORY}/{name}")
-}
-
-/// A blob that this process has mapped.
-pub(crate) struct Blob {
-    name: String,
-    /// Of the file, which another one of that name does not have.
-    inode: u64,
-    start: NonNull<u8>,
-    len: usize,
-}
-
-// SAFETY: a mapping belongs to no thread.
-unsafe impl Send for Blob {}
-// SAFETY: nobody writes the memory.
-unsafe impl Sync for Blob {}
-
-impl Blob {
-    /// The blob of that name. It stays mapped as long as it has that name, because the next task is likely to use it too.
-    fn open(name: &str) -> Result<Arc<Self>, CodecError> {
-        static OPEN: Mutex<Vec<Arc<Blob>>> = Mutex::new(Vec::new());
-        let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
-        let inode = std::fs::metadata(path(name)).map(|metadata| metadata.ino()).ok();
-        if let Some(blob) = open.iter().find(|blob| blob.name == name && Some(blob.inode) == inode) {
-            return Ok(Arc::clone(blob));
-        }
-        open.retain(|blob| blob.name != name && std::fs::exists(path(&blob.name)).unwrap_or(true));
-        let blob = Arc::new(Self::map(name).map_err(|error| {
-            CodecError::new(format_args!("the shared data `{name}` cannot be read on this machine: {error}"))
-        })?);
-        open.push(Arc::clone(&blob));
-        Ok(blob)
-    }
-
-    fn map(name: &str) -> std::io::Result<Self> {
-        if !name.starts_with("parallel_blob-") || name.contains('/') {
-            return Err(std::io::Error::from(std::io::ErrorKind::InvalidInput));
-        }
-        let file = File::open(path(name))?;
-        let metadata = file.metadata()?;
-        let len = usize::try_from(metadata.len()).map_err(std::io::Error::other)?;
-        // SAFETY: the kernel chooses the address; the file is complete, and nobody writes it or makes it shorter: it got its name when
-        // it was.
-        let start =
-            unsafe { rustix::mm::mmap(std::ptr::null_mut(), len, ProtFlags::READ, MapFlags::SHARED, &file, 0) }?;
-        let start = NonNull::new(start.cast()).ok_or(std::io::ErrorKind::OutOfMemory)?;
-        Ok(Self { name: name.to_owned(), inode: metadata.ino(), start, len })
-    }
-
-    /// The address of `len` elements at an offset of it.
-    fn at<T>(&self, offset: u64, len: usize) -> Option<NonNull<T>> {
-        let bytes = len.checked_mul(size_of::<T>())?;
-        let offset = usize::try_from(offset).ok()?;
-        if offset.checked_add(bytes)? > self.len {
-            return None;
-        }
-        // SAFETY: `offset` was just checked to lie inside the mapping.
-        let start = unsafe { self.start.add(offset) }.cast::<T>();
-        start.is_aligned().then_some(start)
-    }
-}
-
-impl Drop for Blob {
-    fn drop(&mut self) {
-        // SAFETY: it was mapped with this length, and whoever refers to it keeps it.
-        let _ = unsafe { rustix::mm::munmap(self.start.as_ptr().cast(), self.len) };
-    }
-}
 
 struct Bytes<'b>(&'b [u8]);
 
@@ -159,15 +69,25 @@ impl<T: Pod> Raw<T> {
     }
 }
 
+impl<T: Pod> Raw<T> {
+    /// Decodes what came from this machine or from another one.
+    pub(super) fn decode<'de, D: Deserializer<'de>>(deserializer: D, kind: Kind) -> Result<Self, D::Error> {
+        match Elements::decode(deserializer)? {
+            Elements::Here(len, reference) => Self::of_reference(len, reference, kind),
+            Elements::Sent(raw) => Ok(raw),
+        }
+    }
+}
+
 /// What a buffer was encoded as.
-pub(super) enum Elements<T> {
+enum Elements<T> {
     /// How many there are, and the object that they are in.
     Here(u64, Option<(u32, u64)>),
     Sent(Raw<T>),
 }
 
 impl<T: Pod> Elements<T> {
-    pub(super) fn decode<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+    fn decode<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_tuple(3, ElementsVisitor(PhantomData))
     }
 }
@@ -234,15 +154,16 @@ impl<T: Pod> Visitor<'_> for Copied<T> {
     }
 }
 
-/// Writes the name of the blob that a slice lies in, if it is part of a large buffer that nobody changes any more.
-pub(super) fn send_slice<E: Pod>(slice: &[E], mark: u64, writer: &mut Writer<'_>) -> bool {
-    let Some(space) = super::Space::existing().filter(|_| !role::in_worker()) else { return false };
-    let held = space.offset_of(slice.as_ptr()).filter(|_| size_of_val(slice) >= LARGE).and_then(super::objects::at);
+/// Writes the name of the blob that a slice lies in, if it is part of a large buffer that nobody changes any more. Before it are written the
+/// length, as of a slice that is lent, and a mark.
+pub(super) fn send_slice<E: Pod>(slice: &[E], [len, mark]: [u64; 2], writer: &mut Writer<'_>) -> bool {
+    let Some(space) = Space::existing().filter(|_| !role::in_worker()) else { return false };
+    let held = space.offset_of(slice.as_ptr()).filter(|_| size_of_val(slice) >= LARGE).and_then(objects::at);
     let Some(held) = held.filter(|held| held.is_shared()) else { return false };
     let Some(offset) = space.offset_of(slice.as_ptr()).map(|offset| offset - held.reference().offset) else {
         return false;
     };
-    writer.put((slice.len() as u64 | super::lending::LENT).to_ne_bytes());
+    writer.put(len.to_ne_bytes());
     writer.put(mark.to_ne_bytes());
     let place = (name_of(&held, handles::far_pool()), offset);
     if crate::codec::encode(&place, writer).is_err() {

@@ -3,12 +3,13 @@
 //! A handle is encoded as the name of its object. Somebody must have the object until the other side has it: so each handle that
 //! is encoded on this thread is noted here, and whoever sends the bytes takes the notes along.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::codec::CodecError;
-use crate::shared::{Held, Named};
+use crate::shared::held::Held;
 
 /// What the value that is being encoded is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +53,7 @@ pub(crate) enum Source {
 pub(crate) struct Cargo {
     pub(crate) handles: Vec<Arc<Held>>,
     /// Named segments of which there are slices in it.
-    segments: Vec<Arc<Named>>,
+    segments: Vec<Arc<dyn Any + Send + Sync>>,
     /// Exclusive owners among them that move away, each with the pass that has met it: by the number of the object, and their own.
     owners: BTreeMap<(u32, u32), (Arc<Held>, u32)>,
     /// How often the value has been encoded before: first to measure it, then to write it.
@@ -200,7 +201,7 @@ pub(crate) fn again() {
 }
 
 /// Notes a named segment of which a slice is being encoded that must be kept.
-pub(crate) fn keep_segment(segment: Arc<Named>) {
+pub(crate) fn keep_segment(segment: Arc<dyn Any + Send + Sync>) {
     LOADED.set(true);
     CARGO.with_borrow_mut(|cargo| cargo.segments.push(segment));
 }

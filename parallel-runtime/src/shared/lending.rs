@@ -9,12 +9,13 @@ use std::ptr::NonNull;
 
 use bytemuck::Pod;
 
-use super::{Space, named, objects};
+use super::space::Space;
+use super::{named, objects};
 use crate::codec::{CodecError, Reader, Writer};
 use crate::shared::handles;
 
 /// Set in the length of a slice that was lent; its place follows instead of its elements.
-pub(super) const LENT: u64 = 1 << 63;
+const LENT: u64 = 1 << 63;
 
 /// Instead of an offset, for a slice of a named segment: number of the segment's file, and where in it, follow.
 const NAMED: u64 = u64::MAX;
@@ -53,7 +54,7 @@ pub(crate) fn is_lent<E>(slice: &[E]) -> bool {
 pub(crate) fn send<E: Pod>(slice: &[E], writer: &mut Writer<'_>) -> Result<bool, CodecError> {
     #[cfg(feature = "dask")]
     if handles::is_far() {
-        return Ok(super::far::send_slice(slice, BLOB, writer));
+        return Ok(super::far::send_slice(slice, [slice.len() as u64 | LENT, BLOB], writer));
     }
     match place_of(slice) {
         Some(place) => send_place(slice, place, writer).map(|()| true),

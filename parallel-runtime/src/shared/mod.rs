@@ -7,9 +7,9 @@
 //! | [`arena`] | the program's one segment, and blocks of it |
 //! | [`space`] | the arena as a process sees it, program or worker |
 //! | [`objects`], [`small`] | the shared objects in it: the program's books |
-//! | [`tables`], [`held`] | who has which of them |
+//! | [`tables`], [`held`], [`registry`], [`handles`] | who has which of them; handles on their way |
 //! | [`lock`], [`cells`], [`value`], [`array`], [`statics`] | a lock that outlives its holder; `SharedValue`, `SharedArray`, `#[shared]` |
-//! | `far` | what is sent to other machines, behind a feature |
+//! | `far`, `blob` | what is sent to other machines, behind a feature |
 //! | `ndarray`, `arrow` | N-dimensional arrays and data frames, behind features |
 //! | [`broken`] | the errors of locks and barriers |
 //! | [`containers`], [`sync`] | dictionary, list, queue; lock, event, barrier, semaphore |
@@ -20,6 +20,8 @@ pub(crate) mod arena;
 pub(crate) mod array;
 #[cfg(feature = "arrow")]
 pub(crate) mod arrow;
+#[cfg(feature = "dask")]
+pub(crate) mod blob;
 pub(crate) mod broken;
 mod cells;
 pub(crate) mod containers;
@@ -33,7 +35,9 @@ mod named;
 #[cfg(feature = "ndarray")]
 pub(crate) mod ndarray;
 pub(crate) mod objects;
+mod or_panic;
 pub(crate) mod raw;
+mod registry;
 pub(crate) mod segment;
 pub(crate) mod slice;
 mod small;
@@ -46,6 +50,5 @@ pub(crate) mod vec;
 
 pub(crate) use arena::{Arena, Block, allocated_bytes};
 pub(crate) use held::Held;
-pub(crate) use named::Named;
 pub(crate) use space::Space;
 pub(crate) use tables::{Kind, Token};

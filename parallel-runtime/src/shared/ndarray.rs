@@ -8,12 +8,11 @@ use ndarray::{ArrayBase, ArrayView, ArrayViewMut, Data, Dimension, IntoDimension
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::lending;
+use super::or_panic::or_panic;
 use super::slice::SharedSlice;
-use super::vec::{SharedVec, or_panic};
+use super::vec::SharedVec;
 use crate::codec::{self, CodecError, Reader, Writer};
 use crate::error::TaskError;
-use crate::function::ByValue;
-use crate::function::pass_mode::{Probe, ViaBytes};
 
 /// An N-dimensional array in shared memory with one owner, in row-major order: a [`SharedVec`] with a shape.
 ///
@@ -206,14 +205,11 @@ fn receive_shape<D: Dimension>(reader: &mut Reader<'_>) -> Result<D, CodecError>
 /// A view: its shape, and where its elements lie or what they are.
 pub struct PlainView<E, D>(PhantomData<fn(E, D)>);
 
-impl<E: Pod, D: Dimension> ViaBytes for Probe<ByValue<ArrayView<'_, E, D>>> {
-    type Strategy = PlainView<E, D>;
-    fn strategy(&self) -> PlainView<E, D> {
-        PlainView(PhantomData)
-    }
-}
-
 impl<E: Pod, D: Dimension> PlainView<E, D> {
+    pub(crate) const fn new() -> Self {
+        Self(PhantomData)
+    }
+
     pub fn send(&self, view: &ArrayView<'_, E, D>, writer: &mut Writer<'_>) -> Result<(), CodecError> {
         codec::encode(view.shape(), writer)?;
         if let Some(elements) = view.as_slice()
@@ -248,14 +244,11 @@ impl<E: Pod, D: Dimension> PlainView<E, D> {
 /// An exclusive view: its shape, and where its elements lie.
 pub struct PlainViewMut<E, D>(PhantomData<fn(E, D)>);
 
-impl<E: Pod, D: Dimension> ViaBytes for Probe<ByValue<ArrayViewMut<'_, E, D>>> {
-    type Strategy = PlainViewMut<E, D>;
-    fn strategy(&self) -> PlainViewMut<E, D> {
-        PlainViewMut(PhantomData)
-    }
-}
-
 impl<E: Pod, D: Dimension> PlainViewMut<E, D> {
+    pub(crate) const fn new() -> Self {
+        Self(PhantomData)
+    }
+
     pub fn send(&self, view: &ArrayViewMut<'_, E, D>, writer: &mut Writer<'_>) -> Result<(), CodecError> {
         codec::encode(view.shape(), writer)?;
         if view.is_empty() {

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use bytemuck::Pod;
 #[cfg(not(feature = "dask"))]
-use serde::Deserialize;
-use serde::{Deserializer, Serialize, Serializer, de, ser};
+use serde::{Deserialize, Deserializer};
+use serde::{Serialize, Serializer, de, ser};
 
-use super::held::{self, Held, Reference};
+use super::held::{Held, Reference};
 use super::named::Named;
+use super::registry;
 use super::segment::ALIGNMENT;
 use super::space::Space;
 use super::tables::Kind;
@@ -62,7 +63,7 @@ pub(super) enum Memory {
     Named(Arc<Named>),
     /// What was sent from another machine.
     #[cfg(feature = "dask")]
-    Blob(#[expect(dead_code, reason = "it keeps the elements mapped")] Arc<super::far::Blob>),
+    Blob(#[expect(dead_code, reason = "it keeps the elements mapped")] Arc<super::blob::Blob>),
 }
 
 // SAFETY: it owns its elements, or shares them with other processes by handles that any thread may use.
@@ -98,7 +99,7 @@ impl<T: Pod> Raw<T> {
         if bytes == 0 {
             return Ok((Self { len, ..Self::EMPTY }, true));
         }
-        let (held, zeroed) = held::create(bytes, align_of::<T>() as u64, Kind::Vec)?;
+        let (held, zeroed) = registry::create(bytes, align_of::<T>() as u64, Kind::Vec)?;
         let raw = Self::of(held, len).ok_or(TaskError::OutOfSharedMemory { requested: bytes, available: 0 })?;
         Ok((raw, zeroed))
     }
@@ -164,22 +165,22 @@ impl<T: Pod> Raw<T> {
         (self.len as u64, reference).serialize(serializer)
     }
 
+    #[cfg(not(feature = "dask"))]
     pub(super) fn decode<'de, D: Deserializer<'de>>(deserializer: D, kind: Kind) -> Result<Self, D::Error> {
-        #[cfg(feature = "dask")]
-        let (len, reference) = match super::far::Elements::decode(deserializer)? {
-            super::far::Elements::Here(len, reference) => (len, reference),
-            super::far::Elements::Sent(raw) => return Ok(raw),
-        };
-        #[cfg(not(feature = "dask"))]
         let (len, reference) = <(u64, Option<(u32, u64)>)>::deserialize(deserializer)?;
-        let len = usize::try_from(len).map_err(de::Error::custom)?;
+        Self::of_reference(len, reference, kind)
+    }
+
+    /// The elements of the object that a handle names, or none.
+    pub(super) fn of_reference<E: de::Error>(len: u64, reference: Option<(u32, u64)>, kind: Kind) -> Result<Self, E> {
+        let len = usize::try_from(len).map_err(E::custom)?;
         let Some((id, nonce)) = reference else {
             if len != 0 && size_of::<T>() != 0 {
-                return Err(de::Error::custom("a buffer with elements has memory"));
+                return Err(E::custom("a buffer with elements has memory"));
             }
             return Ok(Self { len, ..Self::EMPTY });
         };
-        let held = held::named(id, nonce, kind).map_err(de::Error::custom)?;
-        Self::of(held, len).ok_or_else(|| de::Error::custom("the shared memory behind this handle is another"))
+        let held = registry::named(id, nonce, kind).map_err(E::custom)?;
+        Self::of(held, len).ok_or_else(|| E::custom("the shared memory behind this handle is another"))
     }
 }

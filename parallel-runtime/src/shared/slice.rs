@@ -6,11 +6,9 @@ use std::sync::Arc;
 use bytemuck::Pod;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
-use super::raw::{Memory, Raw, SharedElement};
+use super::raw::{Memory, Raw};
 use super::statics::{Object, SharedObject};
 use super::tables::Kind;
-use super::vec::SharedVec;
-use crate::error::TaskError;
 use crate::shared::handles;
 
 /// Plain data in shared memory that nobody changes any more, like an `Arc<[T]>`: one large table for every worker.
@@ -68,29 +66,6 @@ impl<T> SharedSlice<T> {
     }
 }
 
-impl<T> SharedSlice<T> {
-    /// A copy of a slice.
-    ///
-    /// # Panics
-    ///
-    /// If shared memory is short, with the text of [`TaskError::OutOfSharedMemory`].
-    #[track_caller]
-    pub fn from_slice(elements: &[T]) -> Self
-    where
-        T: SharedElement,
-    {
-        SharedVec::from_slice(elements).share()
-    }
-
-    /// [`from_slice`](SharedSlice::from_slice), with an error if shared memory is short.
-    pub fn try_from_slice(elements: &[T]) -> Result<Self, TaskError>
-    where
-        T: SharedElement,
-    {
-        SharedVec::try_from_slice(elements).map(SharedVec::share)
-    }
-}
-
 impl<T: Pod> Serialize for SharedSlice<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[cfg(feature = "dask")]
@@ -124,11 +99,5 @@ impl<T: Pod> SharedObject for SharedSlice<T> {
         let len = (object.0.reference().len as usize).checked_div(size_of::<T>()).unwrap_or(0);
         object.0.mark_shared();
         Self { raw: Raw::of(object.0, len).expect("the object of a static is of its type") }
-    }
-}
-
-impl<T: Pod> From<SharedVec<T>> for SharedSlice<T> {
-    fn from(vec: SharedVec<T>) -> Self {
-        vec.share()
     }
 }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::{Arena, Block};
+use super::arena::{Arena, Block};
 use crate::error::TaskError;
 
 /// The smallest piece, in bytes: a cache line, so that objects do not slow each other down.

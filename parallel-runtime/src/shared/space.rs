@@ -3,11 +3,8 @@
 use std::ptr::NonNull;
 use std::sync::OnceLock;
 
-use super::Arena;
 use super::segment::Segment;
 use super::tables::{Tables, Token};
-use crate::error::TaskError;
-use crate::sys::role;
 
 /// Where the tables are: behind the first page, which stands for "nothing".
 pub(super) const TABLES_AT: u64 = super::allocator::PAGE;
@@ -37,19 +34,6 @@ impl Space {
             tables.set_living(me, true);
         }
         let _ = SPACE.set(Self { start: segment.at(0), len: segment.len(), tables, me });
-    }
-
-    /// The arena, which the program makes at first use.
-    pub(crate) fn get() -> Result<&'static Self, TaskError> {
-        if let Some(space) = SPACE.get() {
-            return Ok(space);
-        }
-        if role::in_worker() {
-            // A constructor of a C++ library, before the worker has its arena.
-            return Err(TaskError::OutOfSharedMemory { requested: 0, available: 0 });
-        }
-        Arena::get().map_err(TaskError::Spawn)?;
-        Ok(Self::existing().expect("it is set with the arena"))
     }
 
     /// The arena, if there is one yet.

@@ -7,8 +7,9 @@ use std::collections::BTreeSet;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use super::held::{self, Held, Reference};
+use super::held::{Held, Reference};
 use super::objects;
+use super::registry;
 use crate::error::TaskError;
 use crate::ipc::link;
 use crate::ipc::request::Request;
@@ -56,7 +57,7 @@ impl<T: SharedObject> Deref for SharedStatic<T> {
             let at = image::offset_of_static(self);
             let at = at.expect("a `#[shared]` item is a static of the executable itself, not of a shared library");
             let settled = settle(at, || Ok((self.make)().to_object().0));
-            T::from_object(Object(super::vec::or_panic(settled)))
+            T::from_object(Object(super::or_panic::or_panic(settled)))
         })
     }
 }
@@ -90,5 +91,5 @@ fn ask(at: u64, id: u64, nonce: u64) -> Option<Arc<Held>> {
     if offset == 0 {
         return None;
     }
-    held::pin(u32::try_from(id).ok()?, nonce)
+    registry::pin(u32::try_from(id).ok()?, nonce)
 }

@@ -10,8 +10,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::broken::Poisoned;
 use super::cells::{Cells, Locked};
+use super::or_panic::or_panic;
 use super::statics::{self, Object, SharedObject};
-use super::vec::or_panic;
 use crate::error::TaskError;
 use crate::sys::{fork, image};
 

@@ -6,9 +6,10 @@ use std::ops::{Deref, DerefMut};
 use bytemuck::Pod;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
-use super::held;
 use super::named::Named;
+use super::or_panic::or_panic;
 use super::raw::{Memory, Raw, SharedElement};
+use super::registry;
 use super::slice::SharedSlice;
 use super::tables::Kind;
 use crate::codec::{self, CodecError, Writer};
@@ -56,15 +57,6 @@ pub struct SharedVec<T> {
     raw: Raw<T>,
     /// Which owner of its object it is; 0 if there is no object.
     number: u32,
-}
-
-/// Ends a constructor that cannot say why it failed.
-#[track_caller]
-pub(super) fn or_panic<T>(result: Result<T, TaskError>) -> T {
-    match result {
-        Ok(value) => value,
-        Err(error) => panic!("{error}"),
-    }
 }
 
 impl<T> SharedVec<T> {
@@ -199,7 +191,7 @@ impl<T: Pod> SharedVec<T> {
     /// Makes it readable by many, and changeable by nobody.
     pub fn share(self) -> SharedSlice<T> {
         if let Memory::Object(held) = &self.raw.memory {
-            held::share(held, self.number);
+            registry::share(held, self.number);
         }
         SharedSlice { raw: self.raw.clone() }
     }
@@ -351,5 +343,34 @@ impl<'a, T> IntoIterator for &'a mut SharedVec<T> {
     type IntoIter = std::slice::IterMut<'a, T>;
     fn into_iter(self) -> Self::IntoIter {
         self.iter_mut()
+    }
+}
+
+impl<T> SharedSlice<T> {
+    /// A copy of a slice.
+    ///
+    /// # Panics
+    ///
+    /// If shared memory is short, with the text of [`TaskError::OutOfSharedMemory`].
+    #[track_caller]
+    pub fn from_slice(elements: &[T]) -> Self
+    where
+        T: SharedElement,
+    {
+        SharedVec::from_slice(elements).share()
+    }
+
+    /// [`from_slice`](SharedSlice::from_slice), with an error if shared memory is short.
+    pub fn try_from_slice(elements: &[T]) -> Result<Self, TaskError>
+    where
+        T: SharedElement,
+    {
+        SharedVec::try_from_slice(elements).map(SharedVec::share)
+    }
+}
+
+impl<T: Pod> From<SharedVec<T>> for SharedSlice<T> {
+    fn from(vec: SharedVec<T>) -> Self {
+        vec.share()
     }
 }

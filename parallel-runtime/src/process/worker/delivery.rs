@@ -3,7 +3,7 @@
 use std::mem::MaybeUninit;
 use std::sync::atomic::Ordering;
 
-use super::Worker;
+use super::core::Worker;
 use crate::codec::{CodecError, Writer};
 use crate::function::{Encode, Overflow, Placed, ServeError};
 use crate::ipc::board::Slot;

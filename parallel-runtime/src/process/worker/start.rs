@@ -8,8 +8,9 @@ use std::time::Duration;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::process::{Resource, Rlimit};
 
+use super::core::{Control, Worker};
 use super::usage::Usage;
-use super::{Worker, fault, sandbox};
+use super::{fault, sandbox};
 use crate::function;
 use crate::ipc::board::{Board, Layout};
 use crate::ipc::link;
@@ -33,13 +34,8 @@ const PANICKED: i32 = 101;
 /// How long the end of a worker is put off for what it has still to print: on a busy machine a thread may have to wait for its turn.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
-/// The connection to the program.
-pub(super) struct Control {
-    pub(super) socket: OwnedFd,
-}
-
 /// Everything that a worker process does.
-pub(crate) fn main() -> ! {
+pub(in crate::process) fn main() -> ! {
     let (control, epoll) = match start() {
         Ok(started) => started,
         Err(error) => {

@@ -20,7 +20,8 @@ use crate::error::TaskError;
 use crate::ipc::link;
 use crate::ipc::request::Request;
 use crate::shared::handles::{self, Cargo, Source};
-use crate::shared::held::{self, Held, Reference};
+use crate::shared::held::{Held, Reference};
+use crate::shared::registry;
 use crate::shared::{Space, objects};
 use crate::sys::role;
 
@@ -276,7 +277,7 @@ impl Node {
     }
 
     fn handles(self, heap: Heap<'_>) -> Vec<Arc<Held>> {
-        self.names(heap).into_iter().filter_map(|(id, nonce)| held::pin(id, nonce)).collect()
+        self.names(heap).into_iter().filter_map(|(id, nonce)| registry::pin(id, nonce)).collect()
     }
 
     /// Copies the value out.
@@ -304,7 +305,7 @@ mod tests {
     #[test]
     fn a_type_is_named_without_its_modules() {
         assert_eq!(short_name::<Vec<Option<String>>>(), "Vec<Option<String>>");
-        assert_eq!(short_name::<(crate::SharedVec<u8>, [std::path::PathBuf; 2])>(), "(SharedVec<u8>, [PathBuf; 2])");
+        assert_eq!(short_name::<(crate::shared::vec::SharedVec<u8>, [std::path::PathBuf; 2])>(), "(SharedVec<u8>, [PathBuf; 2])");
         assert_eq!(short_name::<str>(), "str");
     }
 }

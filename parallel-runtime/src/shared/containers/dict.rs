@@ -11,13 +11,14 @@ use std::sync::atomic::Ordering;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::container::{Container, Open, handle};
 use super::contents::{Node, Packed, Taken, announce, pack, pack_and_keep, pack_key, retract, unpack};
 use super::table::{LEN, Place, SEED, Table, find, mend, number, put, take_out};
-use super::{Container, Open, handle, set};
+use super::words::set;
 use crate::error::TaskError;
 use crate::shared::handles::Source;
+use crate::shared::or_panic::or_panic;
 use crate::shared::tables::Kind;
-use crate::shared::vec::or_panic;
 
 /// A dictionary that every process sees and may change: Python's `multiprocessing.Manager().dict()`, without a process that keeps it.
 ///
@@ -122,7 +123,7 @@ impl<K, V> SharedDict<K, V> {
 
     /// Copies of what the nodes hold, of one moment.
     #[track_caller]
-    fn copies(&self, copy: fn(Node, super::Heap<'_>) -> Taken) -> Vec<Taken> {
+    fn copies(&self, copy: fn(Node, super::heap::Heap<'_>) -> Taken) -> Vec<Taken> {
         let open = self.open();
         let nodes = Table::of(&open).into_iter().flat_map(|table| table.nodes(&open));
         nodes.map(|node| copy(node, open.heap)).collect()

@@ -11,7 +11,7 @@ use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::set;
+use super::words::set;
 use crate::error::TaskError;
 use crate::ipc::link;
 use crate::ipc::request::Request;
@@ -124,7 +124,7 @@ impl Heap<'_> {
     /// Copies bytes into shared memory.
     pub(super) fn write(&self, offset: u64, bytes: &[u8]) {
         #[cfg(test)]
-        super::tests::step();
+        super::words::step();
         let Some(start) = self.space.at(offset, bytes.len() as u64) else { damaged() };
         // SAFETY: the target lies in the arena; `bytes` is private memory, so the two do not overlap; the lock keeps others away.
         unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), start.as_ptr(), bytes.len()) };

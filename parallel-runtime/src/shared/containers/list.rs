@@ -11,13 +11,14 @@ use std::sync::atomic::Ordering;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::container::{Container, Open, handle};
 use super::contents::{Node, Packed, Taken, announce, pack, pack_and_keep, retract, unpack};
 use super::heap::{BLOCK_HEAD, damaged};
-use super::{Container, Open, handle, set};
+use super::words::set;
 use crate::error::TaskError;
 use crate::shared::handles::Source;
+use crate::shared::or_panic::or_panic;
 use crate::shared::tables::Kind;
-use crate::shared::vec::or_panic;
 
 /// A list that every process sees and may change: Python's `multiprocessing.Manager().list()`, without a process that keeps it.
 ///

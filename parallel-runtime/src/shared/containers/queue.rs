@@ -15,14 +15,15 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::container::{Container, Open, handle};
 use super::contents::{Node, Packed, announce, pack_and_keep, retract, unpack};
 use super::heap::{BLOCK_HEAD, damaged};
-use super::{Container, Open, handle, set};
+use super::words::set;
 use crate::error::TaskError;
 use crate::shared::handles::Source;
 use crate::shared::lock::{back_off, sleep};
+use crate::shared::or_panic::or_panic;
 use crate::shared::tables::Kind;
-use crate::shared::vec::or_panic;
 use crate::sys::futex;
 
 /// A bounded queue that every process may push to and pop from: Python's `multiprocessing.Queue`.

@@ -9,9 +9,10 @@
 
 use std::sync::atomic::Ordering;
 
+use super::container::Open;
 use super::contents::{Node, Packed, Taken};
 use super::heap::{BLOCK_HEAD, damaged};
-use super::{Open, set};
+use super::words::set;
 use crate::error::TaskError;
 
 pub(super) const LEN: usize = 0;

@@ -1,37 +1,17 @@
 //! What is left by a process that dies: every operation, ended before each of its writes to shared memory.
 
-use std::cell::Cell;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use super::Container;
+use super::container::Container;
 use super::dict::SharedDict;
 use super::list::SharedList;
 use super::queue::SharedQueue;
+use super::words::{Death, LEFT};
 use crate::shared::held::Reference;
 use crate::shared::lock::DYING;
 use crate::shared::objects;
 use crate::shared::slice::SharedSlice;
-
-thread_local! {
-    /// After so many more writes this thread dies.
-    static LEFT: Cell<Option<u32>> = const { Cell::new(None) };
-}
-
-struct Death;
-
-/// A write to shared memory.
-pub(super) fn step() {
-    match LEFT.get() {
-        None => {}
-        Some(0) => {
-            LEFT.set(None);
-            DYING.set(true);
-            resume_unwind(Box::new(Death));
-        }
-        Some(left) => LEFT.set(Some(left - 1)),
-    }
-}
 
 /// Runs an operation that dies before its `writes`th write. False if it ended before that.
 fn dies_after(writes: u32, operation: impl FnOnce()) -> bool {
@@ -251,7 +231,7 @@ fn a_cleared_container_has_its_memory_for_elements_of_any_size() {
 
 fn recount(list: &SharedList<SharedSlice<u8>>) {
     let Reference { id, nonce, .. } = list.container_for_tests().held.reference();
-    objects::recount(id, nonce);
+    super::recount::recount(id, nonce);
 }
 
 fn exists(object: Reference) -> bool {
@@ -305,6 +285,7 @@ fn an_object_that_a_dead_process_was_taking_out_of_a_container_is_freed() {
 
 #[test]
 fn an_object_that_somebody_else_has_is_freed_when_he_lets_go() {
+    super::recount::enable();
     let list = SharedList::new();
     let slice = SharedSlice::from_slice(&[1; 100]);
     let object = slice.reference_for_tests();

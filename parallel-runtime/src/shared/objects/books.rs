@@ -6,13 +6,13 @@ use std::ops::{Deref, DerefMut};
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
-use super::recount;
 use crate::error::TaskError;
+use crate::shared::allocator;
+use crate::shared::arena::{Arena, Block};
 use crate::shared::held::{Held, Reference};
 use crate::shared::small::{self, Piece, Small};
 use crate::shared::space::Space;
 use crate::shared::tables::Kind;
-use crate::shared::{Arena, Block, allocator};
 use crate::sys::role;
 
 /// The books.
@@ -93,7 +93,9 @@ impl Drop for Access {
         let (freed, recounts) = self.books.as_mut().map(take).unwrap_or_default();
         self.books = None;
         if !recounts.is_empty() {
-            recount::schedule(recounts);
+            if let Some(recount) = RECOUNT.get() {
+                recount(recounts);
+            }
         }
         let bytes: u64 = freed.iter().map(Block::len).sum();
         // Many pages take long, and the supervisor has no time.
@@ -102,6 +104,16 @@ impl Drop for Access {
             drop(spawned);
         }
     }
+}
+
+/// Has containers looked through that a dead worker had.
+type Recount = fn(BTreeSet<(u32, u64)>);
+
+static RECOUNT: OnceLock<Recount> = OnceLock::new();
+
+/// Whoever knows containers says how to look through them.
+pub(in crate::shared) fn set_recount(recount: Recount) {
+    let _ = RECOUNT.set(recount);
 }
 
 /// What the supervisor does not give back by itself, in bytes.

@@ -7,27 +7,25 @@
 //! | --- | --- |
 //! | [`books`] | what is written down of each object, and when it is freed |
 //! | [`process`] | who lives |
-//! | [`recount`] | which handles are in a container after a death |
 //! | [`usage`] | how much there is |
 
 mod books;
 mod process;
-mod recount;
 mod usage;
 
+use std::collections::HashMap;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Weak};
 
+pub(super) use books::set_recount;
 use books::{Books, Entry, books};
 pub(crate) use process::Process;
-#[cfg(test)]
-pub(super) use recount::recount;
 pub use usage::{SharedUsage, shared_usage};
 
+use super::arena::{Arena, Block};
 use super::held::{Held, Reference};
 use super::space::Space;
 use super::tables::Kind;
-use super::{Arena, Block};
 use crate::error::TaskError;
 
 /// A new object's memory, and what is known of its contents.
@@ -177,6 +175,18 @@ pub(crate) fn unstore(container: u64, object: u64, by: Option<&Process>) {
         entry.contents.remove(&object);
     }
     books.unstore(object, 1);
+}
+
+/// The program's handle of a container, and its kind.
+pub(super) fn container(id: u32, nonce: u64) -> Option<(Arc<Held>, Option<Kind>)> {
+    let mut books = books();
+    let held = books.adopt(id, nonce)?;
+    Some((held, books.entries[id as usize].kind))
+}
+
+/// So many handles of each object have been found in a container. False if something has been said that has not been read.
+pub(super) fn correct(id: u32, found: &HashMap<u32, u64>) -> bool {
+    books().correct(id, found)
 }
 
 /// The object behind a static of the executable: `held` if there is none yet.

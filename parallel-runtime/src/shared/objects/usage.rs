@@ -1,7 +1,7 @@
 //! How much there is.
 
 use super::books::books;
-use crate::shared::Block;
+use crate::shared::arena::Block;
 
 /// What the shared objects of this program take: see [`shared_usage`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

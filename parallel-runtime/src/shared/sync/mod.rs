@@ -13,8 +13,9 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::Space;
-use super::held::{self, Held};
+use super::held::Held;
+use super::registry;
+use super::space::Space;
 use super::tables::Kind;
 use crate::error::TaskError;
 
@@ -51,7 +52,7 @@ impl<H: Header> Words<H> {
     fn new(len: usize) -> Result<Self, TaskError> {
         let bytes = len.checked_mul(8).and_then(|bytes| bytes.checked_add(size_of::<H>()));
         let bytes = bytes.ok_or(TaskError::OutOfSharedMemory { requested: u64::MAX, available: 0 })?;
-        let (held, _) = held::create(bytes as u64, align_of::<H>() as u64, H::KIND)?;
+        let (held, _) = registry::create(bytes as u64, align_of::<H>() as u64, H::KIND)?;
         let words = Self::of(held).expect("it was made for them");
         // SAFETY: the object begins with an `H`, aligned, and nobody else knows of it yet.
         unsafe { words.head.write(H::default()) };
@@ -94,13 +95,13 @@ macro_rules! handle {
 
         impl serde::Serialize for $type {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                crate::shared::held::encode(&self.$field.held, serializer)
+                crate::shared::registry::encode(&self.$field.held, serializer)
             }
         }
 
         impl<'de> serde::Deserialize<'de> for $type {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let held = crate::shared::held::decode(deserializer, <Head as crate::shared::sync::Header>::KIND)?;
+                let held = crate::shared::registry::decode(deserializer, <Head as crate::shared::sync::Header>::KIND)?;
                 let $field = <$parts>::of(held)
                     .ok_or_else(|| serde::de::Error::custom("the shared memory behind this handle is another"))?;
                 Ok(Self { $field })

@@ -7,8 +7,8 @@ use super::{Header, Words, handle};
 use crate::error::TaskError;
 use crate::shared::broken::Poisoned;
 use crate::shared::lock::{Holding, Lock};
+use crate::shared::or_panic::or_panic;
 use crate::shared::tables::Kind;
-use crate::shared::vec::or_panic;
 
 /// A lock between processes: Python's `multiprocessing.Lock`.
 ///

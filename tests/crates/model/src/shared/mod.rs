@@ -14,7 +14,7 @@ pub(crate) mod broken {
     pub(crate) struct BrokenBarrier;
 }
 
-pub(crate) mod vec {
+pub(crate) mod or_panic {
     pub(crate) fn or_panic<T>(result: Result<T, crate::error::TaskError>) -> T {
         result.unwrap_or_else(|error| match error {})
     }

@@ -1,138 +1,23 @@
-//! The futures of `async fn`s, of which a worker runs many at a time.
-//!
-//! A message whose function is an `async fn` is claimed like any other; its future is polled at once, and if it waits for something,
-//! it is put *aside*, and the worker claims the next message. All are polled on the one thread of the tasks, when they have been
-//! woken. While all of them wait and there is nothing to claim, the worker sleeps as it does without them: on `wake` in its
-//! record. Whoever wakes a future writes its number down and then sets that word, as the program does.
-//!
-//! The slot of a task that was put aside stays claimed by the worker, with [`ASIDE`] in its `began`. If it has a time limit, the
-//! worker drops the future when it is over; the program ends the whole worker only if that does not happen.
+//! The worker's side of its [`LocalExecutor`]: begins futures, polls those that are woken, drops those that are over their limits.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Poll, Wake, Waker};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
+use super::core::{Worker, fail, fail_by_panic};
 use super::delivery::Delivery;
-use super::{Worker, fail, fail_by_panic};
+use super::local_executor::{LocalExecutor, Task};
 use crate::codec::Writer;
 use crate::function::{Delivered, ResultWriter};
+use crate::ipc::board::Slot;
 use crate::ipc::board::ring::entry;
 use crate::ipc::board::slot::{ASIDE, DISMISSED, DROPPED, LATE, TIMED};
-use crate::ipc::board::{Record, Slot};
 use crate::panics;
 use crate::shared::handles;
-use crate::sys::{clock, futex};
+use crate::sys::clock;
 use crate::wait::executor;
-
-/// The futures that have begun and not ended.
-pub(super) struct Aside {
-    /// By number.
-    tasks: Vec<Option<Task>>,
-    free: Vec<usize>,
-    woken: Arc<Woken>,
-    /// When which task is over its limit, the first on top; also of some that have ended.
-    limits: BinaryHeap<Reverse<(Instant, usize, u64)>>,
-    /// How many dismissals were looked at.
-    dismissals: u32,
-}
-
-struct Task {
-    slot: u32,
-    generation: u64,
-    future: Delivered,
-    alarm: Arc<Alarm>,
-}
-
-/// The numbers of those that are to be polled.
-struct Woken {
-    record: &'static Record,
-    any: AtomicBool,
-    numbers: Mutex<Vec<usize>>,
-}
-
-/// Wakes one of them.
-struct Alarm {
-    number: usize,
-    /// Its number is written down.
-    rings: AtomicBool,
-    woken: Arc<Woken>,
-}
-
-impl Wake for Alarm {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        if self.rings.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        self.woken.numbers.lock().unwrap_or_else(PoisonError::into_inner).push(self.number);
-        self.woken.any.store(true, Ordering::Release);
-        // The worker sets it back before it looks at the numbers. If it is set already, the worker is awake, or about to be.
-        let wake = &self.woken.record.wake;
-        if wake.swap(1, Ordering::AcqRel) == 0 {
-            futex::wake(wake, 1);
-        }
-    }
-}
-
-impl Aside {
-    fn new(record: &'static Record) -> Self {
-        let woken = Arc::new(Woken { record, any: AtomicBool::new(false), numbers: Mutex::default() });
-        let dismissals = record.dismissals.load(Ordering::Acquire);
-        Self { tasks: Vec::new(), free: Vec::new(), woken, limits: BinaryHeap::new(), dismissals }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.tasks.len() == self.free.len()
-    }
-
-    /// Says how many there are.
-    fn count(&self) {
-        let count = self.tasks.len() - self.free.len();
-        self.woken.record.aside.store(count as u32, Ordering::Relaxed);
-    }
-
-    fn add(&mut self, slot: u32, generation: u64, future: Delivered) -> usize {
-        let number = self.free.pop().unwrap_or_else(|| {
-            self.tasks.push(None);
-            self.tasks.len() - 1
-        });
-        let alarm = Alarm { number, rings: AtomicBool::new(false), woken: Arc::clone(&self.woken) };
-        self.tasks[number] = Some(Task { slot, generation, future, alarm: Arc::new(alarm) });
-        self.count();
-        number
-    }
-
-    fn take(&mut self, number: usize) -> Option<Task> {
-        let task = self.tasks.get_mut(number)?.take()?;
-        self.free.push(number);
-        self.count();
-        Some(task)
-    }
-
-    fn forget_old_limits(&mut self) {
-        let tasks = &self.tasks;
-        self.limits.retain(|Reverse((_, number, id))| {
-            tasks[*number].as_ref().is_some_and(|task| entry(task.slot, task.generation) == *id)
-        });
-    }
-
-    /// When the first of them is over its limit.
-    fn next_limit(&mut self) -> Option<Instant> {
-        while let Some(Reverse((at, number, id))) = self.limits.peek() {
-            if self.tasks[*number].as_ref().is_some_and(|task| entry(task.slot, task.generation) == *id) {
-                return Some(*at);
-            }
-            self.limits.pop();
-        }
-        None
-    }
-}
 
 impl Worker {
     /// Whether futures are to be polled.
@@ -175,7 +60,7 @@ impl Worker {
         let (board, record) = (self.board, self.record());
         let here = board.slot(slot);
         here.began.store(clock::now() | ASIDE, Ordering::Release);
-        let aside = self.aside.get_or_insert_with(|| Box::new(Aside::new(record)));
+        let aside = self.aside.get_or_insert_with(|| Box::new(LocalExecutor::new(record)));
         let number = aside.add(slot, generation, future);
         let limit = here.limited.load(Ordering::Relaxed);
         if limit != 0 {

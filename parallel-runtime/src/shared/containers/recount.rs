@@ -6,13 +6,16 @@
 //! no other process can be in between. And not before all has been read that processes have said of handles that they took out, which
 //! they say while they still have them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::books::books;
-use crate::shared::containers;
+use super::container::Container;
+use super::{list, queue, table};
+use crate::shared::held::Held;
+use crate::shared::objects;
+use crate::shared::tables::Kind;
 
 /// How long to wait for what has been said to be read, and how often: a worker that says nonsense must not keep this thread for ever.
 const PAUSE: Duration = Duration::from_millis(2);
@@ -21,8 +24,13 @@ const MOST_LOOKS: u32 = 500;
 /// Containers that wait, by number and nonce; and whether a thread is at it.
 static QUEUE: Mutex<(BTreeSet<(u32, u64)>, bool)> = Mutex::new((BTreeSet::new(), false));
 
+/// From now on containers are looked through after a death.
+pub(crate) fn enable() {
+    objects::set_recount(schedule);
+}
+
 /// Has containers looked through, on a thread of its own: their locks may be held for long, and there may be much in them.
-pub(super) fn schedule(containers: BTreeSet<(u32, u64)>) {
+fn schedule(containers: BTreeSet<(u32, u64)>) {
     let mut queue = QUEUE.lock().unwrap_or_else(PoisonError::into_inner);
     queue.0.extend(containers);
     if !queue.1 {
@@ -53,12 +61,36 @@ fn work() {
 }
 
 /// Looks through one container. False if something has been said that has not been read.
-pub(in crate::shared) fn recount(id: u32, nonce: u64) -> bool {
-    let (held, kind) = {
-        let mut books = books();
-        let Some(held) = books.adopt(id, nonce) else { return true };
-        (held, books.entries[id as usize].kind)
-    };
-    let correct = |kind| containers::with_handles(held, kind, |found| books().correct(id, found));
+pub(super) fn recount(id: u32, nonce: u64) -> bool {
+    let Some((held, kind)) = objects::container(id, nonce) else { return true };
+    let correct = |kind| with_handles(held, kind, |found| objects::correct(id, found));
     kind.and_then(correct).unwrap_or(true)
+}
+
+/// Finds which handles are in a container, and how many of each object, and has it used under the container's lock.
+fn with_handles<R>(held: Arc<Held>, kind: Kind, use_them: impl FnOnce(&HashMap<u32, u64>) -> R) -> Option<R> {
+    let container = Container::of(held)?;
+    let (open, nodes) = match kind {
+        Kind::Dict => {
+            let open = container.open(table::mend);
+            let nodes = table::nodes(&open);
+            (open, nodes)
+        }
+        Kind::List => {
+            let open = container.open(list::mend);
+            let nodes = list::nodes(&open);
+            (open, nodes)
+        }
+        Kind::Queue => {
+            let open = container.open(queue::mend);
+            let nodes = queue::nodes(&open);
+            (open, nodes)
+        }
+        _ => return None,
+    };
+    let mut found = HashMap::new();
+    for id in nodes.iter().flat_map(|node| node.objects(open.heap)) {
+        *found.entry(id).or_default() += 1;
+    }
+    Some(use_them(&found))
 }

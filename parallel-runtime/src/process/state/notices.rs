@@ -1,0 +1,83 @@
+//! Who is to be told that tasks have ended, as soon as the lock is free.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::observe::{Fate, Run, Seen};
+use crate::panics;
+use crate::process::stderr::Stderr;
+use crate::sys::role;
+use crate::wait::notify::{Watchers, call_back};
+
+/// Who is to be told that tasks have ended.
+#[derive(Default)]
+pub(in crate::process) struct Fired {
+    pub(super) any: AtomicBool,
+    told: Mutex<Told>,
+}
+
+/// The span of a call that has ended: when and where it ran, how it ended, and the name of its task.
+pub(super) struct Closing {
+    pub(super) seen: Seen,
+    pub(super) run: Option<Run>,
+    pub(super) fate: Fate,
+    pub(super) task: Option<(u32, u64)>,
+}
+
+#[derive(Default)]
+pub(super) struct Told {
+    /// What workers have sent before.
+    pub(super) events: Vec<(Arc<Stderr>, u64)>,
+    /// Spans of calls that have ended, and the names of their tasks.
+    pub(super) spans: Vec<Closing>,
+    pub(super) watchers: Watchers,
+}
+
+impl Told {
+    fn tell(self) {
+        for (stderr, task) in self.events {
+            panics::discard(|| stderr.end_task(task));
+        }
+        for Closing { seen, run, fate, task } in self.spans {
+            let Seen { submitted, span, .. } = seen;
+            panics::discard(|| span.close(submitted, run, fate, task));
+        }
+        self.watchers.fire();
+    }
+}
+
+impl Fired {
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[cold]
+    pub(super) fn add(&self, add: impl FnOnce(&mut Told)) {
+        add(&mut self.told());
+        self.any.store(true, Ordering::Relaxed);
+    }
+
+    #[cold]
+    fn tell(&self) {
+        self.any.store(false, Ordering::Relaxed);
+        let told = std::mem::take(&mut *self.told());
+        if role::is_supervisor() {
+            // All pools need that thread, and a waker may take its time.
+            call_back(Box::new(|| told.tell()));
+        } else {
+            told.tell();
+        }
+    }
+}
+
+/// Tells who is to be told when it is dropped.
+pub(super) struct Telling<'e>(pub(super) &'e Fired);
+
+impl Drop for Telling<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if self.0.any.load(Ordering::Relaxed) {
+            self.0.tell();
+        }
+    }
+}

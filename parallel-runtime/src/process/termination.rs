@@ -1,0 +1,75 @@
+//! The limit of a task, and why a worker is ended for one.
+
+use std::time::{Duration, Instant};
+
+use crate::error::TaskError;
+use crate::sys::clock;
+
+/// How long a worker may take to end after SIGTERM.
+pub(super) const GRACE: Duration = Duration::from_millis(100);
+
+/// The limit of a task on the board.
+pub(super) struct Limited {
+    pub(super) limit: Duration,
+    /// When it was published, in nanoseconds of the monotonic clock.
+    pub(super) published: u64,
+    /// Which of its items was first seen to run when.
+    pub(super) seen: Option<(u32, u64)>,
+}
+
+/// Why a worker is being ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sentence {
+    TimedOut(Duration),
+    Killed,
+}
+
+/// A worker that is being ended for a task.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Condemned {
+    pub(super) slot: u32,
+    pub(super) generation: u64,
+    /// Which item of the message.
+    pub(super) item: u32,
+    pub(super) sentence: Sentence,
+    /// When SIGTERM becomes SIGKILL; `None` once that is sent.
+    pub(super) deadline: Option<Instant>,
+}
+
+impl Condemned {
+    pub(super) fn is_for_time(&self) -> bool {
+        matches!(self.sentence, Sentence::TimedOut(_))
+    }
+
+    /// The error of the task.
+    pub(super) fn error(&self) -> TaskError {
+        match self.sentence {
+            Sentence::TimedOut(after) => TaskError::TimedOut { after },
+            Sentence::Killed => TaskError::Cancelled,
+        }
+    }
+}
+
+impl Limited {
+    pub(super) fn new(limit: Duration) -> Box<Self> {
+        Box::new(Self { limit, published: clock::now(), seen: None })
+    }
+
+    /// When the item that runs is over its limit. `began` is what the worker says.
+    pub(super) fn deadline(&mut self, item: u32, began: u64, now: u64) -> u64 {
+        let seen = match self.seen {
+            // An item that was seen before does not begin again, whatever the worker says.
+            Some((last, when)) if item <= last => when,
+            _ => {
+                self.seen = Some((item, now));
+                now
+            }
+        };
+        let start = if began == 0 { seen } else { began.clamp(self.published, seen.max(self.published)) };
+        start.saturating_add(nanoseconds(self.limit))
+    }
+}
+
+pub(super) fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

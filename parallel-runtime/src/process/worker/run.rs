@@ -1,0 +1,218 @@
+//! The thread of the tasks: claims, runs, rests.
+
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::core::{Worker, fail, fail_by_panic};
+use super::delivery::Delivery;
+use super::usage::Usage;
+use crate::codec::{Reader, Writer};
+use crate::function::ResultWriter;
+use crate::function::remote::serve_at;
+use crate::ipc::board::ring::{Claim, entry};
+use crate::ipc::board::slot::{LEVEL, TIMED};
+use crate::ipc::board::{Slot, sleep, wait_while_condemned};
+use crate::ipc::request::Request;
+use crate::observe::spans;
+use crate::panics;
+use crate::shared::handles;
+use crate::sys::spin::spin;
+use crate::sys::{clock, exit, futex};
+
+/// How long another worker may take to wake and claim what was left to it.
+const WAKING: Duration = Duration::from_micros(200);
+
+/// How long a worker that is to be replaced claims nothing, for futures that have not ended.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+impl Worker {
+    pub(super) fn run(&mut self) {
+        if Request::Ready.send(self.control.socket.as_fd()).is_err() {
+            return;
+        }
+        let board = self.board;
+        let mut rested = true;
+        loop {
+            if self.has_aside() {
+                self.look_aside();
+                if self.is_worn_out() && self.finish_aside() {
+                    self.retire();
+                }
+                if self.leaves_it_to_another() {
+                    // As long as it takes to wake. Whoever publishes meanwhile relies on nobody, and this worker looks again.
+                    self.sleep(Some(Instant::now() + WAKING));
+                    if self.has_woken() {
+                        continue;
+                    }
+                }
+            }
+            match board.ring().claim(self.index, |slot| board.word(slot)) {
+                Claim::Slot(slot, generation) => {
+                    self.record().running.store(entry(slot, generation), Ordering::Relaxed);
+                    if std::mem::take(&mut rested) && board.ring().may_have_work() {
+                        // Publishers may have relied on us while we were searching.
+                        board.wake_one();
+                    }
+                    self.run_message(board.slot(slot), slot, generation);
+                    if self.one_shot {
+                        while !self.finish_aside() {}
+                        let _ = io::stdout().flush();
+                        exit::now(0);
+                    }
+                    wait_while_condemned(self.record());
+                    if self.is_worn_out() {
+                        if self.finish_aside() {
+                            self.retire();
+                        }
+                        // One of them may never end: so it goes on for as many tasks again.
+                        self.tasks_left = self.max_tasks;
+                    }
+                }
+                Claim::Empty => {
+                    self.rest();
+                    rested = true;
+                }
+            }
+        }
+    }
+
+    /// Whether a fresh worker is to take this one's place.
+    fn is_worn_out(&self) -> bool {
+        self.tasks_left == 0 || self.usage.is_some_and(Usage::is_high)
+    }
+
+    /// Ends the process between two tasks, so that a fresh one takes its place.
+    fn retire(&self) -> ! {
+        let _ = io::stdout().flush();
+        let _ = Request::Retire.send(self.control.socket.as_fd());
+        // Somebody else may have relied on this worker to look for work.
+        if self.board.ring().may_have_work() {
+            self.board.wake_one();
+        }
+        exit::now(0);
+    }
+
+    /// Waits until what was put aside has ended, and claims nothing meanwhile. False if that takes too long.
+    fn finish_aside(&mut self) -> bool {
+        let end = Instant::now() + PATIENCE;
+        while self.has_aside() {
+            // Somebody may have relied on this worker to look for work.
+            if self.board.ring().may_have_work() {
+                self.board.wake_one();
+            }
+            let deadline = self.next_limit().map_or(end, |limit| limit.min(end));
+            self.sleep(Some(deadline));
+            self.look_aside();
+            if Instant::now() >= end {
+                return !self.has_aside();
+            }
+        }
+        true
+    }
+
+    /// Sleeps until it is woken.
+    pub(super) fn sleep(&self, deadline: Option<Instant>) {
+        let record = self.record();
+        while record.wake.load(Ordering::Acquire) == 0 {
+            futex::wait(&record.wake, 0, deadline);
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                break;
+            }
+        }
+        record.wake.store(0, Ordering::Relaxed);
+    }
+
+    /// Waits until there may be work.
+    fn rest(&mut self) {
+        let deadline = self.next_limit();
+        let ring = self.board.ring();
+        let record = self.record();
+        record.searching.store(1, Ordering::Relaxed);
+        if spin(|| ring.may_have_work() || self.has_woken()) {
+            record.searching.store(0, Ordering::Relaxed);
+            sleep::settle();
+            return;
+        }
+        // From here on nobody relies on us: the next step may take long.
+        record.searching.store(0, Ordering::Relaxed);
+        // What a task printed without a line's end must not wait for the next task.
+        let _ = io::stdout().flush();
+        let sleepers = self.board.sleepers();
+        sleepers.announce(self.index);
+        sleep::settle();
+        if (ring.may_have_work() || self.has_woken()) && sleepers.withdraw(self.index) {
+            return;
+        }
+        // Our bit is set, or whoever cleared it is about to wake us.
+        self.sleep(deadline);
+        // The supervisor wakes without clearing bits, and a wake-up may have been meant for a worker that was here before.
+        sleepers.withdraw(self.index);
+    }
+
+    fn run_message(&mut self, slot: &Slot, index: u32, generation: u64) {
+        let items = slot.items.load(Ordering::Relaxed);
+        let wanted = slot.wanted.load(Ordering::Relaxed);
+        let begun = (wanted & TIMED != 0).then(clock::now);
+        spans::worker::set_level(wanted >> LEVEL);
+        let record = self.record();
+        record.begin_busy();
+        let watched = (slot.limited.load(Ordering::Relaxed) != 0).then_some(record);
+        if let (Some(begun), None) = (begun, watched) {
+            slot.began.store(begun, Ordering::Relaxed);
+        }
+        // What is over the number of tasks of this worker is left for the next.
+        let most = u32::try_from(self.tasks_left).unwrap_or(u32::MAX).min(items);
+
+        // SAFETY: the program put the entry there with `entry_of`, and runs the same executable.
+        let serve = unsafe { serve_at(slot.entry.load(Ordering::Relaxed)) };
+        let start = match slot.arguments_offset.load(Ordering::Relaxed) {
+            0 => slot.arguments.0.get().cast::<u8>().cast_const(),
+            offset => self.segment.at(offset).as_ptr().cast_const(),
+        };
+        let len = slot.arguments_len.load(Ordering::Relaxed) as usize;
+        // SAFETY: the program wrote `len` bytes of arguments there, at an address aligned as they need; the message is ours
+        // until it is completed, so nobody else touches them, and we may change them in place.
+        let mut reader = unsafe { Reader::from_raw(start, len) };
+
+        handles::begin_message();
+        let usage = self.usage;
+        let worn_out = || usage.is_some_and(Usage::is_high);
+        let mut delivery = Delivery::new(self, slot, items);
+        let memory = delivery.memory();
+        // SAFETY: the room is the message's alone: in its slot, or in its part of the region. `delivery` does not touch it until
+        // the outlet is gone.
+        let memory = unsafe { std::slice::from_raw_parts_mut(memory.0, memory.1) };
+        let mut outlet = ResultWriter::new(Writer::new(memory), slot, generation, &mut delivery, watched);
+        if usage.is_some() {
+            outlet.end_when(&worn_out);
+        }
+        let result = panics::catch(|| serve(&mut reader, &mut outlet, most));
+        // Where the next item starts is not known after a failure, so the message ends; the program sends the rest again.
+        match result {
+            Ok(Ok(())) => {}
+            // A destructor panicked after the result was out.
+            _ if outlet.has_delivered() => {}
+            Ok(Err(error)) => fail(&mut outlet, slot, &error),
+            Err(caught) => fail_by_panic(&mut outlet, slot, &caught),
+        }
+        let (len, delivered, deferred) = (outlet.len(), outlet.delivered(), outlet.take_deferred());
+        drop(outlet);
+        delivery.close(len);
+        if let Some(future) = deferred {
+            self.tasks_left = self.tasks_left.saturating_sub(1);
+            self.begin(index, generation, future);
+            record.end_busy();
+            return;
+        }
+        self.tasks_left = self.tasks_left.saturating_sub(u64::from(delivered));
+        if let Some(begun) = begun {
+            // With a limit the end of the last item is noted, which the program goes back from.
+            let ended = if watched.is_some() { slot.began.load(Ordering::Relaxed) } else { clock::now() };
+            slot.nanoseconds.store(ended.saturating_sub(begun), Ordering::Relaxed);
+        }
+        record.end_busy();
+        self.complete(slot, index, generation);
+    }
+}
