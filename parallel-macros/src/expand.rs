@@ -1,12 +1,13 @@
 //! What a function becomes: one that callers see, and the type of its verbs with all that is implemented for it.
 
-use proc_macro2::{Ident, TokenStream};
+use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
-use syn::{GenericParam, Generics, Type};
+use syn::{GenericParam, Generics};
 
 use crate::function::{Function, Source};
 use crate::options::Options;
-use crate::parameter::{Kind, Parameter};
+use crate::parameter::Kind;
+use crate::pieces::{item, markers, owned_predicates, pattern, tuple, variables};
 use crate::{remote, verbs};
 
 /// The function that callers see: the user's signature, with a body that goes through the pool.
@@ -130,14 +131,6 @@ fn phantom(generics: &Generics) -> TokenStream {
     quote!((#(#parts,)*))
 }
 
-/// `()`, `a`, or `(a, b)`.
-pub(crate) fn tuple(parts: &[TokenStream]) -> TokenStream {
-    match parts {
-        [one] => one.clone(),
-        parts => quote!((#(#parts),*)),
-    }
-}
-
 /// Adds predicates to the `where` clause.
 fn with_predicates(generics: &Generics, predicates: impl IntoIterator<Item = TokenStream>) -> Generics {
     let mut generics = generics.clone();
@@ -146,18 +139,6 @@ fn with_predicates(generics: &Generics, predicates: impl IntoIterator<Item = Tok
         clause.predicates.push(syn::parse_quote!(#predicate));
     }
     generics
-}
-
-pub(crate) fn item(function: &Function) -> TokenStream {
-    let types: Vec<TokenStream> = function
-        .parameters
-        .iter()
-        .map(|parameter| {
-            let ty = &parameter.ty;
-            quote!(#ty)
-        })
-        .collect();
-    tuple(&types)
 }
 
 fn parallel_fn(function: &Function, options: &Options, path: &TokenStream) -> TokenStream {
@@ -206,46 +187,6 @@ fn parallel_fn(function: &Function, options: &Options, path: &TokenStream) -> To
             }
         }
     }
-}
-
-/// Variables for the arguments: never the user's names, which may be anything.
-pub(crate) fn variables(parameters: &[Parameter]) -> Vec<Ident> {
-    (0..parameters.len()).map(|position| quote::format_ident!("__argument_{position}")).collect()
-}
-
-pub(crate) fn pattern(parameters: &[Parameter]) -> TokenStream {
-    let names: Vec<TokenStream> = variables(parameters).iter().map(|name| quote!(#name)).collect();
-    tuple(&names)
-}
-
-/// The type that names the kinds of all parameters.
-pub(crate) fn markers(function: &Function, options: &Options) -> TokenStream {
-    let runtime = &options.runtime;
-    let markers: Vec<TokenStream> = function.parameters.iter().map(|parameter| parameter.marker(runtime)).collect();
-    match markers.as_slice() {
-        [one] => quote!(#runtime::private::One<#one>),
-        many => quote!((#(#many),*)),
-    }
-}
-
-/// What a generic function must fulfil so that its calls can outlive the expression that makes them.
-pub(crate) fn owned_predicates(function: &Function, options: &Options) -> Vec<TokenStream> {
-    let Function { generics, parameters, output, .. } = function;
-    let runtime = &options.runtime;
-    let mut predicates: Vec<TokenStream> = Vec::new();
-    if !function.is_generic() {
-        return predicates;
-    }
-    predicates.push(quote!(#output: 'static));
-    for parameter in parameters {
-        let (referent, owned) = (parameter.referent(), parameter.owned(runtime));
-        if parameter.kind() != Kind::Value && is_bare_parameter(referent, generics) {
-            let lend = if parameter.kind() == Kind::Mut { quote!(LendMut) } else { quote!(Lend) };
-            predicates.push(quote!(#referent: #runtime::private::#lend));
-        }
-        predicates.push(quote!(#owned: ::core::marker::Send + 'static));
-    }
-    predicates
 }
 
 fn owned_fn(function: &Function, options: &Options) -> TokenStream {
@@ -308,10 +249,4 @@ fn owned_fn(function: &Function, options: &Options) -> TokenStream {
         }
         #remote
     }
-}
-
-/// Whether a type is just one of the function's own type parameters.
-fn is_bare_parameter(ty: &Type, generics: &Generics) -> bool {
-    let Type::Path(path) = ty else { return false };
-    path.path.get_ident().is_some_and(|ident| generics.type_params().any(|parameter| parameter.ident == *ident))
 }

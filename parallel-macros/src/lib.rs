@@ -1,7 +1,7 @@
 //! The `#[parallel]` attribute. Use it through the `parallel-runtime` crate, which re-exports and documents it.
 //!
 //! One file for each step: `options` reads the attribute's arguments, `function` and `parameter` what was annotated,
-//! `lifetimes` gives names to lifetimes that have none, `expand` writes what a function becomes, with its `verbs` and what `remote`
+//! `lifetimes` gives names to lifetimes that have none, `expand` writes what a function becomes, of `pieces`, with its `verbs` and what `remote`
 //! processes need, `methods` takes `impl` blocks apart. `shared` is the attribute for statics.
 
 mod expand;
@@ -10,6 +10,7 @@ mod lifetimes;
 mod methods;
 mod options;
 mod parameter;
+mod pieces;
 mod remote;
 mod shared;
 mod units;

@@ -5,10 +5,10 @@ use quote::{format_ident, quote, quote_spanned};
 use syn::Generics;
 use syn::spanned::Spanned;
 
-use crate::expand::{pattern, variables};
 use crate::function::Function;
 use crate::options::Options;
 use crate::parameter::Kind;
+use crate::pieces::{pattern, variables};
 
 /// `let __strategy_0 = ...;` for each parameter.
 fn strategies(function: &Function, options: &Options) -> (Vec<Ident>, TokenStream) {

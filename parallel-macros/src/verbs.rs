@@ -3,10 +3,10 @@
 use proc_macro2::TokenStream;
 use quote::quote;
 
-use crate::expand::{item, markers, owned_predicates, pattern, tuple, variables};
 use crate::function::Function;
 use crate::options::Options;
 use crate::parameter::Kind;
+use crate::pieces::{item, markers, owned_predicates, pattern, tuple, variables};
 
 /// The verbs that wait for their results, and those that give a `Call`.
 pub(crate) fn waiting(function: &Function, options: &Options) -> TokenStream {

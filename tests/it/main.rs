@@ -8,6 +8,7 @@ mod conformance;
 mod crossing;
 mod deaths;
 mod faults;
+mod layers;
 mod library;
 mod limits;
 #[cfg(feature = "tracing")]

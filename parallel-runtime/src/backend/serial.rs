@@ -4,7 +4,8 @@ use std::any::Any;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use super::{Backend, Failed, Handle, Map, OwnTask, Prefetch, ResultSlot, Results, ScopedHandle};
+use super::results::Results;
+use super::traits::{Backend, Failed, Handle, Map, OwnTask, Prefetch, ResultSlot, ScopedHandle};
 use crate::error::TaskError;
 use crate::function::erased::{ErasedValue, ErasedVec, Items};
 use crate::function::init;

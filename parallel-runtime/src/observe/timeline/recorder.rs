@@ -111,14 +111,14 @@ pub(crate) fn task(pool: Pool, seen: &Seen, run: Option<Run>, fate: Fate) {
 
 /// A worker process was started.
 pub(crate) fn worker(pool: Pool, place: usize, pid: u32) {
-    if crate::observe::is_on() {
+    if crate::observe::task::is_on() {
         mark(Mark { pool, place: place as u32, pid, at: clock::now(), death: None });
     }
 }
 
 /// A worker process has died, or was ended for a task.
 pub(crate) fn death(pool: Pool, place: usize, pid: u32, why: impl FnOnce() -> String) {
-    if crate::observe::is_on() {
+    if crate::observe::task::is_on() {
         mark(Mark { pool, place: place as u32, pid, at: clock::now(), death: Some(why()) });
     }
 }

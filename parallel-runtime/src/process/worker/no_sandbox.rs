@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
-pub(super) use crate::sandbox::Allowed;
+use crate::sandbox::Allowed;
 
 const NONE: &str = "this executable was built without the feature `sandbox` of parallel-runtime";
 

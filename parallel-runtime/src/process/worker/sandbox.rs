@@ -25,7 +25,7 @@ use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
 };
 
-pub(super) use crate::sandbox::Allowed;
+use crate::sandbox::Allowed;
 
 const LANDLOCK: ABI = ABI::V3;
 

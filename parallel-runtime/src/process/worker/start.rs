@@ -17,6 +17,7 @@ use crate::ipc::link;
 use crate::ipc::request::Request;
 use crate::panics;
 use crate::process::welcome::Welcome;
+use crate::sandbox::Allowed;
 use crate::shared::segment::Segment;
 use crate::shared::{Space, Token};
 use crate::sys::exit;
@@ -176,8 +177,8 @@ fn prepare(
     welcome: &Welcome,
     board: Board,
     control: &Control,
-    allowed: &sandbox::Allowed,
-    other_thread: &(Sender<sandbox::Allowed>, Receiver<()>),
+    allowed: &Allowed,
+    other_thread: &(Sender<Allowed>, Receiver<()>),
 ) -> Result<Option<Usage>, String> {
     // SAFETY: the board lies in the arena, which a worker never unmaps.
     unsafe { fault::install(board.record(welcome.worker)) };

@@ -21,8 +21,9 @@ use crate::ipc::link;
 use crate::ipc::request::Request;
 use crate::shared::handles::{self, Cargo, Source};
 use crate::shared::held::{Held, Reference};
+use crate::shared::objects;
 use crate::shared::registry;
-use crate::shared::{Space, objects};
+use crate::shared::space::Space;
 use crate::sys::role;
 
 const HASH: u64 = BLOCK_HEAD;
@@ -305,7 +306,10 @@ mod tests {
     #[test]
     fn a_type_is_named_without_its_modules() {
         assert_eq!(short_name::<Vec<Option<String>>>(), "Vec<Option<String>>");
-        assert_eq!(short_name::<(crate::shared::vec::SharedVec<u8>, [std::path::PathBuf; 2])>(), "(SharedVec<u8>, [PathBuf; 2])");
+        assert_eq!(
+            short_name::<(crate::shared::vec::SharedVec<u8>, [std::path::PathBuf; 2])>(),
+            "(SharedVec<u8>, [PathBuf; 2])"
+        );
         assert_eq!(short_name::<str>(), "str");
     }
 }

@@ -16,7 +16,8 @@ use crate::error::TaskError;
 use crate::ipc::link;
 use crate::ipc::request::Request;
 use crate::shared::held::{Held, Reference};
-use crate::shared::{Space, objects};
+use crate::shared::objects;
+use crate::shared::space::Space;
 use crate::sys::role;
 
 /// Blocks are multiples of this, in bytes, and start at multiples of it.

@@ -7,13 +7,12 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use super::{Header, Words, handle};
+use super::object::{Header, Words, handle};
 use crate::error::TaskError;
-use crate::shared::Token;
 use crate::shared::broken::BrokenBarrier;
 use crate::shared::lock::{Holding, Lock, Taken, sleep};
 use crate::shared::or_panic::or_panic;
-use crate::shared::tables::Kind;
+use crate::shared::tables::{Kind, Token};
 use crate::sys::futex;
 use crate::sys::spin::spin;
 use crate::sys::sync::atomic::{AtomicU32, AtomicU64, Ordering};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use super::{Header, Words, handle};
+use super::object::{Header, Words, handle};
 use crate::error::TaskError;
 use crate::shared::lock::{check_fork, sleep};
 use crate::shared::or_panic::or_panic;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use super::{Header, Words, handle};
+use super::object::{Header, Words, handle};
 use crate::error::TaskError;
 use crate::shared::broken::Poisoned;
 use crate::shared::lock::{Holding, Lock};

@@ -10,12 +10,11 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use super::{Header, Words, handle};
+use super::object::{Header, Words, handle};
 use crate::error::TaskError;
-use crate::shared::Token;
 use crate::shared::lock::{check_fork, sleep};
 use crate::shared::or_panic::or_panic;
-use crate::shared::tables::Kind;
+use crate::shared::tables::{Kind, Token};
 use crate::sys::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sys::sync::between_ordered_steps;
 use crate::sys::{fork, futex};

@@ -6,7 +6,6 @@ pub(crate) mod space;
 pub(crate) mod sync;
 #[path = "../../../../../parallel-runtime/src/shared/tables.rs"]
 pub(crate) mod tables;
-pub(crate) use tables::Token;
 
 /// What is said to users.
 pub(crate) mod broken {

@@ -1,0 +1,295 @@
+//! The traits that engines implement, and what goes through them.
+
+use std::any::Any;
+use std::fmt::Debug;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Waker;
+use std::time::Instant;
+
+use super::results::Results;
+use crate::error::TaskError;
+use crate::function::erased::{ErasedValue, ErasedVec, Items};
+use crate::function::table::{FunctionTable, Piece, Written};
+use crate::observe::progress::Meter;
+use crate::options::{CallOptions, WorkerOptions};
+use crate::panics::Caught;
+use crate::sandbox::Sandbox;
+use crate::wait::notify::{Signal, Watcher};
+
+/// A pool.
+pub(crate) type Target = Arc<dyn Backend>;
+
+/// Why there is no result.
+pub(crate) enum Failed {
+    /// The function panicked, and its caller is to see the same panic.
+    Panicked(Caught),
+    Error(TaskError),
+}
+
+impl From<TaskError> for Failed {
+    fn from(error: TaskError) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl Failed {
+    pub(crate) fn into_error(self, function: &'static str) -> TaskError {
+        match self {
+            Self::Panicked(caught) => caught.into_error(function),
+            Self::Error(error) => error,
+        }
+    }
+}
+
+/// What a map is told, and tells.
+pub(crate) struct Map<'m> {
+    pub(crate) options: CallOptions,
+    /// Nothing more is to be started.
+    pub(crate) stop: &'m Arc<AtomicBool>,
+    /// All items are run, whatever becomes of others; otherwise nothing more is started when one has failed.
+    pub(crate) goes_on: bool,
+    /// The pool has accepted it before: see [`Backend::accept`].
+    pub(crate) accepted: bool,
+    /// It has a thread to itself, whose caller does not wait.
+    pub(crate) in_background: bool,
+    /// Counts items that have ended.
+    pub(crate) ended: Option<&'m AtomicUsize>,
+    /// Shows how many have.
+    pub(crate) meter: &'m Meter,
+}
+
+impl Map<'_> {
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// So many more have ended.
+    pub(crate) fn tell(&self, items: usize) {
+        if let Some(ended) = self.ended {
+            ended.fetch_add(items, Ordering::Relaxed);
+        }
+        self.meter.add(items);
+    }
+}
+
+/// A pool, or the caller's own thread.
+pub(crate) trait Backend: Debug + Send + Sync {
+    /// Options of calls that say nothing else.
+    fn defaults(&self) -> CallOptions;
+
+    /// Whether tasks run on the thread that calls.
+    fn runs_in_place(&self) -> bool {
+        false
+    }
+
+    /// Whether a function that asks for this sandbox may run here; if not, the error says what would be right.
+    fn check_sandbox(&self, function: &'static str, sandbox: Sandbox) -> Result<(), TaskError>;
+
+    /// What has to be done before a call of a function with these options of workers.
+    fn prepare(&self, _workers: WorkerOptions) -> Result<(), TaskError> {
+        Ok(())
+    }
+
+    /// Runs a piece of one item, and waits for its output.
+    fn call(&self, one: Piece<'_>, options: CallOptions) -> Result<Written, Failed>;
+
+    /// Runs all items, and waits for what they become. Nothing of any item is used when this returns or unwinds.
+    fn map<'a>(
+        &self,
+        function: &'static FunctionTable,
+        items: &mut dyn Items<'a>,
+        map: &Map<'_>,
+        results: &mut Results<'a>,
+    ) -> Result<(), Failed>;
+
+    /// Accepts something of several tasks: the pool is not shut down before what this gives is dropped.
+    fn accept(&self) -> Result<Box<dyn Any + Send>, TaskError>;
+
+    /// Has threads that wait for a map look again: it is to be stopped.
+    fn wake_waiters(&self) {}
+
+    /// Runs an item some time.
+    fn submit(
+        &self,
+        function: &'static FunctionTable,
+        item: ErasedValue<'static>,
+        options: CallOptions,
+    ) -> Result<Arc<dyn Handle>, TaskError>;
+
+    /// The same for an item that may borrow. Whoever calls this waits for the task before `'s` ends: see
+    /// [`task::scope`](crate::task::scope).
+    fn submit_scoped<'s>(
+        &self,
+        function: &'static FunctionTable,
+        item: ErasedValue<'s>,
+        options: CallOptions,
+    ) -> Result<Arc<dyn ScopedHandle<'s> + 's>, TaskError>;
+
+    /// Runs items a little ahead of whoever takes their results. `hint`: the size hint of the items; `ordered`: whether results come in
+    /// the order of the items.
+    fn prefetch(
+        &self,
+        function: &'static FunctionTable,
+        options: CallOptions,
+        hint: (usize, Option<usize>),
+        ordered: bool,
+    ) -> Result<Box<dyn Prefetch>, TaskError>;
+
+    /// Runs one item on a thread or in a process of its own, outside every pool.
+    fn spawn(
+        &self,
+        function: &'static FunctionTable,
+        item: ErasedValue<'static>,
+        options: CallOptions,
+        workers: WorkerOptions,
+    ) -> Result<OwnTask, TaskError>;
+}
+
+/// A task with a thread or a process of its own.
+pub(crate) struct OwnTask {
+    pub(crate) handle: Arc<dyn Handle>,
+    pub(crate) process: Option<Arc<dyn OwnProcess>>,
+    /// Whether ending the task ends what it runs in.
+    pub(crate) can_be_killed: bool,
+}
+
+/// A process that runs a single task.
+pub(crate) trait OwnProcess: Send + Sync {
+    /// That of the last try.
+    fn pid(&self) -> Option<u32>;
+    fn kill(&self);
+    /// Waits until it is started, or cannot be.
+    fn wait_for_start(&self);
+}
+
+/// A task that was submitted.
+pub(crate) trait Handle: Send + Sync {
+    /// Waits for its end, at most until `deadline`. Takes the result; a second call finds none and gives `Cancelled`.
+    fn wait(self: Arc<Self>, deadline: Option<Instant>) -> Option<Result<ErasedValue<'static>, TaskError>>;
+
+    /// Whether it has ended, well or not.
+    fn is_finished(&self) -> bool;
+
+    fn is_running(&self) -> bool;
+
+    /// Keeps it from running, if it has not started. True if it will never run.
+    fn cancel(&self) -> bool;
+
+    /// Ends it, if that can be done, whether it has started or not.
+    fn kill(&self) -> bool;
+
+    /// Has somebody told of its end. `attend`: nobody collects results otherwise.
+    ///
+    /// # Errors
+    ///
+    /// The watcher, if it has ended.
+    fn watch(self: Arc<Self>, watcher: Watcher, attend: bool) -> Result<(), Watcher>;
+
+    /// Whether the result of a task that has ended can be taken without waiting. If not, `waker` is woken when it can.
+    fn is_here(&self, _waker: &Waker) -> bool {
+        true
+    }
+
+    /// Whether it has ended, and not with a value.
+    fn has_failed(&self) -> bool;
+
+    /// Whether it ended at once, so that nobody need wait for it.
+    fn has_result(&self) -> bool {
+        false
+    }
+
+    /// Nobody waits for it any more.
+    fn abandon(&self) {}
+
+    /// What a thread that waits for several tasks can do meanwhile, if they are all of one pool.
+    fn collector(&self) -> Option<Arc<dyn Collector>> {
+        None
+    }
+}
+
+/// A pool whose results are collected by those who wait for them.
+pub(crate) trait Collector: Send + Sync {
+    /// Collects what is done.
+    fn collect_done(&self);
+
+    /// Waits until `done`, which collects results and looks, is true, at most until `deadline`. Whether it was.
+    fn wait_until(&self, deadline: Option<Instant>, done: &mut dyn FnMut() -> bool) -> bool;
+}
+
+/// A task that may borrow.
+pub(crate) trait ScopedHandle<'s>: Send + Sync {
+    /// Waits for it, and puts what it changed where its caller has it.
+    fn finish(&self);
+    /// Whether nothing of it uses what it has borrowed any more.
+    fn is_over(&self) -> bool;
+    /// Why it has no value, if nobody has asked for that, and nobody has cancelled it.
+    fn failure(&self) -> Option<TaskError>;
+    /// Whether it has ended, and there is no failure that somebody must be told of.
+    fn is_settled(&self) -> bool;
+    fn is_finished(&self) -> bool;
+    fn cancel(&self) -> bool;
+    fn kill(&self) -> bool;
+    fn take(&self) -> Result<ErasedValue<'s>, TaskError>;
+}
+
+/// Where the result of a scoped task is put, and taken from.
+pub(crate) struct ResultSlot<'s>(Mutex<Option<Result<ErasedValue<'s>, TaskError>>>);
+
+impl<'s> ResultSlot<'s> {
+    pub(crate) fn new(result: Option<Result<ErasedValue<'s>, TaskError>>) -> Self {
+        Self(Mutex::new(result))
+    }
+
+    /// Puts one there, unless there is one.
+    pub(crate) fn put(&self, result: Result<ErasedValue<'s>, TaskError>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(result);
+    }
+
+    pub(crate) fn take(&self) -> Result<ErasedValue<'s>, TaskError> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or(Err(TaskError::Cancelled))
+    }
+
+    /// An error that nobody has taken, unless it says that the task was cancelled.
+    pub(crate) fn failure(&self) -> Option<TaskError> {
+        let mut result = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let error = result.take_if(|result| result.is_err())?.err()?;
+        (!matches!(error, TaskError::Cancelled)).then_some(error)
+    }
+
+    /// Whether there is no error in it, as far as can be seen without waiting.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.0.try_lock().is_ok_and(|result| !matches!(*result, Some(Err(_))))
+    }
+}
+
+/// Items that run ahead of whoever takes their results, and results that nobody has taken.
+pub(crate) trait Prefetch: Send + Sync {
+    /// How many items may be sent now; 0 if there are enough on their way.
+    fn room(&mut self) -> usize;
+
+    fn send(&mut self, items: ErasedVec<'static>);
+
+    /// Whether there is something to take.
+    fn has_arrived(&self) -> bool;
+
+    /// Whether nothing is on its way, and no result left.
+    fn is_empty(&self) -> bool;
+
+    /// Looks what has ended.
+    fn collect(&mut self) {}
+
+    /// Takes results of neighbouring items, and the number of the first.
+    fn take(&mut self) -> Option<(usize, Results<'static>)>;
+
+    /// Waits until something has ended.
+    fn wait(&self);
+
+    /// From now on `signal` is raised when something ends.
+    fn raise(&mut self, _signal: Arc<Signal>) {}
+
+    /// Whether items run only when their results are asked for.
+    fn is_lazy(&self) -> bool {
+        false
+    }
+}
