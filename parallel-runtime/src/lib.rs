@@ -124,6 +124,10 @@ mod task;
 mod thread;
 mod wait;
 
+// For functions that unit tests annotate.
+#[cfg(test)]
+extern crate self as parallel_runtime;
+
 pub use call::{Call, Imap, ImapUnordered, OwnedFn, ParallelFn, Pool, ProcessFn, TaskStream};
 pub use error::{PoolError, TaskError};
 pub use function::OwnedSlice;

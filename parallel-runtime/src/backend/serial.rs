@@ -72,8 +72,7 @@ impl Backend for Serial {
         ))
     }
 
-    fn prepare(&self, workers: WorkerOptions) -> Result<(), TaskError> {
-        let Some(init) = workers.init else { return Ok(()) };
+    fn prepare(&self, init: fn()) -> Result<(), TaskError> {
         panics::catch(|| init::once_in_process(init)).map_err(panics::Caught::into_init_error)
     }
 

@@ -86,8 +86,8 @@ pub(crate) trait Backend: Debug + Send + Sync {
     /// Whether a function that asks for this sandbox may run here; if not, the error says what would be right.
     fn check_sandbox(&self, function: &'static str, sandbox: Sandbox) -> Result<(), TaskError>;
 
-    /// What has to be done before a call of a function with these options of workers.
-    fn prepare(&self, _workers: WorkerOptions) -> Result<(), TaskError> {
+    /// What has to be done before a call of a function whose workers run this first.
+    fn prepare(&self, _init: fn()) -> Result<(), TaskError> {
         Ok(())
     }
 

@@ -19,6 +19,8 @@ mod pool;
 mod route;
 mod stream;
 mod table;
+#[cfg(test)]
+mod tests;
 mod verbs;
 
 pub use awaited::awaited;

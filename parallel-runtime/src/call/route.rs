@@ -34,10 +34,13 @@ impl<'p> Route<'p> {
     /// The pool; an error if the call may not go there, or if what has to be done first fails.
     fn check(&self) -> Result<(&'p Target, CallOptions), TaskError> {
         let target = self.target();
-        if let Some(sandbox) = self.spec.asks_for_sandbox() {
+        let workers = self.spec.worker_options();
+        if let Some(sandbox) = workers.sandbox {
             target.check_sandbox(self.spec.name, sandbox)?;
         }
-        target.prepare(self.spec.worker_options())?;
+        if let Some(init) = workers.init {
+            target.prepare(init)?;
+        }
         Ok((target, self.options.or(target.defaults())))
     }
 

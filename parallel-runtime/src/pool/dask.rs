@@ -4,12 +4,13 @@ use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use super::any::AnyPool;
 use crate::backend::Target;
 use crate::backend::serial::Serial;
 use crate::dask::{Address, Engine};
 use crate::error::PoolError;
 use crate::observe::stats::PoolStats;
-use crate::options::{CallOptions, WorkerOptions};
+use crate::options::{CallOptions, Mode, WorkerOptions};
 use crate::remote::backend::RemoteBackend;
 #[cfg(feature = "sandbox")]
 use crate::sandbox::Sandbox;
@@ -178,14 +179,6 @@ impl DaskPool {
         })
     }
 
-    pub(crate) fn target(&self) -> &Target {
-        &self.started().target
-    }
-
-    pub(crate) fn worker_options(&self) -> WorkerOptions {
-        self.options
-    }
-
     fn engine(&self) -> Option<&Arc<Engine>> {
         self.started().engine.as_ref()
     }
@@ -223,6 +216,22 @@ impl DaskPool {
         if let Some(engine) = self.engine() {
             engine.kill();
         }
+    }
+}
+
+#[expect(private_interfaces, reason = "nobody outside can name this trait")]
+impl AnyPool for DaskPool {
+    fn target(&self) -> &Target {
+        &self.started().target
+    }
+
+    fn worker_options(&self) -> WorkerOptions {
+        self.options
+    }
+
+    /// Which cluster there is, is a matter of where the program runs.
+    fn movable_from(&self) -> Option<Mode> {
+        Some(Mode::Dask)
     }
 }
 

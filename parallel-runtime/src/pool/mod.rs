@@ -1,5 +1,6 @@
 //! Pools: threads or worker processes that run the calls of annotated functions.
 
+mod any;
 #[cfg(feature = "dask")]
 mod dask;
 pub(crate) mod default;
@@ -7,6 +8,8 @@ mod process;
 mod spec;
 mod thread;
 
+#[expect(unreachable_pub, reason = "a supertrait of `Pool`, which nobody outside can name")]
+pub use any::AnyPool;
 #[cfg(feature = "dask")]
 pub use dask::DaskPool;
 pub use process::ProcessPool;

@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use super::any::AnyPool;
 use crate::backend::Target;
 use crate::backend::serial::Serial;
 use crate::environment::resolve_workers;
@@ -156,14 +157,6 @@ impl ProcessPool {
         })
     }
 
-    pub(crate) fn target(&self) -> &Target {
-        &self.started().target
-    }
-
-    pub(crate) fn worker_options(&self) -> WorkerOptions {
-        self.options
-    }
-
     fn engine(&self) -> Option<&Arc<Engine>> {
         self.started().engine.as_ref()
     }
@@ -209,6 +202,17 @@ impl ProcessPool {
         if let Some(engine) = self.engine() {
             engine.kill();
         }
+    }
+}
+
+#[expect(private_interfaces, reason = "nobody outside can name this trait")]
+impl AnyPool for ProcessPool {
+    fn target(&self) -> &Target {
+        &self.started().target
+    }
+
+    fn worker_options(&self) -> WorkerOptions {
+        self.options
     }
 }
 

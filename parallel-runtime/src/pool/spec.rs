@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use super::any::AnyPool;
 #[cfg(feature = "dask")]
 use super::dask::DaskPool;
 use super::default;
@@ -18,10 +19,7 @@ use crate::sandbox::Sandbox;
 enum Source {
     /// A default pool of so many workers; 0 stands for one per CPU.
     Default(usize),
-    Thread(&'static ThreadPool),
-    Process(&'static ProcessPool),
-    #[cfg(feature = "dask")]
-    Dask(&'static DaskPool),
+    Pool(&'static dyn AnyPool),
 }
 
 /// What the attribute says.
@@ -58,18 +56,18 @@ impl Spec {
     }
 
     pub const fn thread_pool(mut self, pool: &'static ThreadPool) -> Self {
-        self.source = Source::Thread(pool);
+        self.source = Source::Pool(pool);
         self
     }
 
     pub const fn process_pool(mut self, pool: &'static ProcessPool) -> Self {
-        self.source = Source::Process(pool);
+        self.source = Source::Pool(pool);
         self
     }
 
     #[cfg(feature = "dask")]
     pub const fn dask_pool(mut self, pool: &'static DaskPool) -> Self {
-        self.source = Source::Dask(pool);
+        self.source = Source::Pool(pool);
         self
     }
 
@@ -127,30 +125,18 @@ impl Spec {
     /// The pool on which this function's calls run.
     pub(crate) fn target(&self) -> &Target {
         self.target.get_or_init(|| match self.source {
-            Source::Thread(pool) => pool.target().clone(),
-            Source::Process(pool) => pool.target().clone(),
-            #[cfg(feature = "dask")]
-            // Which cluster there is, is a matter of where the program runs.
-            Source::Dask(pool) => match environment::mode() {
-                Some(mode) if mode != Mode::Dask => default::pool(mode, 0, pool.worker_options()),
+            Source::Pool(pool) => match (pool.movable_from(), environment::mode()) {
+                (Some(own), Some(mode)) if mode != own => default::pool(mode, 0, pool.worker_options()),
                 _ => pool.target().clone(),
             },
             Source::Default(workers) => default::pool(self.effective_mode(), workers, self.workers),
         })
     }
 
-    /// The sandbox that the function asks for.
-    pub(crate) fn asks_for_sandbox(&self) -> Option<Sandbox> {
-        self.worker_options().sandbox
-    }
-
     /// The options of workers: for a process or thread outside every pool.
     pub(crate) fn worker_options(&self) -> WorkerOptions {
         match self.source {
-            Source::Thread(pool) => pool.worker_options(),
-            Source::Process(pool) => pool.worker_options(),
-            #[cfg(feature = "dask")]
-            Source::Dask(pool) => pool.worker_options(),
+            Source::Pool(pool) => pool.worker_options(),
             Source::Default(_) => self.workers,
         }
     }

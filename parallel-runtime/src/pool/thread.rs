@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use super::any::AnyPool;
 use crate::backend::Target;
 use crate::environment::resolve_workers;
 use crate::error::PoolError;
@@ -94,14 +95,6 @@ impl ThreadPool {
         })
     }
 
-    pub(crate) fn target(&self) -> &Target {
-        &self.started().target
-    }
-
-    pub(crate) fn worker_options(&self) -> WorkerOptions {
-        WorkerOptions { init: self.init, ..WorkerOptions::NONE }
-    }
-
     fn engine(&self) -> &Engine {
         &self.started().engine
     }
@@ -135,6 +128,17 @@ impl ThreadPool {
     /// is not waited for.
     pub fn kill(&self) {
         self.engine().kill();
+    }
+}
+
+#[expect(private_interfaces, reason = "nobody outside can name this trait")]
+impl AnyPool for ThreadPool {
+    fn target(&self) -> &Target {
+        &self.started().target
+    }
+
+    fn worker_options(&self) -> WorkerOptions {
+        WorkerOptions { init: self.init, ..WorkerOptions::NONE }
     }
 }
 

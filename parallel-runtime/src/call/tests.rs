@@ -1,0 +1,259 @@
+//! An engine of another kind, in one file: what CONTRIBUTING.md says about adding one is all that it takes.
+
+use std::any::Any;
+use std::mem::MaybeUninit;
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::backend::batch_policy::Granularity;
+use crate::backend::{Collector, OwnProcess, Target};
+use crate::codec::{Reader, Writer};
+use crate::error::TaskError;
+use crate::function::remote::serve_at;
+use crate::function::{Encode, Overflow, Placed, ResultWriter, ServeError};
+use crate::ipc::board::Slot;
+use crate::options::{CallOptions, WorkerOptions};
+use crate::pool::AnyPool;
+use crate::remote::backend::RemoteBackend;
+use crate::remote::message::Snapshot;
+use crate::remote::task_state::{Left, Outcome, Owner, ResultBytes, TaskControl, TaskState};
+use crate::remote::transport::{NotSubmitted, Submission, Submitted, Transport};
+use crate::task::as_completed;
+use crate::wait::notify::Watcher;
+use crate::{Pool, ProcessFn, parallel, scope};
+
+/// A message is bytes.
+#[derive(Debug)]
+struct Parcel {
+    /// The function's place in the executable.
+    entry: u64,
+    items: u32,
+    arguments: Vec<u8>,
+    /// Where slices lie in them that the function may change.
+    marks: Vec<u64>,
+}
+
+/// Carries messages to a thread that knows nothing but their bytes.
+#[derive(Debug)]
+struct Loopback {
+    parcels: Mutex<Sender<(Parcel, Arc<TaskState>)>>,
+    ends: Arc<Ends>,
+}
+
+/// Tasks end under this lock, and whoever waits is told.
+#[derive(Debug, Default)]
+struct Ends(Mutex<()>, Condvar);
+
+/// Results have as much room as they need here.
+struct NoRoom;
+
+impl Overflow for NoRoom {
+    fn overflow(&mut self, _done: u32, needed: usize, _encode: Encode<'_>) -> Result<Placed, ServeError> {
+        Err(ServeError::OutOfSharedMemory { requested: needed as u64, available: 0 })
+    }
+}
+
+/// Runs a message, and gives what came of it.
+fn serve(parcel: Parcel) -> Outcome {
+    let Parcel { entry, items, mut arguments, marks } = parcel;
+    // SAFETY: a slot is atomics and bytes, for which zero is valid.
+    let slot: Box<Slot> = Box::new(unsafe { std::mem::zeroed() });
+    let mut room = vec![MaybeUninit::uninit(); 1 << 16];
+    // SAFETY: the entry is that of a function of this executable, which this process is.
+    let serve = unsafe { serve_at(entry) };
+    // SAFETY: the bytes are there as long as the reader, and nobody else uses them.
+    let mut reader = unsafe { Reader::from_raw(arguments.as_mut_ptr().cast_const(), arguments.len()) };
+    let mut overflow = NoRoom;
+    let mut results = ResultWriter::new(Writer::new(&mut room), &slot, 1, &mut overflow, None);
+    let served = serve(&mut reader, &mut results, items);
+    let (done, len) = (results.delivered(), results.len());
+    drop(results);
+    let mut outcome = Outcome { done, ..Outcome::default() };
+    if let Err(error) = served {
+        outcome.rare().error =
+            Some(TaskError::Decode { function: "", what: "arguments", reason: format!("{error:?}") });
+    }
+    // SAFETY: the writer has written so many bytes.
+    outcome.results = unsafe { ResultBytes::copy(room.as_ptr().cast(), len) };
+    outcome.rare().arguments = Some(Left::Private(arguments, marks));
+    outcome
+}
+
+impl Loopback {
+    fn start() -> Self {
+        let (parcels, arrived) = mpsc::channel::<(Parcel, Arc<TaskState>)>();
+        let ends = Arc::new(Ends::default());
+        let theirs = Arc::clone(&ends);
+        std::thread::spawn(move || {
+            for (parcel, task) in arrived {
+                let outcome = serve(parcel);
+                let lock = theirs.0.lock().unwrap_or_else(PoisonError::into_inner);
+                let watchers = task.finish(outcome);
+                drop(lock);
+                theirs.1.notify_all();
+                watchers.fire();
+            }
+        });
+        Self { parcels: Mutex::new(parcels), ends }
+    }
+}
+
+impl Collector for Loopback {
+    fn collect_done(&self) {}
+
+    fn wait_until(&self, deadline: Option<Instant>, done: &mut dyn FnMut() -> bool) -> bool {
+        let mut lock = self.ends.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while !done() {
+            let left = deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(Instant::now()));
+            if left.is_zero() {
+                return false;
+            }
+            lock = self.ends.1.wait_timeout(lock, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+}
+
+impl TaskControl for Loopback {
+    fn wait(&self, task: &TaskState, deadline: Option<Instant>) -> Option<Outcome> {
+        self.wait_until(deadline, &mut || task.is_finished()).then(|| task.take_outcome().unwrap_or_default())
+    }
+
+    fn watch(&self, task: &TaskState, watcher: Watcher, _attend: bool) -> Result<(), Watcher> {
+        let _lock = self.ends.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if task.is_finished() {
+            return Err(watcher);
+        }
+        drop(task.add_watcher(watcher));
+        Ok(())
+    }
+
+    fn cancel(&self, _task: &TaskState) -> bool {
+        false
+    }
+
+    fn kill_task(&self, _task: &TaskState) -> bool {
+        false
+    }
+
+    fn is_running(&self, task: &TaskState) -> bool {
+        !task.is_finished()
+    }
+}
+
+impl Transport for Loopback {
+    fn defaults(&self) -> CallOptions {
+        CallOptions::NONE
+    }
+
+    fn worker_options(&self) -> WorkerOptions {
+        WorkerOptions::NONE
+    }
+
+    fn workers(&self) -> usize {
+        1
+    }
+
+    fn granularity(&self) -> &'static Granularity {
+        &Granularity::BOARD
+    }
+
+    fn prepare(&self) -> Result<(), TaskError> {
+        Ok(())
+    }
+
+    fn accept(&self, _again: bool) -> Result<Box<dyn Any + Send>, TaskError> {
+        Ok(Box::new(()))
+    }
+
+    fn submit(&self, submission: Submission<'_>) -> Result<Submitted, NotSubmitted> {
+        let Submission { function, items, owner, .. } = submission;
+        let (first, count) = items.places();
+        let mut room = vec![MaybeUninit::uninit(); 1 << 16];
+        let mut writer = Writer::new(&mut room);
+        // SAFETY: so many items of the function lie there.
+        unsafe { (function.remote().send)(first, count, &mut writer) }.expect("items encode");
+        let (len, marks) = (writer.len(), writer.take_marks());
+        drop(writer);
+        // SAFETY: the writer has written so many bytes.
+        let arguments = unsafe { std::slice::from_raw_parts(room.as_ptr().cast::<u8>(), len) }.to_vec();
+        let entry = function.remote().entry().expect("it is one of this executable");
+        let owner = owner.map(|transport| Owner { engine: Arc::clone(transport) as _, function });
+        let task = Arc::new(TaskState::new(owner));
+        let parcel = Parcel { entry, items: count as u32, arguments, marks };
+        let parcels = self.parcels.lock().unwrap_or_else(PoisonError::into_inner);
+        parcels.send((parcel, Arc::clone(&task))).expect("the thread runs");
+        Ok(Submitted { task, before: Some(Snapshot::default()), bytes: len })
+    }
+
+    fn wake_waiters(&self) {
+        self.ends.1.notify_all();
+    }
+
+    fn count_retry(&self) {}
+
+    fn own_process(&self) -> Option<(Arc<dyn Transport>, Arc<dyn OwnProcess>)> {
+        None
+    }
+}
+
+#[derive(Debug)]
+struct LoopbackPool(Target);
+
+impl LoopbackPool {
+    fn new() -> Self {
+        Self(Arc::new(RemoteBackend::new(Loopback::start())))
+    }
+}
+
+impl AnyPool for LoopbackPool {
+    fn target(&self) -> &Target {
+        &self.0
+    }
+
+    fn worker_options(&self) -> WorkerOptions {
+        WorkerOptions::NONE
+    }
+}
+
+impl<F: ProcessFn> Pool<F> for LoopbackPool {}
+
+#[parallel(mode = "process")]
+fn shout(text: &str, times: usize) -> String {
+    assert!(times < 100, "too loud");
+    text.to_uppercase().repeat(times)
+}
+
+#[parallel(mode = "process")]
+fn where_it_runs() -> String {
+    format!("{:?}", std::thread::current().id())
+}
+
+#[parallel(mode = "process")]
+fn double(numbers: &mut [u64]) {
+    numbers.iter_mut().for_each(|number| *number *= 2);
+}
+
+#[test]
+fn an_engine_that_implements_transport_runs_all_verbs() {
+    let pool = LoopbackPool::new();
+    assert_ne!(where_it_runs::on(&pool).call(()), where_it_runs::inline());
+    assert_eq!(shout::on(&pool).call(("a", 3)), "AAA");
+    let texts: Vec<String> = (0..1000).map(|number| format!("a{number}")).collect();
+    let expected: Vec<String> = texts.iter().map(|text| text.to_uppercase()).collect();
+    assert_eq!(shout::on(&pool).map(texts.iter().map(|text| (text.as_str(), 1))), expected);
+    let owned = || texts.iter().map(|text| (text.clone(), 1));
+    assert_eq!(shout::on(&pool).map_async(owned()).join().unwrap(), expected);
+    assert!(shout::on(&pool).imap(owned()).map(Result::unwrap).eq(expected.iter().cloned()));
+    let unordered = shout::on(&pool).imap_unordered(owned());
+    assert_eq!(unordered.map(|(index, text)| assert_eq!(text.unwrap(), expected[index])).count(), 1000);
+    let tasks = (1..4).map(|times| shout::on(&pool).submit(("b".to_owned(), times)));
+    let mut lengths: Vec<usize> = as_completed(tasks).map(|(_, result)| result.unwrap().len()).collect();
+    lengths.sort_unstable();
+    assert_eq!(lengths, [1, 2, 3]);
+    let mut numbers = vec![1, 2, 3];
+    scope(|scope| _ = double::on(&pool).scoped(scope, &mut numbers));
+    assert_eq!(numbers, [2, 4, 6]);
+    drop(shout::on(&pool).stream(owned()));
+}
