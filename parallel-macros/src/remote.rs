@@ -10,15 +10,15 @@ use crate::options::Options;
 use crate::parameter::Kind;
 use crate::pieces::{pattern, variables};
 
-/// `let __strategy_0 = ...;` for each parameter.
-fn strategies(function: &Function, options: &Options) -> (Vec<Ident>, TokenStream) {
+/// `let __pass mode_0 = ...;` for each parameter.
+fn pass_modes(function: &Function, options: &Options) -> (Vec<Ident>, TokenStream) {
     let runtime = &options.runtime;
     let names: Vec<Ident> =
-        (0..function.parameters.len()).map(|position| format_ident!("__strategy_{position}")).collect();
+        (0..function.parameters.len()).map(|position| format_ident!("__pass_mode_{position}")).collect();
     let lets = function.parameters.iter().zip(&names).map(|(parameter, name)| {
         let marker = parameter.marker(runtime);
         // The span makes an error point at the parameter's type.
-        quote_spanned!(parameter.span()=> let #name = (&#runtime::private::Probe::<#marker>::new()).strategy();)
+        quote_spanned!(parameter.span()=> let #name = (&#runtime::private::Probe::<#marker>::new()).pass_mode();)
     });
     (names.clone(), quote!(#(#lets)*))
 }
@@ -30,11 +30,11 @@ fn imports(options: &Options) -> TokenStream {
     }
 }
 
-/// `let __output = ...;`, the strategy of the result.
-fn output_strategy(function: &Function, options: &Options) -> TokenStream {
+/// `let __output = ...;`, the pass mode of the result.
+fn output_pass_mode(function: &Function, options: &Options) -> TokenStream {
     let (runtime, output) = (&options.runtime, &function.output);
     quote_spanned! {output.span()=>
-        let __output = (&#runtime::private::Probe::<#runtime::private::ByValue<#output>>::new()).strategy();
+        let __output = (&#runtime::private::Probe::<#runtime::private::ByValue<#output>>::new()).pass_mode();
     }
 }
 
@@ -47,8 +47,8 @@ pub(crate) fn functions(function: &Function, options: &Options) -> TokenStream {
     let verbs = function.with_any_lifetimes();
     let runner = function.runner();
     let imports = imports(options);
-    let (strategies, lets) = strategies(function, options);
-    let output = output_strategy(function, options);
+    let (pass_modes, lets) = pass_modes(function, options);
+    let output = output_pass_mode(function, options);
     let output_type = &function.output;
     let variables = variables(&function.parameters);
     let pattern = pattern(&function.parameters);
@@ -56,20 +56,20 @@ pub(crate) fn functions(function: &Function, options: &Options) -> TokenStream {
     let (mut received, mut lent, mut given_back, mut taken_back) =
         (TokenStream::new(), Vec::new(), TokenStream::new(), TokenStream::new());
     let mut changed = Vec::new();
-    for ((parameter, variable), strategy) in function.parameters.iter().zip(&variables).zip(&strategies) {
+    for ((parameter, variable), pass_mode) in function.parameters.iter().zip(&variables).zip(&pass_modes) {
         let mutability = (parameter.kind() == Kind::Mut).then(|| quote!(mut));
         received.extend(quote! {
-            let #mutability #variable = #strategy.receive(reader).map_err(#runtime::private::ServeError::Decode)?;
+            let #mutability #variable = #pass_mode.receive(reader).map_err(#runtime::private::ServeError::Decode)?;
         });
         lent.push(match parameter.kind() {
             Kind::Value => quote!(#variable),
-            Kind::Ref => quote!(#strategy.lend(&#variable)),
-            Kind::Mut => quote!(#strategy.lend_mut(&mut #variable)),
+            Kind::Ref => quote!(#pass_mode.lend(&#variable)),
+            Kind::Mut => quote!(#pass_mode.lend_mut(&mut #variable)),
         });
         if parameter.kind() == Kind::Mut {
             changed.push(variable);
-            given_back.extend(quote!(#strategy.give_back(#variable, writer)?;));
-            taken_back.extend(quote!(#strategy.take_back(#variable, returned)?;));
+            given_back.extend(quote!(#pass_mode.give_back(#variable, writer)?;));
+            taken_back.extend(quote!(#pass_mode.take_back(#variable, returned)?;));
         }
     }
     let take_back = if taken_back.is_empty() {
@@ -123,7 +123,7 @@ pub(crate) fn functions(function: &Function, options: &Options) -> TokenStream {
                 #lets
                 let #pattern = item;
                 let _ = &writer;
-                #(#strategies.send(#variables, writer)?;)*
+                #(#pass_modes.send(#variables, writer)?;)*
                 ::core::result::Result::Ok(())
             }
 
@@ -166,16 +166,16 @@ pub(crate) fn owned_functions(function: &Function, options: &Options, generics: 
     let (bounds, _, _) = function.generics.split_for_impl();
     let (_, arguments, clause) = generics.split_for_impl();
     let imports = imports(options);
-    let (strategies, lets) = strategies(function, options);
+    let (pass_modes, lets) = pass_modes(function, options);
     let pattern = pattern(&function.parameters);
     let mut sends = TokenStream::new();
-    for ((parameter, variable), strategy) in
-        function.parameters.iter().zip(variables(&function.parameters)).zip(&strategies)
+    for ((parameter, variable), pass_mode) in
+        function.parameters.iter().zip(variables(&function.parameters)).zip(&pass_modes)
     {
         let referent = parameter.referent();
         sends.extend(match parameter.kind() {
-            Kind::Value => quote!(#strategy.send(#variable, writer)?;),
-            _ => quote!(#strategy.send(<#referent as #runtime::private::Lend>::lend(#variable), writer)?;),
+            Kind::Value => quote!(#pass_mode.send(#variable, writer)?;),
+            _ => quote!(#pass_mode.send(<#referent as #runtime::private::Lend>::lend(#variable), writer)?;),
         });
     }
     let result = quote!(::core::result::Result<(), #runtime::private::CodecError>);

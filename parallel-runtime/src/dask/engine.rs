@@ -14,7 +14,7 @@ use super::letter::{Letter, Terms};
 use super::question::Question;
 use crate::error::{PoolError, TaskError};
 use crate::observe::stats::PoolStats;
-use crate::observe::tally::Tally;
+use crate::observe::counters::Counters;
 use crate::options::{CallOptions, WorkerOptions};
 use crate::remote::task_state::{Owner, TaskState};
 use crate::shared::held::Held;
@@ -89,7 +89,7 @@ pub(super) struct State {
     /// What is on the machines of the cluster, and who has it here.
     pub(super) blobs: HashMap<String, Weak<Held>>,
     pub(super) workers: usize,
-    pub(super) tally: Tally,
+    pub(super) counters: Counters,
     pub(super) submitted: u64,
     pub(super) finished: u64,
     pub(super) retried: u64,
@@ -160,7 +160,7 @@ impl Engine {
             rates: HashMap::new(),
             blobs: HashMap::new(),
             workers: 0,
-            tally: Tally::default(),
+            counters: Counters::default(),
             submitted: 0,
             finished: 0,
             retried: 0,
@@ -308,8 +308,8 @@ impl Engine {
             state.check_open(admitted)?;
         }
         state.submitted += 1;
-        state.tally.bytes_copied += letter.len() as u64;
-        state.tally.bytes_shared += letter.shared;
+        state.counters.bytes_copied += letter.len() as u64;
+        state.counters.bytes_shared += letter.shared;
         let id = state.number();
         ticket.set_letter(id);
         state.waiting.push_back(Waiting { id, ticket: Arc::clone(&ticket), letter, terms, alone: false });
@@ -323,7 +323,7 @@ impl Engine {
         // The try that failed was no task of its own.
         state.submitted = state.submitted.saturating_sub(1);
         state.finished = state.finished.saturating_sub(1);
-        state.tally.failed = state.tally.failed.saturating_sub(1);
+        state.counters.failed = state.counters.failed.saturating_sub(1);
     }
 
     pub(crate) fn stats(&self) -> PoolStats {
@@ -332,16 +332,16 @@ impl Engine {
             workers_alive: state.workers,
             submitted: state.submitted,
             finished: state.finished,
-            done: state.tally.done,
-            failed: state.tally.failed,
-            cancelled: state.tally.cancelled,
+            done: state.counters.done,
+            failed: state.counters.failed,
+            cancelled: state.counters.cancelled,
             running: 0,
             queued: state.submitted.saturating_sub(state.finished),
             worker_deaths: state.died,
             timed_out: state.timed_out,
             retried: state.retried,
-            bytes_copied: state.tally.bytes_copied,
-            bytes_shared: state.tally.bytes_shared,
+            bytes_copied: state.counters.bytes_copied,
+            bytes_shared: state.counters.bytes_shared,
             ..PoolStats::empty(self.threads.load(Ordering::Relaxed))
         }
     }

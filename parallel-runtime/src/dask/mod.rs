@@ -33,7 +33,7 @@
 //! | --- | --- |
 //! | [`engine`] | a pool: connecting, submitting, what is under way |
 //! | [`parcels`] | letters into parcels, and the blobs that they need |
-//! | [`waiting`], [`closing`] | how letters end, and the pool |
+//! | [`waiting`], [`shutdown`] | how letters end, and the pool |
 //! | [`replies`] | what comes back |
 //! | [`asking`], [`question`] | cancelling, killing, looking: questions to all nodes |
 //! | [`bridge`] | the Python program, its start and its end |
@@ -45,7 +45,7 @@
 mod asking;
 mod away;
 mod bridge;
-mod closing;
+mod shutdown;
 mod engine;
 mod fetching;
 mod letter;

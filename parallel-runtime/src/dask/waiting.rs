@@ -18,8 +18,8 @@ impl Engine {
             return;
         }
         state.finished += 1;
-        state.tally.bytes_copied += outcome.results.as_slice().len() as u64;
-        state.tally.end(outcome.fate(), None, None);
+        state.counters.bytes_copied += outcome.results.as_slice().len() as u64;
+        state.counters.end(outcome.fate(), None, None);
         match outcome.rare.as_ref().and_then(|rare| rare.error.as_ref()) {
             Some(TaskError::TimedOut { .. }) => state.timed_out += 1,
             Some(TaskError::WorkerDied { .. }) => state.died += 1,

@@ -1,11 +1,11 @@
 //! How each kind of parameter travels.
 //!
-//! Generated code asks `(&Probe::<ByRef<[f64]>>::new()).strategy()` and gets the best strategy that the type allows: the
+//! Generated code asks `(&Probe::<ByRef<[f64]>>::new()).pass mode()` and gets the best pass mode that the type allows: the
 //! bytes of a slice of plain data, or serde for everything else. The choice is made by method resolution (a method of
 //! `Probe<_>` is found before one of `&Probe<_>`), because it has to depend on the element type of the *user's* function and
 //! stable Rust has no specialisation.
 //!
-//! A strategy has these methods, the later ones only where they make sense:
+//! A pass mode has these methods, the later ones only where they make sense:
 //!
 //! | method | where | what |
 //! | --- | --- | --- |
@@ -42,17 +42,17 @@ impl<P> Probe<P> {
 
 /// The first choice: plain bytes.
 pub trait ViaBytes {
-    /// The strategy.
-    type Strategy;
+    /// The pass mode.
+    type PassMode;
     /// How it travels.
-    fn strategy(&self) -> Self::Strategy;
+    fn pass_mode(&self) -> Self::PassMode;
 }
 
 /// The second choice: serde.
 pub trait ViaSerde<T> {
-    /// The strategy for a value.
+    /// The pass mode for a value.
     #[inline(always)]
-    fn strategy(&self) -> Serde<T>
+    fn pass_mode(&self) -> Serde<T>
     where
         T: ProcessValue + Sized,
     {
@@ -62,9 +62,9 @@ pub trait ViaSerde<T> {
 
 /// The second choice for `&T`.
 pub trait ViaReferent<T: ?Sized> {
-    /// The strategy for what a reference points to.
+    /// The pass mode for what a reference points to.
     #[inline(always)]
-    fn strategy(&self) -> Referent<T, T::Held>
+    fn pass_mode(&self) -> Referent<T, T::Held>
     where
         T: ProcessReferent,
     {
@@ -74,9 +74,9 @@ pub trait ViaReferent<T: ?Sized> {
 
 /// The second choice for `&mut T`.
 pub trait ViaReferentMut<T: ?Sized> {
-    /// The strategy for what an exclusive reference points to.
+    /// The pass mode for what an exclusive reference points to.
     #[inline(always)]
-    fn strategy(&self) -> ReferentMut<T, T::Held>
+    fn pass_mode(&self) -> ReferentMut<T, T::Held>
     where
         T: ProcessReferentMut,
     {
@@ -85,40 +85,40 @@ pub trait ViaReferentMut<T: ?Sized> {
 }
 
 impl<E: Pod> ViaBytes for Probe<ByValue<Vec<E>>> {
-    type Strategy = PlainVec<E>;
-    fn strategy(&self) -> PlainVec<E> {
+    type PassMode = PlainVec<E>;
+    fn pass_mode(&self) -> PlainVec<E> {
         PlainVec(PhantomData)
     }
 }
 impl<E: Pod> ViaBytes for Probe<ByValue<SharedVec<E>>> {
-    type Strategy = Unshared<E>;
-    fn strategy(&self) -> Unshared<E> {
+    type PassMode = Unshared<E>;
+    fn pass_mode(&self) -> Unshared<E> {
         Unshared(PhantomData)
     }
 }
 impl<E: Pod> ViaBytes for Probe<ByRef<[E]>> {
-    type Strategy = PlainSlice<E>;
-    fn strategy(&self) -> PlainSlice<E> {
+    type PassMode = PlainSlice<E>;
+    fn pass_mode(&self) -> PlainSlice<E> {
         PlainSlice(PhantomData)
     }
 }
 impl<E: Pod> ViaBytes for Probe<ByMut<[E]>> {
-    type Strategy = PlainSliceMut<E>;
-    fn strategy(&self) -> PlainSliceMut<E> {
+    type PassMode = PlainSliceMut<E>;
+    fn pass_mode(&self) -> PlainSliceMut<E> {
         PlainSliceMut(PhantomData)
     }
 }
 #[cfg(feature = "ndarray")]
 impl<E: Pod, D: Dimension> ViaBytes for Probe<ByValue<ArrayView<'_, E, D>>> {
-    type Strategy = PlainView<E, D>;
-    fn strategy(&self) -> PlainView<E, D> {
+    type PassMode = PlainView<E, D>;
+    fn pass_mode(&self) -> PlainView<E, D> {
         PlainView::new()
     }
 }
 #[cfg(feature = "ndarray")]
 impl<E: Pod, D: Dimension> ViaBytes for Probe<ByValue<ArrayViewMut<'_, E, D>>> {
-    type Strategy = PlainViewMut<E, D>;
-    fn strategy(&self) -> PlainViewMut<E, D> {
+    type PassMode = PlainViewMut<E, D>;
+    fn pass_mode(&self) -> PlainViewMut<E, D> {
         PlainViewMut::new()
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::code;
 use crate::codec::{self, CodecError, Writer};
-use crate::ipc::board::wait_while_condemned;
+use crate::ipc::board::wait_while_terminating;
 use crate::ipc::board::{Record, Slot};
 use crate::ipc::link;
 use crate::ipc::request::Request;
@@ -200,7 +200,7 @@ impl<'w> ResultWriter<'w> {
 
     #[cold]
     fn begin_limited(&self, record: &Record) {
-        wait_while_condemned(record);
+        wait_while_terminating(record);
         if self.begun == 1 {
             self.slot.began.store(clock::now(), Ordering::Release);
         }

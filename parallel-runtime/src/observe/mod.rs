@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   engine: a task is submitted ──► Seen (when, and how many tasks it stands for)
-//!           a task has ended ─────► Tally (counts, histograms)          always
+//!           a task has ended ─────► Counters (counts, histograms)          always
 //!                              └──► timeline::Recorder, spans           if they are on
 //! ```
 //!
@@ -14,7 +14,7 @@
 //! | [`stats`] | what a pool tells of itself |
 //! | [`progress`] | bars |
 //! | [`task`], [`seen`] | what is known of a task and its pool |
-//! | [`tally`] | the counts of a pool, and which tasks are sampled |
+//! | [`counters`] | the counts of a pool, and which tasks are sampled |
 //! | [`histogram`] | times, as percentiles |
 //! | [`spans`] | spans of calls, and what workers log, for `tracing` |
 //! | [`timeline`] | a record of all tasks, as a page or a trace |
@@ -32,11 +32,11 @@ pub(crate) mod spans;
 #[path = "no_spans.rs"]
 pub(crate) mod spans;
 pub(crate) mod stats;
-pub(crate) mod tally;
+pub(crate) mod counters;
 mod task;
 pub(crate) mod timeline;
 
 pub(crate) use seen::Seen;
 pub(crate) use spans::CallSpan;
-pub(crate) use tally::Tally;
+pub(crate) use counters::Counters;
 pub(crate) use task::{Fate, Kind, Pool, Run, is_on};

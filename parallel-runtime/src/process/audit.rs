@@ -9,9 +9,9 @@
 //!   that moment are gone.
 //! * A slot that says it is claimed by a worker which says, for a second or longer, that it runs something else, or that it
 //!   sleeps: that worker is ended, and with it the task. If it was innocent, it was idle. Not so the future of an `async fn` of which it
-//!   says that it has put it aside: of these it has many.
+//!   says that it has deferred it: of these it has many.
 //! * A slot that says it is done is collected, whatever the list of completed slots says.
-//! * What the program alone writes is set right: the ring, who is condemned.
+//! * What the program alone writes is set right: the ring, who is terminating.
 //! * All workers are woken, so that a task which waits to be claimed is claimed.
 //!
 //! So a dead worker holds nothing up. One that lives and writes on can still delay tasks, or change their arguments and results:
@@ -23,13 +23,13 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use super::engine::Engine;
-use super::harvest::damaged;
-use super::seat::{Occupant, Seat};
+use super::collect::damaged;
+use super::worker_slot::{Occupant, WorkerSlot};
 use super::state::State;
 use super::state::quarantine::Quarantined;
 use super::supervisor::Supervisor;
 use crate::ipc::board::ring::entry;
-use crate::ipc::board::slot::ASIDE;
+use crate::ipc::board::slot::DEFERRED;
 use crate::ipc::board::word::{State as SlotState, Word};
 use crate::remote::task_state::Outcome;
 use crate::sys::futex;
@@ -48,14 +48,14 @@ impl Engine {
     pub(super) fn audit(&self, state: &mut State) {
         let board = self.board();
         self.release_from_quarantine(state);
-        for (index, seat) in state.workers.seats.iter().enumerate() {
-            let condemned = &board.record(index as u32).condemned;
-            if seat.worker().is_some_and(|worker| worker.condemned.is_none())
-                && condemned.swap(0, Ordering::SeqCst) != 0
+        for (index, worker_slot) in state.workers.worker_slots.iter().enumerate() {
+            let terminating = &board.record(index as u32).terminating;
+            if worker_slot.worker().is_some_and(|worker| worker.terminating.is_none())
+                && terminating.swap(0, Ordering::SeqCst) != 0
             {
-                futex::wake_all(condemned);
+                futex::wake_all(terminating);
             }
-            seat.answer.publish(board.record(index as u32));
+            worker_slot.answer.publish(board.record(index as u32));
         }
         let before = std::mem::take(&mut state.quarantine.suspects);
         let now = Instant::now();
@@ -75,21 +75,21 @@ impl Engine {
                     }
                     // It has many of these, and sleeps while all of them wait.
                     let is_async = state.slots.in_flight[index as usize].as_ref().is_some_and(|task| task.is_async);
-                    if is_async && board.slot(index).began.load(Ordering::Relaxed) & ASIDE != 0 {
+                    if is_async && board.slot(index).began.load(Ordering::Relaxed) & DEFERRED != 0 {
                         continue;
                     }
                     let known = before.iter().find(|(slot, same, _)| (*slot, *same) == (index, word));
                     let since = known.map_or(now, |(_, _, since)| *since);
                     if now - since < DOUBT {
                         state.quarantine.suspects.push((index, word, since));
-                    } else if let Some(worker) = state.workers.seats[worker as usize].worker_mut() {
+                    } else if let Some(worker) = state.workers.worker_slots[worker as usize].worker_mut() {
                         worker.accused = true;
                         worker.signal(Signal::KILL);
                     }
                 }
                 // Its note of it may have been written over.
                 SlotState::Done => {
-                    self.harvest_slot(state, index);
+                    self.collect_slot(state, index);
                 }
                 SlotState::Free => {}
             }
@@ -111,8 +111,8 @@ impl Engine {
                 SlotState::Free => false,
                 SlotState::Ready => word == Word::ready(generation),
                 SlotState::Claimed | SlotState::Done => {
-                    state.workers.seats.get(word.worker() as usize).is_some_and(|seat| {
-                        word.state() == SlotState::Done || !matches!(seat.occupant, Occupant::Nobody)
+                    state.workers.worker_slots.get(word.worker() as usize).is_some_and(|worker_slot| {
+                        word.state() == SlotState::Done || !matches!(worker_slot.occupant, Occupant::Nobody)
                     })
                 }
             };
@@ -129,14 +129,14 @@ impl Engine {
         let Some(task) = state.slots.in_flight[index as usize].take() else { return };
         state.slots.boarded -= usize::from(!task.is_async);
         let workers: Vec<u64> =
-            state.workers.seats.iter().filter_map(|seat| seat.worker().map(|worker| worker.key)).collect();
+            state.workers.worker_slots.iter().filter_map(|worker_slot| worker_slot.worker().map(|worker| worker.key)).collect();
         let generation = state.slots.generations[index as usize];
         self.board().slot(index).word.store(Word::free(generation).0, Ordering::SeqCst);
         let mut ending = Some((task.ticket, outcome));
         let mut seen = task.seen;
         if task.loan.as_ref().is_some_and(|loan| loan.is_exclusive()) && !workers.is_empty() {
             // No process may write when the caller goes on: so all that may have the task end.
-            for worker in state.workers.seats.iter_mut().filter_map(Seat::worker_mut) {
+            for worker in state.workers.worker_slots.iter_mut().filter_map(WorkerSlot::worker_mut) {
                 worker.accused = true;
                 worker.signal(Signal::KILL);
             }
@@ -163,9 +163,9 @@ impl Engine {
         if state.quarantine.held.is_empty() {
             return;
         }
-        let busy = self.busy_seats(state);
-        let (seats, quarantine) = (&mut state.workers.seats, &mut state.quarantine.held);
-        let idle = seats.iter_mut().enumerate().filter(|(seat, _)| !busy.contains(seat));
+        let busy = self.busy_worker_slots(state);
+        let (worker_slots, quarantine) = (&mut state.workers.worker_slots, &mut state.quarantine.held);
+        let idle = worker_slots.iter_mut().enumerate().filter(|(worker_slot, _)| !busy.contains(worker_slot));
         for place in idle.map(|(_, place)| place) {
             if let Some(worker) = place.worker_mut()
                 && quarantine.iter().any(|quarantine| quarantine.workers.contains(&worker.key))
@@ -177,7 +177,7 @@ impl Engine {
     }
 
     /// The places whose workers hold a task.
-    pub(super) fn busy_seats(&self, state: &State) -> Vec<usize> {
+    pub(super) fn busy_worker_slots(&self, state: &State) -> Vec<usize> {
         let board = self.board();
         let boarded = (0..state.slots.in_flight.len()).filter(|index| state.slots.in_flight[*index].is_some());
         let words = boarded.map(|index| board.slot(index as u32).load());
@@ -197,10 +197,10 @@ impl Engine {
         if !self.has_waiting(state) {
             return;
         }
-        let busy = self.busy_seats(state);
-        for (seat, place) in state.workers.seats.iter_mut().enumerate() {
+        let busy = self.busy_worker_slots(state);
+        for (worker_slot, place) in state.workers.worker_slots.iter_mut().enumerate() {
             let Some(worker) = place.worker_mut().filter(|worker| worker.ready) else { continue };
-            if busy.contains(&seat) || !is_stopped(worker.pid()) {
+            if busy.contains(&worker_slot) || !is_stopped(worker.pid()) {
                 worker.stopped = None;
             } else if worker.stopped.get_or_insert_with(Instant::now).elapsed() >= DOUBT {
                 worker.signal(Signal::KILL);
@@ -218,11 +218,11 @@ impl Engine {
     /// Slots whose possible users are gone are free.
     fn release_from_quarantine(&self, state: &mut State) {
         // One that is just starting may have claimed a task already, and has no key yet.
-        if state.workers.seats.iter().any(|seat| matches!(seat.occupant, Occupant::Starting)) {
+        if state.workers.worker_slots.iter().any(|worker_slot| matches!(worker_slot.occupant, Occupant::Starting)) {
             return;
         }
         let alive: Vec<u64> =
-            state.workers.seats.iter().filter_map(|seat| seat.worker().map(|worker| worker.key)).collect();
+            state.workers.worker_slots.iter().filter_map(|worker_slot| worker_slot.worker().map(|worker| worker.key)).collect();
         let (quarantine, free) = (&mut state.quarantine.held, &mut state.slots.free);
         let (mut freed, mut endings) = (Vec::new(), Vec::new());
         quarantine.retain_mut(|quarantine| {
@@ -257,7 +257,7 @@ impl Engine {
             return;
         }
         let mut state = self.lock();
-        self.harvest(&mut state);
+        self.collect(&mut state);
         // Threads that poll, or wait in short steps, come here often.
         if state.quarantine.looked.is_none_or(|looked| looked.elapsed() >= DOUBT / 2) {
             state.quarantine.looked = Some(Instant::now());
@@ -275,7 +275,7 @@ impl Engine {
         let Some(supervisor) = Supervisor::running() else { return true };
         let whole = || {
             let state = self.lock();
-            state.workers.seats.iter().filter_map(|seat| seat.worker()).all(|worker| supervisor.still_watches(worker))
+            state.workers.worker_slots.iter().filter_map(|worker_slot| worker_slot.worker()).all(|worker| supervisor.still_watches(worker))
         };
         if supervisor.is_sound() && whole() {
             return true;

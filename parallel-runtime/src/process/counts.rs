@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::engine::Engine;
-use super::seat::{Occupant, Worker};
+use super::worker_slot::{Occupant, Worker};
 use super::state::{InFlight, State};
 use crate::ipc::board::word::State as SlotState;
 use crate::observe::stats::{PoolStats, WorkerLoad};
@@ -19,7 +19,7 @@ impl Engine {
         // The try that failed was no task of its own.
         state.metrics.submitted -= 1;
         state.metrics.finished -= 1;
-        state.metrics.tally.failed -= 1;
+        state.metrics.counters.failed -= 1;
     }
 
     /// Whether a worker has claimed the task and has not completed it.
@@ -41,7 +41,7 @@ impl Engine {
     /// Process ids of the workers that are alive.
     pub(crate) fn worker_pids(&self) -> Vec<u32> {
         let state = self.lock();
-        let pids = state.workers.seats.iter().enumerate().filter_map(|(index, seat)| match &seat.occupant {
+        let pids = state.workers.worker_slots.iter().enumerate().filter_map(|(index, worker_slot)| match &worker_slot.occupant {
             Occupant::Worker(worker) => Some(worker.pid()),
             // It may have run a task before the program has noted that it has started it.
             Occupant::Starting => {
@@ -59,29 +59,29 @@ impl Engine {
         }
         let mut state = self.lock();
         if self.has_board() {
-            self.harvest(&mut state);
+            self.collect(&mut state);
         }
         let claimed = |task: &(usize, &Option<InFlight>)| {
             task.1.is_some() && self.board().slot(task.0 as u32).load().state() == SlotState::Claimed
         };
         let running = state.slots.in_flight.iter().enumerate().filter(claimed).count() as u64;
         PoolStats {
-            workers_alive: state.workers.seats.iter().filter(|seat| seat.worker().is_some()).count(),
+            workers_alive: state.workers.worker_slots.iter().filter(|worker_slot| worker_slot.worker().is_some()).count(),
             submitted: state.metrics.submitted,
             finished: state.metrics.finished,
-            done: state.metrics.tally.done,
-            failed: state.metrics.tally.failed,
-            cancelled: state.metrics.tally.cancelled,
+            done: state.metrics.counters.done,
+            failed: state.metrics.counters.failed,
+            cancelled: state.metrics.counters.cancelled,
             running,
             queued: (state.metrics.submitted - state.metrics.finished).saturating_sub(running),
             worker_deaths: state.metrics.worker_deaths,
             timed_out: state.metrics.timed_out,
             retried: state.metrics.retried,
             replaced: state.metrics.replaced,
-            bytes_copied: state.metrics.tally.bytes_copied,
-            bytes_shared: state.metrics.tally.bytes_shared,
-            waited: state.metrics.tally.waited.percentiles(),
-            ran: state.metrics.tally.ran.percentiles(),
+            bytes_copied: state.metrics.counters.bytes_copied,
+            bytes_shared: state.metrics.counters.bytes_shared,
+            waited: state.metrics.counters.waited.percentiles(),
+            ran: state.metrics.counters.ran.percentiles(),
             load: self.load(&state),
             ..PoolStats::empty(self.workers)
         }
@@ -90,13 +90,13 @@ impl Engine {
     /// How busy the workers are, as they say.
     fn load(&self, state: &State) -> Vec<WorkerLoad> {
         let now = clock::coarse();
-        let each = state.workers.seats.iter().enumerate().filter_map(|(index, seat)| {
-            let alive = seat.first?.elapsed();
+        let each = state.workers.worker_slots.iter().enumerate().filter_map(|(index, worker_slot)| {
+            let alive = worker_slot.first?.elapsed();
             let record = self.board().record(index as u32);
             let since = record.busy_since.load(Ordering::Relaxed);
             let current = if since == 0 { 0 } else { now.saturating_sub(since) };
             let busy = Duration::from_nanos(record.busy.load(Ordering::Relaxed).saturating_add(current)).min(alive);
-            Some(WorkerLoad::new(seat.worker().map(Worker::pid), busy, alive))
+            Some(WorkerLoad::new(worker_slot.worker().map(Worker::pid), busy, alive))
         });
         each.collect()
     }

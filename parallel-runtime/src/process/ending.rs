@@ -11,7 +11,7 @@ use super::supervisor::Supervisor;
 use crate::error::TaskError;
 use crate::ipc::board::Slot;
 use crate::ipc::board::ring::entry;
-use crate::ipc::board::slot::{ASIDE, SENT};
+use crate::ipc::board::slot::{DEFERRED, SENT};
 use crate::ipc::board::word::{State as SlotState, Word};
 use crate::observe::{CallSpan, Fate, Run, Seen};
 use crate::remote::task_state::{Left, Outcome, Phase, TaskState};
@@ -57,7 +57,7 @@ impl Engine {
         if cfg!(not(feature = "tracing")) || slot.wanted.load(Ordering::Relaxed) & SENT == 0 {
             return None;
         }
-        let stderr = state.workers.seats.get(slot.load().worker() as usize)?.stderr.clone()?;
+        let stderr = state.workers.worker_slots.get(slot.load().worker() as usize)?.stderr.clone()?;
         state.has_events(&stderr, entry(index, state.slots.generations[index as usize]));
         Some(stderr)
     }
@@ -73,10 +73,10 @@ impl Engine {
         }
         let now = clock::now().max(seen.submitted);
         let (began, time) = (slot.began.load(Ordering::Relaxed), slot.nanoseconds.load(Ordering::Relaxed));
-        let began = match began & !ASIDE {
+        let began = match began & !DEFERRED {
             0 => now,
             // With a limit this is when the last item ended.
-            last if task.limited.is_some() && began & ASIDE == 0 && word.state() == SlotState::Done => {
+            last if task.limited.is_some() && began & DEFERRED == 0 && word.state() == SlotState::Done => {
                 last.saturating_sub(time)
             }
             began => began,

@@ -1,4 +1,4 @@
-//! A pool of worker processes, from the program's side: its state, and how a message gets onto the board. See [`life`](super::life)
+//! A pool of worker processes, from the program's side: its state, and how a message gets onto the board. See [`lifecycle`](super::lifecycle)
 //! for its workers.
 
 use std::io;
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::Duration;
 
-use super::seat::Seat;
+use super::worker_slot::WorkerSlot;
 use super::state::notices::Fired;
 use super::state::{Access, InFlight, Life, State};
 use super::supervisor::Supervisor;
@@ -47,7 +47,7 @@ pub(crate) struct Engine {
     pub(super) state: Mutex<State>,
     fired: Arc<Fired>,
     pub(super) pool: Pool,
-    /// A seat or the pool's life has changed: what `start` and `stop` wait for. Nothing on the way of a task notifies it, because
+    /// A worker_slot or the pool's life has changed: what `start` and `stop` wait for. Nothing on the way of a task notifies it, because
     /// that is a system call.
     pub(super) changed: Condvar,
 }
@@ -136,7 +136,7 @@ impl Engine {
             unsafe { block.bytes_mut(layout.size()) }.fill(std::mem::MaybeUninit::new(0));
             // SAFETY: the block is as long as the layout says, starts at a page, holds zeros, and lives as long as `Memory`.
             let board = unsafe { Board::new(block.start(), layout) };
-            state.workers.seats.resize_with(self.workers, Seat::default);
+            state.workers.worker_slots.resize_with(self.workers, WorkerSlot::default);
             let _ = self.memory.set(Memory { arena, board, block });
             supervisor.know(&(Arc::clone(self) as _));
         }
@@ -162,9 +162,9 @@ impl Engine {
             _ => state.check_open()?,
         }
         state.metrics.submitted += 1;
-        state.metrics.tally.bytes_copied += message.body.len() as u64;
-        state.metrics.tally.bytes_shared += about.shared;
-        message.seen = state.metrics.tally.submit(about.function, message.items, span);
+        state.metrics.counters.bytes_copied += message.body.len() as u64;
+        state.metrics.counters.bytes_shared += about.shared;
+        message.seen = state.metrics.counters.submit(about.function, message.items, span);
         let is_first = state.queue.of(message.is_async).is_empty();
         let boarded = if is_first { self.place(&mut state, message.is_async) } else { None };
         match boarded {
@@ -198,7 +198,7 @@ impl Engine {
             }
         };
         if is_full(state) {
-            self.harvest(state);
+            self.collect(state);
             if is_full(state) {
                 return None;
             }

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::death::Death;
+use super::exit_status::ExitStatus;
 use super::engine::Engine;
-use super::seat::{Occupant, Worker};
+use super::worker_slot::{Occupant, Worker};
 use super::state::workers::Failure;
 use super::state::{Life, State};
 use super::supervisor::{Supervised, Supervisor};
@@ -29,17 +29,17 @@ const DYING: Duration = Duration::from_millis(20);
 const GROWN_UP: Duration = Duration::from_secs(1);
 
 impl Supervised for Engine {
-    fn fill(self: Arc<Self>, supervisor: &Supervisor, seat: usize) {
-        Engine::fill(&self, supervisor, seat);
+    fn fill(self: Arc<Self>, supervisor: &Supervisor, worker_slot: usize) {
+        Engine::fill(&self, supervisor, worker_slot);
     }
-    fn give_start_up(&self, seat: usize) {
-        Engine::give_start_up(self, seat);
+    fn give_start_up(&self, worker_slot: usize) {
+        Engine::give_start_up(self, worker_slot);
     }
-    fn on_socket(self: Arc<Self>, supervisor: &Supervisor, seat: usize, key: u64) {
-        Engine::on_socket(&self, supervisor, seat, key);
+    fn on_socket(self: Arc<Self>, supervisor: &Supervisor, worker_slot: usize, key: u64) {
+        Engine::on_socket(&self, supervisor, worker_slot, key);
     }
-    fn on_death(self: Arc<Self>, supervisor: &Supervisor, seat: usize, key: u64) {
-        Engine::on_death(&self, supervisor, seat, key);
+    fn on_death(self: Arc<Self>, supervisor: &Supervisor, worker_slot: usize, key: u64) {
+        Engine::on_death(&self, supervisor, worker_slot, key);
     }
     fn do_what_is_due(self: Arc<Self>) -> Option<Instant> {
         Engine::do_what_is_due(&self)
@@ -59,20 +59,20 @@ impl Supervised for Engine {
 
 impl Engine {
     /// Serves a worker's control socket.
-    fn on_socket(self: &Arc<Self>, supervisor: &Supervisor, seat: usize, key: u64) {
+    fn on_socket(self: &Arc<Self>, supervisor: &Supervisor, worker_slot: usize, key: u64) {
         let mut state = self.lock();
-        let Some(worker) = state.workers.seats[seat].worker_mut().filter(|worker| worker.key == key) else {
+        let Some(worker) = state.workers.worker_slots[worker_slot].worker_mut().filter(|worker| worker.key == key) else {
             return;
         };
         match Request::receive(&worker.started.socket) {
             Received::Nothing => {}
             Received::Request(request @ (Request::Hello | Request::Ready | Request::Retire | Request::Failed(_))) => {
-                note(&mut state, seat, request);
+                note(&mut state, worker_slot, request);
                 drop(state);
                 self.changed.notify_all();
             }
             Received::Request(request) => {
-                self.serve(&mut state, seat, &request);
+                self.serve(&mut state, worker_slot, &request);
                 if matches!(request, Request::Grant(_)) {
                     self.refill(&mut state);
                     drop(state);
@@ -90,30 +90,30 @@ impl Engine {
                 }
                 drop(state);
                 if without_descriptor {
-                    self.on_death(supervisor, seat, key);
+                    self.on_death(supervisor, worker_slot, key);
                 }
             }
         }
     }
 
     /// A worker is dead: its task ends or is sent again, and its place is filled.
-    fn on_death(self: &Arc<Self>, supervisor: &Supervisor, seat: usize, key: u64) {
+    fn on_death(self: &Arc<Self>, supervisor: &Supervisor, worker_slot: usize, key: u64) {
         let mut state = self.lock();
-        if state.workers.seats[seat].worker().is_none_or(|worker| worker.key != key) {
+        if state.workers.worker_slots[worker_slot].worker().is_none_or(|worker| worker.key != key) {
             return;
         }
         // Its last words may still be in the socket.
         for _ in 0..MOST_WORDS {
-            let Some(worker) = state.workers.seats[seat].worker() else { break };
+            let Some(worker) = state.workers.worker_slots[worker_slot].worker() else { break };
             match Request::receive(&worker.started.socket) {
                 Received::Request(Request::Unstore { container, object }) => {
                     objects::unstore(container, object, Some(&worker.process));
                 }
-                Received::Request(request) => note(&mut state, seat, request),
+                Received::Request(request) => note(&mut state, worker_slot, request),
                 Received::Nothing | Received::End => break,
             }
         }
-        let Some(mut worker) = state.workers.seats[seat].take() else { return };
+        let Some(mut worker) = state.workers.worker_slots[worker_slot].take() else { return };
         supervisor.forget(&worker);
         // Killing what is dead does nothing; what only closed its socket must be dead before its memory is used again.
         let status = worker.kill();
@@ -121,28 +121,28 @@ impl Engine {
         worker.process.mark_dead();
         let (signal, exit_code) = status.map_or((None, None), |status| (status.signal(), status.code()));
         let board = self.board();
-        let record = board.record(seat as u32);
+        let record = board.record(worker_slot as u32);
         let limit = self.options.memory_limit;
-        let death = Death::new(&worker, record, signal, exit_code, limit);
+        let death = ExitStatus::new(&worker, record, signal, exit_code, limit);
 
         if !worker.retired && !state.workers.exiting && matches!(state.life, Life::Open | Life::Draining) {
-            let why = || match &worker.condemned {
-                Some(condemned) if condemned.is_for_time() => "ended: its task was over its time limit".to_owned(),
+            let why = || match &worker.terminating {
+                Some(terminating) if terminating.is_for_time() => "ended: its task was over its time limit".to_owned(),
                 Some(_) => "ended: its task was killed".to_owned(),
                 None => death.reason().to_owned(),
             };
-            timeline::death(state.pool, seat, worker.pid(), why);
+            timeline::death(state.pool, worker_slot, worker.pid(), why);
         }
 
         // What it had completed is collected, what it had claimed is lost.
-        let lost = self.bury(&mut state, seat as u32, worker.condemned.as_ref(), worker.accused, || death.error());
-        state.workers.seats[seat].grants.clear();
-        state.workers.seats[seat].kept.clear();
-        state.workers.seats[seat].stderr = None;
+        let lost = self.bury(&mut state, worker_slot as u32, worker.terminating.as_ref(), worker.accused, || death.error());
+        state.workers.worker_slots[worker_slot].grants.clear();
+        state.workers.worker_slots[worker_slot].kept.clear();
+        state.workers.worker_slots[worker_slot].stderr = None;
         let completed = record.completed_tail.0.load(Ordering::Relaxed);
-        state.workers.seats[seat].completed_head = completed;
+        state.workers.worker_slots[worker_slot].completed_head = completed;
         // A wake-up may have gone to it, or may not have been made because it was searching.
-        board.sleepers().withdraw(seat as u32);
+        board.sleepers().withdraw(worker_slot as u32);
         record.searching.store(0, Ordering::Relaxed);
         record.end_busy();
         record.pid.store(0, Ordering::Relaxed);
@@ -153,7 +153,7 @@ impl Engine {
         let mut replace = state.life == Life::Open || state.life == Life::Draining;
         if worker.retired && lost == 0 {
             state.metrics.replaced += 1;
-        } else if worker.condemned.is_none() {
+        } else if worker.terminating.is_none() {
             if !self.one_shot || !worker.ready || lost > 0 {
                 state.metrics.worker_deaths += 1;
             }
@@ -175,8 +175,8 @@ impl Engine {
         }
         self.refill(&mut state);
         if replace {
-            state.workers.seats[seat].occupant = Occupant::Starting;
-            supervisor.start(Arc::clone(self) as _, seat);
+            state.workers.worker_slots[worker_slot].occupant = Occupant::Starting;
+            supervisor.start(Arc::clone(self) as _, worker_slot);
         } else {
             self.start_wanted(&mut state);
         }
@@ -194,10 +194,10 @@ impl Engine {
             return;
         }
         state.life = Life::Broken;
-        let mut workers: Vec<_> = state.workers.seats.iter_mut().filter_map(super::seat::Seat::take).collect();
-        for seat in &mut state.workers.seats {
-            if matches!(seat.occupant, Occupant::Starting) {
-                seat.occupant = Occupant::Nobody;
+        let mut workers: Vec<_> = state.workers.worker_slots.iter_mut().filter_map(super::worker_slot::WorkerSlot::take).collect();
+        for worker_slot in &mut state.workers.worker_slots {
+            if matches!(worker_slot.occupant, Occupant::Starting) {
+                worker_slot.occupant = Occupant::Nobody;
             }
         }
         for worker in &mut workers {
@@ -211,7 +211,7 @@ impl Engine {
             // Nor may they be closed.
             std::mem::forget(started);
         }
-        self.harvest(&mut state);
+        self.collect(&mut state);
         self.end_quarantine(&mut state);
         self.end_all(&mut state, || TaskError::Spawn(fork::closed_descriptors()));
         drop(state);
@@ -220,8 +220,8 @@ impl Engine {
 }
 
 /// Notes what a worker says about itself.
-fn note(state: &mut State, seat: usize, request: Request) {
-    let Some(worker) = state.workers.seats[seat].worker_mut() else { return };
+fn note(state: &mut State, worker_slot: usize, request: Request) {
+    let Some(worker) = state.workers.worker_slots[worker_slot].worker_mut() else { return };
     match request {
         Request::Hello => worker.greeted = true,
         Request::Ready => {

@@ -7,7 +7,7 @@
 //! A worker that runs the futures of many `async fn`s looks at their limits itself, and drops a future that is over its limit. Only if it
 //! does not, because one of them keeps its thread, is it ended as a whole.
 //!
-//! A worker whose task is over its limit is condemned ([`board::condemn`](super::board::condemn)), gets SIGTERM, which a library
+//! A worker whose task is over its limit is terminating ([`board::terminate`](super::board::terminate)), gets SIGTERM, which a library
 //! may use to clean up, and after [`GRACE`] SIGKILL, which nothing can block. The task ends when the process is gone: what it
 //! held is then nobody's.
 
@@ -20,11 +20,11 @@ use rustix::process::Signal;
 use super::engine::Engine;
 use super::state::State;
 use super::supervisor::Supervisor;
-use super::termination::{Condemned, GRACE, Limited, Sentence, nanoseconds};
+use super::termination::{Termination, GRACE, Limited, Reason, nanoseconds};
 use crate::error::TaskError;
-use crate::ipc::board::condemn;
+use crate::ipc::board::terminate;
 use crate::ipc::board::ring::{entry, split};
-use crate::ipc::board::slot::{ASIDE, DISMISSED};
+use crate::ipc::board::slot::{DEFERRED, DISMISSED};
 use crate::ipc::board::word::{State as SlotState, Word};
 use crate::remote::task_state::{Outcome, Phase, TaskState};
 use crate::sys::{clock, fork, futex};
@@ -79,9 +79,9 @@ impl Engine {
             let deadline = match word.state() {
                 SlotState::Claimed => {
                     let began = slot.began.load(Ordering::Acquire);
-                    let deadline = limited.deadline(item, began & !ASIDE, now);
-                    let aside = task.is_async && began & ASIDE != 0;
-                    if aside { deadline.saturating_add(nanoseconds(GRACE)) } else { deadline }
+                    let deadline = limited.deadline(item, began & !DEFERRED, now);
+                    let deferred = task.is_async && began & DEFERRED != 0;
+                    if deferred { deadline.saturating_add(nanoseconds(GRACE)) } else { deadline }
                 }
                 // It is over, and waits to be collected: by this thread, if it is to be tried again and nobody looks.
                 SlotState::Done if word.generation() == Word::ready(generation).generation() => {
@@ -101,7 +101,7 @@ impl Engine {
                     self.end_early(state, index, limit);
                     continue;
                 }
-                if !self.condemn(state, index, generation, item, Sentence::TimedOut(limit)) {
+                if !self.terminate(state, index, generation, item, Reason::TimedOut(limit)) {
                     next = now;
                 }
             } else {
@@ -112,7 +112,7 @@ impl Engine {
         state.limits.next_look = next.max(now.saturating_add(nanoseconds(SHORTEST_LOOK)));
         if !again.is_empty() {
             for index in again {
-                self.harvest_slot(state, index);
+                self.collect_slot(state, index);
             }
             self.refill(state);
         }
@@ -143,14 +143,14 @@ impl Engine {
         self.notify_waiters();
     }
 
-    /// Asks a worker to drop a task that it has put aside. False if it has not.
+    /// Asks a worker to drop a task that it has deferred. False if it has not.
     fn dismiss(&self, state: &mut State, index: u32, generation: u64) -> bool {
         let slot = self.board().slot(index);
-        let is_aside = state.slots.in_flight[index as usize].as_ref().is_some_and(|task| task.is_async)
+        let is_deferred = state.slots.in_flight[index as usize].as_ref().is_some_and(|task| task.is_async)
             && state.slots.generations[index as usize] == generation
-            && slot.began.load(Ordering::Acquire) & ASIDE != 0;
+            && slot.began.load(Ordering::Acquire) & DEFERRED != 0;
         let word = slot.load();
-        if !is_aside || word.state() != SlotState::Claimed || word.worker() as usize >= self.workers {
+        if !is_deferred || word.state() != SlotState::Claimed || word.worker() as usize >= self.workers {
             return false;
         }
         if slot.wanted.fetch_or(DISMISSED, Ordering::AcqRel) & DISMISSED != 0 {
@@ -174,13 +174,13 @@ impl Engine {
         }
         let mut next: Option<Instant> = None;
         for (index, generation, at) in std::mem::take(&mut state.limits.dismissed) {
-            self.harvest_slot(state, index);
+            self.collect_slot(state, index);
             // It has ended, with its worker or before.
             if state.slots.in_flight[index as usize].is_none() || state.slots.generations[index as usize] != generation
             {
                 continue;
             }
-            if at > now || !self.condemn(state, index, generation, 0, Sentence::Killed) {
+            if at > now || !self.terminate(state, index, generation, 0, Reason::Killed) {
                 let at = at.max(now + SHORTEST_LOOK);
                 state.limits.dismissed.push((index, generation, at));
                 next = Some(next.map_or(at, |next| next.min(at)));
@@ -193,54 +193,54 @@ impl Engine {
 
     /// Ends the worker that runs an item, unless the item has ended, or the worker is being ended already. True if the item has
     /// no more to be looked at.
-    fn condemn(&self, state: &mut State, index: u32, generation: u64, item: u32, sentence: Sentence) -> bool {
+    fn terminate(&self, state: &mut State, index: u32, generation: u64, item: u32, reason: Reason) -> bool {
         let board = self.board();
         let slot = board.slot(index);
         let word = Word(slot.word.load(Ordering::SeqCst));
-        let seat = word.worker();
-        if word != Word::claimed(seat, generation) {
+        let worker_slot = word.worker();
+        if word != Word::claimed(worker_slot, generation) {
             return false;
         }
-        let Some(worker) = state.workers.seats.get_mut(seat as usize).and_then(|seat| seat.worker_mut()) else {
+        let Some(worker) = state.workers.worker_slots.get_mut(worker_slot as usize).and_then(|worker_slot| worker_slot.worker_mut()) else {
             return false;
         };
-        if let Some(before) = &mut worker.condemned {
+        if let Some(before) = &mut worker.terminating {
             let same = (before.slot, before.generation) == (index, generation);
-            if same && sentence == Sentence::Killed {
-                before.sentence = sentence;
+            if same && reason == Reason::Killed {
+                before.reason = reason;
                 before.deadline = None;
                 worker.signal(Signal::KILL);
             }
             return same;
         }
-        let condemned = &board.record(seat).condemned;
+        let terminating = &board.record(worker_slot).terminating;
         let last = state.slots.in_flight[index as usize].as_ref().map_or(0, |task| task.items.saturating_sub(1));
         let now_at = || slot.done_items(generation).min(last);
         let still_runs = || {
             let word = Word(slot.word.load(Ordering::SeqCst));
-            word == Word::claimed(seat, generation) && (now_at() <= item || sentence == Sentence::Killed)
+            word == Word::claimed(worker_slot, generation) && (now_at() <= item || reason == Reason::Killed)
         };
-        if !condemn::condemn(condemned, still_runs, || futex::wake_all(condemned)) {
+        if !terminate::terminate(terminating, still_runs, || futex::wake_all(terminating)) {
             return false;
         }
-        let deadline = (sentence != Sentence::Killed).then(|| Instant::now() + GRACE);
+        let deadline = (reason != Reason::Killed).then(|| Instant::now() + GRACE);
         let item = now_at();
-        worker.condemned = Some(Condemned { slot: index, generation, item, sentence, deadline });
-        worker.signal(if sentence == Sentence::Killed { Signal::KILL } else { Signal::TERM });
+        worker.terminating = Some(Termination { slot: index, generation, item, reason, deadline });
+        worker.signal(if reason == Reason::Killed { Signal::KILL } else { Signal::TERM });
         true
     }
 
     /// Sends SIGKILL to workers that did not end by SIGTERM. Gives when the next one is due.
-    pub(super) fn look_at_condemned(state: &mut State, now: Instant) -> Option<Instant> {
-        let workers = state.workers.seats.iter_mut().filter_map(|seat| seat.worker_mut());
+    pub(super) fn look_at_terminating(state: &mut State, now: Instant) -> Option<Instant> {
+        let workers = state.workers.worker_slots.iter_mut().filter_map(|worker_slot| worker_slot.worker_mut());
         let mut next: Option<Instant> = None;
         for worker in workers {
-            let Some(deadline) = worker.condemned.and_then(|condemned| condemned.deadline) else { continue };
+            let Some(deadline) = worker.terminating.and_then(|terminating| terminating.deadline) else { continue };
             if deadline > now {
                 next = Some(next.map_or(deadline, |next| next.min(deadline)));
             } else {
-                if let Some(condemned) = &mut worker.condemned {
-                    condemned.deadline = None;
+                if let Some(terminating) = &mut worker.terminating {
+                    terminating.deadline = None;
                 }
                 worker.signal(Signal::KILL);
             }
@@ -266,7 +266,7 @@ impl Engine {
                 Phase::Finished => return false,
                 Phase::Queued => {}
                 Phase::Boarded { slot, generation } => {
-                    if self.harvest_slot(&mut state, slot) {
+                    if self.collect_slot(&mut state, slot) {
                         self.refill(&mut state);
                         drop(state);
                         self.notify_waiters();
@@ -276,7 +276,7 @@ impl Engine {
                     if self.dismiss(&mut state, slot, generation) {
                         return true;
                     }
-                    if self.condemn(&mut state, slot, generation, item, Sentence::Killed) {
+                    if self.terminate(&mut state, slot, generation, item, Reason::Killed) {
                         return true;
                     }
                 }

@@ -6,7 +6,7 @@
 //!   f::submit(x) ──► Message (encoded) ──► queue ──► slot: READY ── ring ──► claim: CLAIMED|w ──► decode, run, encode
 //!                        │            (if the board is full)                                          │
 //!                        ▼                                                                            ▼
-//!   Task ◄── TaskState ◄── harvest ◄───────────────── slot: DONE|w ◄───── result in the slot, the worker's
+//!   Task ◄── TaskState ◄── collect ◄───────────────── slot: DONE|w ◄───── result in the slot, the worker's
 //!                                                                      region, or a block it was granted
 //!
 //!   supervisor ◄──────── control socket, process descriptor ──────── hello, "I need a block", death
@@ -14,7 +14,7 @@
 //!
 //! A call is encoded in the caller's thread and published on the [`board`](crate::ipc::board); whichever worker is free claims it there, so
 //! there is no thread between a caller and a worker. The result comes back the same way, and whoever waits for it (or whoever
-//! needs its slot) *harvests* it: moves it out of shared memory into the task's private [`TaskState`](crate::remote::task_state::TaskState). What a message is, how items are
+//! needs its slot) *collects* it: moves it out of shared memory into the task's private [`TaskState`](crate::remote::task_state::TaskState). What a message is, how items are
 //! packed into messages, and how results are read is in [`remote`](crate::remote).
 //!
 //! Who writes which memory:
@@ -41,31 +41,31 @@
 //! | [`hook`] | the same executable, run again, becomes a worker before `main` and finds its functions |
 //! | [`spawn`], [`welcome`] | starting a worker, and what it is told |
 //! | [`state`], [`admission`] | the program's private books of a pool; maps that outlast a shutdown |
-//! | [`engine`], [`ending`], [`life`], [`closing`], [`harvest`], [`waiting`], [`reactor`] | the program's side: submitting, and how tasks end; its workers and their end; collecting, waiting |
+//! | [`engine`], [`ending`], [`lifecycle`], [`shutdown`], [`collect`], [`waiting`], [`reactor`] | the program's side: submitting, and how tasks end; its workers and their end; collecting, waiting |
 //! | [`transport`] | what the verbs ask of it |
 //! | [`counts`] | what it tells of itself |
 //! | [`supervisor`], [`events`], [`requests`] | one thread that starts workers, serves their control sockets and sees their deaths |
 //! | [`limits`] | time limits, and ending a worker for the task that it runs |
-//! | [`death`], [`stderr`] | why a worker died, and its last lines |
+//! | [`exit_status`], [`stderr`] | why a worker died, and its last lines |
 //! | [`audit`] | what is done about a board that a worker has written over |
 //! | [`worker`], [`region`] | the worker's side |
 
 mod admission;
 mod audit;
-mod closing;
+mod shutdown;
 mod counts;
-mod death;
+mod exit_status;
 mod ending;
 mod engine;
 mod events;
-mod harvest;
+mod collect;
 mod hook;
-mod life;
+mod lifecycle;
 mod limits;
 mod reactor;
 mod region;
 mod requests;
-mod seat;
+mod worker_slot;
 mod spawn;
 mod state;
 mod stderr;

@@ -15,43 +15,43 @@ const NOTHING: [u64; ANSWER] = [0; ANSWER];
 
 impl Engine {
     /// Answers a worker's request, if it is one that is answered.
-    pub(super) fn serve(&self, state: &mut State, seat: usize, request: &Request) {
+    pub(super) fn serve(&self, state: &mut State, worker_slot: usize, request: &Request) {
         let answer = match *request {
-            Request::Grant(len) => self.grant(state, seat, len),
-            Request::New { len, alignment, kind } => new_object(state, seat, len, alignment, kind),
+            Request::Grant(len) => self.grant(state, worker_slot, len),
+            Request::New { len, alignment, kind } => new_object(state, worker_slot, len, alignment, kind),
             Request::More { id, nonce, len } => match objects::grow(id, nonce, len) {
                 Ok(offset) => [offset, 0, 0, 0, 0],
                 Err(error) => refusal(&error),
             },
-            Request::Keep { id, nonce, task } => keep(state, seat, id, nonce, task),
+            Request::Keep { id, nonce, task } => keep(state, worker_slot, id, nonce, task),
             Request::Store { container, object } => [objects::store(container, object).into(), 0, 0, 0, 0],
             Request::Static { at, id, nonce } => {
                 let settled = objects::settle_static(at, objects::named(id, nonce));
                 settled.map_or(NOTHING, |held| {
                     let reference = held.reference();
-                    if let Some(worker) = state.workers.seats[seat].worker() {
+                    if let Some(worker) = state.workers.worker_slots[worker_slot].worker() {
                         worker.process.gets(reference);
                     }
                     [reference.offset, reference.len, reference.id.into(), reference.nonce, 0]
                 })
             }
             Request::Unstore { container, object } => {
-                let by = state.workers.seats[seat].worker().map(|worker| &worker.process);
+                let by = state.workers.worker_slots[worker_slot].worker().map(|worker| &worker.process);
                 return objects::unstore(container, object, by);
             }
             Request::Released(id) => return objects::released(id),
             Request::Hello | Request::Ready | Request::Retire | Request::Failed(_) => return,
         };
-        let place = &mut state.workers.seats[seat];
+        let place = &mut state.workers.worker_slots[worker_slot];
         place.answer = place.answer.next(answer);
-        place.answer.publish(self.board().record(seat as u32));
+        place.answer.publish(self.board().record(worker_slot as u32));
     }
 
     /// Gives a worker a block for a large result.
-    fn grant(&self, state: &mut State, seat: usize, len: u64) -> [u64; ANSWER] {
+    fn grant(&self, state: &mut State, worker_slot: usize, len: u64) -> [u64; ANSWER] {
         // Whoever needs memory for results may need it because nobody collects them.
-        self.harvest(state);
-        let place = &mut state.workers.seats[seat];
+        self.collect(state);
+        let place = &mut state.workers.worker_slots[worker_slot];
         // What the worker has not delivered by now it never will: a message ends with its first granted block.
         place.grants.clear();
         match Arena::get().map_err(TaskError::Spawn).and_then(|arena| arena.take(len)) {
@@ -65,8 +65,8 @@ impl Engine {
     }
 }
 
-fn new_object(state: &State, seat: usize, len: u64, alignment: u64, kind: u64) -> [u64; ANSWER] {
-    let (Some(worker), Some(kind)) = (state.workers.seats[seat].worker(), Kind::from_number(kind)) else {
+fn new_object(state: &State, worker_slot: usize, len: u64, alignment: u64, kind: u64) -> [u64; ANSWER] {
+    let (Some(worker), Some(kind)) = (state.workers.worker_slots[worker_slot].worker(), Kind::from_number(kind)) else {
         return NOTHING;
     };
     if len == 0 || !alignment.is_power_of_two() {
@@ -84,7 +84,7 @@ fn new_object(state: &State, seat: usize, len: u64, alignment: u64, kind: u64) -
 }
 
 /// An object goes with the result of a task.
-fn keep(state: &mut State, seat: usize, id: u64, nonce: u64, task: u64) -> [u64; ANSWER] {
+fn keep(state: &mut State, worker_slot: usize, id: u64, nonce: u64, task: u64) -> [u64; ANSWER] {
     let Some(held) = objects::named(id, nonce) else { return NOTHING };
     let (in_flight, generations) = (&state.slots.in_flight, &state.slots.generations);
     // What its worker has kept for tasks that are over was for nothing.
@@ -93,7 +93,7 @@ fn keep(state: &mut State, seat: usize, id: u64, nonce: u64, task: u64) -> [u64;
         let slot = slot as usize;
         in_flight.get(slot).is_some_and(Option::is_some) && generations[slot] == generation
     };
-    let kept = &mut state.workers.seats[seat].kept;
+    let kept = &mut state.workers.worker_slots[worker_slot].kept;
     kept.retain(|(task, _)| in_flight(*task));
     kept.push((task, held));
     [1, 0, 0, 0, 0]

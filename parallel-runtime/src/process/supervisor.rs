@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 use rustix::event::EventfdFlags;
 use rustix::event::epoll::{self, EventData, EventFlags};
 
-use super::death;
-use super::seat::Worker;
+use super::exit_status;
+use super::worker_slot::Worker;
 use super::stderr::{self, Program};
 use crate::observe::timeline::memory;
 use crate::shared::Arena;
@@ -39,16 +39,16 @@ fn all_worker_pids() -> Vec<u32> {
 /// A pool, as the supervisor sees it.
 pub(super) trait Supervised: Send + Sync {
     /// Starts a worker for a place that was reserved.
-    fn fill(self: Arc<Self>, supervisor: &Supervisor, seat: usize);
+    fn fill(self: Arc<Self>, supervisor: &Supervisor, worker_slot: usize);
 
     /// Its start has panicked.
-    fn give_start_up(&self, seat: usize);
+    fn give_start_up(&self, worker_slot: usize);
 
     /// A worker has something to say.
-    fn on_socket(self: Arc<Self>, supervisor: &Supervisor, seat: usize, key: u64);
+    fn on_socket(self: Arc<Self>, supervisor: &Supervisor, worker_slot: usize, key: u64);
 
     /// A worker is dead.
-    fn on_death(self: Arc<Self>, supervisor: &Supervisor, seat: usize, key: u64);
+    fn on_death(self: Arc<Self>, supervisor: &Supervisor, worker_slot: usize, key: u64);
 
     /// Does what is due by now, and gives when the next thing will be.
     fn do_what_is_due(self: Arc<Self>) -> Option<Instant>;
@@ -112,7 +112,7 @@ impl Supervisor {
         let _starting = lock(&STARTING);
         if SUPERVISOR.get().is_none() {
             fork::watch();
-            death::begin_to_count();
+            exit_status::begin_to_count();
             memory::set_worker_pids(all_worker_pids);
             stderr::set_program(Program { is_sound, before_exit });
             let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
@@ -201,14 +201,14 @@ impl Supervisor {
     }
 
     /// Starts a worker for a place that was reserved; soon, and on the supervisor's thread.
-    pub(super) fn start(&self, engine: Arc<dyn Supervised>, seat: usize) {
-        lock(&self.starts).push_back((engine, seat));
+    pub(super) fn start(&self, engine: Arc<dyn Supervised>, worker_slot: usize) {
+        lock(&self.starts).push_back((engine, worker_slot));
         self.kick();
     }
 
     /// Watches a new worker.
-    pub(super) fn watch(&self, engine: Arc<dyn Supervised>, seat: usize, worker: &Worker) -> io::Result<()> {
-        lock(&self.watched).insert(worker.key, (engine, seat));
+    pub(super) fn watch(&self, engine: Arc<dyn Supervised>, worker_slot: usize, worker: &Worker) -> io::Result<()> {
+        lock(&self.watched).insert(worker.key, (engine, worker_slot));
         let added =
             epoll::add(&self.epoll, &worker.started.socket, data(worker.key, false), EventFlags::IN).and_then(|()| {
                 match &worker.started.process {
@@ -251,9 +251,9 @@ impl Supervisor {
         let mut last_trim = Instant::now();
         let mut events = [MaybeUninit::uninit(); 32];
         loop {
-            while let Some((engine, seat)) = self.next_start() {
-                if std::panic::catch_unwind(AssertUnwindSafe(|| Arc::clone(&engine).fill(self, seat))).is_err() {
-                    engine.give_start_up(seat);
+            while let Some((engine, worker_slot)) = self.next_start() {
+                if std::panic::catch_unwind(AssertUnwindSafe(|| Arc::clone(&engine).fill(self, worker_slot))).is_err() {
+                    engine.give_start_up(worker_slot);
                 }
             }
             let mut next = self.do_what_is_due();
@@ -303,11 +303,11 @@ impl Supervisor {
         }
         let key = event / 2;
         let found = lock(&self.watched).get(&key).cloned();
-        let Some((engine, seat)) = found else { return };
+        let Some((engine, worker_slot)) = found else { return };
         if event % 2 == 1 {
-            engine.on_death(self, seat, key);
+            engine.on_death(self, worker_slot, key);
         } else {
-            engine.on_socket(self, seat, key);
+            engine.on_socket(self, worker_slot, key);
         }
     }
 

@@ -19,33 +19,33 @@ pub(super) struct Limited {
 
 /// Why a worker is being ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sentence {
+pub(super) enum Reason {
     TimedOut(Duration),
     Killed,
 }
 
 /// A worker that is being ended for a task.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Condemned {
+pub(super) struct Termination {
     pub(super) slot: u32,
     pub(super) generation: u64,
     /// Which item of the message.
     pub(super) item: u32,
-    pub(super) sentence: Sentence,
+    pub(super) reason: Reason,
     /// When SIGTERM becomes SIGKILL; `None` once that is sent.
     pub(super) deadline: Option<Instant>,
 }
 
-impl Condemned {
+impl Termination {
     pub(super) fn is_for_time(&self) -> bool {
-        matches!(self.sentence, Sentence::TimedOut(_))
+        matches!(self.reason, Reason::TimedOut(_))
     }
 
     /// The error of the task.
     pub(super) fn error(&self) -> TaskError {
-        match self.sentence {
-            Sentence::TimedOut(after) => TaskError::TimedOut { after },
-            Sentence::Killed => TaskError::Cancelled,
+        match self.reason {
+            Reason::TimedOut(after) => TaskError::TimedOut { after },
+            Reason::Killed => TaskError::Cancelled,
         }
     }
 }

@@ -41,7 +41,7 @@ impl Engine {
                 }
                 Phase::Queued => {
                     let mut state = self.lock();
-                    self.harvest(&mut state);
+                    self.collect(&mut state);
                     self.refill(&mut state);
                     drop(state);
                     let look = next_look(deadline);
@@ -78,7 +78,7 @@ impl Engine {
         if ticket.is_finished() {
             return;
         }
-        if self.harvest_slot(&mut state, index) || self.end_if_impossible(&mut state, index, generation) {
+        if self.collect_slot(&mut state, index) || self.end_if_impossible(&mut state, index, generation) {
             self.refill(&mut state);
         }
     }
@@ -144,7 +144,7 @@ impl Engine {
             return;
         }
         let mut state = self.lock();
-        if self.harvest(&mut state) > 0 {
+        if self.collect(&mut state) > 0 {
             self.refill(&mut state);
             drop(state);
             self.notify_waiters();

@@ -22,17 +22,17 @@ impl Engine {
     pub(super) fn call(&self, mut one: Piece<'_>) -> Result<Written, Failed> {
         let lost = || Failed::Error(TaskError::Cancelled);
         // A nested call belongs to a task that was admitted, and must run even while the pool is shutting down.
-        if self.permits.held() {
+        if self.semaphore.held() {
             one.run();
             return one.finish().ok_or_else(lost);
         }
         let function = one.table().name;
         let span = CallSpan::open(function, 1, &self.pool);
-        let seen = self.admit(false)?.tally.submit(function, 1, span.clone());
+        let seen = self.admit(false)?.counters.submit(function, 1, span.clone());
         let counted = Counted::new(self, seen);
         let run = move || {
             let mut counted = counted;
-            let _permit = self.permits.enter();
+            let _permit = self.semaphore.enter();
             let _inside = Inside::new(self.id);
             let _running = Running::new(self);
             self.prepare()?;
@@ -48,7 +48,7 @@ impl Engine {
         self.check().map_err(TaskError::Spawn)?;
         let mut result = None;
         let job = || result = Some(panics::catch(run));
-        prepared::run(&self.crew, vec![Box::new(job)]).map_err(TaskError::Spawn)?;
+        prepared::run(&self.threads, vec![Box::new(job)]).map_err(TaskError::Spawn)?;
         match result {
             Some(Ok(result)) => result,
             Some(Err(caught)) => Err(Failed::Panicked(caught)),
@@ -65,12 +65,12 @@ impl Engine {
         results: &mut Results<'a>,
     ) -> Result<(), Failed> {
         self.check().map_err(TaskError::Spawn)?;
-        let nested = self.permits.held();
+        let nested = self.semaphore.held();
         let (name, count) = (function.name, items.len() as u32);
         let mut counted = None;
         let span = CallSpan::open(name, count, &self.pool);
         if !nested {
-            let seen = self.admit(map.accepted)?.tally.submit(name, count, span.clone());
+            let seen = self.admit(map.accepted)?.counters.submit(name, count, span.clone());
             counted = Some(Counted::new(self, seen));
         }
         let record = |began: u64, items: usize, fate: Fate| {
@@ -82,7 +82,7 @@ impl Engine {
             counted.begin();
         }
         let enter = || {
-            let (permit, inside) = (self.permits.enter(), Inside::new(self.id));
+            let (permit, inside) = (self.semaphore.enter(), Inside::new(self.id));
             self.prepare().map(|()| Entered { _permit: permit, _inside: inside, _engine: PhantomData })
         };
         let ended = |items: usize| map.tell(items);
@@ -124,14 +124,14 @@ impl Engine {
         stop: &AtomicBool,
         run: &(dyn Fn(usize, usize) + Sync),
     ) -> std::io::Result<()> {
-        let nested = self.permits.held();
+        let nested = self.semaphore.held();
         if nested && self.workers == 1 {
             // The one permit is ours: nobody else could run the items.
             run(0, len);
             return Ok(());
         }
         if self.init.is_some() {
-            return prepared::share_out((&self.crew, self.workers), len, smallest_piece, stop, run);
+            return prepared::share_out((&self.threads, self.workers), len, smallest_piece, stop, run);
         }
         let split = || map::split_on_rayon(len, smallest_piece, run);
         if nested && rayon::current_thread_index().is_some() {
@@ -139,7 +139,7 @@ impl Engine {
             split();
             return Ok(());
         }
-        match self.leases.run(self.workers, split) {
+        match self.rayon_pools.run(self.workers, split) {
             Ok(Ok(())) => Ok(()),
             // Others are using all permits.
             Ok(Err(split)) => {

@@ -7,9 +7,9 @@ use std::time::Instant;
 
 use super::engine::Engine;
 use super::inside::Inside;
-use super::permits::Switched;
+use super::semaphore::Switched;
 use crate::observe::stats::{PoolStats, WorkerLoad};
-use crate::observe::{self, Fate, Run, Seen, Tally, timeline};
+use crate::observe::{self, Fate, Run, Seen, Counters, timeline};
 use crate::sys::clock;
 
 /// Counts a task from its submission to its end, which is a failure unless somebody says otherwise.
@@ -26,7 +26,7 @@ pub(super) struct Running<E: Deref<Target = Engine>>(E);
 impl Engine {
     /// A task has ended, and is counted, but nobody has seen it yet.
     pub(super) fn count(&self, fate: Fate, seen: Option<&Seen>, run: Option<Run>) {
-        self.book().tally.end(fate, seen, run);
+        self.book().counters.end(fate, seen, run);
     }
 
     /// Its end can be seen.
@@ -49,9 +49,9 @@ impl Engine {
         let started = self.started.load(Ordering::Relaxed) && !self.closed.load(Ordering::Relaxed);
         let alive = self.first.get().map(Instant::elapsed);
         // All threads together, which are as many as there are permits.
-        let load = alive.map(|alive| WorkerLoad::new(None, self.permits.busy(), alive * self.workers as u32));
+        let load = alive.map(|alive| WorkerLoad::new(None, self.semaphore.busy(), alive * self.workers as u32));
         let book = self.book();
-        let Tally { done, failed, cancelled, waited, ran, .. } = &book.tally;
+        let Counters { done, failed, cancelled, waited, ran, .. } = &book.counters;
         let finished = done + failed + cancelled;
         let submitted = self.submitted.load(Ordering::Relaxed);
         let (running, abandoned) = (self.running.load(Ordering::Relaxed), self.abandoned.load(Ordering::Relaxed));

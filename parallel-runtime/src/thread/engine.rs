@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Instant;
 
-use super::crew::Crew;
+use super::threads::Threads;
 use super::inside::Inside;
-use super::leases::Leases;
-use super::permits::{self, Permits};
+use super::rayon_pools::RayonPools;
+use super::semaphore::{self, Semaphore};
 use crate::error::{PoolError, TaskError};
-use crate::observe::{Kind, Pool, Tally, timeline};
+use crate::observe::{Kind, Pool, Counters, timeline};
 use crate::options::CallOptions;
 use crate::panics;
 use crate::sys::fork;
@@ -26,9 +26,9 @@ pub(crate) struct Engine {
     pub(super) init_failed: OnceLock<String>,
     /// Of calls that say nothing else.
     pub(crate) defaults: CallOptions,
-    pub(super) permits: Permits,
-    pub(super) leases: Leases,
-    pub(super) crew: Arc<Crew>,
+    pub(super) semaphore: Semaphore,
+    pub(super) rayon_pools: RayonPools,
+    pub(super) threads: Arc<Threads>,
     /// Whether a thread was ever needed.
     pub(super) started: AtomicBool,
     pub(super) closed: AtomicBool,
@@ -50,7 +50,7 @@ pub(crate) struct Engine {
 #[derive(Default)]
 pub(super) struct Book {
     pub(super) outstanding: usize,
-    pub(super) tally: Tally,
+    pub(super) counters: Counters,
     /// Those that were submitted, for `kill`; from time to time those that have ended are weeded out.
     pub(super) jobs: Vec<Weak<dyn Cancel>>,
 }
@@ -81,7 +81,7 @@ impl std::fmt::Debug for Engine {
 impl Engine {
     pub(crate) fn new(workers: usize, init: Option<fn()>, defaults: CallOptions) -> Self {
         timeline::begin_if_asked();
-        blocking::set_hook(permits::released);
+        blocking::set_hook(semaphore::released);
         static IDS: AtomicU64 = AtomicU64::new(0);
         Self {
             workers,
@@ -89,9 +89,9 @@ impl Engine {
             init,
             init_failed: OnceLock::new(),
             defaults,
-            permits: Permits::new(workers),
-            leases: Leases::default(),
-            crew: Crew::new(workers, init.is_some()),
+            semaphore: Semaphore::new(workers),
+            rayon_pools: RayonPools::default(),
+            threads: Threads::new(workers, init.is_some()),
             started: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             killed: AtomicBool::new(false),
@@ -115,7 +115,7 @@ impl Engine {
         if self.closed.load(Ordering::Acquire) {
             return Err(PoolError::Closed);
         }
-        self.check().and_then(|()| self.crew.start()).map_err(PoolError::Spawn)
+        self.check().and_then(|()| self.threads.start()).map_err(PoolError::Spawn)
     }
 
     /// A thread is needed.
@@ -207,6 +207,6 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        self.crew.close();
+        self.threads.close();
     }
 }

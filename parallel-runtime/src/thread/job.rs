@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use super::counted::{self, Running};
-use super::crew::Work;
+use super::threads::Work;
 use super::engine::{Cancel, Engine};
 use super::inside::Inside;
 use super::polling;
@@ -152,7 +152,7 @@ impl Job {
             return;
         }
         // The permit comes before the claim: a task that is claimed runs.
-        let _permit = self.engine.as_ref().map(|engine| engine.permits.enter());
+        let _permit = self.engine.as_ref().map(|engine| engine.semaphore.enter());
         self.run(false);
     }
 
@@ -305,14 +305,14 @@ impl Job {
 
     /// A task of the pool that waits for another one runs it itself, if that has not begun: it would only wait.
     fn run_if_it_is_ours(self: &Arc<Self>) {
-        if self.turns.is_none() && self.engine.as_ref().is_some_and(|engine| engine.permits.held()) {
+        if self.turns.is_none() && self.engine.as_ref().is_some_and(|engine| engine.semaphore.held()) {
             self.run(false);
         }
     }
 
     /// An executor that a task of the pool runs, and that waits for another task of it, does not know that it keeps a permit.
     fn run_if_nobody_else_can(self: &Arc<Self>) {
-        let is_stuck = |engine: &Arc<Engine>| engine.permits.held() && engine.permits.stay_taken();
+        let is_stuck = |engine: &Arc<Engine>| engine.semaphore.held() && engine.semaphore.stay_taken();
         // A body that takes turns gives its permit back by itself.
         if !polling::is_polling() && self.engine.as_ref().is_some_and(is_stuck) {
             self.run(true);
@@ -454,7 +454,7 @@ impl Engine {
         let job = Arc::new(Job::new(function, body, limit, Some(Arc::clone(self)), stop));
         let span = CallSpan::open(function, 1, &self.pool);
         let mut book = self.admit(accepted)?;
-        if let Some(seen) = book.tally.submit(function, 1, span) {
+        if let Some(seen) = book.counters.submit(function, 1, span) {
             job.look_at(seen);
         }
         let mut over = Vec::new();
@@ -471,7 +471,7 @@ impl Engine {
         book.jobs.push(weak);
         drop(book);
         drop(over);
-        if let Err(error) = self.crew.push(Arc::clone(&job) as _) {
+        if let Err(error) = self.threads.push(Arc::clone(&job) as _) {
             job.fail(TaskError::Spawn(error));
         }
         Ok(job)

@@ -1,16 +1,16 @@
 //! The thread engine.
 //!
-//! A plain call runs on the caller's own thread, which would only wait: that saves two thread switches. [`permits`] keep the number of
+//! A plain call runs on the caller's own thread, which would only wait: that saves two thread switches. [`semaphore`] keep the number of
 //! tasks that run at a time, on whichever threads, at the pool's size, so that a pool of one serialises a library that is not
 //! thread-safe.
 //!
 //! | module | what |
 //! | --- | --- |
 //! | [`engine`] | the state of a pool, and its end |
-//! | [`permits`], [`inside`] | how many tasks run at a time; which tasks a thread is in |
-//! | [`crew`] | the threads of submitted tasks |
+//! | [`semaphore`], [`inside`] | how many tasks run at a time; which tasks a thread is in |
+//! | [`threads`] | the threads of submitted tasks |
 //! | [`job`], [`turns`], [`turn`], [`polling`], [`timer`] | a submitted task; of an `async fn`, and when it is polled; its time limit |
-//! | [`call`], [`map`], [`leases`] | calls and maps; maps on rayon |
+//! | [`call`], [`map`], [`rayon_pools`] | calls and maps; maps on rayon |
 //! | [`prepared`] | calls and maps where there is an `init` |
 //! | [`apart`], [`prefetch`], [`scoped`] | many items of which each is a task; items a little ahead of their results; tasks that borrow |
 //! | [`backend`] | what the verbs ask of it |
@@ -20,13 +20,13 @@ mod apart;
 mod backend;
 mod call;
 mod counted;
-mod crew;
+mod threads;
 mod engine;
 mod inside;
 mod job;
-mod leases;
+mod rayon_pools;
 mod map;
-mod permits;
+mod semaphore;
 mod polling;
 mod prefetch;
 mod prepared;

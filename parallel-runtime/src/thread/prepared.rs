@@ -1,9 +1,9 @@
-//! Calls and maps of a pool that has an `init`: they run on the threads of its crew, which have been prepared, and nowhere else.
+//! Calls and maps of a pool that has an `init`: they run on the threads of its threads, which have been prepared, and nowhere else.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-use super::crew::{Crew, Work};
+use super::threads::{Threads, Work};
 use crate::panics;
 use crate::wait::blocking::wait_while;
 
@@ -40,12 +40,12 @@ impl Drop for Lent {
     }
 }
 
-/// Runs jobs on threads of the crew, and waits for all of them.
+/// Runs jobs on threads of the threads, and waits for all of them.
 ///
 /// # Errors
 ///
 /// If there are no threads. Those that were given to some have been run.
-pub(super) fn run<'j>(crew: &Arc<Crew>, jobs: Vec<Box<dyn FnOnce() + Send + 'j>>) -> std::io::Result<()> {
+pub(super) fn run<'j>(threads: &Arc<Threads>, jobs: Vec<Box<dyn FnOnce() + Send + 'j>>) -> std::io::Result<()> {
     /// Also if something here panics.
     struct Wait(Arc<Left>);
     impl Drop for Wait {
@@ -60,19 +60,19 @@ pub(super) fn run<'j>(crew: &Arc<Crew>, jobs: Vec<Box<dyn FnOnce() + Send + 'j>>
         let job = unsafe { std::mem::transmute::<Box<dyn FnOnce() + Send + 'j>, Box<dyn FnOnce() + Send>>(job) };
         let left = Arc::clone(&waiting.0);
         *left.count.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-        crew.push(Arc::new(Lent { job: Mutex::new(Some(job)), left }))?;
+        threads.push(Arc::new(Lent { job: Mutex::new(Some(job)), left }))?;
     }
     Ok(())
 }
 
-/// Shares so many items out to as many threads of the crew as there are workers: each takes the next so many, until there are none left,
+/// Shares so many items out to as many threads of the threads as there are workers: each takes the next so many, until there are none left,
 /// and runs them by `run`.
 ///
 /// # Errors
 ///
 /// If there are no threads. `run` is then called with what is left, on this thread, after `stop`.
 pub(super) fn share_out(
-    (crew, workers): (&Arc<Crew>, usize),
+    (threads, workers): (&Arc<Threads>, usize),
     len: usize,
     smallest_piece: usize,
     stop: &AtomicBool,
@@ -90,7 +90,7 @@ pub(super) fn share_out(
         }
     };
     let jobs = (0..workers.min(len)).map(|_| Box::new(work) as Box<dyn FnOnce() + Send + '_>).collect();
-    let shared = self::run(crew, jobs);
+    let shared = self::run(threads, jobs);
     if shared.is_err() {
         stop.store(true, Ordering::Relaxed);
     }

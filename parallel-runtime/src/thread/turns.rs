@@ -58,7 +58,7 @@ impl Job {
     fn send(self: &Arc<Self>) {
         // In a forked child there is nobody to send it to.
         if let Some(engine) = self.engine.as_ref().filter(|_| fork::check().is_ok()) {
-            let _ = engine.crew.push(Arc::clone(self) as _);
+            let _ = engine.threads.push(Arc::clone(self) as _);
         }
     }
 
@@ -68,7 +68,7 @@ impl Job {
             return false;
         }
         if let Some(engine) = &self.engine {
-            let _permit = engine.permits.enter();
+            let _permit = engine.semaphore.enter();
             if let Some(Body::Future(future)) = self.take_body() {
                 self.poll(future);
             }

@@ -49,8 +49,8 @@ pub(crate) struct Record {
     pub(crate) region_offset: AtomicU64,
     pub(crate) region_len: AtomicU64,
     /// 1 when the worker is about to be ended for the task that it runs, and must begin no other; it sleeps on it. Written by
-    /// the program: see [`condemn`](super::condemn).
-    pub(crate) condemned: AtomicU32,
+    /// the program: see [`terminate`](super::terminate).
+    pub(crate) terminating: AtomicU32,
     /// Counts the tasks that the worker was asked to drop. Written by the program: see [`DISMISSED`](super::slot::DISMISSED).
     pub(crate) dismissals: AtomicU32,
     /// What signal hit the worker in a way that it could not survive, and where: its last words. Written by the worker's signal
@@ -65,7 +65,7 @@ pub(crate) struct Record {
     /// Written by the worker; set back by the program before it starts one.
     pub(crate) pid: AtomicU32,
     /// How many bodies of `async fn`s the worker has begun. Written by the worker; set back by the program before one starts.
-    pub(crate) aside: AtomicU32,
+    pub(crate) deferred: AtomicU32,
     /// For how long workers in this place have run tasks, in nanoseconds of the coarse clock. Written by the worker, and by the
     /// program after its death.
     pub(crate) busy: AtomicU64,

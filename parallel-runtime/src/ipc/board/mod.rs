@@ -7,13 +7,13 @@
 //! | ring | which slots were published, in order: see [`ring`] |
 //! | [`Slot`]s | one for each task in flight: see [`slot`], [`word`], [`meeting`] |
 //!
-//! [`condemn`] is how a worker is ended for one task without harm to another.
+//! [`terminate`] is how a worker is ended for one task without harm to another.
 //!
-//! [`ring`], [`sleep`], [`word`], [`meeting`] and [`condemn`] are checked by loom in `tests/crates/model`.
+//! [`ring`], [`sleep`], [`word`], [`meeting`] and [`terminate`] are checked by loom in `tests/crates/model`.
 //!
 //! All of it is atomics and byte buffers, valid as zeros, at fixed places from the board's offset in the arena.
 
-pub(crate) mod condemn;
+pub(crate) mod terminate;
 pub(crate) mod layout;
 pub(crate) mod meeting;
 pub(crate) mod ring;
@@ -28,9 +28,9 @@ pub(crate) use slot::Slot;
 
 use crate::sys::futex;
 
-/// Begins nothing while the program is deciding whether to end this process: see [`condemn`].
-pub(crate) fn wait_while_condemned(record: &Record) {
-    while condemn::is_condemned(&record.condemned) {
-        futex::wait(&record.condemned, 1, None);
+/// Begins nothing while the program is deciding whether to end this process: see [`terminate`].
+pub(crate) fn wait_while_terminating(record: &Record) {
+    while terminate::is_terminating(&record.terminating) {
+        futex::wait(&record.terminating, 1, None);
     }
 }

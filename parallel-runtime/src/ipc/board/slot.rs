@@ -3,7 +3,7 @@
 //! The *word* says where the task is, and whose it is:
 //!
 //! ```text
-//!   FREE ──publish──► READY ──claim──► CLAIMED|w ──complete──► DONE|w ──harvest──► FREE
+//!   FREE ──publish──► READY ──claim──► CLAIMED|w ──complete──► DONE|w ──collect──► FREE
 //!                       └──cancel──► FREE      └──the worker died──► FREE
 //! ```
 //!
@@ -37,13 +37,13 @@ pub(crate) const INLINE_RESULT: usize = 64;
 /// The strictest alignment that slices among the inline arguments may need.
 pub(crate) const INLINE_ALIGNMENT: usize = 16;
 
-/// Of `began`: the worker has put the task aside, and looks at its limit itself.
-pub(crate) const ASIDE: u64 = 1 << 63;
+/// Of `began`: the worker has deferred the task, and looks at its limit itself.
+pub(crate) const DEFERRED: u64 = 1 << 63;
 
 /// Of `wanted`: the program wants to know how long it runs.
 pub(crate) const TIMED: u32 = 1;
 
-/// Of `wanted`: the program wants the task to be dropped, if it was put aside.
+/// Of `wanted`: the program wants the task to be dropped, if it was deferred.
 pub(crate) const DISMISSED: u32 = 2;
 
 /// Of `wanted`: the worker has sent events of the task. Set by the worker, before it sends the first.
@@ -85,7 +85,7 @@ pub(crate) struct Slot {
     /// [`TIMED`], [`DISMISSED`], [`SENT`], and from [`LEVEL`] on how verbose the events may be that the program wants.
     pub(crate) wanted: AtomicU32,
     /// The time limit of its items in milliseconds, rounded up; 0 for none. With one, the worker says when each began, and looks
-    /// whether it is condemned.
+    /// whether it is terminating.
     pub(crate) limited: AtomicU32,
     pub(crate) arguments: Bytes<INLINE_ARGUMENTS>,
 
@@ -107,7 +107,7 @@ pub(crate) struct Slot {
     /// Nanoseconds from the claim to the completion, if [`TIMED`].
     pub(crate) nanoseconds: AtomicU64,
     /// When the item that is running began, in nanoseconds of the monotonic clock, if `limited`; 0 before the first. Stored
-    /// before `progress` says that the item before has ended. With [`ASIDE`], if it was put aside.
+    /// before `progress` says that the item before has ended. With [`DEFERRED`], if it was deferred.
     pub(crate) began: AtomicU64,
     pub(crate) result: Bytes<INLINE_RESULT>,
 }
@@ -125,7 +125,7 @@ impl Slot {
     #[inline(always)]
     pub(crate) fn set_done_items(&self, generation: u64, items: u32) {
         let progress = generation << 32 | u64::from(items);
-        // Sequentially consistent, that is an exchange on x86-64, is needed for limited messages alone: see `condemn`.
+        // Sequentially consistent, that is an exchange on x86-64, is needed for limited messages alone: see `terminate`.
         let ordering = if self.limited.load(Ordering::Relaxed) != 0 { Ordering::SeqCst } else { Ordering::Release };
         self.progress.store(progress, ordering);
     }

@@ -4,11 +4,11 @@
 //! | --- | --- |
 //! | [`recorder`] | what is recorded, and where it is kept |
 //! | [`memory`] | the memory of all processes, every now and then |
-//! | [`lanes`] | who ran what, in the order of time |
+//! | [`tracks`] | who ran what, in the order of time |
 //! | [`page`] | as a page for a browser |
 //! | [`trace`] | as a trace for Perfetto |
 
-mod lanes;
+mod tracks;
 pub(crate) mod memory;
 mod page;
 mod recorder;
@@ -23,7 +23,7 @@ use std::sync::{Once, OnceLock};
 pub(crate) use recorder::{death, task, worker};
 
 use crate::sys::role;
-use lanes::Lanes;
+use tracks::Tracks;
 
 /// A record of what runs where, from [`Timeline::start`] on: every task of every pool, with the deaths of workers and the memory of all
 /// processes.
@@ -79,12 +79,12 @@ impl Drop for Timeline {
 }
 
 fn write(path: &Path) -> io::Result<()> {
-    let lanes = Lanes::new(recorder::snapshot());
+    let tracks = Tracks::new(recorder::snapshot());
     let mut file = BufWriter::new(File::create(path)?);
     if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json")) {
-        trace::write(&lanes, &mut file)?;
+        trace::write(&tracks, &mut file)?;
     } else {
-        page::write(&lanes, &mut file)?;
+        page::write(&tracks, &mut file)?;
     }
     file.flush()
 }

@@ -4,11 +4,11 @@
 
 use std::io::{self, Write};
 
-use super::lanes::{Lane, Lanes};
+use super::tracks::{Track, Tracks};
 use super::text::write_text;
 
-/// Threads of the trace for one lane: one for each of its tracks.
-const TRACKS: usize = 100;
+/// Threads of the trace for one track: one for each of its rows.
+const ROWS: usize = 100;
 
 /// Microseconds, as the format has them.
 fn microseconds(nanoseconds: u64) -> f64 {
@@ -38,65 +38,65 @@ impl Events<'_> {
     }
 }
 
-pub(super) fn write(lanes: &Lanes, to: &mut dyn Write) -> io::Result<()> {
+pub(super) fn write(tracks: &Tracks, to: &mut dyn Write) -> io::Result<()> {
     writeln!(to, "{{\"displayTimeUnit\":\"ms\",\"traceEvents\":[")?;
     let mut events = Events { to, any: false };
     let process = |pool: usize| pool + 1;
-    for (pool, info) in lanes.pools.iter().enumerate() {
+    for (pool, info) in tracks.pools.iter().enumerate() {
         events.call("process_name", process(pool), 0, &info.name())?;
     }
-    for (number, Lane { pool, name, tracks }) in lanes.lanes.iter().enumerate() {
-        for track in 0..*tracks {
-            let name = if track == 0 { name.clone() } else { format!("{name} ({})", track + 1) };
-            events.call("thread_name", process(*pool), number * TRACKS + track, &name)?;
+    for (number, Track { pool, name, rows }) in tracks.tracks.iter().enumerate() {
+        for row in 0..*rows {
+            let name = if row == 0 { name.clone() } else { format!("{name} ({})", row + 1) };
+            events.call("thread_name", process(*pool), number * ROWS + row, &name)?;
         }
     }
     let mut queue = Vec::new();
-    for (task, bar) in lanes.record.tasks.iter().zip(&lanes.bars) {
-        let pool = lanes.pool_of(task.pool);
+    for (task, bar) in tracks.record.tasks.iter().zip(&tracks.bars) {
+        let pool = tracks.pool_of(task.pool);
         queue.push((task.submitted, pool, 1_i64));
         queue.push((task.run.map_or(task.ended, |run| run.began), pool, -1));
-        let (Some(run), Some((lane, track))) = (task.run, bar.place) else { continue };
-        let (at, time) = (microseconds(lanes.since(run.began)), microseconds(run.ended.saturating_sub(run.began)));
+        let (Some(run), Some((track, row))) = (task.run, bar.place) else { continue };
+        let (at, time) = (microseconds(tracks.since(run.began)), microseconds(run.ended.saturating_sub(run.began)));
         let waited = microseconds(run.began.saturating_sub(task.submitted));
         events.event(
             task.function,
             &format!(
                 "\"cat\":\"task\",\"ph\":\"X\",\"ts\":{at:.3},\"dur\":{time:.3},\"pid\":{},\"tid\":{},\"args\":{{\"end\":\"{:?}\",\"items\":{},\"waited_us\":{waited:.3},\"worker_pid\":{}}}",
                 process(pool),
-                lane * TRACKS + track,
+                track * ROWS + row,
                 task.fate,
                 task.items,
                 run.pid
             ),
         )?;
     }
-    for mark in &lanes.record.marks {
-        let Some(lane) = lanes.lane_of(mark.pool, mark.place) else { continue };
-        let (pool, at) = (process(lanes.lanes[lane].pool), microseconds(lanes.since(mark.at)));
+    for mark in &tracks.record.marks {
+        let Some(track) = tracks.track_of(mark.pool, mark.place) else { continue };
+        let (pool, at) = (process(tracks.tracks[track].pool), microseconds(tracks.since(mark.at)));
         let name = mark.death.as_ref().map_or_else(|| "started".to_owned(), |why| format!("died: {why}"));
-        let tid = lane * TRACKS;
+        let tid = track * ROWS;
         events.event(
             &name,
             &format!("\"cat\":\"worker\",\"ph\":\"i\",\"s\":\"t\",\"ts\":{at:.3},\"pid\":{pool},\"tid\":{tid}"),
         )?;
     }
     queue.sort_unstable();
-    let mut lengths = vec![0_i64; lanes.pools.len()];
+    let mut lengths = vec![0_i64; tracks.pools.len()];
     for (position, (at, pool, change)) in queue.iter().enumerate() {
         lengths[*pool] += change;
         // What lasts no time is not shown.
         if queue.get(position + 1).is_some_and(|next| next.0 == *at && next.1 == *pool) {
             continue;
         }
-        let (at, pid) = (microseconds(lanes.since(*at)), process(*pool));
+        let (at, pid) = (microseconds(tracks.since(*at)), process(*pool));
         events.event(
             "queue",
             &format!("\"ph\":\"C\",\"ts\":{at:.3},\"pid\":{pid},\"args\":{{\"tasks\":{}}}", lengths[*pool]),
         )?;
     }
-    for sample in &lanes.record.samples {
-        let at = microseconds(lanes.since(sample.at));
+    for sample in &tracks.record.samples {
+        let at = microseconds(tracks.since(sample.at));
         let [program, workers, shared] = [sample.program, sample.workers, sample.shared].map(|bytes| bytes >> 10);
         events.event(
             "memory in KiB",

@@ -1,10 +1,10 @@
 //! What is counted.
 
-use crate::observe::Tally;
+use crate::observe::Counters;
 
 #[derive(Default)]
 pub(in crate::process) struct Metrics {
-    pub(in crate::process) tally: Tally,
+    pub(in crate::process) counters: Counters,
     pub(in crate::process) submitted: u64,
     pub(in crate::process) finished: u64,
     pub(in crate::process) worker_deaths: u64,

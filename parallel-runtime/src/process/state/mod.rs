@@ -113,7 +113,7 @@ impl State {
     ) {
         self.metrics.finished += 1;
         let fate = outcome.fate();
-        self.metrics.tally.end(fate, seen.as_deref(), run);
+        self.metrics.counters.end(fate, seen.as_deref(), run);
         if let Some(seen) = seen {
             self.tell(*seen, run, fate, name);
         }

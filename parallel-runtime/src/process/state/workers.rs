@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Instant;
 
-use crate::process::seat::Seat;
+use crate::process::worker_slot::WorkerSlot;
 
 /// Why a worker could not be started.
 #[derive(Debug, Clone)]
@@ -29,8 +29,8 @@ impl Failure {
 /// The places of workers.
 #[derive(Default)]
 pub(in crate::process) struct Workers {
-    pub(in crate::process) seats: Vec<Seat>,
-    /// Points for workers in a row that died before they did anything: see [`life`](crate::process::life).
+    pub(in crate::process) worker_slots: Vec<WorkerSlot>,
+    /// Points for workers in a row that died before they did anything: see [`lifecycle`](crate::process::lifecycle).
     pub(in crate::process) failed_starts: u32,
     /// When the last of them died.
     pub(in crate::process) failed_at: Option<Instant>,

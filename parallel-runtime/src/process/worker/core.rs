@@ -39,7 +39,7 @@ pub(super) struct Worker {
     pub(super) tasks_left: u64,
     pub(super) usage: Option<&'static Usage>,
     /// Made for the first of them.
-    pub(super) aside: Option<Box<LocalExecutor>>,
+    pub(super) futures: Option<Box<LocalExecutor>>,
 }
 
 impl Worker {
@@ -60,7 +60,7 @@ impl Worker {
         let one_shot = welcome.one_shot != 0;
         let index = welcome.worker;
         let tasks_left = max_tasks;
-        Self { board, segment, index, one_shot, control, region, completed, max_tasks, tasks_left, usage, aside: None }
+        Self { board, segment, index, one_shot, control, region, completed, max_tasks, tasks_left, usage, futures: None }
     }
 
     pub(super) fn record(&self) -> &'static Record {
@@ -94,29 +94,29 @@ impl Worker {
     }
 }
 
-pub(super) fn fail(outlet: &mut ResultWriter<'_>, slot: &Slot, error: &ServeError) {
+pub(super) fn fail(results: &mut ResultWriter<'_>, slot: &Slot, error: &ServeError) {
     let told = match error {
-        ServeError::Decode(error) => tell(outlet, slot, code::NOT_DECODED, &error.to_string()),
-        ServeError::Encode(error) => tell(outlet, slot, code::NOT_ENCODED, &error.to_string()),
+        ServeError::Decode(error) => tell(results, slot, code::NOT_DECODED, &error.to_string()),
+        ServeError::Encode(error) => tell(results, slot, code::NOT_ENCODED, &error.to_string()),
         ServeError::OutOfSharedMemory { requested, available } => {
-            tell(outlet, slot, code::NO_MEMORY, &(*requested, *available))
+            tell(results, slot, code::NO_MEMORY, &(*requested, *available))
         }
     };
     // Not even that could be told, for want of memory: a short message always fits.
     if told.is_err() {
-        let _ = tell(outlet, slot, code::NO_MEMORY, &(0_u64, 0_u64));
+        let _ = tell(results, slot, code::NO_MEMORY, &(0_u64, 0_u64));
     }
 }
 
-pub(super) fn fail_by_panic(outlet: &mut ResultWriter<'_>, slot: &Slot, caught: &Caught) {
+pub(super) fn fail_by_panic(results: &mut ResultWriter<'_>, slot: &Slot, caught: &Caught) {
     let message = panics::message(&*caught.payload);
-    if tell(outlet, slot, code::PANICKED, &(&message, &caught.location, &caught.backtrace)).is_err() {
-        let _ = tell(outlet, slot, code::PANICKED, &("", None::<String>, None::<String>));
+    if tell(results, slot, code::PANICKED, &(&message, &caught.location, &caught.backtrace)).is_err() {
+        let _ = tell(results, slot, code::PANICKED, &("", None::<String>, None::<String>));
     }
 }
 
 /// Delivers a failure in place of a result.
-fn tell(outlet: &mut ResultWriter<'_>, slot: &Slot, code: u8, value: &impl serde::Serialize) -> Result<(), ServeError> {
+fn tell(results: &mut ResultWriter<'_>, slot: &Slot, code: u8, value: &impl serde::Serialize) -> Result<(), ServeError> {
     slot.failed.store(FAILED, Ordering::Relaxed);
-    outlet.deliver_failure(code, value)
+    results.deliver_failure(code, value)
 }

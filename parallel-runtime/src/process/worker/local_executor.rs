@@ -1,11 +1,11 @@
 //! The futures of `async fn`s, of which a worker runs many at a time.
 //!
 //! A message whose function is an `async fn` is claimed like any other; its future is polled at once, and if it waits for something,
-//! it is put *aside*, and the worker claims the next message. All are polled on the one thread of the tasks, when they have been
+//! it is *deferred*, and the worker claims the next message. All are polled on the one thread of the tasks, when they have been
 //! woken. While all of them wait and there is nothing to claim, the worker sleeps as it does without them: on `wake` in its
 //! record. Whoever wakes a future writes its number down and then sets that word, as the program does.
 //!
-//! The slot of a task that was put aside stays claimed by the worker, with [`ASIDE`] in its `began`. If it has a time limit, the
+//! The slot of a task that was deferred stays claimed by the worker, with [`DEFERRED`] in its `began`. If it has a time limit, the
 //! worker drops the future when it is over; the program ends the whole worker only if that does not happen.
 
 use std::cmp::Reverse;
@@ -87,7 +87,7 @@ impl LocalExecutor {
     /// Says how many there are.
     fn count(&self) {
         let count = self.tasks.len() - self.free.len();
-        self.woken.record.aside.store(count as u32, Ordering::Relaxed);
+        self.woken.record.deferred.store(count as u32, Ordering::Relaxed);
     }
 
     pub(super) fn add(&mut self, slot: u32, generation: u64, future: Delivered) -> usize {

@@ -13,7 +13,7 @@ use crate::function::ResultWriter;
 use crate::function::remote::serve_at;
 use crate::ipc::board::ring::{Claim, entry};
 use crate::ipc::board::slot::{LEVEL, TIMED};
-use crate::ipc::board::{Slot, sleep, wait_while_condemned};
+use crate::ipc::board::{Slot, sleep, wait_while_terminating};
 use crate::ipc::request::Request;
 use crate::observe::spans;
 use crate::panics;
@@ -35,9 +35,9 @@ impl Worker {
         let board = self.board;
         let mut rested = true;
         loop {
-            if self.has_aside() {
-                self.look_aside();
-                if self.is_worn_out() && self.finish_aside() {
+            if self.has_futures() {
+                self.poll_futures();
+                if self.is_worn_out() && self.finish_futures() {
                     self.retire();
                 }
                 if self.leaves_it_to_another() {
@@ -57,13 +57,13 @@ impl Worker {
                     }
                     self.run_message(board.slot(slot), slot, generation);
                     if self.one_shot {
-                        while !self.finish_aside() {}
+                        while !self.finish_futures() {}
                         let _ = io::stdout().flush();
                         exit::now(0);
                     }
-                    wait_while_condemned(self.record());
+                    wait_while_terminating(self.record());
                     if self.is_worn_out() {
-                        if self.finish_aside() {
+                        if self.finish_futures() {
                             self.retire();
                         }
                         // One of them may never end: so it goes on for as many tasks again.
@@ -94,19 +94,19 @@ impl Worker {
         exit::now(0);
     }
 
-    /// Waits until what was put aside has ended, and claims nothing meanwhile. False if that takes too long.
-    fn finish_aside(&mut self) -> bool {
+    /// Waits until what was deferred has ended, and claims nothing meanwhile. False if that takes too long.
+    fn finish_futures(&mut self) -> bool {
         let end = Instant::now() + PATIENCE;
-        while self.has_aside() {
+        while self.has_futures() {
             // Somebody may have relied on this worker to look for work.
             if self.board.ring().may_have_work() {
                 self.board.wake_one();
             }
             let deadline = self.next_limit().map_or(end, |limit| limit.min(end));
             self.sleep(Some(deadline));
-            self.look_aside();
+            self.poll_futures();
             if Instant::now() >= end {
-                return !self.has_aside();
+                return !self.has_futures();
             }
         }
         true
@@ -182,23 +182,23 @@ impl Worker {
         let mut delivery = Delivery::new(self, slot, items);
         let memory = delivery.memory();
         // SAFETY: the room is the message's alone: in its slot, or in its part of the region. `delivery` does not touch it until
-        // the outlet is gone.
+        // the results is gone.
         let memory = unsafe { std::slice::from_raw_parts_mut(memory.0, memory.1) };
-        let mut outlet = ResultWriter::new(Writer::new(memory), slot, generation, &mut delivery, watched);
+        let mut results = ResultWriter::new(Writer::new(memory), slot, generation, &mut delivery, watched);
         if usage.is_some() {
-            outlet.end_when(&worn_out);
+            results.end_when(&worn_out);
         }
-        let result = panics::catch(|| serve(&mut reader, &mut outlet, most));
+        let result = panics::catch(|| serve(&mut reader, &mut results, most));
         // Where the next item starts is not known after a failure, so the message ends; the program sends the rest again.
         match result {
             Ok(Ok(())) => {}
             // A destructor panicked after the result was out.
-            _ if outlet.has_delivered() => {}
-            Ok(Err(error)) => fail(&mut outlet, slot, &error),
-            Err(caught) => fail_by_panic(&mut outlet, slot, &caught),
+            _ if results.has_delivered() => {}
+            Ok(Err(error)) => fail(&mut results, slot, &error),
+            Err(caught) => fail_by_panic(&mut results, slot, &caught),
         }
-        let (len, delivered, deferred) = (outlet.len(), outlet.delivered(), outlet.take_deferred());
-        drop(outlet);
+        let (len, delivered, deferred) = (results.len(), results.delivered(), results.take_deferred());
+        drop(results);
         delivery.close(len);
         if let Some(future) = deferred {
             self.tasks_left = self.tasks_left.saturating_sub(1);

@@ -9,8 +9,8 @@ mod shared;
 /// What the protocols use of the runtime.
 mod sys;
 
-#[path = "../../../../parallel-runtime/src/ipc/board/condemn.rs"]
-mod condemn;
+#[path = "../../../../parallel-runtime/src/ipc/board/terminate.rs"]
+mod terminate;
 #[path = "../../../../parallel-runtime/src/ipc/board/meeting.rs"]
 mod meeting;
 #[path = "../../../../parallel-runtime/src/ipc/board/ring.rs"]
@@ -240,24 +240,24 @@ fn whoever_sleeps_until_a_task_is_done_is_woken() {
 }
 
 #[test]
-fn a_worker_that_is_condemned_begins_nothing_after_the_task_that_it_is_condemned_for() {
+fn a_worker_that_is_terminating_begins_nothing_after_the_task_that_it_is_terminating_for() {
     loom::model(|| {
         let word = Arc::new(AtomicU64::new(Word::claimed(1, 5).0));
-        let condemned = Arc::new(AtomicU32::new(0));
+        let terminating = Arc::new(AtomicU32::new(0));
         let waiter = Arc::new(AtomicU32::new(0));
         let worker = {
-            let (word, condemned, waiter) = (Arc::clone(&word), Arc::clone(&condemned), Arc::clone(&waiter));
+            let (word, terminating, waiter) = (Arc::clone(&word), Arc::clone(&terminating), Arc::clone(&waiter));
             thread::spawn(move || {
                 meeting::complete(&word, Word::claimed(1, 5), Word::done(1, 5), &waiter);
                 // True if it would go on to the next task.
-                !condemn::is_condemned(&condemned)
+                !terminate::is_terminating(&terminating)
             })
         };
         let still_runs = || Word(word.load(Ordering::SeqCst)) == Word::claimed(1, 5);
-        let ended = condemn::condemn(&condemned, still_runs, || ());
+        let ended = terminate::terminate(&terminating, still_runs, || ());
         let goes_on = worker.join().unwrap();
         assert!(!(ended && goes_on), "it would be ended in the middle of another task");
-        assert_eq!(condemned.load(Ordering::SeqCst), u32::from(ended), "a worker that is not ended is pardoned");
+        assert_eq!(terminating.load(Ordering::SeqCst), u32::from(ended), "a worker that is not ended is pardoned");
     });
 }
 

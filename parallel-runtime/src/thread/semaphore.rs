@@ -12,13 +12,13 @@ use std::ptr;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::crew::Blocked;
+use super::threads::Blocked;
 use crate::sys::clock;
 
 /// How long a permit is waited for before it is thought to stay taken.
 const PATIENCE: Duration = Duration::from_millis(10);
 
-pub(crate) struct Permits {
+pub(crate) struct Semaphore {
     held: Mutex<Held>,
     returned: Condvar,
 }
@@ -35,18 +35,18 @@ struct Held {
 
 thread_local! {
     /// The pool of this thread's innermost task. It outlives the task, which holds one of its permits.
-    static CURRENT: Cell<*const Permits> = const { Cell::new(ptr::null()) };
+    static CURRENT: Cell<*const Semaphore> = const { Cell::new(ptr::null()) };
     /// When it got that permit.
     static SINCE: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Gives back what [`Permits::enter`] or [`released`] took or gave when it is dropped.
+/// Gives back what [`Semaphore::enter`] or [`released`] took or gave when it is dropped.
 pub(crate) struct Switched {
-    before: *const Permits,
-    after: *const Permits,
+    before: *const Semaphore,
+    after: *const Semaphore,
 }
 
-impl Permits {
+impl Semaphore {
     pub(crate) fn new(count: usize) -> Self {
         let held = Held { free: count, count: 0, busy: 0, since: 0 };
         Self { held: Mutex::new(held), returned: Condvar::new() }
@@ -127,7 +127,7 @@ pub(super) fn released(wait: &mut dyn FnMut()) {
 }
 
 /// Goes from the permit that this thread holds to another, or to none.
-fn switch(after: *const Permits) -> Switched {
+fn switch(after: *const Semaphore) -> Switched {
     let before = CURRENT.get();
     let switched = Switched { before, after };
     if !ptr::eq(before, after) {
@@ -136,7 +136,7 @@ fn switch(after: *const Permits) -> Switched {
     switched
 }
 
-fn exchange(from: *const Permits, to: *const Permits) {
+fn exchange(from: *const Semaphore, to: *const Semaphore) {
     CURRENT.set(ptr::null());
     // SAFETY: `from` is null, or the pool of a task that is running on this thread: the engine of a running task is kept alive
     // by whoever runs it.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::admission::Admission;
 use super::engine::Engine;
-use super::seat::{Occupant, Seat, Worker};
+use super::worker_slot::{Occupant, WorkerSlot, Worker};
 use super::state::{Life, State};
 use super::supervisor::Supervisor;
 use crate::error::TaskError;
@@ -31,7 +31,7 @@ impl Engine {
         if self.has_board() {
             self.wait_until(|| {
                 let mut state = self.lock();
-                self.harvest(&mut state);
+                self.collect(&mut state);
                 self.refill(&mut state);
                 state.metrics.outstanding() == 0 && state.admitted <= own
             });
@@ -69,7 +69,7 @@ impl Engine {
         }
         if self.has_board() {
             let mut state = self.lock();
-            self.harvest(&mut state);
+            self.collect(&mut state);
             self.end_all(&mut state, || TaskError::Cancelled);
         }
         self.release_memory(!workers.is_empty());
@@ -82,9 +82,9 @@ impl Engine {
         }
         // Their deaths are seen as any others; but nobody takes their places.
         state.workers.exiting = true;
-        let busy = self.busy_seats(state);
-        let idle = state.workers.seats.iter_mut().enumerate().filter(|(seat, _)| !busy.contains(seat));
-        let mut idle: Vec<_> = idle.filter_map(|(_, seat)| seat.worker_mut()).collect();
+        let busy = self.busy_worker_slots(state);
+        let idle = state.workers.worker_slots.iter_mut().enumerate().filter(|(worker_slot, _)| !busy.contains(worker_slot));
+        let mut idle: Vec<_> = idle.filter_map(|(_, worker_slot)| worker_slot.worker_mut()).collect();
         idle.iter().for_each(|worker| worker.hang_up());
         for worker in &mut idle {
             worker.is_gone_by(deadline);
@@ -101,14 +101,14 @@ impl Engine {
         }
         self.changed.notify_all();
         // The supervisor will find the pool stopped; and another thread may be stopping it too.
-        let in_between = |seat: &Seat| matches!(seat.occupant, Occupant::Starting | Occupant::Ending);
-        while state.workers.seats.iter().any(in_between) {
+        let in_between = |worker_slot: &WorkerSlot| matches!(worker_slot.occupant, Occupant::Starting | Occupant::Ending);
+        while state.workers.worker_slots.iter().any(in_between) {
             state = self.wait_for_change(state);
         }
-        let workers: Vec<_> = state.workers.seats.iter_mut().filter_map(Seat::take).collect();
+        let workers: Vec<_> = state.workers.worker_slots.iter_mut().filter_map(WorkerSlot::take).collect();
         if !workers.is_empty() {
             // Until they are gone their memory is theirs.
-            state.workers.seats.iter_mut().for_each(|seat| seat.occupant = Occupant::Ending);
+            state.workers.worker_slots.iter_mut().for_each(|worker_slot| worker_slot.occupant = Occupant::Ending);
         }
         drop(state);
         if let Some(supervisor) = Supervisor::running() {
@@ -123,14 +123,14 @@ impl Engine {
     /// Gives back the result regions. No worker is left to write them. `ended`: this thread has ended the workers.
     fn release_memory(&self, ended: bool) {
         let mut state = self.lock();
-        for seat in &mut state.workers.seats {
+        for worker_slot in &mut state.workers.worker_slots {
             if ended {
-                seat.occupant = Occupant::Nobody;
+                worker_slot.occupant = Occupant::Nobody;
             }
-            seat.region = None;
-            seat.grants.clear();
-            seat.kept.clear();
-            seat.stderr = None;
+            worker_slot.region = None;
+            worker_slot.grants.clear();
+            worker_slot.kept.clear();
+            worker_slot.stderr = None;
         }
         self.end_quarantine(&mut state);
         drop(state);

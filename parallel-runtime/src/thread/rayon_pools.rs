@@ -15,7 +15,7 @@ use crate::wait::blocking::released;
 const MOST: usize = 4;
 
 #[derive(Default)]
-pub(super) struct Leases(Mutex<Pools>);
+pub(super) struct RayonPools(Mutex<Pools>);
 
 #[derive(Default)]
 struct Pools {
@@ -23,7 +23,7 @@ struct Pools {
     free: Vec<rayon::ThreadPool>,
 }
 
-impl Leases {
+impl RayonPools {
     fn pools(&self) -> MutexGuard<'_, Pools> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -2,13 +2,13 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::seat::Worker;
+use super::worker_slot::Worker;
 use crate::error::TaskError;
 use crate::ipc::board::Record;
 use crate::sys::signals;
 
 /// What is known of a death.
-pub(super) struct Death {
+pub(super) struct ExitStatus {
     pid: u32,
     signal: Option<i32>,
     exit_code: Option<i32>,
@@ -19,7 +19,7 @@ pub(super) struct Death {
 /// What a program says before it gives up for want of memory: Rust's allocator, C++'s, and the C library's text for ENOMEM.
 const NO_MEMORY: [&str; 4] = ["memory allocation of ", "std::bad_alloc", "Cannot allocate memory", "out of memory"];
 
-impl Death {
+impl ExitStatus {
     pub(super) fn new(
         worker: &Worker,
         record: &Record,

@@ -10,12 +10,12 @@ use std::time::Duration;
 use super::engine::Engine;
 use super::region;
 use super::state::{InFlight, State};
-use super::termination::{Condemned, Sentence};
+use super::termination::{Termination, Reason};
 use crate::error::TaskError;
 use crate::ipc::board::Slot;
 use crate::ipc::board::layout::COMPLETED;
 use crate::ipc::board::ring::{entry, split};
-use crate::ipc::board::slot::{ASIDE, DROPPED, INLINE_RESULT, LATE};
+use crate::ipc::board::slot::{DEFERRED, DROPPED, INLINE_RESULT, LATE};
 use crate::ipc::board::word::{State as SlotState, Word};
 use crate::observe::Fate;
 use crate::remote::task_state::{Outcome, ResultBytes};
@@ -27,22 +27,22 @@ const NAP: Duration = Duration::from_micros(500);
 
 impl Engine {
     /// Collects every completed task. Gives how many there were.
-    pub(super) fn harvest(&self, state: &mut State) -> usize {
+    pub(super) fn collect(&self, state: &mut State) -> usize {
         let board = self.board();
         let mut collected = 0;
-        for worker in 0..state.workers.seats.len() {
-            if state.workers.seats[worker].region.is_none() {
+        for worker in 0..state.workers.worker_slots.len() {
+            if state.workers.worker_slots[worker].region.is_none() {
                 continue;
             }
             let record = board.record(worker as u32);
             let tail = record.completed_tail.0.load(Ordering::SeqCst);
-            let head = std::mem::replace(&mut state.workers.seats[worker].completed_head, tail);
+            let head = std::mem::replace(&mut state.workers.worker_slots[worker].completed_head, tail);
             let count = tail.wrapping_sub(head);
             for position in 0..count.min(COMPLETED as u64) {
                 let entry = head.wrapping_add(position) as usize % COMPLETED;
                 let (slot, _) = split(record.completed[entry].load(Ordering::Relaxed));
                 // The generation need not match: what counts is that the slot's own word says "done".
-                collected += usize::from(self.harvest_slot(state, slot));
+                collected += usize::from(self.collect_slot(state, slot));
             }
             // The worker goes on meanwhile: entries may have been overwritten before they were read.
             fence(Ordering::Acquire);
@@ -50,7 +50,7 @@ impl Engine {
                 record.completed_tail.0.load(Ordering::Acquire).wrapping_sub(head) >= COMPLETED as u64 - 1;
             if overwritten {
                 for slot in 0..state.slots.in_flight.len() as u32 {
-                    collected += usize::from(self.harvest_slot(state, slot));
+                    collected += usize::from(self.collect_slot(state, slot));
                 }
             }
         }
@@ -58,7 +58,7 @@ impl Engine {
     }
 
     /// Collects one task, if it is completed.
-    pub(super) fn harvest_slot(&self, state: &mut State, index: u32) -> bool {
+    pub(super) fn collect_slot(&self, state: &mut State, index: u32) -> bool {
         let position = index as usize;
         if state.slots.in_flight.get(position).is_none_or(Option::is_none) {
             return false;
@@ -88,7 +88,7 @@ impl Engine {
         &self,
         state: &mut State,
         worker: u32,
-        condemned: Option<&Condemned>,
+        terminating: Option<&Termination>,
         accused: bool,
         death: impl Fn() -> TaskError,
     ) -> usize {
@@ -103,7 +103,7 @@ impl Engine {
             }
             match word.state() {
                 SlotState::Done => {
-                    self.harvest_slot(state, index);
+                    self.collect_slot(state, index);
                 }
                 SlotState::Claimed => {
                     lost += 1;
@@ -112,31 +112,31 @@ impl Engine {
                         self.end_in_quarantine(state, index, Outcome::error(death()));
                         continue;
                     }
-                    let condemned = condemned.filter(|condemned| {
-                        (condemned.slot, condemned.generation) == (index, state.slots.generations[index as usize])
+                    let terminating = terminating.filter(|terminating| {
+                        (terminating.slot, terminating.generation) == (index, state.slots.generations[index as usize])
                     });
                     // It was over its limit too, and its worker could not drop it any more.
                     let late = self.is_overdue(state, index);
                     let Some(task) = &state.slots.in_flight[index as usize] else { continue };
-                    let late = late.filter(|_| condemned.is_none());
-                    let killed = condemned.is_some_and(|condemned| condemned.sentence == Sentence::Killed);
+                    let late = late.filter(|_| terminating.is_none());
+                    let killed = terminating.is_some_and(|terminating| terminating.reason == Reason::Killed);
                     let unfinished = slot.done_items(state.slots.generations[index as usize]) < task.items;
                     let may_try = task.retry.as_ref().is_some_and(|retry| retry.may_try());
-                    if unfinished && (late.is_some() || condemned.is_some_and(Condemned::is_for_time)) {
+                    if unfinished && (late.is_some() || terminating.is_some_and(Termination::is_for_time)) {
                         state.metrics.timed_out += 1;
                     }
                     if unfinished && !killed && may_try && !task.is_over {
-                        let fate = if condemned.is_some() || late.is_some() { Fate::TimedOut } else { Fate::Died };
+                        let fate = if terminating.is_some() || late.is_some() { Fate::TimedOut } else { Fate::Died };
                         self.run_again(state, index, fate);
                         continue;
                     }
                     self.finish_with(state, index, |state, task| {
                         let mut outcome = collect(state, index, slot, word, task);
-                        // One that was condemned for an item which then ended has begun no other.
-                        let between = condemned.is_some_and(|condemned| outcome.done > condemned.item);
+                        // One that was terminating for an item which then ended has begun no other.
+                        let between = terminating.is_some_and(|terminating| outcome.done > terminating.item);
                         if outcome.done < task.items && (outcome.done == 0 || !between) {
                             let error =
-                                condemned.map(Condemned::error).or(late.map(|after| TaskError::TimedOut { after }));
+                                terminating.map(Termination::error).or(late.map(|after| TaskError::TimedOut { after }));
                             outcome.rare().error = Some(error.unwrap_or_else(&death));
                         }
                         outcome
@@ -175,7 +175,7 @@ impl Engine {
     fn feed_queue(&self) {
         loop {
             let mut state = self.lock();
-            self.harvest(&mut state);
+            self.collect(&mut state);
             self.refill(&mut state);
             let empty = state.queue.is_empty();
             if empty {
@@ -215,13 +215,13 @@ impl Engine {
         words.filter(|word| word.worker() == worker && word.state() == SlotState::Claimed).count()
     }
 
-    /// Whether the future of an `async fn` that was put aside is over its limit.
+    /// Whether the future of an `async fn` that was deferred is over its limit.
     fn is_overdue(&self, state: &mut State, index: u32) -> Option<Duration> {
         let slot = self.board().slot(index);
         let task = state.slots.in_flight[index as usize].as_mut().filter(|task| task.is_async)?;
         let began = slot.began.load(Ordering::Acquire);
-        let limited = task.limited.as_mut().filter(|_| began & ASIDE != 0)?;
-        (limited.deadline(0, began & !ASIDE, clock::now()) <= clock::now()).then_some(limited.limit)
+        let limited = task.limited.as_mut().filter(|_| began & DEFERRED != 0)?;
+        (limited.deadline(0, began & !DEFERRED, clock::now()) <= clock::now()).then_some(limited.limit)
     }
 }
 
@@ -249,11 +249,11 @@ fn collect(state: &mut State, index: u32, slot: &Slot, word: Word, task: &InFlig
     }
     outcome.failed = slot.failed.load(Ordering::Relaxed) != 0;
     outcome.nanoseconds = slot.nanoseconds.load(Ordering::Relaxed);
-    let Some(seat) = state.workers.seats.get_mut(word.worker() as usize) else {
+    let Some(worker_slot) = state.workers.worker_slots.get_mut(word.worker() as usize) else {
         return damaged();
     };
     let len = slot.result_len.load(Ordering::Relaxed);
-    state.metrics.tally.bytes_copied += len;
+    state.metrics.counters.bytes_copied += len;
     match slot.result_offset.load(Ordering::Relaxed) {
         0 if len <= INLINE_RESULT as u64 => {
             // SAFETY: the slot has that many bytes for results.
@@ -261,26 +261,26 @@ fn collect(state: &mut State, index: u32, slot: &Slot, word: Word, task: &InFlig
         }
         0 => return damaged(),
         offset => {
-            let Some(bytes) = seat.region.as_ref().and_then(|region| copy_from_region(region, offset, len)) else {
+            let Some(bytes) = worker_slot.region.as_ref().and_then(|region| copy_from_region(region, offset, len)) else {
                 return damaged();
             };
             outcome.results = bytes;
         }
     }
-    if !seat.kept.is_empty() {
-        let kept = seat.kept.extract_if(.., |(task, _)| *task == this).map(|(_, held)| held);
+    if !worker_slot.kept.is_empty() {
+        let kept = worker_slot.kept.extract_if(.., |(task, _)| *task == this).map(|(_, held)| held);
         let rare = outcome.rare();
         rare.kept.extend(kept);
-        state.metrics.tally.bytes_shared += rare.kept.iter().map(|held| held.reference().len).sum::<u64>();
+        state.metrics.counters.bytes_shared += rare.kept.iter().map(|held| held.reference().len).sum::<u64>();
     }
     let granted_len = slot.granted_len.load(Ordering::Relaxed);
     if granted_len != 0 && slot.granted_item.load(Ordering::Relaxed) == outcome.done {
         let offset = slot.granted_offset.load(Ordering::Relaxed);
         let wanted = |block: &Block| block.offset() == offset && block.len() >= granted_len;
-        match seat.grants.iter().position(wanted) {
+        match worker_slot.grants.iter().position(wanted) {
             Some(position) => {
-                state.metrics.tally.bytes_copied += granted_len;
-                outcome.rare().granted = Some((seat.grants.swap_remove(position), granted_len as usize));
+                state.metrics.counters.bytes_copied += granted_len;
+                outcome.rare().granted = Some((worker_slot.grants.swap_remove(position), granted_len as usize));
             }
             None => return damaged(),
         }

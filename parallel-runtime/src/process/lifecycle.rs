@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::engine::Engine;
-use super::seat::{Occupant, Seat, Worker};
+use super::worker_slot::{Occupant, WorkerSlot, Worker};
 use super::spawn;
 use super::state::workers::Failure;
 use super::state::{Access, Life, State};
@@ -68,25 +68,25 @@ impl Engine {
             return;
         }
         state.workers.start_after = None;
-        let filled = state.workers.seats.iter().filter(|seat| !seat.is_free()).count();
+        let filled = state.workers.worker_slots.iter().filter(|worker_slot| !worker_slot.is_free()).count();
         let wanted = state.metrics.outstanding().min(self.workers).saturating_sub(filled);
         for _ in 0..wanted {
-            let Some(seat) = Self::reserve(state) else { return };
-            Supervisor::running().expect("it runs before there are pools").start(Arc::clone(self) as _, seat);
+            let Some(worker_slot) = Self::reserve(state) else { return };
+            Supervisor::running().expect("it runs before there are pools").start(Arc::clone(self) as _, worker_slot);
         }
     }
 
     fn reserve(state: &mut State) -> Option<usize> {
-        let free = state.workers.seats.iter().position(Seat::is_free)?;
-        state.workers.seats[free].occupant = Occupant::Starting;
+        let free = state.workers.worker_slots.iter().position(WorkerSlot::is_free)?;
+        state.workers.worker_slots[free].occupant = Occupant::Starting;
         Some(free)
     }
 
     /// Supervisor: a start has panicked.
-    pub(super) fn give_start_up(&self, seat: usize) {
+    pub(super) fn give_start_up(&self, worker_slot: usize) {
         let mut state = self.lock();
-        if matches!(state.workers.seats[seat].occupant, Occupant::Starting) {
-            state.workers.seats[seat].occupant = Occupant::Nobody;
+        if matches!(state.workers.worker_slots[worker_slot].occupant, Occupant::Starting) {
+            state.workers.worker_slots[worker_slot].occupant = Occupant::Nobody;
             let failure = Failure::Text("the start of a worker has panicked".to_owned());
             self.fail(&mut state, &failure, MOST_FAILED_STARTS);
         }
@@ -95,10 +95,10 @@ impl Engine {
     }
 
     /// Supervisor: starts a worker for a place that was reserved.
-    pub(super) fn fill(self: &Arc<Self>, supervisor: &Supervisor, seat: usize) {
-        if let Err(error) = self.try_fill(supervisor, seat) {
+    pub(super) fn fill(self: &Arc<Self>, supervisor: &Supervisor, worker_slot: usize) {
+        if let Err(error) = self.try_fill(supervisor, worker_slot) {
             let mut state = self.lock();
-            state.workers.seats[seat].occupant = Occupant::Nobody;
+            state.workers.worker_slots[worker_slot].occupant = Occupant::Nobody;
             if matches!(state.life, Life::Stopped | Life::Broken) {
                 drop(state);
                 self.changed.notify_all();
@@ -110,7 +110,7 @@ impl Engine {
         self.changed.notify_all();
     }
 
-    fn try_fill(self: &Arc<Self>, supervisor: &Supervisor, seat: usize) -> io::Result<()> {
+    fn try_fill(self: &Arc<Self>, supervisor: &Supervisor, worker_slot: usize) -> io::Result<()> {
         let memory = self.memory.get().expect("there is a board before there are workers");
         let stderr = Stderr::new(self.pool.id)?;
         let completed_before = {
@@ -118,21 +118,21 @@ impl Engine {
             if matches!(state.life, Life::Stopped | Life::Broken) {
                 return Err(io::Error::other("the pool was stopped"));
             }
-            if state.workers.seats[seat].region.is_none() {
-                state.workers.seats[seat].region = Some(memory.arena.take(REGION).map_err(io::Error::other)?);
+            if state.workers.worker_slots[worker_slot].region.is_none() {
+                state.workers.worker_slots[worker_slot].region = Some(memory.arena.take(REGION).map_err(io::Error::other)?);
             }
-            let region = state.workers.seats[seat].region.as_ref().expect("it was just made");
-            let record = memory.board.record(seat as u32);
+            let region = state.workers.worker_slots[worker_slot].region.as_ref().expect("it was just made");
+            let record = memory.board.record(worker_slot as u32);
             record.region_offset.store(region.offset(), Ordering::Relaxed);
             record.region_len.store(REGION, Ordering::Relaxed);
             record.wake.store(0, Ordering::Relaxed);
             record.searching.store(0, Ordering::Relaxed);
-            record.condemned.store(0, Ordering::Relaxed);
+            record.terminating.store(0, Ordering::Relaxed);
             record.fault_signal.store(0, Ordering::Relaxed);
             record.pid.store(0, Ordering::Relaxed);
-            record.aside.store(0, Ordering::Relaxed);
+            record.deferred.store(0, Ordering::Relaxed);
             // It may have run a task before it is known here otherwise.
-            state.workers.seats[seat].stderr = cfg!(feature = "tracing").then(|| Arc::clone(&stderr.0));
+            state.workers.worker_slots[worker_slot].stderr = cfg!(feature = "tracing").then(|| Arc::clone(&stderr.0));
             record.completed_tail.0.load(Ordering::Relaxed)
         };
         if self.options.sandbox.is_some() && memory.arena.segment().is_scarce() {
@@ -151,7 +151,7 @@ impl Engine {
             board_offset: memory.block.offset(),
             workers: memory.board.layout().workers,
             slots: memory.board.layout().slots,
-            worker: seat as u32,
+            worker: worker_slot as u32,
             one_shot: self.one_shot.into(),
             max_tasks: self.options.max_tasks_per_worker.unwrap_or(0),
             memory_limit: self.options.memory_limit.unwrap_or(0),
@@ -169,11 +169,11 @@ impl Engine {
             worker.kill();
             return Err(io::Error::other("the pool was stopped"));
         }
-        if let Err(error) = supervisor.watch(Arc::clone(self) as _, seat, &worker) {
+        if let Err(error) = supervisor.watch(Arc::clone(self) as _, worker_slot, &worker) {
             // Nobody would see its death, so it must not live; it may have claimed a task already.
             let pid = worker.pid();
             worker.kill();
-            self.bury(&mut state, seat as u32, None, false, || TaskError::WorkerDied {
+            self.bury(&mut state, worker_slot as u32, None, false, || TaskError::WorkerDied {
                 function: "",
                 pid,
                 signal: Some(libc::SIGKILL),
@@ -184,9 +184,9 @@ impl Engine {
             return Err(error);
         }
         state.workers.last_pid = Some(worker.pid());
-        state.workers.seats[seat].first.get_or_insert_with(Instant::now);
-        timeline::worker(state.pool, seat, worker.pid());
-        state.workers.seats[seat].occupant = Occupant::Worker(worker);
+        state.workers.worker_slots[worker_slot].first.get_or_insert_with(Instant::now);
+        timeline::worker(state.pool, worker_slot, worker.pid());
+        state.workers.worker_slots[worker_slot].occupant = Occupant::Worker(worker);
         Ok(())
     }
 
@@ -209,7 +209,7 @@ impl Engine {
             let pause = FIRST_PAUSE.saturating_mul(1 << (failures - 1)).min(LONGEST_PAUSE);
             state.workers.start_after = Some(now + pause);
         }
-        if state.workers.failed_starts >= MOST_FAILED_STARTS && state.workers.seats.iter().all(Seat::is_free) {
+        if state.workers.failed_starts >= MOST_FAILED_STARTS && state.workers.worker_slots.iter().all(WorkerSlot::is_free) {
             self.end_all(state, || TaskError::Spawn(failure.to_error()));
         }
     }
@@ -237,11 +237,11 @@ impl Engine {
     pub(super) fn do_what_is_due(self: &Arc<Self>) -> Option<Instant> {
         let now = Instant::now();
         let mut state = self.lock();
-        let mut next = Self::look_at_condemned(&mut state, now);
+        let mut next = Self::look_at_terminating(&mut state, now);
         let dismissed = self.look_at_dismissed(&mut state, now);
         let mut sooner = |at: Instant| next = Some(next.map_or(at, |next| next.min(at)));
         dismissed.into_iter().for_each(&mut sooner);
-        for worker in state.workers.seats.iter_mut().filter_map(Seat::worker_mut).filter(|worker| !worker.greeted) {
+        for worker in state.workers.worker_slots.iter_mut().filter_map(WorkerSlot::worker_mut).filter(|worker| !worker.greeted) {
             if worker.since + START_LIMIT > now {
                 sooner(worker.since + START_LIMIT);
             } else if !worker.late {
@@ -257,7 +257,7 @@ impl Engine {
             }
         }
         if state.abandoned {
-            self.harvest(&mut state);
+            self.collect(&mut state);
             self.refill(&mut state);
             let unwaited = |ticket: &TaskState, loan: &Option<_>| loan.is_some() && ticket.is_abandoned();
             state.abandoned = state.slots.in_flight.iter().flatten().any(|task| unwaited(&task.ticket, &task.loan))
@@ -268,8 +268,8 @@ impl Engine {
         }
         if state.limits.next_look != u64::MAX {
             self.look_at_limits(&mut state);
-            if let Some(condemned) = Self::look_at_condemned(&mut state, now) {
-                sooner(condemned);
+            if let Some(terminating) = Self::look_at_terminating(&mut state, now) {
+                sooner(terminating);
             }
             if state.limits.next_look != u64::MAX {
                 let left = state.limits.next_look.saturating_sub(clock::now());
@@ -299,10 +299,10 @@ impl Engine {
                 return Err(PoolError::Spawn(failure));
             }
             // All are started before any is waited for.
-            while let Some(seat) = Self::reserve(&mut state) {
-                Supervisor::running().expect("it runs before there are pools").start(Arc::clone(self) as _, seat);
+            while let Some(worker_slot) = Self::reserve(&mut state) {
+                Supervisor::running().expect("it runs before there are pools").start(Arc::clone(self) as _, worker_slot);
             }
-            if state.workers.seats.iter().all(|seat| seat.worker().is_some_and(|worker| worker.ready)) {
+            if state.workers.worker_slots.iter().all(|worker_slot| worker_slot.worker().is_some_and(|worker| worker.ready)) {
                 return Ok(());
             }
             state = self.wait_for_change(state);
@@ -322,7 +322,7 @@ impl Engine {
     pub(crate) fn wait_for_start(&self) {
         let mut state = self.lock();
         while state.workers.last_pid.is_none()
-            && state.workers.seats.iter().any(|seat| matches!(seat.occupant, Occupant::Starting))
+            && state.workers.worker_slots.iter().any(|worker_slot| matches!(worker_slot.occupant, Occupant::Starting))
         {
             state = self.wait_for_change(state);
         }

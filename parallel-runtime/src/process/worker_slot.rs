@@ -10,7 +10,7 @@ use rustix::process::Signal;
 
 use super::spawn::Started;
 use super::stderr::Stderr;
-use super::termination::Condemned;
+use super::termination::Termination;
 use crate::ipc::board::Record;
 use crate::ipc::request::ANSWER;
 use crate::shared::objects::Process;
@@ -19,7 +19,7 @@ use crate::sys::futex;
 
 /// One place.
 #[derive(Default)]
-pub(super) struct Seat {
+pub(super) struct WorkerSlot {
     pub(super) occupant: Occupant,
     /// Where its workers put results of medium size. Made with the first worker.
     pub(super) region: Option<Block>,
@@ -100,12 +100,12 @@ pub(super) struct Worker {
     /// Why it could not start, as it says.
     pub(super) failure: Option<String>,
     /// It is being ended for the task that it runs.
-    pub(super) condemned: Option<Condemned>,
+    pub(super) terminating: Option<Termination>,
     /// How many completions the place had seen when it started.
     pub(super) completed_before: u64,
 }
 
-impl Seat {
+impl WorkerSlot {
     pub(super) fn is_free(&self) -> bool {
         matches!(self.occupant, Occupant::Nobody)
     }
@@ -151,7 +151,7 @@ impl Worker {
             stopped: None,
             retired: false,
             failure: None,
-            condemned: None,
+            terminating: None,
             completed_before,
         }
     }

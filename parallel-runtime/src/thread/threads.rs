@@ -3,7 +3,7 @@
 //! A pool of N has N of them, started when there is work. A thread that is in the middle of a task never begins another on top of it,
 //! which could need what the one below is about to give, and would need more stack each time. So where a task waits for something
 //! its thread really waits, without its permit, and another thread takes its place, which leaves when there is nothing left to do. How
-//! many tasks run at a time is not a matter of threads, but of [`permits`](super::permits).
+//! many tasks run at a time is not a matter of threads, but of [`semaphore`](super::permits).
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -27,7 +27,7 @@ pub(super) trait Work: Send + Sync {
     fn work(self: Arc<Self>);
 }
 
-pub(super) struct Crew {
+pub(super) struct Threads {
     workers: usize,
     most: usize,
     state: Mutex<State>,
@@ -49,20 +49,20 @@ struct State {
 
 thread_local! {
     /// Whose thread this is.
-    static HOME: RefCell<Weak<Crew>> = const { RefCell::new(Weak::new()) };
+    static HOME: RefCell<Weak<Threads>> = const { RefCell::new(Weak::new()) };
 }
 
 /// This thread waits in the middle of a task as long as this lives.
-pub(super) struct Blocked(Option<Arc<Crew>>);
+pub(super) struct Blocked(Option<Arc<Threads>>);
 
 impl Blocked {
     pub(super) fn new() -> Self {
         let home = HOME.try_with(|home| home.borrow().upgrade()).ok().flatten();
-        if let Some(crew) = &home {
-            let mut state = crew.lock();
+        if let Some(threads) = &home {
+            let mut state = threads.lock();
             state.blocked += 1;
             // Without another thread what is queued waits until this one goes on.
-            let _ = crew.man(state);
+            let _ = threads.man(state);
         }
         Self(home)
     }
@@ -70,13 +70,13 @@ impl Blocked {
 
 impl Drop for Blocked {
     fn drop(&mut self) {
-        if let Some(crew) = &self.0 {
-            crew.lock().blocked -= 1;
+        if let Some(threads) = &self.0 {
+            threads.lock().blocked -= 1;
         }
     }
 }
 
-impl Crew {
+impl Threads {
     /// `prepared`: each thread runs an `init` first.
     pub(super) fn new(workers: usize, prepared: bool) -> Arc<Self> {
         let most = workers + if prepared { MOST_PREPARED_SUBSTITUTES } else { MOST_SUBSTITUTES };
@@ -131,9 +131,9 @@ impl Crew {
     }
 
     fn enlist(self: &Arc<Self>, state: &mut State) -> io::Result<()> {
-        let crew = Arc::clone(self);
+        let threads = Arc::clone(self);
         let name = format!("parallel-{}", state.next);
-        std::thread::Builder::new().name(name).spawn(move || crew.serve())?;
+        std::thread::Builder::new().name(name).spawn(move || threads.serve())?;
         state.threads += 1;
         state.next += 1;
         Ok(())

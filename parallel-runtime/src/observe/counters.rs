@@ -8,7 +8,7 @@ use crate::sys::clock;
 
 /// What has become of the tasks of a pool.
 #[derive(Default)]
-pub(crate) struct Tally {
+pub(crate) struct Counters {
     pub(crate) done: u64,
     pub(crate) failed: u64,
     pub(crate) cancelled: u64,
@@ -21,7 +21,7 @@ pub(crate) struct Tally {
     pub(crate) sampler: Sampler,
 }
 
-impl Tally {
+impl Counters {
     /// A task is submitted. `Some` if it is one that is looked at.
     #[inline(always)]
     pub(crate) fn submit(&mut self, function: &'static str, items: u32, span: CallSpan) -> Option<Box<Seen>> {
