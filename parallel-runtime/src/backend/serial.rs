@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use super::results::Results;
-use super::traits::{Backend, Failed, Handle, Map, OwnTask, Prefetch, ResultSlot, ScopedHandle};
+use super::traits::{Backend, Failed, TaskHandle, Map, OwnTask, Prefetch, ResultSlot, ScopedHandle};
 use crate::error::TaskError;
 use crate::function::erased::{ErasedValue, ErasedVec, Items};
 use crate::function::init;
@@ -120,7 +120,7 @@ impl Backend for Serial {
         function: &'static FunctionTable,
         item: ErasedValue<'static>,
         _options: CallOptions,
-    ) -> Result<Arc<dyn Handle>, TaskError> {
+    ) -> Result<Arc<dyn TaskHandle>, TaskError> {
         // SAFETY: the item is one of this function, as all that is submitted for it.
         Ok(Ready::new(unsafe { run_caught(function, item) }))
     }
@@ -160,12 +160,12 @@ impl Backend for Serial {
 pub(crate) struct Ready(Mutex<Option<Result<ErasedValue<'static>, TaskError>>>);
 
 impl Ready {
-    pub(crate) fn new(result: Result<ErasedValue<'static>, TaskError>) -> Arc<dyn Handle> {
+    pub(crate) fn new(result: Result<ErasedValue<'static>, TaskError>) -> Arc<dyn TaskHandle> {
         Arc::new(Self(Mutex::new(Some(result))))
     }
 }
 
-impl Handle for Ready {
+impl TaskHandle for Ready {
     fn wait(self: Arc<Self>, _deadline: Option<Instant>) -> Option<Result<ErasedValue<'static>, TaskError>> {
         let result = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         Some(result.unwrap_or(Err(TaskError::Cancelled)))

@@ -115,7 +115,7 @@ pub(crate) trait Backend: Debug + Send + Sync {
         function: &'static FunctionTable,
         item: ErasedValue<'static>,
         options: CallOptions,
-    ) -> Result<Arc<dyn Handle>, TaskError>;
+    ) -> Result<Arc<dyn TaskHandle>, TaskError>;
 
     /// The same for an item that may borrow. Whoever calls this waits for the task before `'s` ends: see
     /// [`task::scope`](crate::task::scope).
@@ -148,7 +148,7 @@ pub(crate) trait Backend: Debug + Send + Sync {
 
 /// A task with a thread or a process of its own.
 pub(crate) struct OwnTask {
-    pub(crate) handle: Arc<dyn Handle>,
+    pub(crate) handle: Arc<dyn TaskHandle>,
     pub(crate) process: Option<Arc<dyn OwnProcess>>,
     /// Whether ending the task ends what it runs in.
     pub(crate) can_be_killed: bool,
@@ -164,7 +164,7 @@ pub(crate) trait OwnProcess: Send + Sync {
 }
 
 /// A task that was submitted.
-pub(crate) trait Handle: Send + Sync {
+pub(crate) trait TaskHandle: Send + Sync {
     /// Waits for its end, at most until `deadline`. Takes the result; a second call finds none and gives `Cancelled`.
     fn wait(self: Arc<Self>, deadline: Option<Instant>) -> Option<Result<ErasedValue<'static>, TaskError>>;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use crate::backend::serial::{Lazy, Ready, ScopedReady};
-use crate::backend::{Failed, Handle, Map, OwnTask, Prefetch, Results, ScopedHandle, Target};
+use crate::backend::{Failed, TaskHandle, Map, OwnTask, Prefetch, Results, ScopedHandle, Target};
 use crate::error::TaskError;
 use crate::function::erased::{ErasedValue, ErasedValues, ErasedVec, Items, all_of};
 use crate::function::table::{FunctionTable, Piece, Written};
@@ -104,7 +104,7 @@ impl<'p> Route<'p> {
         results
     }
 
-    pub(super) fn submit(&self, function: &'static FunctionTable, item: ErasedValue<'static>) -> Arc<dyn Handle> {
+    pub(super) fn submit(&self, function: &'static FunctionTable, item: ErasedValue<'static>) -> Arc<dyn TaskHandle> {
         let submitted = self.check().and_then(|(target, options)| target.submit(function, item, options));
         submitted.unwrap_or_else(|error| Ready::new(Err(error)))
     }

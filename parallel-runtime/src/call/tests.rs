@@ -18,14 +18,14 @@ use crate::pool::AnyPool;
 use crate::remote::backend::RemoteBackend;
 use crate::remote::message::Snapshot;
 use crate::remote::task_state::{Left, Outcome, Owner, ResultBytes, TaskControl, TaskState};
-use crate::remote::transport::{NotSubmitted, Submission, Submitted, Transport};
+use crate::remote::transport::{NotSubmitted, Batch, Submitted, Transport};
 use crate::task::as_completed;
 use crate::wait::notify::Watcher;
 use crate::{Pool, ProcessFn, parallel, scope};
 
 /// A message is bytes.
 #[derive(Debug)]
-struct Parcel {
+struct Bytes {
     /// The function's place in the executable.
     entry: u64,
     items: u32,
@@ -37,7 +37,7 @@ struct Parcel {
 /// Carries messages to a thread that knows nothing but their bytes.
 #[derive(Debug)]
 struct Loopback {
-    parcels: Mutex<Sender<(Parcel, Arc<TaskState>)>>,
+    messages: Mutex<Sender<(Bytes, Arc<TaskState>)>>,
     ends: Arc<Ends>,
 }
 
@@ -55,8 +55,8 @@ impl Overflow for NoRoom {
 }
 
 /// Runs a message, and gives what came of it.
-fn serve(parcel: Parcel) -> Outcome {
-    let Parcel { entry, items, mut arguments, marks } = parcel;
+fn serve(message: Bytes) -> Outcome {
+    let Bytes { entry, items, mut arguments, marks } = message;
     // SAFETY: a slot is atomics and bytes, for which zero is valid.
     let slot: Box<Slot> = Box::new(unsafe { std::mem::zeroed() });
     let mut room = vec![MaybeUninit::uninit(); 1 << 16];
@@ -82,12 +82,12 @@ fn serve(parcel: Parcel) -> Outcome {
 
 impl Loopback {
     fn start() -> Self {
-        let (parcels, arrived) = mpsc::channel::<(Parcel, Arc<TaskState>)>();
+        let (messages, arrived) = mpsc::channel::<(Bytes, Arc<TaskState>)>();
         let ends = Arc::new(Ends::default());
         let theirs = Arc::clone(&ends);
         std::thread::spawn(move || {
-            for (parcel, task) in arrived {
-                let outcome = serve(parcel);
+            for (message, task) in arrived {
+                let outcome = serve(message);
                 let lock = theirs.0.lock().unwrap_or_else(PoisonError::into_inner);
                 let watchers = task.finish(outcome);
                 drop(lock);
@@ -95,7 +95,7 @@ impl Loopback {
                 watchers.fire();
             }
         });
-        Self { parcels: Mutex::new(parcels), ends }
+        Self { messages: Mutex::new(messages), ends }
     }
 }
 
@@ -167,8 +167,8 @@ impl Transport for Loopback {
         Ok(Box::new(()))
     }
 
-    fn submit(&self, submission: Submission<'_>) -> Result<Submitted, NotSubmitted> {
-        let Submission { function, items, owner, .. } = submission;
+    fn submit(&self, batch: Batch<'_>) -> Result<Submitted, NotSubmitted> {
+        let Batch { function, items, owner, .. } = batch;
         let (first, count) = items.places();
         let mut room = vec![MaybeUninit::uninit(); 1 << 16];
         let mut writer = Writer::new(&mut room);
@@ -181,9 +181,9 @@ impl Transport for Loopback {
         let entry = function.remote().entry().expect("it is one of this executable");
         let owner = owner.map(|transport| Owner { engine: Arc::clone(transport) as _, function });
         let task = Arc::new(TaskState::new(owner));
-        let parcel = Parcel { entry, items: count as u32, arguments, marks };
-        let parcels = self.parcels.lock().unwrap_or_else(PoisonError::into_inner);
-        parcels.send((parcel, Arc::clone(&task))).expect("the thread runs");
+        let message = Bytes { entry, items: count as u32, arguments, marks };
+        let messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
+        messages.send((message, Arc::clone(&task))).expect("the thread runs");
         Ok(Submitted { task, before: Some(Snapshot::default()), bytes: len })
     }
 

@@ -11,16 +11,16 @@ use crate::remote::task_state::{Outcome, TaskState};
 /// Who keeps the replies that have not come.
 pub(super) trait Keeper: Send + Sync {
     /// Has one sent. False if it will never come.
-    fn fetch(&self, parcel: u64) -> bool;
+    fn fetch(&self, submission: u64) -> bool;
 
     /// Nobody wants it any more.
-    fn forget(&self, parcel: u64);
+    fn forget(&self, submission: u64);
 }
 
-/// The reply to a parcel, which is still on the cluster.
+/// The reply to a submission, which is still on the cluster.
 pub(crate) struct Away {
     keeper: Arc<dyn Keeper>,
-    parcel: u64,
+    submission: u64,
     inner: Mutex<Inner>,
     here: Condvar,
 }
@@ -35,13 +35,13 @@ struct Inner {
 
 impl std::fmt::Debug for Away {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Away").field("parcel", &self.parcel).finish_non_exhaustive()
+        f.debug_struct("Away").field("submission", &self.submission).finish_non_exhaustive()
     }
 }
 
 impl Away {
-    pub(super) fn new(keeper: Arc<dyn Keeper>, parcel: u64) -> Arc<Self> {
-        Arc::new(Self { keeper, parcel, inner: Mutex::default(), here: Condvar::new() })
+    pub(super) fn new(keeper: Arc<dyn Keeper>, submission: u64) -> Arc<Self> {
+        Arc::new(Self { keeper, submission, inner: Mutex::default(), here: Condvar::new() })
     }
 
     /// That of a task, if its results are still on the cluster.
@@ -66,7 +66,7 @@ impl Away {
             return;
         }
         drop(inner);
-        if !self.keeper.fetch(self.parcel)
+        if !self.keeper.fetch(self.submission)
             && let Some(waker) = self.arrive(Outcome::error(TaskError::PoolClosed))
         {
             panics::discard(|| waker.wake());
@@ -121,6 +121,6 @@ impl Away {
 
 impl Drop for Away {
     fn drop(&mut self) {
-        self.keeper.forget(self.parcel);
+        self.keeper.forget(self.submission);
     }
 }

@@ -21,7 +21,7 @@ HEAD = struct.Struct("<QB")
 # The oldest release of `distributed` that this works with.
 OLDEST = (2023, 12)
 
-# Bytes of parcels that are submitted as one graph.
+# Bytes of submissions that are submitted as one graph.
 GRAPH = 8 << 20
 
 # How often the size of the cluster is looked at, in seconds; and how often the scheduler is told that the executable is still used.
@@ -109,7 +109,7 @@ def text(value):
     return number(len(value)) + value
 
 
-class Parcel:
+class Submission:
     def __init__(self, may_stay, names, payload):
         self.may_stay = may_stay
         self.names = names
@@ -137,7 +137,7 @@ class Bridge:
         take = Take(frame)
         self.address, self.executable, self.title, self.source = take.text(), take.text(), take.text(), take.text()
         self.limit, self.variable = take.number() / 1000, take.text()
-        self.parcels = {}
+        self.submissions = {}
         self.blobs = {}
         self.away = {}
         self.arrived = []
@@ -286,7 +286,7 @@ class Bridge:
                 payload = bytes(take.frame[size:])
                 id, may_stay = take.number(), take.number("<B")
                 names = [take.text() for _ in range(take.number("<I"))]
-                self.parcels[id] = Parcel(bool(may_stay), names, payload)
+                self.submissions[id] = Submission(bool(may_stay), names, payload)
                 submitted.append(id)
             elif kind == "A":
                 self.begin(self.ask(take.number(), bytes(take.frame)))
@@ -304,10 +304,10 @@ class Bridge:
             elif kind == "D":
                 self.forget(take.number())
         # Nobody may want some of them any more.
-        submitted = [id for id in submitted if id in self.parcels]
-        self.submit([id for id in submitted if not self.parcels[id].names])
+        submitted = [id for id in submitted if id in self.submissions]
+        self.submit([id for id in submitted if not self.submissions[id].names])
         for id in submitted:
-            if id in self.parcels and self.parcels[id].names:
+            if id in self.submissions and self.submissions[id].names:
                 self.begin(self.submit_with_blobs(id))
 
     def begin(self, work):
@@ -321,18 +321,18 @@ class Bridge:
             self.lost = f"the bridge has failed: {task.exception()!r}"
             self.over.set()
 
-    # Parcels.
+    # Submissions.
 
     def submit(self, ids):
-        """Submits parcels, as one graph if they are not too large."""
+        """Submits submissions, as one graph if they are not too large."""
         graph, size = [], 0
         for id in ids:
-            parcel = self.parcels[id]
-            if graph and size + len(parcel.payload) > GRAPH:
+            submission = self.submissions[id]
+            if graph and size + len(submission.payload) > GRAPH:
                 self.submit_graph(graph)
                 graph, size = [], 0
-            graph.append((id, parcel))
-            size += len(parcel.payload)
+            graph.append((id, submission))
+            size += len(submission.payload)
         if graph:
             self.submit_graph(graph)
 
@@ -341,29 +341,29 @@ class Bridge:
         futures = self.client.map(
             self.module.run,
             [self.plugin] * len(graph),
-            [parcel.may_stay for _, parcel in graph],
-            [parcel.names for _, parcel in graph],
-            [self.module.Parcel(key, parcel.payload) for key, (_, parcel) in zip(keys, graph)],
+            [submission.may_stay for _, submission in graph],
+            [submission.names for _, submission in graph],
+            [self.module.Submission(key, submission.payload) for key, (_, submission) in zip(keys, graph)],
             key=keys,
             pure=False,
         )
-        for (id, parcel), future in zip(graph, futures):
-            parcel.future = future
-            self.begin(self.follow(id, parcel, future))
+        for (id, submission), future in zip(graph, futures):
+            submission.future = future
+            self.begin(self.follow(id, submission, future))
 
     async def submit_with_blobs(self, id):
-        parcel = self.parcels[id]
+        submission = self.submissions[id]
         try:
-            for name in parcel.names:
+            for name in submission.names:
                 if name in self.blobs:
                     await self.place(name)
         except Exception as error:
             self.failed(id, 0, str(error))
             return
-        if id in self.parcels:
+        if id in self.submissions:
             self.submit([id])
 
-    async def follow(self, id, parcel, future):
+    async def follow(self, id, submission, future):
         error = await self.outcome(future)
         while future.status in ("lost", "pending"):
             # Its worker has died just after it had ended, and it is run again.
@@ -372,17 +372,17 @@ class Bridge:
                 return
             await asyncio.sleep(0.01)
             error = await self.outcome(future)
-        if self.parcels.get(id) is not parcel:
+        if self.submissions.get(id) is not submission:
             return
         if future.status == "finished":
             if future.type is self.module.Large:
-                del self.parcels[id]
+                del self.submissions[id]
                 self.away[id] = future
                 self.program.send("l", number(id))
             else:
                 if not self.ready:
                     asyncio.get_running_loop().call_soon(lambda: self.begin(self.collect()))
-                self.ready.append((id, parcel, future))
+                self.ready.append((id, submission, future))
         elif future.status == "error":
             died = type(error).__name__ in ("KilledWorker", "NodeDied")
             self.failed(id, 2 if died else 0, str(error))
@@ -404,7 +404,7 @@ class Bridge:
             return error
 
     async def collect(self):
-        """Fetches the replies to parcels that have ended together."""
+        """Fetches the replies to submissions that have ended together."""
         ready, self.ready = self.ready, []
         try:
             replies = await self.client.gather([future for _, _, future in ready])
@@ -415,8 +415,8 @@ class Bridge:
                     replies.append(await future)
                 except Exception as error:
                     replies.append(error)
-        for (id, parcel, future), reply in zip(ready, replies):
-            if self.parcels.get(id) is not parcel:
+        for (id, submission, future), reply in zip(ready, replies):
+            if self.submissions.get(id) is not submission:
                 continue
             if isinstance(reply, self.module.Need):
                 # A machine that has joined since.
@@ -428,7 +428,7 @@ class Bridge:
                 self.check_connection()
                 self.failed(id, 0, str(reply))
             else:
-                del self.parcels[id]
+                del self.submissions[id]
                 self.program.send("r", number(id), reply)
                 if len(reply) <= SMALL:
                     if not self.ended:
@@ -436,7 +436,7 @@ class Bridge:
                     self.ended.append(future)
 
     def failed(self, id, kind, why):
-        if not self.over.is_set() and self.parcels.pop(id, None) is not None:
+        if not self.over.is_set() and self.submissions.pop(id, None) is not None:
             self.program.send("f", number(id), bytes([kind]), text(why))
 
     async def fetch(self, id):
@@ -455,9 +455,9 @@ class Bridge:
 
     def forget(self, id):
         self.away.pop(id, None)
-        parcel = self.parcels.pop(id, None)
-        if parcel is not None and parcel.future is not None:
-            self.begin(self.quietly(self.client.cancel([parcel.future])))
+        submission = self.submissions.pop(id, None)
+        if submission is not None and submission.future is not None:
+            self.begin(self.quietly(self.client.cancel([submission.future])))
 
     async def ask(self, id, question):
         """Asks all nodes about calls. To cancel or to kill: whether all agree. Whether it runs: whether one says so."""

@@ -1,4 +1,4 @@
-//! The program's side of a cluster: which letters wait, and which are under way.
+//! The program's side of a cluster: which requests wait, and which are under way.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::away::Away;
 use super::bridge::Bridge;
-use super::letter::{Letter, Terms};
+use super::request::{Request, Terms};
 use super::question::Question;
 use crate::error::{PoolError, TaskError};
 use crate::observe::stats::PoolStats;
@@ -52,7 +52,7 @@ pub(crate) struct Engine {
     state: Mutex<State>,
     /// The life of the pool has changed, or an answer has come.
     pub(super) changed: Condvar,
-    /// Counts letters that have ended, for those who wait for some.
+    /// Counts requests that have ended, for those who wait for some.
     pub(super) ended: Mutex<u64>,
     pub(super) more_ended: Condvar,
     /// Threads of the cluster.
@@ -77,10 +77,10 @@ pub(super) struct State {
     /// When bridges have died.
     pub(super) deaths: VecDeque<Instant>,
     pub(super) waiting: VecDeque<Waiting>,
-    /// Parcels under way, by their numbers.
+    /// Submissions under way, by their numbers.
     pub(super) sent: BTreeMap<u64, Sent>,
-    /// In which parcel a letter is.
-    pub(super) parcel_of: HashMap<u64, u64>,
+    /// In which submission a request is.
+    pub(super) submission_of: HashMap<u64, u64>,
     next: u64,
     pub(super) admitted: usize,
     pub(super) questions: HashMap<u64, Question>,
@@ -97,24 +97,24 @@ pub(super) struct State {
     pub(super) died: u64,
 }
 
-/// A letter that waits for its parcel, or is in it.
+/// A request that waits for its submission, or is in it.
 pub(super) struct Waiting {
     pub(super) id: u64,
-    pub(super) ticket: Arc<TaskState>,
-    pub(super) letter: Letter,
+    pub(super) task_state: Arc<TaskState>,
+    pub(super) request: Request,
     pub(super) terms: Terms,
-    /// It travels alone: its parcel has failed with it before.
+    /// It travels alone: its submission has failed with it before.
     pub(super) alone: bool,
 }
 
-/// A parcel under way.
+/// A submission under way.
 pub(super) struct Sent {
-    pub(super) letters: Vec<Waiting>,
+    pub(super) requests: Vec<Waiting>,
     /// Its reply has stayed on the cluster.
     pub(super) away: Option<Weak<Away>>,
 }
 
-/// Something of several letters that is not cut short by a shutdown.
+/// Something of several requests that is not cut short by a shutdown.
 pub(crate) struct Admission(Arc<Engine>);
 
 impl Drop for Admission {
@@ -143,7 +143,7 @@ impl Engine {
         options: WorkerOptions,
         defaults: CallOptions,
     ) -> Arc<Self> {
-        // Letters of several programs meet on a node: so their numbers begin anywhere.
+        // Requests of several programs meet on a node: so their numbers begin anywhere.
         let next = RandomState::new().hash_one(std::process::id()) & !0xffff_ffff;
         let state = State {
             life: Life::Open,
@@ -153,7 +153,7 @@ impl Engine {
             deaths: VecDeque::new(),
             waiting: VecDeque::new(),
             sent: BTreeMap::new(),
-            parcel_of: HashMap::new(),
+            submission_of: HashMap::new(),
             next,
             admitted: 0,
             questions: HashMap::new(),
@@ -279,7 +279,7 @@ impl Engine {
         self.start().map_err(PoolError::into_task_error)
     }
 
-    /// Accepts something of several letters. `again`: it is part of something that was accepted before.
+    /// Accepts something of several requests. `again`: it is part of something that was accepted before.
     pub(crate) fn admit(self: &Arc<Self>, again: bool) -> Result<Admission, TaskError> {
         self.prepare()?;
         let mut state = self.lock();
@@ -288,16 +288,16 @@ impl Engine {
         Ok(Admission(Arc::clone(self)))
     }
 
-    /// Hands a letter to the cluster. `admitted`: it is part of something that was accepted before.
+    /// Hands a request to the cluster. `admitted`: it is part of something that was accepted before.
     pub(crate) fn submit(
         self: &Arc<Self>,
         terms: Terms,
-        letter: Letter,
+        request: Request,
         admitted: bool,
         owner: Option<Owner>,
     ) -> Result<Arc<TaskState>, TaskError> {
         self.prepare()?;
-        let ticket = Arc::new(TaskState::new(owner));
+        let task_state = Arc::new(TaskState::new(owner));
         let mut state = self.lock();
         state.check_open(admitted)?;
         while state.bridge.is_none() {
@@ -308,13 +308,13 @@ impl Engine {
             state.check_open(admitted)?;
         }
         state.submitted += 1;
-        state.counters.bytes_copied += letter.len() as u64;
-        state.counters.bytes_shared += letter.shared;
+        state.counters.bytes_copied += request.len() as u64;
+        state.counters.bytes_shared += request.shared;
         let id = state.number();
-        ticket.set_letter(id);
-        state.waiting.push_back(Waiting { id, ticket: Arc::clone(&ticket), letter, terms, alone: false });
+        task_state.set_request(id);
+        state.waiting.push_back(Waiting { id, task_state: Arc::clone(&task_state), request, terms, alone: false });
         self.pump(&mut state);
-        Ok(ticket)
+        Ok(task_state)
     }
 
     pub(crate) fn count_retry(&self) {

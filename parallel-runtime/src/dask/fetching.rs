@@ -5,18 +5,18 @@ use super::bridge::Frame;
 use super::engine::Engine;
 use super::wire::{Put, to_bridge};
 
-pub(super) fn fetch(parcel: u64) -> Frame {
+pub(super) fn fetch(submission: u64) -> Frame {
     let mut head = Put::default();
-    head.u64(parcel);
+    head.u64(submission);
     Frame { kind: to_bridge::FETCH, head: head.0, body: Vec::new() }
 }
 
 impl Keeper for Engine {
-    fn fetch(&self, parcel: u64) -> bool {
+    fn fetch(&self, submission: u64) -> bool {
         let state = self.lock();
-        let is_there = state.sent.contains_key(&parcel);
+        let is_there = state.sent.contains_key(&submission);
         match &state.bridge {
-            Some(bridge) if is_there => bridge.send(fetch(parcel)),
+            Some(bridge) if is_there => bridge.send(fetch(submission)),
             // Another bridge will run it again.
             None if is_there => {}
             _ => return false,
@@ -24,13 +24,13 @@ impl Keeper for Engine {
         true
     }
 
-    fn forget(&self, parcel: u64) {
+    fn forget(&self, submission: u64) {
         let mut state = self.lock();
-        if state.forget_parcel(parcel)
+        if state.forget_submission(submission)
             && let Some(bridge) = &state.bridge
         {
             let mut head = Put::default();
-            head.u64(parcel);
+            head.u64(submission);
             bridge.send(Frame { kind: to_bridge::FORGET, head: head.0, body: Vec::new() });
         }
     }

@@ -3,14 +3,14 @@
 //! ```text
 //!        program                    bridge (Python)        scheduler        Dask worker (Python)      node (this executable)
 //!
-//!   f::submit(x) ─► Letter ─┐
-//!   f::submit(y) ─► Letter ─┴► Parcel ══ frames ══► client.map ─────► … ─────► node.run ══ frames ══► process engine of that
+//!   f::submit(x) ─► Request ─┐
+//!   f::submit(y) ─► Request ─┴► Submission ══ frames ══► client.map ─────► … ─────► node.run ══ frames ══► process engine of that
 //!                                                                                  │                  machine: its workers
 //!   Task ◄── TaskState ◄── Reply ◄═══════ frames ═══ gather ◄────────── … ◄───────────┘ ◄═══ Reply ═══   decode, run, encode
 //! ```
 //!
-//! Calls are encoded as for a process of this machine, but for what lies in shared memory, which is sent itself ([`far`]). A [`letter`]
-//! holds the items of one message; as many letters as take a fair time together go into a *parcel*, which is one task of the cluster. The
+//! Calls are encoded as for a process of this machine, but for what lies in shared memory, which is sent itself ([`far`]). A [`request`]
+//! holds the items of one message; as many requests as take a fair time together go into a *submission*, which is one task of the cluster. The
 //! [`bridge`] is a Python program, because Dask's own client is the only way into a Dask cluster that its authors keep; it is embedded
 //! here and started with the first call. On each Dask worker our own executable, which a plugin brings there, runs as a [`node`]: so a
 //! crash costs one task there as here.
@@ -19,10 +19,10 @@
 //!
 //! # What holds
 //!
-//! * **At least once.** A parcel is run again by Dask when its worker or that worker's host is lost, and by the program when the bridge
-//!   is: the program keeps each letter until its reply is there. Results are taken once: a second reply to the same letter finds its
-//!   ticket finished. What a task has done to the world outside may have happened twice.
-//! * **Cancelled means never.** A letter that is cancelled is refused by every node from then on; if one of them has begun it, or does not
+//! * **At least once.** A submission is run again by Dask when its worker or that worker's host is lost, and by the program when the bridge
+//!   is: the program keeps each request until its reply is there. Results are taken once: a second reply to the same request finds its
+//!   task finished. What a task has done to the world outside may have happened twice.
+//! * **Cancelled means never.** A request that is cancelled is refused by every node from then on; if one of them has begun it, or does not
 //!   say, the answer is no. The scheduler is told first (as metadata), and workers that come later ask it before they run anything; the
 //!   plugin on a worker tells a node that takes the place of another. What is sent again, because a bridge has died, has new numbers.
 //! * **Nothing stays behind.** A bridge whose program is gone sees the end of its input, and leaves: the scheduler then drops its tasks,
@@ -32,12 +32,12 @@
 //! | module | what |
 //! | --- | --- |
 //! | [`engine`] | a pool: connecting, submitting, what is under way |
-//! | [`parcels`] | letters into parcels, and the blobs that they need |
-//! | [`waiting`], [`shutdown`] | how letters end, and the pool |
+//! | [`submissions`] | requests into submissions, and the blobs that they need |
+//! | [`waiting`], [`shutdown`] | how requests end, and the pool |
 //! | [`replies`] | what comes back |
 //! | [`asking`], [`question`] | cancelling, killing, looking: questions to all nodes |
 //! | [`bridge`] | the Python program, its start and its end |
-//! | [`letter`], [`wire`] | what travels |
+//! | [`request`], [`wire`] | what travels |
 //! | [`transport`] | what the verbs ask of it |
 //! | [`away`], [`fetching`] | results that stay on the cluster until they are asked for |
 //! | [`node`] | the side of a Dask worker |
@@ -48,9 +48,9 @@ mod bridge;
 mod shutdown;
 mod engine;
 mod fetching;
-mod letter;
+mod request;
 mod node;
-mod parcels;
+mod submissions;
 mod question;
 mod replies;
 mod transport;

@@ -1,7 +1,7 @@
 """What a program of parallel-runtime brings to the workers of a Dask cluster, and to its scheduler, which reads graphs.
 
-On each worker a plugin keeps the program's executable, and runs it as a *node*: a process that runs parcels of calls on worker processes of
-its own. Parcels and replies are bytes that only that executable reads. See `node.rs` for the other side of the pipes.
+On each worker a plugin keeps the program's executable, and runs it as a *node*: a process that runs submissions of calls on worker processes of
+its own. Submissions and replies are bytes that only that executable reads. See `node.rs` for the other side of the pipes.
 
 The module is loaded from its source, under a name that holds the source's hash: so programs of different releases do not meet.
 """
@@ -41,7 +41,7 @@ REMEMBERED = 100_000
 # A reply of so many bytes may stay here until somebody asks for it.
 LARGE = 1 << 20
 
-# How often a node that has died is started again for the same parcel.
+# How often a node that has died is started again for the same submission.
 TRIES = 3
 
 # How long an executable may take to say that it runs here, in seconds.
@@ -59,11 +59,11 @@ class Need(list):
 
 
 class NodeDied(Exception):
-    """The node has died while it ran a parcel."""
+    """The node has died while it ran a submission."""
 
 
-class Parcel:
-    """The bytes of a parcel. The scheduler keeps the messages that it has sent, for developers: there the bytes go with the task."""
+class Submission:
+    """The bytes of a submission. The scheduler keeps the messages that it has sent, for developers: there the bytes go with the task."""
 
     def __init__(self, key, data):
         self.key = key
@@ -72,15 +72,15 @@ class Parcel:
             HELD[key] = self
 
     def __reduce__(self):
-        return Parcel, (self.key, self.data)
+        return Submission, (self.key, self.data)
 
 
-# On the scheduler: the parcels of its tasks.
+# On the scheduler: the submissions of its tasks.
 HELD = None
 
 
 class Forget(SchedulerPlugin):
-    """On the scheduler: lets parcels go whose tasks are forgotten."""
+    """On the scheduler: lets submissions go whose tasks are forgotten."""
 
     idempotent = True
 
@@ -93,9 +93,9 @@ class Forget(SchedulerPlugin):
 
     def transition(self, key, start, finish, *args, **kwargs):
         if finish == "forgotten":
-            parcel = HELD.pop(key, None)
-            if parcel is not None:
-                parcel.data = None
+            submission = HELD.pop(key, None)
+            if submission is not None:
+                submission.data = None
 
 
 def by_source(expression, state):
@@ -105,10 +105,10 @@ def by_source(expression, state):
     return eval, (f"(exec(loader, globals()), {expression})[1]", scope)
 
 
-def run(plugin, may_stay, names, parcel):
-    """The task: runs a parcel on the node of this worker."""
+def run(plugin, may_stay, names, submission):
+    """The task: runs a submission on the node of this worker."""
     worker = get_worker()
-    if parcel.data is None:
+    if submission.data is None:
         raise RuntimeError("the task was forgotten before it began")
     missing = [name for name in names if not os.path.exists(os.path.join(SHM, name))]
     if missing:
@@ -116,7 +116,7 @@ def run(plugin, may_stay, names, parcel):
     installed = worker.plugins.get(plugin)
     if installed is None:
         raise RuntimeError(f"the executable is not installed on {worker.address}")
-    reply = installed.run(worker.get_current_task(), parcel.data)
+    reply = installed.run(worker.get_current_task(), submission.data)
     return Large(reply) if may_stay and len(reply) >= LARGE else reply
 
 
@@ -133,7 +133,7 @@ class Plugin(WorkerPlugin):
         self.node = None
         self.failed = None
         self.closed = False
-        # The number of each parcel that runs, by its task's key; and tasks that nobody wants, whose parcels have not been sent yet.
+        # The number of each submission that runs, by its task's key; and tasks that nobody wants, whose submissions have not been sent yet.
         self.tasks = {}
         self.unwanted = set()
         # Calls that are not to be begun, for a node that takes the place of this one.
@@ -201,7 +201,7 @@ class Plugin(WorkerPlugin):
                 else:
                     self.node.send(DROP, number, b"")
 
-    def run(self, key, parcel):
+    def run(self, key, submission):
         if self.failed is not None:
             raise RuntimeError(self.failed)
         for _ in range(TRIES):
@@ -213,7 +213,7 @@ class Plugin(WorkerPlugin):
                     raise RuntimeError(f"the executable was removed from {socket.gethostname()}")
                 if self.node.dead:
                     self.node = self.start()
-                number, reply = self.node.ask(RUN, parcel)
+                number, reply = self.node.ask(RUN, submission)
                 self.tasks[key] = number
             try:
                 return reply.result()

@@ -8,12 +8,12 @@ use super::away::Away;
 use super::bridge::Listener;
 use super::engine::{Engine, Life, Sent, State, Told, Waiting};
 use super::fetching::fetch;
-use super::letter::Reply;
+use super::request::Reply;
 use super::wire::{Take, to_program};
 use crate::error::TaskError;
 use crate::remote::task_state::{Left, Outcome, ResultBytes, TaskState};
 
-/// Why a parcel has failed.
+/// Why a submission has failed.
 const WORKER_DIED: u8 = 2;
 
 /// A bridge that dies more often than this in so short a time is not started again.
@@ -47,18 +47,18 @@ impl Engine {
         }
         match kind {
             to_program::REPLY => {
-                if let Some(parcel) = frame.u64() {
-                    self.open_reply(&mut state, parcel, frame.0, &mut told);
+                if let Some(submission) = frame.u64() {
+                    self.open_reply(&mut state, submission, frame.0, &mut told);
                 }
             }
             to_program::STAYS => {
-                if let Some(parcel) = frame.u64() {
-                    self.stays(&mut state, parcel, &mut told);
+                if let Some(submission) = frame.u64() {
+                    self.stays(&mut state, submission, &mut told);
                 }
             }
             to_program::FAILED => {
-                if let (Some(parcel), Some(kind), Some(text)) = (frame.u64(), frame.u8(), frame.text()) {
-                    self.fail(&mut state, parcel, kind, &text, &mut told);
+                if let (Some(submission), Some(kind), Some(text)) = (frame.u64(), frame.u8(), frame.text()) {
+                    self.fail(&mut state, submission, kind, &text, &mut told);
                 }
             }
             to_program::ANSWER => {
@@ -124,38 +124,38 @@ impl Engine {
         }
     }
 
-    fn open_reply(&self, state: &mut State, parcel: u64, bytes: &[u8], told: &mut Told) {
-        let Some(sent) = state.take_parcel(parcel) else { return };
+    fn open_reply(&self, state: &mut State, submission: u64, bytes: &[u8], told: &mut Told) {
+        let Some(sent) = state.take_submission(submission) else { return };
         let away = sent.away.as_ref().and_then(|away| away.upgrade());
         told.1.extend(away.clone());
         let mut replies = Reply::all(bytes).unwrap_or_default();
-        for letter in sent.letters {
-            let position = replies.iter().position(|reply| reply.id == letter.id);
+        for request in sent.requests {
+            let position = replies.iter().position(|reply| reply.id == request.id);
             let outcome = match position.map(|position| replies.swap_remove(position)) {
                 Some(reply) => {
-                    state.saw(letter.letter.entry, reply.done, reply.nanoseconds);
-                    outcome(reply, letter.letter.marks)
+                    state.saw(request.request.entry, reply.done, reply.nanoseconds);
+                    outcome(reply, request.request.marks)
                 }
-                None => Outcome::error(self.lost("a worker has sent something that is not a reply to a letter")),
+                None => Outcome::error(self.lost("a worker has sent something that is not a reply to a request")),
             };
             match (&away, &sent.away) {
                 (Some(away), _) => told.2.extend(away.arrive(outcome)),
                 // Its task has ended before, and nobody wants the result.
                 (None, Some(_)) => {}
-                (None, None) => self.finish(state, &letter.ticket, outcome, told),
+                (None, None) => self.finish(state, &request.task_state, outcome, told),
             }
         }
     }
 
     /// The reply is large, and waits on the cluster. Its task has ended, and well.
-    fn stays(self: &Arc<Self>, state: &mut State, parcel: u64, told: &mut Told) {
-        let Some(sent) = state.sent.get_mut(&parcel) else { return };
+    fn stays(self: &Arc<Self>, state: &mut State, submission: u64, told: &mut Told) {
+        let Some(sent) = state.sent.get_mut(&submission) else { return };
         if let Some(away) = sent.away.as_ref().and_then(|away| away.upgrade()) {
             // It was run again, because a bridge has died. Somebody may wait for it.
             if away.is_wanted()
                 && let Some(bridge) = &state.bridge
             {
-                bridge.send(fetch(parcel));
+                bridge.send(fetch(submission));
             }
             told.1.push(away);
             return;
@@ -164,28 +164,28 @@ impl Engine {
             // Nobody wants it: whoever dropped it says so.
             return;
         }
-        let away = Away::new(Arc::clone(self) as _, parcel);
+        let away = Away::new(Arc::clone(self) as _, submission);
         sent.away = Some(Arc::downgrade(&away));
-        // The ticket has the outcome, which has what is away: the parcel must not have the ticket.
+        // The task has the outcome, which has what is away: the submission must not have the task.
         let take =
-            |letter: &mut Waiting| (letter.id, std::mem::replace(&mut letter.ticket, Arc::new(TaskState::new(None))));
-        let tickets: Vec<_> = sent.letters.iter_mut().map(take).collect();
-        for (id, ticket) in tickets {
-            state.parcel_of.remove(&id);
+            |request: &mut Waiting| (request.id, std::mem::replace(&mut request.task_state, Arc::new(TaskState::new(None))));
+        let task_states: Vec<_> = sent.requests.iter_mut().map(take).collect();
+        for (id, task_state) in task_states {
+            state.submission_of.remove(&id);
             let mut outcome = Outcome { done: 1, ..Outcome::default() };
             let rare = outcome.rare();
             rare.is_far = true;
             rare.away = Some(Arc::clone(&away) as _);
-            if !ticket.is_finished() {
-                self.finish(state, &ticket, outcome, told);
+            if !task_state.is_finished() {
+                self.finish(state, &task_state, outcome, told);
             }
         }
         // Dropped only without the lock: it may be the last.
         told.1.push(away);
     }
 
-    fn fail(&self, state: &mut State, parcel: u64, kind: u8, text: &str, told: &mut Told) {
-        let Some(sent) = state.take_parcel(parcel) else { return };
+    fn fail(&self, state: &mut State, submission: u64, kind: u8, text: &str, told: &mut Told) {
+        let Some(sent) = state.take_submission(submission) else { return };
         let error = || {
             if kind == WORKER_DIED {
                 TaskError::WorkerDied {
@@ -207,19 +207,19 @@ impl Engine {
             }
             return;
         }
-        if kind == WORKER_DIED && sent.letters.len() > 1 && state.life != Life::Stopped {
+        if kind == WORKER_DIED && sent.requests.len() > 1 && state.life != Life::Stopped {
             // One of them was at fault: alone it shows which.
-            for mut letter in sent.letters.into_iter().rev().filter(|letter| !letter.ticket.is_finished()) {
-                letter.alone = true;
-                state.waiting.push_front(letter);
+            for mut request in sent.requests.into_iter().rev().filter(|request| !request.task_state.is_finished()) {
+                request.alone = true;
+                state.waiting.push_front(request);
             }
             return;
         }
-        for letter in sent.letters {
+        for request in sent.requests {
             let mut outcome = Outcome::error(error());
             // One of its items was at fault: alone it shows which.
-            outcome.rare().apart = kind == WORKER_DIED && letter.letter.items > 1;
-            self.finish(state, &letter.ticket, outcome, told);
+            outcome.rare().apart = kind == WORKER_DIED && request.request.items > 1;
+            self.finish(state, &request.task_state, outcome, told);
         }
     }
 }
@@ -237,18 +237,18 @@ fn outcome(reply: Reply, marks: Vec<u64>) -> Outcome {
 }
 
 impl State {
-    /// Takes a parcel that is under way no more.
-    fn take_parcel(&mut self, parcel: u64) -> Option<Sent> {
-        let sent = self.sent.remove(&parcel)?;
-        for letter in &sent.letters {
-            self.parcel_of.remove(&letter.id);
+    /// Takes a submission that is under way no more.
+    fn take_submission(&mut self, submission: u64) -> Option<Sent> {
+        let sent = self.sent.remove(&submission)?;
+        for request in &sent.requests {
+            self.submission_of.remove(&request.id);
         }
         Some(sent)
     }
 
     /// The same, when nobody wants it. False if there is none.
-    pub(super) fn forget_parcel(&mut self, parcel: u64) -> bool {
-        self.take_parcel(parcel).is_some()
+    pub(super) fn forget_submission(&mut self, submission: u64) -> bool {
+        self.take_submission(submission).is_some()
     }
 
     /// So many items of a function have taken so long.

@@ -50,21 +50,21 @@ impl Engine {
     pub(super) fn end_all(&self, state: &mut State, error: &dyn Fn() -> TaskError) -> Told {
         let mut told = Told::default();
         let sent = std::mem::take(&mut state.sent);
-        state.parcel_of.clear();
+        state.submission_of.clear();
         let waiting = std::mem::take(&mut state.waiting);
-        for Sent { letters, away } in sent.into_values() {
+        for Sent { requests, away } in sent.into_values() {
             // Its task has ended before.
             let is_away = away.is_some();
             if let Some(away) = away.and_then(|away| away.upgrade()) {
                 told.2.extend(away.arrive(Outcome::error(error())));
                 told.1.push(away);
             } else if !is_away {
-                letters
+                requests
                     .iter()
-                    .for_each(|letter| self.finish(state, &letter.ticket, Outcome::error(error()), &mut told));
+                    .for_each(|request| self.finish(state, &request.task_state, Outcome::error(error()), &mut told));
             }
         }
-        waiting.iter().for_each(|letter| self.finish(state, &letter.ticket, Outcome::error(error()), &mut told));
+        waiting.iter().for_each(|request| self.finish(state, &request.task_state, Outcome::error(error()), &mut told));
         state.nobody_answers();
         told
     }

@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use super::away::Away;
 use super::engine::Engine;
-use super::letter::{Letter, Terms};
+use super::request::{Request, Terms};
 use crate::backend::batch_policy::Granularity;
 use crate::backend::{Collector, OwnProcess};
 use crate::error::TaskError;
 use crate::options::{CallOptions, WorkerOptions};
 use crate::remote::message::{Refused, Snapshot};
 use crate::remote::task_state::{Outcome, Owner, TaskControl, TaskState};
-use crate::remote::transport::{NotSubmitted, Retries, Submission, Submitted, Transport};
+use crate::remote::transport::{NotSubmitted, Retries, Batch, Submitted, Transport};
 use crate::wait::notify::Watcher;
 
 /// A scheduler spends about a millisecond on each task, and a round trip takes about ten.
@@ -89,16 +89,16 @@ impl Transport for Arc<Engine> {
         Ok(Box::new(self.admit(again)?))
     }
 
-    fn submit(&self, submission: Submission<'_>) -> Result<Submitted, NotSubmitted> {
-        let Submission { function, items, options, retries, guess, eager, stops, accepted, owner, .. } = submission;
-        let letter = Letter::encode(self.id, function, items.places(), guess)
+    fn submit(&self, batch: Batch<'_>) -> Result<Submitted, NotSubmitted> {
+        let Batch { function, items, options, retries, guess, eager, stops, accepted, owner, .. } = batch;
+        let request = Request::encode(self.id, function, items.places(), guess)
             .map_err(|error| NotSubmitted::Items(Refused::from(error).into_task_error(function.name)))?;
-        let bytes = letter.len();
+        let bytes = request.len();
         // Who waits for a single call tries it again himself.
         let by_caller = retries == Retries::Caller && !eager;
         let options = if by_caller { CallOptions { retries: None, ..options } } else { options };
         let owner = owner.map(|transport| Owner { engine: Arc::clone(transport) as _, function });
-        let task = Engine::submit(self, Terms { options, eager, stops }, letter, accepted, owner);
+        let task = Engine::submit(self, Terms { options, eager, stops }, request, accepted, owner);
         // The arguments are sent as they are for each try.
         Ok(Submitted { task: task.map_err(NotSubmitted::Engine)?, before: Some(Snapshot::default()), bytes })
     }

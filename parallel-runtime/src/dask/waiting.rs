@@ -1,4 +1,4 @@
-//! How letters end for the program, and waiting for their ends.
+//! How requests end for the program, and waiting for their ends.
 
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
@@ -12,9 +12,9 @@ use crate::sys::fork;
 use crate::wait::notify::{Watcher, Watchers};
 
 impl Engine {
-    /// A letter has ended.
-    pub(super) fn finish(&self, state: &mut State, ticket: &TaskState, outcome: Outcome, told: &mut Told) {
-        if ticket.is_finished() {
+    /// A request has ended.
+    pub(super) fn finish(&self, state: &mut State, task_state: &TaskState, outcome: Outcome, told: &mut Told) {
+        if task_state.is_finished() {
             return;
         }
         state.finished += 1;
@@ -25,7 +25,7 @@ impl Engine {
             Some(TaskError::WorkerDied { .. }) => state.died += 1,
             _ => {}
         }
-        told.0.push(ticket.finish(outcome));
+        told.0.push(task_state.finish(outcome));
     }
 
     /// Tells those who are to be told.
@@ -47,37 +47,37 @@ impl Engine {
     /// # Errors
     ///
     /// The watcher, if it has ended.
-    pub(crate) fn watch(&self, ticket: &TaskState, watcher: Watcher) -> Result<(), Watcher> {
+    pub(crate) fn watch(&self, task_state: &TaskState, watcher: Watcher) -> Result<(), Watcher> {
         if fork::check().is_err() {
             return Err(watcher);
         }
         let state = self.lock();
-        if ticket.is_finished() {
+        if task_state.is_finished() {
             return Err(watcher);
         }
-        let (_, unwanted) = ticket.add_watcher(watcher);
+        let (_, unwanted) = task_state.add_watcher(watcher);
         drop(state);
         drop(unwanted);
         Ok(())
     }
 
     /// Waits for a task, at most until `deadline`, and takes its outcome.
-    pub(crate) fn wait(&self, ticket: &TaskState, deadline: Option<Instant>) -> Option<Outcome> {
+    pub(crate) fn wait(&self, task_state: &TaskState, deadline: Option<Instant>) -> Option<Outcome> {
         loop {
             if let Err(error) = fork::check() {
                 return Some(Outcome::error(TaskError::Spawn(error)));
             }
-            if ticket.is_finished() {
-                return match Away::of(ticket) {
+            if task_state.is_finished() {
+                return match Away::of(task_state) {
                     Some(away) if !away.wait(deadline) => None,
-                    Some(away) => ticket.take_outcome().map(|_| away.take()),
-                    None => ticket.take_outcome(),
+                    Some(away) => task_state.take_outcome().map(|_| away.take()),
+                    None => task_state.take_outcome(),
                 };
             }
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 return None;
             }
-            ticket.sleep_while_queued(deadline);
+            task_state.sleep_while_queued(deadline);
         }
     }
 

@@ -1,7 +1,7 @@
 //! The frames between program, bridge and node.
 //!
 //! A frame is its length (eight bytes), a kind (one byte), and that many bytes. Program and bridge, and a Dask worker and its node, talk over
-//! pipes. What a *parcel* holds, and the *reply* to it, is read only by processes of the same executable: numbers are native. The frames
+//! pipes. What a *submission* holds, and the *reply* to it, is read only by processes of the same executable: numbers are native. The frames
 //! themselves are read by Python too: their numbers are little-endian there, as on all machines that this runs on.
 
 use std::io::{self, Read};
@@ -16,11 +16,11 @@ const MOST: u64 = 1 << 40;
 pub(crate) mod to_bridge {
     /// The first one: what to connect to.
     pub(crate) const CONNECT: u8 = b'C';
-    /// Run a parcel.
+    /// Run a submission.
     pub(crate) const SUBMIT: u8 = b'S';
-    /// Ask all nodes something about letters.
+    /// Ask all nodes something about requests.
     pub(crate) const ASK: u8 = b'A';
-    /// A blob that parcels may need.
+    /// A blob that submissions may need.
     pub(crate) const BLOB: u8 = b'B';
     /// A blob that none needs any more.
     pub(crate) const FREE: u8 = b'F';
@@ -36,11 +36,11 @@ pub(crate) mod to_program {
     pub(crate) const READY: u8 = b'c';
     /// It cannot connect, or has lost the cluster; it ends.
     pub(crate) const GONE: u8 = b'q';
-    /// The reply to a parcel.
+    /// The reply to a submission.
     pub(crate) const REPLY: u8 = b'r';
-    /// The reply to a parcel is large, and stays on the cluster until it is fetched.
+    /// The reply to a submission is large, and stays on the cluster until it is fetched.
     pub(crate) const STAYS: u8 = b'l';
-    /// A parcel has failed, all of it.
+    /// A submission has failed, all of it.
     pub(crate) const FAILED: u8 = b'f';
     /// The answer to a question.
     pub(crate) const ANSWER: u8 = b'a';
@@ -50,15 +50,15 @@ pub(crate) mod to_program {
 
 /// The kinds of frames to a node. Each begins with a number, which the answer repeats.
 pub(crate) mod to_node {
-    /// Run a parcel.
+    /// Run a submission.
     pub(crate) const RUN: u8 = 1;
-    /// About letters.
+    /// About requests.
     pub(crate) const ASK: u8 = 2;
-    /// Nobody wants the reply to a parcel any more.
+    /// Nobody wants the reply to a submission any more.
     pub(crate) const DROP: u8 = 3;
 }
 
-/// What all nodes can be asked about letters. The answer has a byte for each, 1 for yes.
+/// What all nodes can be asked about requests. The answer has a byte for each, 1 for yes.
 pub(crate) mod question {
     /// Do not begin them. Answer: whether it will not run here.
     pub(crate) const CANCEL: u8 = 0;

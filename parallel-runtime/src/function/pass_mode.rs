@@ -64,7 +64,7 @@ pub trait ViaSerde<T> {
 pub trait ViaReferent<T: ?Sized> {
     /// The pass mode for what a reference points to.
     #[inline(always)]
-    fn pass_mode(&self) -> Referent<T, T::Held>
+    fn pass_mode(&self) -> Referent<T, T::Stored>
     where
         T: ProcessReferent,
     {
@@ -76,7 +76,7 @@ pub trait ViaReferent<T: ?Sized> {
 pub trait ViaReferentMut<T: ?Sized> {
     /// The pass mode for what an exclusive reference points to.
     #[inline(always)]
-    fn pass_mode(&self) -> ReferentMut<T, T::Held>
+    fn pass_mode(&self) -> ReferentMut<T, T::Stored>
     where
         T: ProcessReferentMut,
     {
@@ -198,8 +198,8 @@ impl<E: Pod> PlainSlice<E> {
         reader.align(align_of::<E>())?;
         reader.slice(len)
     }
-    pub fn lend<'h>(&self, held: &'h &[E]) -> &'h [E] {
-        held
+    pub fn lend<'h>(&self, stored: &'h &[E]) -> &'h [E] {
+        stored
     }
 }
 
@@ -228,10 +228,10 @@ impl<E: Pod> PlainSliceMut<E> {
         reader.align(align_of::<E>())?;
         reader.slice_mut(len)
     }
-    pub fn lend_mut<'h>(&self, held: &'h mut &mut [E]) -> &'h mut [E] {
-        held
+    pub fn lend_mut<'h>(&self, stored: &'h mut &mut [E]) -> &'h mut [E] {
+        stored
     }
-    pub fn give_back(&self, _held: &&mut [E], _writer: &mut Writer<'_>) -> Result<(), CodecError> {
+    pub fn give_back(&self, _stored: &&mut [E], _writer: &mut Writer<'_>) -> Result<(), CodecError> {
         Ok(())
     }
     pub fn take_back(&self, target: &mut [E], returned: &mut Returned<'_>) -> Result<(), CodecError> {
@@ -260,8 +260,8 @@ impl<T: ?Sized, H> Referent<T, H> {
         (self.receive)(reader)
     }
     #[inline(always)]
-    pub fn lend<'h>(&self, held: &'h H) -> &'h T {
-        (self.lend)(held)
+    pub fn lend<'h>(&self, stored: &'h H) -> &'h T {
+        (self.lend)(stored)
     }
 }
 
@@ -281,15 +281,15 @@ impl<T: ?Sized, H> ReferentMut<T, H> {
     pub fn receive(&self, reader: &mut Reader<'_>) -> Result<H, CodecError> {
         (self.receive)(reader)
     }
-    pub fn lend_mut<'h>(&self, held: &'h mut H) -> &'h mut T {
-        (self.lend_mut)(held)
+    pub fn lend_mut<'h>(&self, stored: &'h mut H) -> &'h mut T {
+        (self.lend_mut)(stored)
     }
-    pub fn give_back(&self, held: &H, writer: &mut Writer<'_>) -> Result<(), CodecError> {
-        (self.send)((self.lend)(held), writer)
+    pub fn give_back(&self, stored: &H, writer: &mut Writer<'_>) -> Result<(), CodecError> {
+        (self.send)((self.lend)(stored), writer)
     }
     pub fn take_back(&self, target: &mut T, returned: &mut Returned<'_>) -> Result<(), CodecError> {
-        let held = (self.receive)(&mut returned.results)?;
-        (self.assign)(target, held)
+        let stored = (self.receive)(&mut returned.results)?;
+        (self.assign)(target, stored)
     }
 }
 

@@ -32,10 +32,10 @@ impl<T: Serialize + DeserializeOwned> ProcessValue for T {}
     note = "derive them: `#[derive(serde::Serialize, serde::Deserialize)]`, or use `mode = \"thread\"`"
 )]
 pub trait ProcessReferent {
-    type Held;
+    type Stored;
     fn send(&self, writer: &mut Writer<'_>) -> Result<(), CodecError>;
-    fn receive(reader: &mut Reader<'_>) -> Result<Self::Held, CodecError>;
-    fn lend(held: &Self::Held) -> &Self;
+    fn receive(reader: &mut Reader<'_>) -> Result<Self::Stored, CodecError>;
+    fn lend(stored: &Self::Stored) -> &Self;
 }
 
 /// What can stand behind an exclusive reference that crosses a process border.
@@ -45,59 +45,59 @@ pub trait ProcessReferent {
     note = "behind a `&mut`, a `mode = \"process\"` function takes serde's `Serialize` and `Deserialize` types, and slices of plain (`bytemuck::Pod`) or serialisable elements"
 )]
 pub trait ProcessReferentMut: ProcessReferent {
-    fn lend_mut(held: &mut Self::Held) -> &mut Self;
-    fn assign(&mut self, held: Self::Held) -> Result<(), CodecError>;
+    fn lend_mut(stored: &mut Self::Stored) -> &mut Self;
+    fn assign(&mut self, stored: Self::Stored) -> Result<(), CodecError>;
 }
 
 impl<T: ProcessValue> ProcessReferent for T {
-    type Held = T;
+    type Stored = T;
     fn send(&self, writer: &mut Writer<'_>) -> Result<(), CodecError> {
         handles::lending(|| codec::encode(self, writer))
     }
     fn receive(reader: &mut Reader<'_>) -> Result<T, CodecError> {
         codec::decode(reader)
     }
-    fn lend(held: &T) -> &T {
-        held
+    fn lend(stored: &T) -> &T {
+        stored
     }
 }
 
 impl<T: ProcessValue> ProcessReferentMut for T {
-    fn lend_mut(held: &mut T) -> &mut T {
-        held
+    fn lend_mut(stored: &mut T) -> &mut T {
+        stored
     }
-    fn assign(&mut self, held: T) -> Result<(), CodecError> {
-        *self = held;
+    fn assign(&mut self, stored: T) -> Result<(), CodecError> {
+        *self = stored;
         Ok(())
     }
 }
 
 impl<E: ProcessValue> ProcessReferent for [E] {
-    type Held = Vec<E>;
+    type Stored = Vec<E>;
     fn send(&self, writer: &mut Writer<'_>) -> Result<(), CodecError> {
         handles::lending(|| codec::encode(self, writer))
     }
     fn receive(reader: &mut Reader<'_>) -> Result<Vec<E>, CodecError> {
         codec::decode(reader)
     }
-    fn lend(held: &Vec<E>) -> &[E] {
-        held
+    fn lend(stored: &Vec<E>) -> &[E] {
+        stored
     }
 }
 
 impl<E: ProcessValue> ProcessReferentMut for [E] {
-    fn lend_mut(held: &mut Vec<E>) -> &mut [E] {
-        held
+    fn lend_mut(stored: &mut Vec<E>) -> &mut [E] {
+        stored
     }
-    fn assign(&mut self, held: Vec<E>) -> Result<(), CodecError> {
-        if held.len() != self.len() {
+    fn assign(&mut self, stored: Vec<E>) -> Result<(), CodecError> {
+        if stored.len() != self.len() {
             return Err(CodecError::new(format_args!(
                 "a slice of {} elements came back as {}",
                 self.len(),
-                held.len()
+                stored.len()
             )));
         }
-        for (target, value) in self.iter_mut().zip(held) {
+        for (target, value) in self.iter_mut().zip(stored) {
             *target = value;
         }
         Ok(())
@@ -105,15 +105,15 @@ impl<E: ProcessValue> ProcessReferentMut for [E] {
 }
 
 impl ProcessReferent for str {
-    type Held = String;
+    type Stored = String;
     fn send(&self, writer: &mut Writer<'_>) -> Result<(), CodecError> {
         codec::encode(self, writer)
     }
     fn receive(reader: &mut Reader<'_>) -> Result<String, CodecError> {
         codec::decode(reader)
     }
-    fn lend(held: &String) -> &str {
-        held
+    fn lend(stored: &String) -> &str {
+        stored
     }
 }
 
@@ -128,7 +128,7 @@ fn receive_bytes(reader: &mut Reader<'_>) -> Result<Vec<u8>, CodecError> {
 }
 
 impl ProcessReferent for OsStr {
-    type Held = OsString;
+    type Stored = OsString;
     fn send(&self, writer: &mut Writer<'_>) -> Result<(), CodecError> {
         send_bytes(self.as_bytes(), writer);
         Ok(())
@@ -136,26 +136,26 @@ impl ProcessReferent for OsStr {
     fn receive(reader: &mut Reader<'_>) -> Result<OsString, CodecError> {
         receive_bytes(reader).map(OsString::from_vec)
     }
-    fn lend(held: &OsString) -> &OsStr {
-        held
+    fn lend(stored: &OsString) -> &OsStr {
+        stored
     }
 }
 
 impl ProcessReferent for Path {
-    type Held = PathBuf;
+    type Stored = PathBuf;
     fn send(&self, writer: &mut Writer<'_>) -> Result<(), CodecError> {
         self.as_os_str().send(writer)
     }
     fn receive(reader: &mut Reader<'_>) -> Result<PathBuf, CodecError> {
         <OsStr as ProcessReferent>::receive(reader).map(PathBuf::from)
     }
-    fn lend(held: &PathBuf) -> &Path {
-        held
+    fn lend(stored: &PathBuf) -> &Path {
+        stored
     }
 }
 
 impl ProcessReferent for CStr {
-    type Held = CString;
+    type Stored = CString;
     fn send(&self, writer: &mut Writer<'_>) -> Result<(), CodecError> {
         send_bytes(self.to_bytes(), writer);
         Ok(())
@@ -163,7 +163,7 @@ impl ProcessReferent for CStr {
     fn receive(reader: &mut Reader<'_>) -> Result<CString, CodecError> {
         CString::new(receive_bytes(reader)?).map_err(CodecError::new)
     }
-    fn lend(held: &CString) -> &CStr {
-        held
+    fn lend(stored: &CString) -> &CStr {
+        stored
     }
 }

@@ -8,7 +8,7 @@ use crate::codec::{self, CodecError, Writer};
 use crate::ipc::board::wait_while_terminating;
 use crate::ipc::board::{Record, Slot};
 use crate::ipc::link;
-use crate::ipc::request::Request;
+use crate::ipc::control::ControlRequest;
 use crate::shared::handles::{self, Cargo};
 use crate::shared::held::Reference;
 use crate::sys::clock;
@@ -99,7 +99,7 @@ fn keep_some(mut cargo: Cargo) -> Result<(), ServeError> {
     }
     for held in &cargo.handles {
         let Reference { id, nonce, .. } = held.reference();
-        let keep = Request::Keep { id: id.into(), nonce, task: link::task() };
+        let keep = ControlRequest::Keep { id: id.into(), nonce, task: link::task() };
         if !handles::is_kept_by_message(id) && link::ask(&keep)[0] == 0 {
             return Err(ServeError::Encode(CodecError::new("the shared memory behind a handle in it is gone")));
         }

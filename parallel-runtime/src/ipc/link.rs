@@ -9,7 +9,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use super::board::{Board, Record};
 #[cfg(feature = "tracing")]
 use super::board::{ring::split, slot::SENT};
-use super::request::{ANSWER, Request};
+use super::control::{ANSWER, ControlRequest};
 use crate::sys::{exit, futex};
 
 struct Link {
@@ -33,7 +33,7 @@ pub(crate) fn task() -> u64 {
 }
 
 /// Says something that needs no answer.
-pub(crate) fn tell(request: &Request) {
+pub(crate) fn tell(request: &ControlRequest) {
     if let Some(link) = LINK.get() {
         // If that fails the program is gone, and this process goes with it.
         let _ = request.send(link.socket.as_fd());
@@ -41,7 +41,7 @@ pub(crate) fn tell(request: &Request) {
 }
 
 /// Asks, and waits for the answer. The supervisor answers, which never waits for a task; if it is gone, this process ends.
-pub(crate) fn ask(request: &Request) -> [u64; ANSWER] {
+pub(crate) fn ask(request: &ControlRequest) -> [u64; ANSWER] {
     let Some(link) = LINK.get() else { return [0; ANSWER] };
     let _turn = link.turn.lock().unwrap_or_else(PoisonError::into_inner);
     let seen = link.record.answers.load(Ordering::Acquire);

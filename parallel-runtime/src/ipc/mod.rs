@@ -3,9 +3,9 @@
 //! | module | what |
 //! | --- | --- |
 //! | [`board`] | tasks and their results, in shared memory: slots, ring, records of workers |
-//! | [`request`] | what a worker asks of the program, on its control socket |
+//! | [`control`] | what a worker asks of the program, on its control socket |
 //! | [`link`] | a worker's end of that socket |
 
 pub(crate) mod board;
 pub(crate) mod link;
-pub(crate) mod request;
+pub(crate) mod control;

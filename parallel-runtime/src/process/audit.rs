@@ -132,7 +132,7 @@ impl Engine {
             state.workers.worker_slots.iter().filter_map(|worker_slot| worker_slot.worker().map(|worker| worker.key)).collect();
         let generation = state.slots.generations[index as usize];
         self.board().slot(index).word.store(Word::free(generation).0, Ordering::SeqCst);
-        let mut ending = Some((task.ticket, outcome));
+        let mut ending = Some((task.task_state, outcome));
         let mut seen = task.seen;
         if task.loan.as_ref().is_some_and(|loan| loan.is_exclusive()) && !workers.is_empty() {
             // No process may write when the caller goes on: so all that may have the task end.
@@ -140,13 +140,13 @@ impl Engine {
                 worker.accused = true;
                 worker.signal(Signal::KILL);
             }
-        } else if let Some((ticket, outcome)) = ending.take_if(|_| !task.is_over) {
-            state.end(&ticket, outcome, seen.take(), None, None);
+        } else if let Some((task_state, outcome)) = ending.take_if(|_| !task.is_over) {
+            state.end(&task_state, outcome, seen.take(), None, None);
             self.wake_waiter(index);
         }
-        if let Some((ticket, _)) = &ending {
+        if let Some((task_state, _)) = &ending {
             // It is in no slot any more.
-            ticket.requeue();
+            task_state.requeue();
             self.wake_waiter(index);
         }
         state.quarantine.held.push(Quarantined {
@@ -234,8 +234,8 @@ impl Engine {
             }
             held
         });
-        for (ticket, outcome) in endings {
-            state.end(&ticket, outcome, None, None, None);
+        for (task_state, outcome) in endings {
+            state.end(&task_state, outcome, None, None, None);
         }
         for slot in freed {
             self.wake_waiter(slot);
@@ -245,8 +245,8 @@ impl Engine {
     /// No worker is left that could hold a slot.
     pub(super) fn end_quarantine(&self, state: &mut State) {
         for quarantine in std::mem::take(&mut state.quarantine.held) {
-            if let Some((ticket, outcome)) = quarantine.ending {
-                state.end(&ticket, outcome, None, None, None);
+            if let Some((task_state, outcome)) = quarantine.ending {
+                state.end(&task_state, outcome, None, None, None);
             }
         }
     }

@@ -154,8 +154,8 @@ impl Engine {
             while !state.queue.of(is_async).is_empty()
                 && let Some(slot) = self.place(state, is_async)
             {
-                let Some((ticket, message)) = state.queue.of(is_async).pop_front() else { break };
-                self.publish(state, slot, ticket, message);
+                let Some((task_state, message)) = state.queue.of(is_async).pop_front() else { break };
+                self.publish(state, slot, task_state, message);
                 self.board().wake_one();
             }
         }
@@ -179,7 +179,7 @@ impl Engine {
             self.refill(&mut state);
             let empty = state.queue.is_empty();
             if empty {
-                // Under the lock: the next submission that does not fit starts another.
+                // Under the lock: the next batch that does not fit starts another.
                 state.queue.feeder = false;
             }
             drop(state);

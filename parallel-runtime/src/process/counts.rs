@@ -23,8 +23,8 @@ impl Engine {
     }
 
     /// Whether a worker has claimed the task and has not completed it.
-    pub(crate) fn is_running(&self, ticket: &TaskState) -> bool {
-        match ticket.phase() {
+    pub(crate) fn is_running(&self, task_state: &TaskState) -> bool {
+        match task_state.phase() {
             Phase::Boarded { slot, generation } => {
                 let word = self.board().slot(slot).load();
                 word.generation() == generation && word.state() == SlotState::Claimed

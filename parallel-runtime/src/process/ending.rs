@@ -45,7 +45,7 @@ impl Engine {
         if let Some(loan) = task.loan {
             outcome.rare().loan = Some(loan);
         }
-        state.end(&task.ticket, outcome, seen, run, Some(name));
+        state.end(&task.task_state, outcome, seen, run, Some(name));
         self.wake_waiter(index);
     }
 
@@ -102,7 +102,7 @@ impl Engine {
             state.tell(*seen, run, fate, None);
         }
         state.slots.boarded -= usize::from(!task.is_async);
-        let InFlight { ticket, retry: Some(retry), loan, .. } = task else { return };
+        let InFlight { task_state, retry: Some(retry), loan, .. } = task else { return };
         self.free(state, index);
         let arena = &self.memory.get().expect("a task was on the board").arena;
         // SAFETY: whoever calls this has seen the worker's end, or that it has dropped the task, and with it what it was lent.
@@ -110,10 +110,10 @@ impl Engine {
             Ok(mut message) => {
                 state.metrics.retried += 1;
                 message.seen = again;
-                ticket.requeue();
-                state.queue.of(message.is_async).push_front((ticket, message));
+                task_state.requeue();
+                state.queue.of(message.is_async).push_front((task_state, message));
             }
-            Err(error) => state.end(&ticket, Outcome::error(error), again, None, None),
+            Err(error) => state.end(&task_state, Outcome::error(error), again, None, None),
         }
         self.wake_waiter(index);
     }
@@ -133,16 +133,16 @@ impl Engine {
     }
 
     /// Cancels a task that no worker has claimed. True if it will never run.
-    pub(crate) fn cancel(&self, ticket: &TaskState) -> bool {
+    pub(crate) fn cancel(&self, task_state: &TaskState) -> bool {
         if fork::check().is_err() {
             return false;
         }
         let mut state = self.lock();
-        let cancelled = match ticket.phase() {
+        let cancelled = match task_state.phase() {
             Phase::Finished => false,
             Phase::Queued => {
                 let take = |queue: &mut Waiting| {
-                    let position = queue.iter().position(|(queued, _)| std::ptr::eq(&**queued, ticket))?;
+                    let position = queue.iter().position(|(queued, _)| std::ptr::eq(&**queued, task_state))?;
                     queue.remove(position)
                 };
                 let taken = take(&mut state.queue.calls).or_else(|| take(&mut state.queue.futures));
@@ -175,13 +175,13 @@ impl Engine {
     }
 
     /// Nobody waits for a task any more. If shared memory goes with it, somebody has to see when it ends.
-    pub(crate) fn abandon(&self, ticket: &TaskState) {
-        if ticket.is_finished() || fork::check().is_err() {
+    pub(crate) fn abandon(&self, task_state: &TaskState) {
+        if task_state.is_finished() || fork::check().is_err() {
             return;
         }
         let mut state = self.lock();
-        ticket.set_abandoned();
-        let has_loan = match ticket.phase() {
+        task_state.set_abandoned();
+        let has_loan = match task_state.phase() {
             Phase::Boarded { slot, .. } => {
                 state.slots.in_flight[slot as usize].as_ref().is_some_and(|task| task.loan.is_some())
             }

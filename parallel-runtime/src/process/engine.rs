@@ -106,7 +106,7 @@ impl Engine {
         Access::new(&self.state, &self.fired)
     }
 
-    /// The board. Only called once there is one: whoever has a ticket or a worker.
+    /// The board. Only called once there is one: whoever has a task or a worker.
     pub(super) fn board(&self) -> &Board {
         &self.memory.get().expect("the board is made before the first task and the first worker").board
     }
@@ -154,7 +154,7 @@ impl Engine {
         owner: Option<Owner>,
     ) -> Result<Arc<TaskState>, TaskError> {
         self.arena().map_err(PoolError::into_task_error)?;
-        let ticket = Arc::new(TaskState::new(owner));
+        let task_state = Arc::new(TaskState::new(owner));
         let span = CallSpan::open(about.function, message.items, &self.pool);
         let mut state = self.lock();
         match state.life {
@@ -168,10 +168,10 @@ impl Engine {
         let is_first = state.queue.of(message.is_async).is_empty();
         let boarded = if is_first { self.place(&mut state, message.is_async) } else { None };
         match boarded {
-            Some(slot) => self.publish(&mut state, slot, Arc::clone(&ticket), message),
+            Some(slot) => self.publish(&mut state, slot, Arc::clone(&task_state), message),
             None => {
                 let is_async = message.is_async;
-                state.queue.of(is_async).push_back((Arc::clone(&ticket), message.keep()));
+                state.queue.of(is_async).push_back((Arc::clone(&task_state), message.keep()));
                 self.feed(&mut state);
             }
         }
@@ -181,7 +181,7 @@ impl Engine {
         if boarded.is_some() {
             self.board().wake_one();
         }
-        Ok(ticket)
+        Ok(task_state)
     }
 
     /// A slot for one more task, if there is one.
@@ -217,7 +217,7 @@ impl Engine {
     }
 
     /// Puts a message into a slot that `place` gave. Whoever calls it wakes a worker afterwards.
-    pub(super) fn publish(&self, state: &mut State, index: u32, ticket: Arc<TaskState>, message: Message<'_>) {
+    pub(super) fn publish(&self, state: &mut State, index: u32, task_state: Arc<TaskState>, message: Message<'_>) {
         let board = self.board();
         let slot = board.slot(index);
         let position = index as usize;
@@ -255,14 +255,14 @@ impl Engine {
             self.watch_limit(state, index, &limited);
             limited
         });
-        ticket.board(index, generation);
+        task_state.board(index, generation);
         let Message { items, is_async, retry, loan, seen, .. } = message;
         if let Some(seen) = &seen {
             seen.span.begin(&state.pool, entry(index, generation));
         }
         state.slots.boarded += usize::from(!is_async);
         state.slots.in_flight[position] =
-            Some(InFlight { ticket, items, is_async, arguments, limited, retry, loan, seen, is_over: false });
+            Some(InFlight { task_state, items, is_async, arguments, limited, retry, loan, seen, is_over: false });
         slot.word.store(Word::ready(generation).0, Ordering::Release);
         board.ring().publish(&mut state.slots.place, index, generation);
     }

@@ -14,7 +14,7 @@ use super::state::workers::Failure;
 use super::state::{Life, State};
 use super::supervisor::{Supervised, Supervisor};
 use crate::error::TaskError;
-use crate::ipc::request::{Received, Request};
+use crate::ipc::control::{Received, ControlRequest};
 use crate::observe::timeline;
 use crate::shared::objects;
 use crate::sys::fork;
@@ -64,16 +64,16 @@ impl Engine {
         let Some(worker) = state.workers.worker_slots[worker_slot].worker_mut().filter(|worker| worker.key == key) else {
             return;
         };
-        match Request::receive(&worker.started.socket) {
+        match ControlRequest::receive(&worker.started.socket) {
             Received::Nothing => {}
-            Received::Request(request @ (Request::Hello | Request::Ready | Request::Retire | Request::Failed(_))) => {
+            Received::Request(request @ (ControlRequest::Hello | ControlRequest::Ready | ControlRequest::Retire | ControlRequest::Failed(_))) => {
                 note(&mut state, worker_slot, request);
                 drop(state);
                 self.changed.notify_all();
             }
             Received::Request(request) => {
                 self.serve(&mut state, worker_slot, &request);
-                if matches!(request, Request::Grant(_)) {
+                if matches!(request, ControlRequest::Grant(_)) {
                     self.refill(&mut state);
                     drop(state);
                     self.notify_waiters();
@@ -105,8 +105,8 @@ impl Engine {
         // Its last words may still be in the socket.
         for _ in 0..MOST_WORDS {
             let Some(worker) = state.workers.worker_slots[worker_slot].worker() else { break };
-            match Request::receive(&worker.started.socket) {
-                Received::Request(Request::Unstore { container, object }) => {
+            match ControlRequest::receive(&worker.started.socket) {
+                Received::Request(ControlRequest::Unstore { container, object }) => {
                     objects::unstore(container, object, Some(&worker.process));
                 }
                 Received::Request(request) => note(&mut state, worker_slot, request),
@@ -220,16 +220,16 @@ impl Engine {
 }
 
 /// Notes what a worker says about itself.
-fn note(state: &mut State, worker_slot: usize, request: Request) {
+fn note(state: &mut State, worker_slot: usize, request: ControlRequest) {
     let Some(worker) = state.workers.worker_slots[worker_slot].worker_mut() else { return };
     match request {
-        Request::Hello => worker.greeted = true,
-        Request::Ready => {
+        ControlRequest::Hello => worker.greeted = true,
+        ControlRequest::Ready => {
             worker.greeted = true;
             worker.ready = true;
         }
-        Request::Retire => worker.retired = true,
-        Request::Failed(why) => worker.failure = Some(why),
+        ControlRequest::Retire => worker.retired = true,
+        ControlRequest::Failed(why) => worker.failure = Some(why),
         _ => {}
     }
 }

@@ -222,8 +222,8 @@ impl Engine {
     /// Ends all that is outstanding. No worker may be running any of it.
     pub(super) fn end_all(&self, state: &mut State, error: impl Fn() -> TaskError) {
         let (queue, others) = (std::mem::take(&mut state.queue.calls), std::mem::take(&mut state.queue.futures));
-        for (ticket, message) in queue.into_iter().chain(others) {
-            state.end(&ticket, Outcome::error(error()), message.seen, None, None);
+        for (task_state, message) in queue.into_iter().chain(others) {
+            state.end(&task_state, Outcome::error(error()), message.seen, None, None);
         }
         for index in 0..state.slots.in_flight.len() {
             if state.slots.in_flight[index].is_some() {
@@ -259,9 +259,9 @@ impl Engine {
         if state.abandoned {
             self.collect(&mut state);
             self.refill(&mut state);
-            let unwaited = |ticket: &TaskState, loan: &Option<_>| loan.is_some() && ticket.is_abandoned();
-            state.abandoned = state.slots.in_flight.iter().flatten().any(|task| unwaited(&task.ticket, &task.loan))
-                || state.queue.iter().any(|(ticket, message)| unwaited(ticket, &message.loan));
+            let unwaited = |task_state: &TaskState, loan: &Option<_>| loan.is_some() && task_state.is_abandoned();
+            state.abandoned = state.slots.in_flight.iter().flatten().any(|task| unwaited(&task.task_state, &task.loan))
+                || state.queue.iter().any(|(task_state, message)| unwaited(task_state, &message.loan));
             if state.abandoned {
                 sooner(now + ABANDONED_LOOK);
             }

@@ -134,11 +134,11 @@ impl Engine {
     fn end_early(&self, state: &mut State, index: u32, after: Duration) {
         let Some(task) = state.slots.in_flight[index as usize].as_mut() else { return };
         task.is_over = true;
-        let (ticket, seen) = (Arc::clone(&task.ticket), task.seen.take());
+        let (task_state, seen) = (Arc::clone(&task.task_state), task.seen.take());
         state.metrics.timed_out += 1;
         let mut outcome = Outcome::error(TaskError::TimedOut { after });
         outcome.rare().events = self.events_of(state, index).map(|events| events as _);
-        state.end(&ticket, outcome, seen, None, None);
+        state.end(&task_state, outcome, seen, None, None);
         self.wake_waiter(index);
         self.notify_waiters();
     }
@@ -249,7 +249,7 @@ impl Engine {
     }
 
     /// Ends a task: it never runs, or its worker is ended. False if it has ended already.
-    pub(crate) fn kill_task(self: &Arc<Self>, ticket: &TaskState) -> bool {
+    pub(crate) fn kill_task(self: &Arc<Self>, task_state: &TaskState) -> bool {
         if fork::check().is_err() {
             return false;
         }
@@ -257,12 +257,12 @@ impl Engine {
         // may claim it before the supervisor, which has just started that worker, has noted it.
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
-            if self.cancel(ticket) {
+            if self.cancel(task_state) {
                 return true;
             }
             std::thread::yield_now();
             let mut state = self.lock();
-            match ticket.phase() {
+            match task_state.phase() {
                 Phase::Finished => return false,
                 Phase::Queued => {}
                 Phase::Boarded { slot, generation } => {

@@ -20,15 +20,15 @@ impl Engine {
     /// # Errors
     ///
     /// The watcher, if the task has ended.
-    pub(crate) fn watch(self: &Arc<Self>, ticket: &TaskState, watcher: Watcher, attend: bool) -> Result<(), Watcher> {
-        if ticket.is_finished() || fork::check().is_err() {
+    pub(crate) fn watch(self: &Arc<Self>, task_state: &TaskState, watcher: Watcher, attend: bool) -> Result<(), Watcher> {
+        if task_state.is_finished() || fork::check().is_err() {
             return Err(watcher);
         }
         let mut state = self.lock();
-        if ticket.is_finished() {
+        if task_state.is_finished() {
             return Err(watcher);
         }
-        let (is_first, unwanted) = ticket.add_watcher(watcher);
+        let (is_first, unwanted) = task_state.add_watcher(watcher);
         if is_first {
             state.watched += 1;
         }

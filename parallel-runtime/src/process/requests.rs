@@ -7,7 +7,7 @@ use super::engine::Engine;
 use super::state::State;
 use crate::error::TaskError;
 use crate::ipc::board::ring::split;
-use crate::ipc::request::{ANSWER, Request};
+use crate::ipc::control::{ANSWER, ControlRequest};
 use crate::shared::{Arena, Kind, objects};
 
 /// The answer to a request for something that is not there.
@@ -15,17 +15,17 @@ const NOTHING: [u64; ANSWER] = [0; ANSWER];
 
 impl Engine {
     /// Answers a worker's request, if it is one that is answered.
-    pub(super) fn serve(&self, state: &mut State, worker_slot: usize, request: &Request) {
+    pub(super) fn serve(&self, state: &mut State, worker_slot: usize, request: &ControlRequest) {
         let answer = match *request {
-            Request::Grant(len) => self.grant(state, worker_slot, len),
-            Request::New { len, alignment, kind } => new_object(state, worker_slot, len, alignment, kind),
-            Request::More { id, nonce, len } => match objects::grow(id, nonce, len) {
+            ControlRequest::Grant(len) => self.grant(state, worker_slot, len),
+            ControlRequest::New { len, alignment, kind } => new_object(state, worker_slot, len, alignment, kind),
+            ControlRequest::More { id, nonce, len } => match objects::grow(id, nonce, len) {
                 Ok(offset) => [offset, 0, 0, 0, 0],
                 Err(error) => refusal(&error),
             },
-            Request::Keep { id, nonce, task } => keep(state, worker_slot, id, nonce, task),
-            Request::Store { container, object } => [objects::store(container, object).into(), 0, 0, 0, 0],
-            Request::Static { at, id, nonce } => {
+            ControlRequest::Keep { id, nonce, task } => keep(state, worker_slot, id, nonce, task),
+            ControlRequest::Store { container, object } => [objects::store(container, object).into(), 0, 0, 0, 0],
+            ControlRequest::Static { at, id, nonce } => {
                 let settled = objects::settle_static(at, objects::named(id, nonce));
                 settled.map_or(NOTHING, |held| {
                     let reference = held.reference();
@@ -35,12 +35,12 @@ impl Engine {
                     [reference.offset, reference.len, reference.id.into(), reference.nonce, 0]
                 })
             }
-            Request::Unstore { container, object } => {
+            ControlRequest::Unstore { container, object } => {
                 let by = state.workers.worker_slots[worker_slot].worker().map(|worker| &worker.process);
                 return objects::unstore(container, object, by);
             }
-            Request::Released(id) => return objects::released(id),
-            Request::Hello | Request::Ready | Request::Retire | Request::Failed(_) => return,
+            ControlRequest::Released(id) => return objects::released(id),
+            ControlRequest::Hello | ControlRequest::Ready | ControlRequest::Retire | ControlRequest::Failed(_) => return,
         };
         let place = &mut state.workers.worker_slots[worker_slot];
         place.answer = place.answer.next(answer);

@@ -10,7 +10,7 @@ use rustix::process::{Pid, PidfdFlags};
 
 use super::hook;
 use super::stderr::{Output, Stderr};
-use crate::ipc::request;
+use crate::ipc::control;
 use crate::process::welcome::Welcome;
 use crate::sandbox::Allowed;
 use crate::shared::Arena;
@@ -36,7 +36,7 @@ pub(super) fn spawn(arena: &Arena, welcome: &Welcome, allowed: &Allowed, stderr:
         return Err(io::Error::other("the start-up hook of parallel-runtime was not linked"));
     }
     image::check()?;
-    let (ours, theirs) = request::pair()?;
+    let (ours, theirs) = control::pair()?;
     // The message waits in the socket until the worker reads it.
     welcome.send(ours.as_fd(), arena.segment().descriptor(), allowed)?;
     let (stderr, their_stderr) = stderr;

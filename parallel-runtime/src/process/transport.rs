@@ -13,7 +13,7 @@ use crate::options::{CallOptions, WorkerOptions};
 use crate::remote::message::Scratch;
 use crate::remote::submit::{Encoded, encode};
 use crate::remote::task_state::{Outcome, TaskControl, TaskState};
-use crate::remote::transport::{NotSubmitted, Submission, Submitted, Transport};
+use crate::remote::transport::{NotSubmitted, Batch, Submitted, Transport};
 use crate::wait::notify::Watcher;
 
 impl Collector for Arc<Engine> {
@@ -81,11 +81,11 @@ impl Transport for Arc<Engine> {
         Some(Box::new(Inside::new(self)))
     }
 
-    fn submit(&self, submission: Submission<'_>) -> Result<Submitted, NotSubmitted> {
+    fn submit(&self, batch: Batch<'_>) -> Result<Submitted, NotSubmitted> {
         let arena = self.arena().map_err(|error| NotSubmitted::Items(error.into_task_error()))?;
-        let accepted = submission.accepted;
+        let accepted = batch.accepted;
         let mut scratch = Scratch::new();
-        let Encoded { message, about, owner, before, bytes } = encode(arena, submission, &mut scratch)?;
+        let Encoded { message, about, owner, before, bytes } = encode(arena, batch, &mut scratch)?;
         let task = Engine::submit(self, message, about, accepted, owner).map_err(NotSubmitted::Engine)?;
         Ok(Submitted { task, before, bytes })
     }

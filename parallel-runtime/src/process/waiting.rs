@@ -27,17 +27,17 @@ fn passed(deadline: Option<Instant>) -> bool {
 
 impl Engine {
     /// Waits for a task, at most until `deadline`, and takes its outcome.
-    pub(crate) fn wait(&self, ticket: &TaskState, deadline: Option<Instant>) -> Option<Outcome> {
+    pub(crate) fn wait(&self, task_state: &TaskState, deadline: Option<Instant>) -> Option<Outcome> {
         loop {
             if let Err(error) = fork::check() {
                 return Some(Outcome::error(TaskError::Spawn(error)));
             }
-            match ticket.phase() {
-                Phase::Finished => return ticket.take_outcome(),
+            match task_state.phase() {
+                Phase::Finished => return task_state.take_outcome(),
                 _ if passed(deadline) => {
                     // One last look at what nobody may have collected.
                     self.collect_done();
-                    return ticket.take_outcome();
+                    return task_state.take_outcome();
                 }
                 Phase::Queued => {
                     let mut state = self.lock();
@@ -45,28 +45,28 @@ impl Engine {
                     self.refill(&mut state);
                     drop(state);
                     let look = next_look(deadline);
-                    ticket.sleep_while_queued(look);
+                    task_state.sleep_while_queued(look);
                     if passed(look) {
                         self.look_after();
                     }
                 }
-                Phase::Boarded { slot, generation } => self.wait_for_slot(ticket, slot, generation, deadline),
+                Phase::Boarded { slot, generation } => self.wait_for_slot(task_state, slot, generation, deadline),
             }
         }
     }
 
     /// Waits until a slot's task is done, or somebody else has collected it, or a while has passed.
-    fn wait_for_slot(&self, ticket: &TaskState, index: u32, generation: u64, deadline: Option<Instant>) {
+    fn wait_for_slot(&self, task_state: &TaskState, index: u32, generation: u64, deadline: Option<Instant>) {
         let slot = self.board().slot(index);
         let over = || {
             let word = slot.load();
             matches!(word.state(), SlotState::Done | SlotState::Free)
                 || word.generation() != generation
-                || ticket.is_finished()
+                || task_state.is_finished()
         };
         if !spin(over)
             && let Some(seen) = meeting::announce(&slot.word, generation, &slot.waiter)
-            && !ticket.is_finished()
+            && !task_state.is_finished()
         {
             let look = next_look(deadline);
             futex::wait(slot.futex(), seen.0 as u32, look);
@@ -75,7 +75,7 @@ impl Engine {
             }
         }
         let mut state = self.lock();
-        if ticket.is_finished() {
+        if task_state.is_finished() {
             return;
         }
         if self.collect_slot(&mut state, index) || self.end_if_impossible(&mut state, index, generation) {

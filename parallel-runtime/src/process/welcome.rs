@@ -1,7 +1,7 @@
 //! What a worker is told at its start.
 //!
 //! The program sends one message on the control socket, the [`Welcome`], with the arena's descriptor, before the worker even runs; it
-//! then only holds the socket open: its end is the worker's end. What the worker says there is a [`Request`](crate::ipc::request::Request).
+//! then only holds the socket open: its end is the worker's end. What the worker says there is a [`Request`](crate::ipc::control::ControlRequest).
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -93,7 +93,7 @@ mod tests {
     use std::os::fd::AsFd;
 
     use super::*;
-    use crate::ipc::request::pair;
+    use crate::ipc::control::pair;
     use crate::sys::random::with_random_bytes;
 
     #[test]

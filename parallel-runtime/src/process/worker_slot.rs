@@ -12,7 +12,7 @@ use super::spawn::Started;
 use super::stderr::Stderr;
 use super::termination::Termination;
 use crate::ipc::board::Record;
-use crate::ipc::request::ANSWER;
+use crate::ipc::control::ANSWER;
 use crate::shared::objects::Process;
 use crate::shared::{Block, Held};
 use crate::sys::futex;

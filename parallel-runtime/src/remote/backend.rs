@@ -8,8 +8,8 @@ use super::prefetch::RemotePrefetch;
 use super::result_reader;
 use super::submit;
 use super::task_state::TaskState;
-use super::transport::{NotSubmitted, Retries, Sent, Submission, Transport};
-use crate::backend::{Backend, Failed, Handle, Map, OwnTask, Prefetch, Results, ScopedHandle};
+use super::transport::{NotSubmitted, Retries, Sent, Batch, Transport};
+use crate::backend::{Backend, Failed, TaskHandle, Map, OwnTask, Prefetch, Results, ScopedHandle};
 use crate::error::TaskError;
 use crate::function::erased::{ErasedValue, Items, all_of};
 use crate::function::table::{FunctionTable, Piece, Written};
@@ -34,7 +34,7 @@ fn submit_one(
     options: CallOptions,
     has_handle: bool,
 ) -> Result<Arc<TaskState>, TaskError> {
-    let submission = Submission {
+    let batch = Batch {
         function,
         items,
         options,
@@ -46,7 +46,7 @@ fn submit_one(
         accepted: false,
         owner: has_handle.then_some(transport),
     };
-    Ok(transport.submit(submission).map_err(NotSubmitted::into_error)?.task)
+    Ok(transport.submit(batch).map_err(NotSubmitted::into_error)?.task)
 }
 
 impl Backend for RemoteBackend {
@@ -96,7 +96,7 @@ impl Backend for RemoteBackend {
         function: &'static FunctionTable,
         item: ErasedValue<'static>,
         options: CallOptions,
-    ) -> Result<Arc<dyn Handle>, TaskError> {
+    ) -> Result<Arc<dyn TaskHandle>, TaskError> {
         Ok(submit_one(&self.0, function, &mut Some(item), options, true)?)
     }
 

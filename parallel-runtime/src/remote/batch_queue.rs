@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::message::Snapshot;
 use super::result_reader::{ResultReader, missing};
 use super::task_state::{Outcome, TaskState};
-use super::transport::{NotSubmitted, Retries, Submission, Submitted, Transport};
+use super::transport::{NotSubmitted, Retries, Batch, Submitted, Transport};
 use crate::backend::Results;
 use crate::backend::batch_policy::BatchPolicy;
 use crate::error::TaskError;
@@ -16,7 +16,7 @@ use crate::options::CallOptions;
 use crate::wait::notify::{Signal, Watcher};
 
 /// A batch that is under way, or has come back.
-struct Batch<'a> {
+struct Queued<'a> {
     task: Option<Arc<TaskState>>,
     /// Its items; none if the only one had to be gone when it was sent, or was never sent.
     items: ErasedVec<'a>,
@@ -48,7 +48,7 @@ pub(super) struct BatchQueue<'a> {
     options: CallOptions,
     /// The pool runs all of them, even if it is shut down meanwhile.
     accepted: bool,
-    queue: VecDeque<Batch<'a>>,
+    queue: VecDeque<Queued<'a>>,
     pub(super) policy: BatchPolicy,
     /// How many items there have been.
     taken: usize,
@@ -124,14 +124,14 @@ impl<'a> BatchQueue<'a> {
         self.queue.is_empty()
     }
 
-    fn batch(&self, items: ErasedVec<'a>, first: usize, count: usize) -> Batch<'a> {
-        Batch { task: None, items, first, count, outcome: None, tries: 0, before: None }
+    fn batch(&self, items: ErasedVec<'a>, first: usize, count: usize) -> Queued<'a> {
+        Queued { task: None, items, first, count, outcome: None, tries: 0, before: None }
     }
 
     /// An item that has failed.
-    fn failed(&self, first: usize, error: TaskError) -> Batch<'a> {
+    fn failed(&self, first: usize, error: TaskError) -> Queued<'a> {
         let batch = self.batch(ErasedVec::new(self.function.item), first, 1);
-        Batch { outcome: Some(Outcome::error(error)), ..batch }
+        Queued { outcome: Some(Outcome::error(error)), ..batch }
     }
 
     /// Sends items, as the last of the queue or at a position of it.
@@ -140,7 +140,7 @@ impl<'a> BatchQueue<'a> {
         let batch = match self.try_send(&mut items) {
             Ok((task, before)) => {
                 self.unfinished += 1;
-                Batch { task: Some(task), tries, before, ..self.batch(items, first, count) }
+                Queued { task: Some(task), tries, before, ..self.batch(items, first, count) }
             }
             Err(Unsent::Alone(error)) => {
                 let at = position.unwrap_or(self.queue.len());
@@ -177,7 +177,7 @@ impl<'a> BatchQueue<'a> {
     /// `items`: cleared if they must be gone by now.
     fn try_send(&mut self, items: &mut ErasedVec<'a>) -> Result<(Arc<TaskState>, Option<Snapshot>), Unsent> {
         let count = items.len();
-        let submission = Submission {
+        let batch = Batch {
             function: self.function,
             items,
             options: self.options,
@@ -189,7 +189,7 @@ impl<'a> BatchQueue<'a> {
             accepted: self.accepted,
             owner: None,
         };
-        let Submitted { task, before, bytes } = match self.transport.submit(submission) {
+        let Submitted { task, before, bytes } = match self.transport.submit(batch) {
             Ok(submitted) => submitted,
             Err(NotSubmitted::Items(_)) if count > 1 => return Err(Unsent::Together),
             Err(NotSubmitted::Items(error) | NotSubmitted::Engine(error)) => return Err(Unsent::Alone(error)),
@@ -210,7 +210,7 @@ impl<'a> BatchQueue<'a> {
 
     /// Whether a batch has come back that nobody has looked at.
     pub(super) fn any_finished(&self) -> bool {
-        let finished = |batch: &Batch<'a>| batch.task.as_ref().is_some_and(|task| task.is_finished());
+        let finished = |batch: &Queued<'a>| batch.task.as_ref().is_some_and(|task| task.is_finished());
         self.queue.iter().any(finished)
     }
 
@@ -323,8 +323,8 @@ impl<'a> BatchQueue<'a> {
     }
 
     /// Reads the results of a batch. `goes_on`: a failure is the result of its item; otherwise it ends it.
-    fn read(&self, batch: Batch<'a>, results: &mut Results<'a>, goes_on: bool) -> Result<(), TaskError> {
-        let Batch { items, count: ended, outcome, .. } = batch;
+    fn read(&self, batch: Queued<'a>, results: &mut Results<'a>, goes_on: bool) -> Result<(), TaskError> {
+        let Queued { items, count: ended, outcome, .. } = batch;
         let mut outcome = outcome.unwrap_or_default();
         let before = results.len();
         let mut reader = ResultReader::new(self.function, &outcome);

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::result_reader;
 use super::task_state::{Outcome, Owner, TaskState};
-use crate::backend::{Collector, Handle};
+use crate::backend::{Collector, TaskHandle};
 use crate::error::TaskError;
 use crate::function::erased::ErasedValue;
 use crate::wait::notify::Watcher;
@@ -21,7 +21,7 @@ impl TaskState {
     }
 }
 
-impl Handle for TaskState {
+impl TaskHandle for TaskState {
     fn wait(self: Arc<Self>, deadline: Option<Instant>) -> Option<Result<ErasedValue<'static>, TaskError>> {
         // `None` for a finished task: its result was taken before.
         match self.owner().engine.wait(&self, deadline) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::message::{About, Body, Loan, Message, Refused, Retry, Scratch, Snapshot};
 use super::result_reader;
 use super::task_state::{Outcome, Owner};
-use super::transport::{NotSubmitted, Retries, Submission, Submitted, Transport};
+use super::transport::{NotSubmitted, Retries, Batch, Submitted, Transport};
 use crate::backend::Failed;
 use crate::codec::Writer;
 use crate::error::TaskError;
@@ -13,7 +13,7 @@ use crate::function::table::{Piece, Written};
 use crate::options::CallOptions;
 use crate::shared::{Arena, handles};
 
-/// An encoded submission.
+/// An encoded batch.
 pub(crate) struct Encoded<'b> {
     pub(crate) message: Message<'b>,
     pub(crate) about: About,
@@ -25,10 +25,10 @@ pub(crate) struct Encoded<'b> {
 /// Encodes items for workers of this machine: into the scratch, or into shared memory. Items that own what goes with them are dropped.
 pub(crate) fn encode<'b>(
     arena: &Arc<Arena>,
-    submission: Submission<'_>,
+    batch: Batch<'_>,
     scratch: &'b mut Scratch,
 ) -> Result<Encoded<'b>, NotSubmitted> {
-    let Submission { function, items, options, retries, guess, timed, owner, .. } = submission;
+    let Batch { function, items, options, retries, guess, timed, owner, .. } = batch;
     let remote = function.remote();
     let refused = |refused: Refused| NotSubmitted::Items(refused.into_task_error(function.name));
     let entry = remote.entry().map_err(|error| NotSubmitted::Engine(TaskError::Spawn(error)))?;
@@ -88,7 +88,7 @@ pub(super) fn call(transport: &dyn Transport, mut one: Piece<'_>, options: CallO
     loop {
         // The item is here, and encoded anew for each try: nothing need be kept, but what lies in shared memory.
         let first = left > 0 && before.is_none();
-        let submission = Submission {
+        let batch = Batch {
             function,
             items: &mut one,
             options: CallOptions { retries: first.then_some(left), ..options },
@@ -101,7 +101,7 @@ pub(super) fn call(transport: &dyn Transport, mut one: Piece<'_>, options: CallO
             owner: None,
         };
         let Submitted { task, before: snapshot, .. } =
-            transport.submit(submission).map_err(NotSubmitted::into_error)?;
+            transport.submit(batch).map_err(NotSubmitted::into_error)?;
         before = before.or(snapshot);
         let outcome = transport.wait(&task, None).unwrap_or_default();
         let error = match result_reader::read_call(&mut one, outcome) {

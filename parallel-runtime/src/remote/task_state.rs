@@ -81,7 +81,7 @@ struct End {
     watchers: Watchers,
 }
 
-/// Where a ticket's message is.
+/// Where a task's message is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
     Queued,
@@ -297,12 +297,12 @@ impl TaskState {
         self.abandoned.load(Ordering::Relaxed)
     }
 
-    /// The number of the letter that it is for, at an engine of other machines.
-    pub(crate) fn set_letter(&self, id: u64) {
+    /// The number of the request that it is for, at an engine of other machines.
+    pub(crate) fn set_request(&self, id: u64) {
         self.place.store(id, Ordering::Relaxed);
     }
 
-    pub(crate) fn letter(&self) -> u64 {
+    pub(crate) fn request(&self) -> u64 {
         self.place.load(Ordering::Relaxed)
     }
 

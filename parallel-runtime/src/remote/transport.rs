@@ -67,7 +67,7 @@ pub(crate) enum Retries {
 }
 
 /// Items of one function, to be sent together.
-pub(crate) struct Submission<'s> {
+pub(crate) struct Batch<'s> {
     pub(crate) function: &'static FunctionTable,
     pub(crate) items: &'s mut dyn Sent,
     pub(crate) options: CallOptions,
@@ -86,7 +86,7 @@ pub(crate) struct Submission<'s> {
     pub(crate) owner: Option<&'s Arc<dyn Transport>>,
 }
 
-/// A submission that is on its way.
+/// A batch that is on its way.
 pub(crate) struct Submitted {
     pub(crate) task: Arc<TaskState>,
     /// What it may change in shared memory, where the caller sends it again. `None` if it cannot be sent again.
@@ -131,7 +131,7 @@ pub(crate) trait Transport: TaskControl + Debug {
     }
 
     /// Encodes items and sends them.
-    fn submit(&self, submission: Submission<'_>) -> Result<Submitted, NotSubmitted>;
+    fn submit(&self, batch: Batch<'_>) -> Result<Submitted, NotSubmitted>;
 
     /// Has threads that wait look again: something else has changed.
     fn wake_waiters(&self);

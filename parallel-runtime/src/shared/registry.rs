@@ -13,7 +13,7 @@ use super::space::Space;
 use super::tables::{Kind, Object};
 use crate::error::TaskError;
 use crate::ipc::link;
-use crate::ipc::request::Request;
+use crate::ipc::control::ControlRequest;
 use crate::sys::fork;
 use crate::sys::role;
 
@@ -49,7 +49,7 @@ fn let_go_in_worker(held: &Held) {
     space.tables().clear_bit(space.me(), id);
     drop(ours);
     if space.tables().object(id).orphan.load(Ordering::SeqCst) != 0 {
-        link::tell(&Request::Released(id.into()));
+        link::tell(&ControlRequest::Released(id.into()));
     }
 }
 
@@ -73,7 +73,7 @@ fn adopt_in_worker(id: u32, nonce: u64, kind: Option<Kind>) -> Option<Arc<Held>>
         space.tables().clear_bit(space.me(), id);
         drop(ours);
         if object.orphan.load(Ordering::SeqCst) != 0 {
-            link::tell(&Request::Released(id.into()));
+            link::tell(&ControlRequest::Released(id.into()));
         }
         return None;
     }
@@ -103,7 +103,7 @@ pub(super) fn create(len: u64, alignment: u64, kind: Kind) -> Result<(Arc<Held>,
         fork::check().map_err(TaskError::Spawn)?;
         return objects::create(len, alignment, kind).map(|new| (new.held, new.zeroed));
     }
-    let [offset, available, id, nonce, zeroed] = link::ask(&Request::New { len, alignment, kind: kind as u64 });
+    let [offset, available, id, nonce, zeroed] = link::ask(&ControlRequest::New { len, alignment, kind: kind as u64 });
     if offset == 0 {
         return Err(TaskError::OutOfSharedMemory { requested: len, available });
     }

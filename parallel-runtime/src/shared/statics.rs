@@ -12,7 +12,7 @@ use super::objects;
 use super::registry;
 use crate::error::TaskError;
 use crate::ipc::link;
-use crate::ipc::request::Request;
+use crate::ipc::control::ControlRequest;
 use crate::sys::image;
 use crate::sys::role;
 
@@ -87,7 +87,7 @@ pub(super) fn settle(at: u64, make: impl FnOnce() -> Result<Arc<Held>, TaskError
 
 /// Worker: asks the program.
 fn ask(at: u64, id: u64, nonce: u64) -> Option<Arc<Held>> {
-    let [offset, _, id, nonce, _] = link::ask(&Request::Static { at, id, nonce });
+    let [offset, _, id, nonce, _] = link::ask(&ControlRequest::Static { at, id, nonce });
     if offset == 0 {
         return None;
     }

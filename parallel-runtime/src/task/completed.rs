@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::submitted::Task;
-use crate::backend::{Collector, Handle};
+use crate::backend::{Collector, TaskHandle};
 use crate::error::TaskError;
 use crate::wait::blocking::wait_while;
 use crate::wait::notify::{Ready, Watcher};
@@ -19,7 +19,7 @@ struct Waiting {
 }
 
 impl Waiting {
-    fn new<'t>(tasks: impl Iterator<Item = &'t Arc<dyn Handle>> + Clone) -> Self {
+    fn new<'t>(tasks: impl Iterator<Item = &'t Arc<dyn TaskHandle>> + Clone) -> Self {
         // Tasks that have ended do not matter.
         let mut collectors = tasks.clone().filter(|task| !task.has_result()).map(|task| task.collector());
         let first = collectors.next().flatten();

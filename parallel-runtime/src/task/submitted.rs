@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use crate::backend::Handle;
+use crate::backend::TaskHandle;
 use crate::error::TaskError;
 use crate::wait::notify::Watcher;
 
@@ -52,7 +52,7 @@ use crate::wait::notify::Watcher;
 #[must_use = "a task runs on when it is dropped, but its result and its errors are lost; call `join()`"]
 pub struct Task<R> {
     id: u64,
-    pub(super) handle: Arc<dyn Handle>,
+    pub(super) handle: Arc<dyn TaskHandle>,
     _result: PhantomData<fn() -> R>,
 }
 
@@ -65,7 +65,7 @@ impl<R: Send + 'static> Task<R> {
     /// # Safety
     ///
     /// The value of the task is an `R`.
-    pub(crate) unsafe fn new(handle: Arc<dyn Handle>) -> Self {
+    pub(crate) unsafe fn new(handle: Arc<dyn TaskHandle>) -> Self {
         Self { id: next_id(), handle, _result: PhantomData }
     }
 
@@ -159,7 +159,7 @@ impl<R: Send + 'static> Task<R> {
         }
     }
 
-    /// See [`Handle::watch`].
+    /// See [`TaskHandle::watch`].
     fn watch(&self, watcher: Watcher, attend: bool) -> Result<(), Watcher> {
         Arc::clone(&self.handle).watch(watcher, attend)
     }

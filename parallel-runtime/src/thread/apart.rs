@@ -26,7 +26,7 @@ fn take_item(one: &mut Piece<'_>) -> ErasedValue<'static> {
 /// Runs one item.
 pub(super) fn call_limited(engine: &Arc<Engine>, mut one: Piece<'_>, limit: Duration) -> Result<Written, Failed> {
     // A nested call goes on under the permit of the task that makes it.
-    if !one.table().borrows_nothing || engine.semaphore.held() {
+    if !one.table().borrows_nothing || engine.semaphore.is_held() {
         let (output, place) = (one.table().output, one.output());
         let begun = Instant::now();
         let written = engine.call(one)?;
@@ -60,7 +60,7 @@ pub(super) fn map_apart<'a>(
     results: &mut Results<'a>,
 ) -> Result<(), Failed> {
     let limit = map.options.timeout;
-    if !function.borrows_nothing || (!map.in_background && engine.semaphore.held()) {
+    if !function.borrows_nothing || (!map.in_background && engine.semaphore.is_held()) {
         // They are waited for, and those that took too long have failed afterwards.
         return engine.map(function, items, map, results);
     }

@@ -10,7 +10,7 @@ use super::engine::Engine;
 use super::job::{Body, Job};
 use super::prefetch::ThreadPrefetch;
 use super::scoped::ScopedJob;
-use crate::backend::{Backend, Failed, Handle, Map, OwnTask, Prefetch, Results, ScopedHandle};
+use crate::backend::{Backend, Failed, TaskHandle, Map, OwnTask, Prefetch, Results, ScopedHandle};
 use crate::error::TaskError;
 use crate::function::erased::{ErasedValue, Items, all_of};
 use crate::function::table::{FunctionTable, Piece, Written};
@@ -69,7 +69,7 @@ impl Backend for Arc<Engine> {
         function: &'static FunctionTable,
         item: ErasedValue<'static>,
         options: CallOptions,
-    ) -> Result<Arc<dyn Handle>, TaskError> {
+    ) -> Result<Arc<dyn TaskHandle>, TaskError> {
         // SAFETY: the item is one of this function, as all that is submitted for it.
         let body = unsafe { Body::of(function, item) };
         Ok(Engine::submit(self, function.name, options.timeout, false, body, None)?)
@@ -117,7 +117,7 @@ impl Backend for Arc<Engine> {
     }
 }
 
-impl Handle for Job {
+impl TaskHandle for Job {
     fn wait(self: Arc<Self>, deadline: Option<Instant>) -> Option<Result<ErasedValue<'static>, TaskError>> {
         Job::wait(&self, deadline)
     }

@@ -22,7 +22,7 @@ impl Engine {
     pub(super) fn call(&self, mut one: Piece<'_>) -> Result<Written, Failed> {
         let lost = || Failed::Error(TaskError::Cancelled);
         // A nested call belongs to a task that was admitted, and must run even while the pool is shutting down.
-        if self.semaphore.held() {
+        if self.semaphore.is_held() {
             one.run();
             return one.finish().ok_or_else(lost);
         }
@@ -65,7 +65,7 @@ impl Engine {
         results: &mut Results<'a>,
     ) -> Result<(), Failed> {
         self.check().map_err(TaskError::Spawn)?;
-        let nested = self.semaphore.held();
+        let nested = self.semaphore.is_held();
         let (name, count) = (function.name, items.len() as u32);
         let mut counted = None;
         let span = CallSpan::open(name, count, &self.pool);
@@ -124,7 +124,7 @@ impl Engine {
         stop: &AtomicBool,
         run: &(dyn Fn(usize, usize) + Sync),
     ) -> std::io::Result<()> {
-        let nested = self.semaphore.held();
+        let nested = self.semaphore.is_held();
         if nested && self.workers == 1 {
             // The one permit is ours: nobody else could run the items.
             run(0, len);

@@ -305,14 +305,14 @@ impl Job {
 
     /// A task of the pool that waits for another one runs it itself, if that has not begun: it would only wait.
     fn run_if_it_is_ours(self: &Arc<Self>) {
-        if self.turns.is_none() && self.engine.as_ref().is_some_and(|engine| engine.semaphore.held()) {
+        if self.turns.is_none() && self.engine.as_ref().is_some_and(|engine| engine.semaphore.is_held()) {
             self.run(false);
         }
     }
 
     /// An executor that a task of the pool runs, and that waits for another task of it, does not know that it keeps a permit.
     fn run_if_nobody_else_can(self: &Arc<Self>) {
-        let is_stuck = |engine: &Arc<Engine>| engine.semaphore.held() && engine.semaphore.stay_taken();
+        let is_stuck = |engine: &Arc<Engine>| engine.semaphore.is_held() && engine.semaphore.stay_taken();
         // A body that takes turns gives its permit back by itself.
         if !polling::is_polling() && self.engine.as_ref().is_some_and(is_stuck) {
             self.run(true);

@@ -19,12 +19,12 @@ use crate::sys::clock;
 const PATIENCE: Duration = Duration::from_millis(10);
 
 pub(crate) struct Semaphore {
-    held: Mutex<Held>,
+    permits: Mutex<Permits>,
     returned: Condvar,
 }
 
 /// How many are held, and for how long, in nanoseconds of the coarse clock.
-struct Held {
+struct Permits {
     free: usize,
     count: u64,
     /// By those that have been given back.
@@ -48,33 +48,33 @@ pub(crate) struct Switched {
 
 impl Semaphore {
     pub(crate) fn new(count: usize) -> Self {
-        let held = Held { free: count, count: 0, busy: 0, since: 0 };
-        Self { held: Mutex::new(held), returned: Condvar::new() }
+        let permits = Permits { free: count, count: 0, busy: 0, since: 0 };
+        Self { permits: Mutex::new(permits), returned: Condvar::new() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Permits> {
+        self.permits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether this thread's innermost task is one of this pool.
-    pub(crate) fn held(&self) -> bool {
+    pub(crate) fn is_held(&self) -> bool {
         ptr::eq(CURRENT.get(), self)
     }
 
     /// Whether all are taken, and by tasks that do not end at this very moment.
     pub(crate) fn stay_taken(&self) -> bool {
-        let mut held = self.lock();
-        let alone = held.count <= 1;
+        let mut permits = self.lock();
+        let alone = permits.count <= 1;
         let end = Instant::now() + PATIENCE;
-        while held.free == 0 && !alone {
+        while permits.free == 0 && !alone {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
             }
-            held = self.returned.wait_timeout(held, left).unwrap_or_else(PoisonError::into_inner).0;
+            permits = self.returned.wait_timeout(permits, left).unwrap_or_else(PoisonError::into_inner).0;
         }
-        let stay = held.free == 0;
-        drop(held);
+        let stay = permits.free == 0;
+        drop(permits);
         if !stay {
             // This thread may have been woken in place of one that wants it.
             self.returned.notify_one();
@@ -88,33 +88,33 @@ impl Semaphore {
     }
 
     fn take(&self) {
-        let mut held = self.lock();
-        while held.free == 0 {
-            held = self.returned.wait(held).unwrap_or_else(PoisonError::into_inner);
+        let mut permits = self.lock();
+        while permits.free == 0 {
+            permits = self.returned.wait(permits).unwrap_or_else(PoisonError::into_inner);
         }
         let now = clock::coarse();
-        held.free -= 1;
-        held.count += 1;
-        held.since = held.since.wrapping_add(now);
-        drop(held);
+        permits.free -= 1;
+        permits.count += 1;
+        permits.since = permits.since.wrapping_add(now);
+        drop(permits);
         SINCE.set(now);
     }
 
     /// For how long permits were held so far, all together.
     pub(crate) fn busy(&self) -> Duration {
-        let held = self.lock();
-        let current = clock::coarse().wrapping_mul(held.count).wrapping_sub(held.since);
-        Duration::from_nanos(held.busy.wrapping_add(current))
+        let permits = self.lock();
+        let current = clock::coarse().wrapping_mul(permits.count).wrapping_sub(permits.since);
+        Duration::from_nanos(permits.busy.wrapping_add(current))
     }
 
     fn give_back(&self) {
         let (now, since) = (clock::coarse(), SINCE.get());
-        let mut held = self.lock();
-        held.free += 1;
-        held.count -= 1;
-        held.busy = held.busy.wrapping_add(now.saturating_sub(since));
-        held.since = held.since.wrapping_sub(since);
-        drop(held);
+        let mut permits = self.lock();
+        permits.free += 1;
+        permits.count -= 1;
+        permits.busy = permits.busy.wrapping_add(now.saturating_sub(since));
+        permits.since = permits.since.wrapping_sub(since);
+        drop(permits);
         self.returned.notify_one();
     }
 }

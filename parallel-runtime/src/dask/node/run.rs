@@ -1,11 +1,11 @@
-//! One letter, from its pieces to its reply.
+//! One request, from its pieces to its reply.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, LazyLock};
 
-use super::letters::SentPiece;
+use super::requests::SentPiece;
 use super::state::Node;
-use crate::dask::letter::{Arrived, Reply};
+use crate::dask::request::{Arrived, Reply};
 use crate::error::{PoolError, TaskError};
 use crate::function::code;
 use crate::ipc::board::slot::{INLINE_ALIGNMENT, INLINE_ARGUMENTS};
@@ -14,62 +14,62 @@ use crate::remote::failure;
 use crate::remote::message::{About, Arguments, Body, Message, as_uninit};
 use crate::remote::task_state::{Left, Outcome, TaskState};
 
-/// A letter of many items is cut into pieces that take about so long, so that all workers have something to do at its end.
+/// A request of many items is cut into pieces that take about so long, so that all workers have something to do at its end.
 const PIECE: f64 = 5e6;
 
 /// The most items of a piece.
 const MOST_ITEMS: u32 = 4096;
 
-/// Some items of a letter, which are one message to the workers.
+/// Some items of a request, which are one message to the workers.
 struct Piece {
     first: u32,
     count: u32,
-    ticket: Result<Arc<TaskState>, TaskError>,
+    task_state: Result<Arc<TaskState>, TaskError>,
     /// How often its first item may still be tried again.
     tries: u32,
 }
 
-/// A letter that runs.
+/// A request that runs.
 pub(super) struct Running<'n, 'p> {
     node: &'n Node,
-    /// The number of its parcel.
-    parcel: u64,
-    letter: &'n Arrived<'p>,
+    /// The number of its submission.
+    submission: u64,
+    request: &'n Arrived<'p>,
     engine: Arc<process::Engine>,
     pieces: VecDeque<Piece>,
     reply: Reply,
 }
 
 impl<'n, 'p> Running<'n, 'p> {
-    pub(super) fn begin(node: &'n Node, parcel: u64, letter: &'n Arrived<'p>) -> Self {
-        let engine = node.engine(letter.workers);
+    pub(super) fn begin(node: &'n Node, submission: u64, request: &'n Arrived<'p>) -> Self {
+        let engine = node.engine(request.workers);
         let mut running = Self {
             node,
-            parcel,
-            letter,
+            submission,
+            request,
             engine,
             pieces: VecDeque::new(),
-            reply: Reply { id: letter.id, ..Reply::default() },
+            reply: Reply { id: request.id, ..Reply::default() },
         };
-        if letter.takes_back {
-            running.reply.arguments = Some(letter.body.to_vec());
+        if request.takes_back {
+            running.reply.arguments = Some(request.body.to_vec());
         }
-        let size = match node.rate(letter.entry) {
-            _ if letter.takes_back => letter.items,
+        let size = match node.rate(request.entry) {
+            _ if request.takes_back => request.items,
             Some(rate) => ((PIECE / rate) as u32).clamp(1, MOST_ITEMS),
             None => 1,
         };
         let mut first = 0;
         // The first one is short where nothing is known: the others are cut when it has told how long an item takes.
-        while first < letter.items {
-            let mut count = size.min(letter.items - first);
-            while first + count < letter.items && !letter.can_begin_at(first + count) {
+        while first < request.items {
+            let mut count = size.min(request.items - first);
+            while first + count < request.items && !request.can_begin_at(first + count) {
                 count += 1;
             }
-            if node.rate(letter.entry).is_none() && first > 0 {
-                count = letter.items - first;
+            if node.rate(request.entry).is_none() && first > 0 {
+                count = request.items - first;
             }
-            running.send(first, count, letter.retries, false);
+            running.send(first, count, request.retries, false);
             first += count;
         }
         running
@@ -77,8 +77,8 @@ impl<'n, 'p> Running<'n, 'p> {
 
     /// Sends some items to the workers.
     fn send(&mut self, first: u32, count: u32, tries: u32, at_front: bool) {
-        let ticket = self.submit(first, count);
-        let piece = Piece { first, count, ticket, tries };
+        let task_state = self.submit(first, count);
+        let piece = Piece { first, count, task_state, tries };
         if at_front {
             self.pieces.push_front(piece);
         } else {
@@ -87,11 +87,11 @@ impl<'n, 'p> Running<'n, 'p> {
     }
 
     fn submit(&self, first: u32, count: u32) -> Result<Arc<TaskState>, TaskError> {
-        let letter = self.letter;
+        let request = self.request;
         let engine = &self.engine;
         let arena = engine.arena().map_err(PoolError::into_task_error)?;
-        let bytes = &letter.body[letter.start(first)..letter.start(first + count)];
-        let body = if bytes.len() <= INLINE_ARGUMENTS && letter.alignment <= INLINE_ALIGNMENT && !letter.takes_back {
+        let bytes = &request.body[request.start(first)..request.start(first + count)];
+        let body = if bytes.len() <= INLINE_ARGUMENTS && request.alignment <= INLINE_ALIGNMENT && !request.takes_back {
             Body::Inline(bytes)
         } else {
             let mut block = arena.take(bytes.len().max(1) as u64)?;
@@ -99,31 +99,31 @@ impl<'n, 'p> Running<'n, 'p> {
             let memory = unsafe { block.bytes_mut(bytes.len()) };
             memory.copy_from_slice(as_uninit(bytes));
             // Where the slices are, the program knows; here it only matters that there are some.
-            let marks = if letter.takes_back { vec![0] } else { Vec::new() };
+            let marks = if request.takes_back { vec![0] } else { Vec::new() };
             Body::Block(Arguments { block, len: bytes.len(), marks })
         };
         let message = Message {
-            entry: letter.entry,
+            entry: request.entry,
             items: count,
             seen: None,
             timed: true,
-            is_async: letter.is_async,
-            limit: letter.limit,
+            is_async: request.is_async,
+            limit: request.limit,
             retry: None,
             body,
             loan: None,
         };
-        // Whoever wants to cancel it either has said so before, or finds the ticket.
-        let mut letters = self.node.letters();
-        let refused = letters.refused.has(letter.id);
-        let Some(parcel) = letters.parcels.get_mut(&self.parcel).filter(|parcel| !(refused || parcel.dropped)) else {
+        // Whoever wants to cancel it either has said so before, or finds the task.
+        let mut requests = self.node.requests();
+        let refused = requests.refused.has(request.id);
+        let Some(submission) = requests.submissions.get_mut(&self.submission).filter(|submission| !(refused || submission.dropped)) else {
             return Err(TaskError::Cancelled);
         };
-        let about = About { function: letter.function, shared: 0 };
-        let ticket = engine.submit(message, about, false, None)?;
-        let sent = SentPiece { engine: Arc::clone(engine), ticket: Arc::clone(&ticket) };
-        parcel.messages.entry(letter.id).or_default().push(sent);
-        Ok(ticket)
+        let about = About { function: request.function, shared: 0 };
+        let task_state = engine.submit(message, about, false, None)?;
+        let sent = SentPiece { engine: Arc::clone(engine), task_state: Arc::clone(&task_state) };
+        submission.messages.entry(request.id).or_default().push(sent);
+        Ok(task_state)
     }
 
     /// Waits for all of it.
@@ -134,30 +134,30 @@ impl<'n, 'p> Running<'n, 'p> {
             }
         }
         // If it has ended early, what is left is not begun any more.
-        for ticket in self.pieces.drain(..).filter_map(|piece| piece.ticket.ok()) {
-            if !self.engine.cancel(&ticket) {
-                self.engine.wait(&ticket, None);
+        for task_state in self.pieces.drain(..).filter_map(|piece| piece.task_state.ok()) {
+            if !self.engine.cancel(&task_state) {
+                self.engine.wait(&task_state, None);
             }
         }
-        let mut letters = self.node.letters();
-        let parcel = letters.parcels.get_mut(&self.parcel);
-        let dropped = parcel.is_none_or(|parcel| {
-            parcel.messages.remove(&self.letter.id);
-            parcel.dropped
+        let mut requests = self.node.requests();
+        let submission = requests.submissions.get_mut(&self.submission);
+        let dropped = submission.is_none_or(|submission| {
+            submission.messages.remove(&self.request.id);
+            submission.dropped
         });
         if !dropped {
-            letters.ended.add(self.letter.id);
+            requests.ended.add(self.request.id);
         }
-        drop(letters);
-        self.node.saw(self.letter.entry, self.reply.done, self.reply.nanoseconds);
+        drop(requests);
+        self.node.saw(self.request.entry, self.reply.done, self.reply.nanoseconds);
         std::mem::take(&mut self.reply)
     }
 
-    /// Waits for a piece and takes what came of it. False if the letter ends with it.
+    /// Waits for a piece and takes what came of it. False if the request ends with it.
     fn land(&mut self, piece: Piece) -> bool {
-        let Piece { first, count, ticket, tries } = piece;
-        let outcome = match ticket {
-            Ok(ticket) => self.engine.wait(&ticket, None).unwrap_or_default(),
+        let Piece { first, count, task_state, tries } = piece;
+        let outcome = match task_state {
+            Ok(task_state) => self.engine.wait(&task_state, None).unwrap_or_default(),
             Err(error) => Outcome::error(error),
         };
         let Outcome { done, failed, results, nanoseconds, mut rare } = outcome;
@@ -180,7 +180,7 @@ impl<'n, 'p> Running<'n, 'p> {
         if let Some(Left::Block(arguments)) = rare.as_mut().and_then(|rare| rare.arguments.take())
             && let Some(all) = &mut self.reply.arguments
         {
-            let start = self.letter.start(first);
+            let start = self.request.start(first);
             // SAFETY: the block is mapped as long as it is here, `len` bytes of it were written, and no worker uses it any more.
             let bytes = unsafe { std::slice::from_raw_parts(arguments.block.start().as_ptr(), arguments.len) };
             if let Some(room) = all.get_mut(start..start + bytes.len()) {
@@ -191,11 +191,11 @@ impl<'n, 'p> Running<'n, 'p> {
         let next = first + done;
         let left = count - done.min(count);
         match error {
-            _ if self.letter.takes_back => {
+            _ if self.request.takes_back => {
                 self.reply.error = error;
                 false
             }
-            None if self.reply.failed && self.letter.stops => {
+            None if self.reply.failed && self.request.stops => {
                 if left > 0 || !self.pieces.is_empty() {
                     self.reply.error = Some(TaskError::Cancelled);
                 }
@@ -203,11 +203,11 @@ impl<'n, 'p> Running<'n, 'p> {
             }
             None if left == 0 => true,
             // It has come back early.
-            None => self.send_rest(next, left, if done == 0 { tries } else { self.letter.retries }),
-            Some(error) if error.may_be_retried() && (if done == 0 { tries } else { self.letter.retries }) > 0 => {
-                let tries = if done == 0 { tries } else { self.letter.retries };
-                if left > 1 && self.letter.can_begin_at(next + 1) {
-                    self.send(next + 1, left - 1, self.letter.retries, true);
+            None => self.send_rest(next, left, if done == 0 { tries } else { self.request.retries }),
+            Some(error) if error.may_be_retried() && (if done == 0 { tries } else { self.request.retries }) > 0 => {
+                let tries = if done == 0 { tries } else { self.request.retries };
+                if left > 1 && self.request.can_begin_at(next + 1) {
+                    self.send(next + 1, left - 1, self.request.retries, true);
                     self.send_rest(next, 1, tries - 1)
                 } else {
                     self.send_rest(next, left, tries - 1)
@@ -215,11 +215,11 @@ impl<'n, 'p> Running<'n, 'p> {
             }
             Some(error) if error.may_be_retried() || matches!(error, TaskError::OutOfSharedMemory { .. }) => {
                 self.fail(&error);
-                if self.letter.stops && (left > 1 || !self.pieces.is_empty()) {
+                if self.request.stops && (left > 1 || !self.pieces.is_empty()) {
                     self.reply.error = Some(TaskError::Cancelled);
                     return false;
                 }
-                left <= 1 || self.send_rest(next + 1, left - 1, self.letter.retries)
+                left <= 1 || self.send_rest(next + 1, left - 1, self.request.retries)
             }
             // It answers for all that is left.
             Some(error) => {
@@ -231,7 +231,7 @@ impl<'n, 'p> Running<'n, 'p> {
 
     /// Sends what is left of a piece, if that can be done by itself; if not, the program sends it. Whether it goes on.
     fn send_rest(&mut self, first: u32, count: u32, tries: u32) -> bool {
-        let can = self.letter.can_begin_at(first);
+        let can = self.request.can_begin_at(first);
         if can {
             self.send(first, count, tries, true);
         }

@@ -1,14 +1,14 @@
-//! The main loop of a node: from a parcel to its replies.
+//! The main loop of a node: from a submission to its replies.
 
 use std::fs::File;
 use std::io::{BufReader, Write};
 use std::os::fd::OwnedFd;
 use std::sync::Mutex;
 
-use super::letters::Parcel;
+use super::requests::Submission;
 use super::run::Running;
 use super::state::Node;
-use crate::dask::letter;
+use crate::dask::request;
 use crate::dask::wire::{self, Put, Take, to_node};
 use crate::sys::exit;
 
@@ -37,7 +37,7 @@ fn run(workers: usize) -> std::io::Result<()> {
     let node: &'static Node = Box::leak(Box::new(Node {
         output: Mutex::new(File::from(output)),
         workers,
-        letters: Mutex::default(),
+        requests: Mutex::default(),
         rates: Mutex::default(),
         engines: Mutex::default(),
     }));
@@ -48,12 +48,12 @@ fn run(workers: usize) -> std::io::Result<()> {
         match kind {
             to_node::RUN => {
                 // Here, so that a frame that drops it finds it.
-                node.letters().parcels.insert(number, Parcel::default());
+                node.requests().submissions.insert(number, Submission::default());
                 let spawned = std::thread::Builder::new()
-                    .name("parallel-parcel".to_owned())
-                    .spawn(move || node.run_parcel(number, &frame[8..]));
+                    .name("parallel-submission".to_owned())
+                    .spawn(move || node.run_submission(number, &frame[8..]));
                 if spawned.is_err() {
-                    node.letters().parcels.remove(&number);
+                    node.requests().submissions.remove(&number);
                     node.write(to_node::RUN, Put::default().u64(number).u32(0).0.as_slice());
                 }
             }
@@ -62,7 +62,7 @@ fn run(workers: usize) -> std::io::Result<()> {
                 answer.extend_from_slice(&node.answer(&frame[8..]));
                 node.write(to_node::ASK, &answer);
             }
-            to_node::DROP => node.drop_parcel(number),
+            to_node::DROP => node.drop_submission(number),
             _ => {}
         }
     }
@@ -70,16 +70,16 @@ fn run(workers: usize) -> std::io::Result<()> {
 }
 
 impl Node {
-    fn run_parcel(&self, number: u64, parcel: &[u8]) {
+    fn run_submission(&self, number: u64, submission: &[u8]) {
         let mut replies = Put::default();
         replies.u64(number);
-        let letters = letter::open(parcel).unwrap_or_default();
-        let mut begun: Vec<_> = letters.iter().map(|letter| Running::begin(self, number, letter)).collect();
+        let requests = request::open(submission).unwrap_or_default();
+        let mut begun: Vec<_> = requests.iter().map(|request| Running::begin(self, number, request)).collect();
         replies.u32(begun.len() as u32);
         for running in &mut begun {
             running.finish().put(&mut replies);
         }
-        self.letters().parcels.remove(&number);
+        self.requests().submissions.remove(&number);
         self.write(to_node::RUN, &replies.0);
     }
 }

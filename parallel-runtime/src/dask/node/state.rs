@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::letters::{Letters, SentPiece};
+use super::requests::{Requests, SentPiece};
 use crate::dask::wire::{self, Take, question};
 use crate::options::{CallOptions, WorkerKey, WorkerOptions};
 use crate::process::Engine;
@@ -15,7 +15,7 @@ use crate::sys::exit;
 pub(super) struct Node {
     pub(super) output: Mutex<File>,
     pub(super) workers: usize,
-    pub(super) letters: Mutex<Letters>,
+    pub(super) requests: Mutex<Requests>,
     /// How long an item of a function takes, in nanoseconds.
     pub(super) rates: Mutex<HashMap<u64, f64>>,
     /// Worker processes, by what they are told.
@@ -32,30 +32,30 @@ impl Node {
         }
     }
 
-    pub(super) fn letters(&self) -> MutexGuard<'_, Letters> {
-        self.letters.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn requests(&self) -> MutexGuard<'_, Requests> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Nobody wants the reply to a parcel.
-    pub(super) fn drop_parcel(&self, number: u64) {
-        let mut letters = self.letters();
-        let Some(parcel) = letters.parcels.get_mut(&number) else { return };
-        parcel.dropped = true;
-        let messages: Vec<SentPiece> = parcel.messages.values().flatten().cloned().collect();
-        drop(letters);
-        messages.iter().for_each(|piece| _ = piece.engine.kill_task(&piece.ticket));
+    /// Nobody wants the reply to a submission.
+    pub(super) fn drop_submission(&self, number: u64) {
+        let mut requests = self.requests();
+        let Some(submission) = requests.submissions.get_mut(&number) else { return };
+        submission.dropped = true;
+        let messages: Vec<SentPiece> = submission.messages.values().flatten().cloned().collect();
+        drop(requests);
+        messages.iter().for_each(|piece| _ = piece.engine.kill_task(&piece.task_state));
     }
 
-    /// Answers a question, for each letter.
+    /// Answers a question, for each request.
     pub(super) fn answer(&self, frame: &[u8]) -> Vec<u8> {
         let mut frame = Take(frame);
         let (Some(kind), Some(count)) = (frame.u8(), frame.u32()) else { return Vec::new() };
         let ids = (0..count).map_while(|_| frame.u64());
         let answer = |id| match kind {
-            question::CANCEL | question::KILL => self.end_letter(id, kind == question::KILL),
-            question::RUNNING => self.letters().messages(id).any(|piece| piece.engine.is_running(&piece.ticket)),
+            question::CANCEL | question::KILL => self.end_request(id, kind == question::KILL),
+            question::RUNNING => self.requests().messages(id).any(|piece| piece.engine.is_running(&piece.task_state)),
             question::ALLOW => {
-                self.letters().refused.remove(id);
+                self.requests().refused.remove(id);
                 true
             }
             _ => false,
@@ -63,20 +63,20 @@ impl Node {
         ids.map(|id| answer(id).into()).collect()
     }
 
-    /// Keeps a letter from being begun; or ends it, if it is to be killed. Whether it has not been begun, or was killed.
-    pub(super) fn end_letter(&self, id: u64, kill: bool) -> bool {
-        let mut letters = self.letters();
-        if letters.ended.has(id) {
+    /// Keeps a request from being begun; or ends it, if it is to be killed. Whether it has not been begun, or was killed.
+    pub(super) fn end_request(&self, id: u64, kill: bool) -> bool {
+        let mut requests = self.requests();
+        if requests.ended.has(id) {
             return false;
         }
-        letters.refused.add(id);
-        let messages: Vec<SentPiece> = letters.messages(id).cloned().collect();
-        drop(letters);
+        requests.refused.add(id);
+        let messages: Vec<SentPiece> = requests.messages(id).cloned().collect();
+        drop(requests);
         let mut all = true;
-        for SentPiece { engine, ticket } in messages {
-            let ended = if kill { engine.kill_task(&ticket) } else { engine.cancel(&ticket) };
+        for SentPiece { engine, task_state } in messages {
+            let ended = if kill { engine.kill_task(&task_state) } else { engine.cancel(&task_state) };
             // Nothing of it has begun, or all of it is ended.
-            all &= ended || (kill && ticket.is_finished());
+            all &= ended || (kill && task_state.is_finished());
         }
         all
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use super::ring::Ring;
 use super::sleep::Sleepers;
 use super::slot::Slot;
-use crate::ipc::request::ANSWER;
+use crate::ipc::control::ANSWER;
 use crate::sys::{clock, futex};
 
 /// The most workers a pool can have.

@@ -105,7 +105,7 @@ impl State {
     /// A task has ended. `seen`, `run`: if it is looked at, and if it has run; `name`: if it was on the board, `generation | slot`.
     pub(super) fn end(
         &mut self,
-        ticket: &TaskState,
+        task_state: &TaskState,
         outcome: Outcome,
         seen: Option<Box<Seen>>,
         run: Option<Run>,
@@ -117,7 +117,7 @@ impl State {
         if let Some(seen) = seen {
             self.tell(*seen, run, fate, name);
         }
-        let watchers = ticket.finish(outcome);
+        let watchers = task_state.finish(outcome);
         if !watchers.is_empty() {
             self.watched -= 1;
             self.fired.add(|told| told.watchers.append(watchers));

@@ -25,7 +25,7 @@ pub(in crate::process) struct Slots {
 
 /// A task in a slot.
 pub(in crate::process) struct InFlight {
-    pub(in crate::process) ticket: Arc<TaskState>,
+    pub(in crate::process) task_state: Arc<TaskState>,
     pub(in crate::process) items: u32,
     pub(in crate::process) is_async: bool,
     pub(in crate::process) arguments: Option<Arguments>,

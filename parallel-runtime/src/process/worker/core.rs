@@ -13,7 +13,7 @@ use crate::ipc::board::slot::FAILED;
 use crate::ipc::board::word::Word;
 use crate::ipc::board::{Board, Record, Slot, meeting};
 use crate::ipc::link;
-use crate::ipc::request::Request;
+use crate::ipc::control::ControlRequest;
 use crate::panics::{self, Caught};
 use crate::process::region::Region;
 use crate::process::welcome::Welcome;
@@ -87,7 +87,7 @@ impl Worker {
 
     /// Asks the program for a block.
     pub(super) fn grant(&self, len: u64) -> Result<(u64, *mut u8), ServeError> {
-        match link::ask(&Request::Grant(len)) {
+        match link::ask(&ControlRequest::Grant(len)) {
             [0, available, ..] => Err(ServeError::OutOfSharedMemory { requested: len, available }),
             [offset, ..] => Ok((offset, self.segment.at(offset).as_ptr())),
         }

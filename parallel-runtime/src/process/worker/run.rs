@@ -14,7 +14,7 @@ use crate::function::remote::serve_at;
 use crate::ipc::board::ring::{Claim, entry};
 use crate::ipc::board::slot::{LEVEL, TIMED};
 use crate::ipc::board::{Slot, sleep, wait_while_terminating};
-use crate::ipc::request::Request;
+use crate::ipc::control::ControlRequest;
 use crate::observe::spans;
 use crate::panics;
 use crate::shared::handles;
@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Worker {
     pub(super) fn run(&mut self) {
-        if Request::Ready.send(self.control.socket.as_fd()).is_err() {
+        if ControlRequest::Ready.send(self.control.socket.as_fd()).is_err() {
             return;
         }
         let board = self.board;
@@ -86,7 +86,7 @@ impl Worker {
     /// Ends the process between two tasks, so that a fresh one takes its place.
     fn retire(&self) -> ! {
         let _ = io::stdout().flush();
-        let _ = Request::Retire.send(self.control.socket.as_fd());
+        let _ = ControlRequest::Retire.send(self.control.socket.as_fd());
         // Somebody else may have relied on this worker to look for work.
         if self.board.ring().may_have_work() {
             self.board.wake_one();

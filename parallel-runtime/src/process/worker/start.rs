@@ -14,7 +14,7 @@ use super::{fault, sandbox};
 use crate::function;
 use crate::ipc::board::{Board, Layout};
 use crate::ipc::link;
-use crate::ipc::request::Request;
+use crate::ipc::control::ControlRequest;
 use crate::panics;
 use crate::process::welcome::Welcome;
 use crate::sandbox::Allowed;
@@ -42,7 +42,7 @@ pub(in crate::process) fn main() -> ! {
         Err(error) => {
             let _ = writeln!(io::stderr(), "parallel-runtime: a worker process could not start: {error}");
             // Where the control socket is, depends on how far we have come.
-            let _ = Request::Failed(error.to_string()).send(rustix::stdio::stdin());
+            let _ = ControlRequest::Failed(error.to_string()).send(rustix::stdio::stdin());
             exit::now(CANNOT_START);
         }
     };
@@ -85,7 +85,7 @@ fn ended(control: &Control) -> bool {
 }
 
 fn cannot_start(control: &Control, why: &str) -> ! {
-    let _ = Request::Failed(why.to_owned()).send(control.socket.as_fd());
+    let _ = ControlRequest::Failed(why.to_owned()).send(control.socket.as_fd());
     exit::now(CANNOT_START)
 }
 
@@ -194,7 +194,7 @@ fn prepare(
     }
     if welcome.init != 0 {
         // It may take its time: the program is told that this is a worker of its own.
-        let _ = Request::Hello.send(control.socket.as_fd());
+        let _ = ControlRequest::Hello.send(control.socket.as_fd());
         // SAFETY: the program put it there with `image::offset_of`, and runs the same executable.
         let init = unsafe { function::init::at(welcome.init) };
         panics::catch(|| crate::function::init::once_in_process(init)).map_err(|caught| caught.init_failed())?;

@@ -18,7 +18,7 @@ use super::heap::{BLOCK_HEAD, Heap, damaged};
 use crate::codec::{self, CodecError, Reader, Writer};
 use crate::error::TaskError;
 use crate::ipc::link;
-use crate::ipc::request::Request;
+use crate::ipc::control::ControlRequest;
 use crate::shared::handles::{self, Cargo, Source};
 use crate::shared::held::{Held, Reference};
 use crate::shared::objects;
@@ -181,7 +181,7 @@ pub(super) fn announce(container: &Held, packed: &[&Packed]) {
         let Reference { id, nonce, .. } = held.reference();
         let object = (u64::from(id), nonce);
         let stored = if role::in_worker() {
-            link::ask(&Request::Store { container, object })[0] != 0
+            link::ask(&ControlRequest::Store { container, object })[0] != 0
         } else {
             objects::store(container, object)
         };
@@ -197,7 +197,7 @@ pub(super) fn retract(container: &Held, handles: &[Arc<Held>]) {
         if let Some(space) = Space::existing().filter(|_| role::in_worker()) {
             // Before the handles end: see `recount`.
             space.tables().withdrawn(space.me().place()).fetch_add(1, Ordering::SeqCst);
-            link::tell(&Request::Unstore { container, object });
+            link::tell(&ControlRequest::Unstore { container, object });
         } else {
             objects::unstore(container, object, None);
         }

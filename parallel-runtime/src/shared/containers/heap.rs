@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::words::set;
 use crate::error::TaskError;
 use crate::ipc::link;
-use crate::ipc::request::Request;
+use crate::ipc::control::ControlRequest;
 use crate::shared::held::{Held, Reference};
 use crate::shared::objects;
 use crate::shared::space::Space;
@@ -213,7 +213,7 @@ impl Heap<'_> {
         let wanted = size.clamp(FIRST_CHUNK, LARGEST_CHUNK).max(least + CHUNK_HEAD);
         let Reference { id, nonce, .. } = self.held.reference();
         let chunk = if role::in_worker() {
-            match link::ask(&Request::More { id: id.into(), nonce, len: wanted }) {
+            match link::ask(&ControlRequest::More { id: id.into(), nonce, len: wanted }) {
                 [0, available, ..] => return Err(TaskError::OutOfSharedMemory { requested: wanted, available }),
                 [offset, ..] => offset,
             }

@@ -1,4 +1,4 @@
-//! Letters into parcels, parcels to the bridge, and the blobs that they need.
+//! Requests into submissions, submissions to the bridge, and the blobs that they need.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,19 +9,19 @@ use super::wire::{Put, to_bridge};
 use crate::shared::blob;
 use crate::shared::held::Held;
 
-/// How long the letters of a parcel should take together, if there are enough of them.
+/// How long the requests of a submission should take together, if there are enough of them.
 const TARGET: Duration = Duration::from_millis(100);
 
-/// The most bytes of a parcel of several letters.
+/// The most bytes of a submission of several requests.
 const MOST_BYTES: usize = 1 << 20;
 
-/// The most letters of `async fn`s in a parcel: they come back together.
+/// The most requests of `async fn`s in a submission: they come back together.
 const MOST_FUTURES: usize = 256;
 
-/// The most letters of other functions.
-const MOST_LETTERS: usize = 4096;
+/// The most requests of other functions.
+const MOST_REQUESTS: usize = 4096;
 
-/// How many parcels are under way for each thread of the cluster, so that none waits for the way here and back.
+/// How many submissions are under way for each thread of the cluster, so that none waits for the way here and back.
 const EACH: usize = 4;
 impl Engine {
     /// Sends what waits, as far as there is room for it on the cluster.
@@ -36,23 +36,23 @@ impl Engine {
                 return;
             }
             let share = state.waiting.len().div_ceil(window - under_way);
-            let letters = state.pack(share);
-            let parcel = state.number();
-            for letter in &letters {
-                state.parcel_of.insert(letter.id, parcel);
+            let requests = state.pack(share);
+            let submission = state.number();
+            for request in &requests {
+                state.submission_of.insert(request.id, submission);
             }
-            let sent = Sent { letters, away: None };
-            self.send(state, parcel, &sent);
-            state.sent.insert(parcel, sent);
+            let sent = Sent { requests, away: None };
+            self.send(state, submission, &sent);
+            state.sent.insert(submission, sent);
         }
     }
 
-    /// Sends a parcel to the bridge.
-    fn send(&self, state: &mut State, parcel: u64, sent: &Sent) {
+    /// Sends a submission to the bridge.
+    fn send(&self, state: &mut State, submission: u64, sent: &Sent) {
         let mut head = Put::default();
-        let may_stay = matches!(&*sent.letters, [one] if one.letter.items == 1 && !one.terms.eager);
-        head.u64(parcel).u8(may_stay.into());
-        let blobs = sent.letters.iter().flat_map(|letter| &letter.letter.blobs);
+        let may_stay = matches!(&*sent.requests, [one] if one.request.items == 1 && !one.terms.eager);
+        head.u64(submission).u8(may_stay.into());
+        let blobs = sent.requests.iter().flat_map(|request| &request.request.blobs);
         let mut names = Vec::new();
         for held in blobs {
             let name = blob::name_of(held, self.id);
@@ -64,9 +64,9 @@ impl Engine {
         head.u32(names.len() as u32);
         names.iter().for_each(|name| _ = head.text(name));
         let mut body = Put::default();
-        body.u32(sent.letters.len() as u32);
-        for Waiting { id, letter, terms, .. } in &sent.letters {
-            letter.put(&mut body, *id, terms, &self.options);
+        body.u32(sent.requests.len() as u32);
+        for Waiting { id, request, terms, .. } in &sent.requests {
+            request.put(&mut body, *id, terms, &self.options);
         }
         if let Some(bridge) = &state.bridge {
             bridge.send(Frame { kind: to_bridge::SUBMIT, head: head.0, body: body.0 });
@@ -100,12 +100,12 @@ impl Engine {
         }
     }
 
-    /// Sends all parcels once more, to a new bridge.
+    /// Sends all submissions once more, to a new bridge.
     pub(super) fn send_again(&self, state: &mut State) {
         let known = std::mem::take(&mut state.blobs);
         let sent = std::mem::take(&mut state.sent);
-        state.parcel_of.clear();
-        for (parcel, mut sent) in sent {
+        state.submission_of.clear();
+        for (submission, mut sent) in sent {
             match &sent.away {
                 // Nobody wants it any more.
                 Some(away) if away.strong_count() == 0 => continue,
@@ -113,17 +113,17 @@ impl Engine {
                 None => {
                     // Those that were cancelled are not sent again. And the others get new numbers: nodes may have been told not to begin
                     // the old ones, by a question whose answer was lost.
-                    sent.letters.retain(|letter| !letter.ticket.is_finished());
-                    for letter in &mut sent.letters {
-                        letter.id = state.number();
-                        letter.ticket.set_letter(letter.id);
-                        state.parcel_of.insert(letter.id, parcel);
+                    sent.requests.retain(|request| !request.task_state.is_finished());
+                    for request in &mut sent.requests {
+                        request.id = state.number();
+                        request.task_state.set_request(request.id);
+                        state.submission_of.insert(request.id, submission);
                     }
                 }
             }
-            if !sent.letters.is_empty() {
-                self.send(state, parcel, &sent);
-                state.sent.insert(parcel, sent);
+            if !sent.requests.is_empty() {
+                self.send(state, submission, &sent);
+                state.sent.insert(submission, sent);
             }
         }
         // What the old bridge has put on the machines, and nobody needs.
@@ -135,32 +135,32 @@ impl Engine {
 }
 
 impl State {
-    /// The letters of the next parcel: the first that waits, and as many of those that follow as take a fair time together, but no more
+    /// The requests of the next submission: the first that waits, and as many of those that follow as take a fair time together, but no more
     /// than `share`.
     fn pack(&mut self, share: usize) -> Vec<Waiting> {
-        let mut letters: Vec<Waiting> = Vec::new();
+        let mut requests: Vec<Waiting> = Vec::new();
         let (mut bytes, mut time) = (0, 0.0);
         while let Some(next) = self.waiting.front() {
-            let rate = self.rates.get(&next.letter.entry);
-            bytes += next.letter.len();
-            time += rate.map_or(f64::INFINITY, |rate| rate * f64::from(next.letter.items));
-            if let Some(first) = letters.first() {
-                let fits = letters.len() < share
-                    && first.letter.is_async == next.letter.is_async
+            let rate = self.rates.get(&next.request.entry);
+            bytes += next.request.len();
+            time += rate.map_or(f64::INFINITY, |rate| rate * f64::from(next.request.items));
+            if let Some(first) = requests.first() {
+                let fits = requests.len() < share
+                    && first.request.is_async == next.request.is_async
                     && !(first.alone || next.alone)
                     && bytes <= MOST_BYTES
-                    && if next.letter.is_async {
+                    && if next.request.is_async {
                         // They run at the same time.
-                        letters.len() < MOST_FUTURES
+                        requests.len() < MOST_FUTURES
                     } else {
-                        letters.len() < MOST_LETTERS && time <= TARGET.as_nanos() as f64
+                        requests.len() < MOST_REQUESTS && time <= TARGET.as_nanos() as f64
                     };
                 if !fits {
                     break;
                 }
             }
-            letters.extend(self.waiting.pop_front());
+            requests.extend(self.waiting.pop_front());
         }
-        letters
+        requests
     }
 }

@@ -18,7 +18,7 @@ pub(crate) const ANSWER: usize = 5;
 
 /// What a worker says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Request {
+pub(crate) enum ControlRequest {
     /// It is a worker, and runs `init`.
     Hello,
     /// It is ready for work.
@@ -50,14 +50,14 @@ pub(crate) enum Request {
 /// What was on the socket.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Received {
-    Request(Request),
+    Request(ControlRequest),
     /// Nothing, for now.
     Nothing,
     /// The worker has closed its end, or talks nonsense.
     End,
 }
 
-impl Request {
+impl ControlRequest {
     pub(crate) fn send(&self, socket: BorrowedFd<'_>) -> io::Result<()> {
         let text = if let Self::Failed(text) = self { text.as_str() } else { "" };
         let words: [u64; WORDS] = match *self {
@@ -134,12 +134,12 @@ mod tests {
                 return Ok(());
             }
             rustix::net::send(&theirs, &bytes, SendFlags::NOSIGNAL).unwrap();
-            let received = Request::receive(&ours);
+            let received = ControlRequest::receive(&ours);
             assert_ne!(received, Received::Nothing);
             if let Received::Request(request) = received {
                 // What it says is what it is.
                 request.send(theirs.as_fd()).unwrap();
-                assert_eq!(Request::receive(&ours), Received::Request(request));
+                assert_eq!(ControlRequest::receive(&ours), Received::Request(request));
             }
             Ok(())
         });

@@ -1,4 +1,4 @@
-//! What a node knows of letters, while they run and for a while afterwards.
+//! What a node knows of requests, while they run and for a while afterwards.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -6,33 +6,33 @@ use std::sync::Arc;
 use crate::process;
 use crate::remote::task_state::TaskState;
 
-/// Letters that have ended, or were refused, are remembered for a while: somebody may ask.
+/// Requests that have ended, or were refused, are remembered for a while: somebody may ask.
 const REMEMBERED: usize = 100_000;
 
-/// What becomes of letters here.
+/// What becomes of requests here.
 #[derive(Default)]
-pub(super) struct Letters {
-    /// Parcels that run. The same letter may be in two of them: one that nobody wants any more, because its bridge has died, and one from
+pub(super) struct Requests {
+    /// Submissions that run. The same request may be in two of them: one that nobody wants any more, because its bridge has died, and one from
     /// the next bridge.
-    pub(super) parcels: HashMap<u64, Parcel>,
+    pub(super) submissions: HashMap<u64, Submission>,
     /// Those that are not to be begun, or not to go on.
     pub(super) refused: Recent,
     pub(super) ended: Recent,
 }
 
-/// A parcel that runs.
+/// A submission that runs.
 #[derive(Default)]
-pub(super) struct Parcel {
+pub(super) struct Submission {
     /// Nobody wants its reply any more.
     pub(super) dropped: bool,
-    /// The messages of each letter.
+    /// The messages of each request.
     pub(super) messages: HashMap<u64, Vec<SentPiece>>,
 }
 
-impl Letters {
-    /// The messages of a letter.
+impl Requests {
+    /// The messages of a request.
     pub(super) fn messages(&self, id: u64) -> impl Iterator<Item = &SentPiece> {
-        self.parcels.values().filter_map(move |parcel| parcel.messages.get(&id)).flatten()
+        self.submissions.values().filter_map(move |submission| submission.messages.get(&id)).flatten()
     }
 }
 
@@ -40,7 +40,7 @@ impl Letters {
 #[derive(Clone)]
 pub(super) struct SentPiece {
     pub(super) engine: Arc<process::Engine>,
-    pub(super) ticket: Arc<TaskState>,
+    pub(super) task_state: Arc<TaskState>,
 }
 
 /// A set of numbers that forgets the oldest.

@@ -1,4 +1,4 @@
-//! What goes to another machine: items in a *letter*, letters in a *parcel*, which is one task of the cluster; and what comes back.
+//! What goes to another machine: items in a *request*, requests in a *submission*, which is one task of the cluster; and what comes back.
 
 use std::collections::BTreeSet;
 use std::mem::MaybeUninit;
@@ -15,7 +15,7 @@ use crate::sandbox::{Allowed, Sandbox};
 use crate::shared::handles;
 use crate::shared::held::Held;
 
-/// Bits of a letter.
+/// Bits of a request.
 const ASYNC: u32 = 1;
 const TAKES_BACK: u32 = 1 << 1;
 const STOPS: u32 = 1 << 2;
@@ -26,7 +26,7 @@ const FAILED: u32 = 1;
 const ERROR: u32 = 1 << 1;
 const ARGUMENTS: u32 = 1 << 2;
 
-/// How a letter is to be run.
+/// How a request is to be run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Terms {
     pub(crate) options: CallOptions,
@@ -38,7 +38,7 @@ pub(crate) struct Terms {
 
 /// Encoded items of one function.
 #[derive(Debug)]
-pub(crate) struct Letter {
+pub(crate) struct Request {
     pub(super) function: &'static str,
     /// As an offset from the start of the executable's image.
     pub(super) entry: u64,
@@ -58,7 +58,7 @@ pub(crate) struct Letter {
     body: Vec<u8>,
 }
 
-impl Letter {
+impl Request {
     /// `pool`: through which it goes. `guess` is about how many bytes the items take.
     pub(crate) fn encode(
         pool: u64,
@@ -68,7 +68,7 @@ impl Letter {
     ) -> Result<Self, CodecError> {
         let count = items.1;
         let entry = function.remote().entry().map_err(CodecError::new)?;
-        let mut letter = Self {
+        let mut request = Self {
             function: function.name,
             entry,
             items: count as u32,
@@ -81,15 +81,15 @@ impl Letter {
             shared: 0,
             body: Vec::new(),
         };
-        let ((), blobs) = handles::far(pool, || letter.write(function, items, guess.max(64)))?;
-        letter.shared = handles::shared_bytes();
-        letter.blobs = blobs;
-        letter.takes_back = !letter.marks.is_empty();
-        let size = (letter.body.len() / count.max(1)) as u64;
-        if (0..).zip(&letter.starts).all(|(index, start)| index * size == *start) && !letter.body.is_empty() {
-            letter.starts.clear();
+        let ((), blobs) = handles::far(pool, || request.write(function, items, guess.max(64)))?;
+        request.shared = handles::shared_bytes();
+        request.blobs = blobs;
+        request.takes_back = !request.marks.is_empty();
+        let size = (request.body.len() / count.max(1)) as u64;
+        if (0..).zip(&request.starts).all(|(index, start)| index * size == *start) && !request.body.is_empty() {
+            request.starts.clear();
         }
-        Ok(letter)
+        Ok(request)
     }
 
     fn write(
@@ -131,8 +131,8 @@ impl Letter {
         self.body.len()
     }
 
-    /// Adds it to a parcel.
-    pub(super) fn put(&self, parcel: &mut Put, id: u64, terms: &Terms, workers: &WorkerOptions) {
+    /// Adds it to a submission.
+    pub(super) fn put(&self, submission: &mut Put, id: u64, terms: &Terms, workers: &WorkerOptions) {
         let bit = |set: bool, bit: u32| if set { bit } else { 0 };
         let flags = bit(self.is_async, ASYNC)
             | bit(self.takes_back, TAKES_BACK)
@@ -141,18 +141,18 @@ impl Letter {
         let limit = terms.options.timeout.map_or(0, |limit| limit.as_nanos().min(u128::from(u64::MAX)) as u64);
         // What comes back changed is tried again by the program, which has it as it was.
         let retries = if self.takes_back { 0 } else { terms.options.retries.unwrap_or(0) };
-        parcel.u64(id).u64(self.entry).u32(self.items).u32(flags).u64(limit).u32(retries).u32(self.alignment);
-        parcel.u64(workers.max_tasks_per_worker.unwrap_or(0)).u64(workers.memory_limit.unwrap_or(0));
-        parcel.u64(workers.init.map_or(0, |init| crate::function::init::offset_of(init).unwrap_or(0)));
-        parcel.bytes(&workers.sandbox.map(|sandbox| sandbox.allowed().to_bytes()).unwrap_or_default());
-        parcel.text(self.function);
-        parcel.u64(self.starts.len() as u64);
-        self.starts.iter().for_each(|start| _ = parcel.u64(*start));
-        parcel.bytes(&self.body);
+        submission.u64(id).u64(self.entry).u32(self.items).u32(flags).u64(limit).u32(retries).u32(self.alignment);
+        submission.u64(workers.max_tasks_per_worker.unwrap_or(0)).u64(workers.memory_limit.unwrap_or(0));
+        submission.u64(workers.init.map_or(0, |init| crate::function::init::offset_of(init).unwrap_or(0)));
+        submission.bytes(&workers.sandbox.map(|sandbox| sandbox.allowed().to_bytes()).unwrap_or_default());
+        submission.text(self.function);
+        submission.u64(self.starts.len() as u64);
+        self.starts.iter().for_each(|start| _ = submission.u64(*start));
+        submission.bytes(&self.body);
     }
 }
 
-/// A letter, as it arrives.
+/// A request, as it arrives.
 #[derive(Debug)]
 pub(super) struct Arrived<'p> {
     pub(super) id: u64,
@@ -171,13 +171,13 @@ pub(super) struct Arrived<'p> {
 }
 
 impl<'p> Arrived<'p> {
-    fn take(parcel: &mut Take<'p>) -> Option<Self> {
-        let (id, entry, items, flags) = (parcel.u64()?, parcel.u64()?, parcel.u32()?, parcel.u32()?);
-        let (limit, retries, alignment) = (parcel.u64()?, parcel.u32()?, parcel.u32()?);
-        let (max_tasks, memory_limit, init) = (parcel.u64()?, parcel.u64()?, parcel.u64()?);
-        let (sandbox, function) = (parcel.bytes()?, parcel.bytes()?);
-        let count = usize::try_from(parcel.u64()?).ok()?.min(parcel.0.len());
-        let starts = (0..count).map(|_| parcel.u64()).collect::<Option<Vec<_>>>()?;
+    fn take(submission: &mut Take<'p>) -> Option<Self> {
+        let (id, entry, items, flags) = (submission.u64()?, submission.u64()?, submission.u32()?, submission.u32()?);
+        let (limit, retries, alignment) = (submission.u64()?, submission.u32()?, submission.u32()?);
+        let (max_tasks, memory_limit, init) = (submission.u64()?, submission.u64()?, submission.u64()?);
+        let (sandbox, function) = (submission.bytes()?, submission.bytes()?);
+        let count = usize::try_from(submission.u64()?).ok()?.min(submission.0.len());
+        let starts = (0..count).map(|_| submission.u64()).collect::<Option<Vec<_>>>()?;
         let some = |number: u64| (number != 0).then_some(number);
         Some(Self {
             id,
@@ -198,7 +198,7 @@ impl<'p> Arrived<'p> {
             },
             function: kept(&String::from_utf8_lossy(function)),
             starts,
-            body: parcel.bytes()?,
+            body: submission.bytes()?,
         })
     }
 
@@ -232,14 +232,14 @@ pub(super) fn kept(text: &str) -> &'static str {
     text
 }
 
-/// The letters of a parcel. `None` if it is not one.
-pub(super) fn open(parcel: &[u8]) -> Option<Vec<Arrived<'_>>> {
-    let mut parcel = Take(parcel);
-    let count = parcel.u32()?;
-    (0..count).map(|_| Arrived::take(&mut parcel)).collect()
+/// The requests of a submission. `None` if it is not one.
+pub(super) fn open(submission: &[u8]) -> Option<Vec<Arrived<'_>>> {
+    let mut submission = Take(submission);
+    let count = submission.u32()?;
+    (0..count).map(|_| Arrived::take(&mut submission)).collect()
 }
 
-/// What has become of a letter.
+/// What has become of a request.
 #[derive(Debug, Default)]
 pub(super) struct Reply {
     pub(super) id: u64,
@@ -276,7 +276,7 @@ impl Reply {
         Some(Self { id, done, failed: flags & FAILED != 0, nanoseconds, results, error, arguments })
     }
 
-    /// The replies to the letters of a parcel. `None` if it is something else.
+    /// The replies to the requests of a submission. `None` if it is something else.
     pub(super) fn all(replies: &[u8]) -> Option<Vec<Self>> {
         let mut replies = Take(replies);
         let count = replies.u32()?;
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn any_bytes_are_letters_and_replies_or_none() {
+    fn any_bytes_are_requests_and_replies_or_none() {
         with_random_bytes(|random| {
             let mut bytes = Put::default();
             bytes.u32(random.int_in_range(0..=3)?);
