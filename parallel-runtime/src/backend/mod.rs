@@ -18,5 +18,5 @@ mod traits;
 
 pub(crate) use results::Results;
 pub(crate) use traits::{
-    Backend, Collector, Failed, TaskHandle, Map, OwnProcess, OwnTask, Prefetch, ResultSlot, ScopedHandle, Target,
+    Backend, Collector, Failed, Map, OwnProcess, OwnTask, Prefetch, ResultSlot, ScopedHandle, Target, TaskHandle,
 };

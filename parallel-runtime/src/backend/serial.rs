@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use super::results::Results;
-use super::traits::{Backend, Failed, TaskHandle, Map, OwnTask, Prefetch, ResultSlot, ScopedHandle};
+use super::traits::{Backend, Failed, Map, OwnTask, Prefetch, ResultSlot, ScopedHandle, TaskHandle};
 use crate::error::TaskError;
 use crate::function::erased::{ErasedValue, ErasedVec, Items};
 use crate::function::init;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use crate::backend::serial::{Lazy, Ready, ScopedReady};
-use crate::backend::{Failed, TaskHandle, Map, OwnTask, Prefetch, Results, ScopedHandle, Target};
+use crate::backend::{Failed, Map, OwnTask, Prefetch, Results, ScopedHandle, Target, TaskHandle};
 use crate::error::TaskError;
 use crate::function::erased::{ErasedValue, ErasedValues, ErasedVec, Items, all_of};
 use crate::function::table::{FunctionTable, Piece, Written};

@@ -10,7 +10,7 @@ use crate::function::pass_mode::Returned;
 use crate::function::remote::{Received, RemoteTable, header};
 use crate::function::table::{ErasedFuture, FunctionTable, Run};
 use crate::function::{ResultWriter, ServeError};
-use crate::shared::handles;
+use crate::shared::handle_table;
 
 /// The tables of `F`.
 pub(super) struct Tables<F>(F);
@@ -178,7 +178,7 @@ unsafe fn send_owned<F: ProcessOwnedFn>(
     // SAFETY: as the caller promises.
     let items = unsafe { std::slice::from_raw_parts(items.cast::<F::Owned>(), count) };
     // Whoever sends them lets go of them afterwards.
-    handles::retaining(|| items.iter().try_for_each(|item| F::send_owned(item, writer)))
+    handle_table::retaining(|| items.iter().try_for_each(|item| F::send_owned(item, writer)))
 }
 
 /// # Safety

@@ -18,7 +18,7 @@ use crate::pool::AnyPool;
 use crate::remote::backend::RemoteBackend;
 use crate::remote::message::Snapshot;
 use crate::remote::task_state::{Left, Outcome, Owner, ResultBytes, TaskControl, TaskState};
-use crate::remote::transport::{NotSubmitted, Batch, Submitted, Transport};
+use crate::remote::transport::{Batch, NotSubmitted, Submitted, Transport};
 use crate::task::as_completed;
 use crate::wait::notify::Watcher;
 use crate::{Pool, ProcessFn, parallel, scope};

@@ -75,7 +75,10 @@ impl Engine {
     fn end(&self, state: &mut State, task_state: &TaskState, told: &mut Told) {
         self.finish(state, task_state, Outcome::error(TaskError::Cancelled), told);
         let Some(submission) = state.submission_of.get(&task_state.request()).copied() else { return };
-        let over = state.sent.get(&submission).is_some_and(|sent| sent.requests.iter().all(|one| one.task_state.is_finished()));
+        let over = state
+            .sent
+            .get(&submission)
+            .is_some_and(|sent| sent.requests.iter().all(|one| one.task_state.is_finished()));
         if over
             && state.forget_submission(submission)
             && let Some(bridge) = &state.bridge

@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 
 use super::away::Away;
 use super::bridge::Bridge;
-use super::request::{Request, Terms};
 use super::question::Question;
+use super::request::{Request, Terms};
 use crate::error::{PoolError, TaskError};
-use crate::observe::stats::PoolStats;
 use crate::observe::counters::Counters;
+use crate::observe::stats::PoolStats;
 use crate::options::{CallOptions, WorkerOptions};
 use crate::remote::task_state::{Owner, TaskState};
-use crate::shared::held::Held;
+use crate::shared::handle::Handle;
 use crate::sys::fork;
 use crate::wait::notify::Watchers;
 
@@ -87,7 +87,7 @@ pub(super) struct State {
     /// How long an item of a function takes, in nanoseconds.
     pub(super) rates: HashMap<u64, f64>,
     /// What is on the machines of the cluster, and who has it here.
-    pub(super) blobs: HashMap<String, Weak<Held>>,
+    pub(super) blobs: HashMap<String, Weak<Handle>>,
     pub(super) workers: usize,
     pub(super) counters: Counters,
     pub(super) submitted: u64,

@@ -45,14 +45,14 @@
 mod asking;
 mod away;
 mod bridge;
-mod shutdown;
 mod engine;
 mod fetching;
-mod request;
 mod node;
-mod submissions;
 mod question;
 mod replies;
+mod request;
+mod shutdown;
+mod submissions;
 mod transport;
 mod waiting;
 mod wire;

@@ -167,8 +167,9 @@ impl Engine {
         let away = Away::new(Arc::clone(self) as _, submission);
         sent.away = Some(Arc::downgrade(&away));
         // The task has the outcome, which has what is away: the submission must not have the task.
-        let take =
-            |request: &mut Waiting| (request.id, std::mem::replace(&mut request.task_state, Arc::new(TaskState::new(None))));
+        let take = |request: &mut Waiting| {
+            (request.id, std::mem::replace(&mut request.task_state, Arc::new(TaskState::new(None))))
+        };
         let task_states: Vec<_> = sent.requests.iter_mut().map(take).collect();
         for (id, task_state) in task_states {
             state.submission_of.remove(&id);

@@ -12,8 +12,8 @@ use crate::function::table::FunctionTable;
 use crate::options::{CallOptions, WorkerOptions};
 use crate::remote::failure;
 use crate::sandbox::{Allowed, Sandbox};
-use crate::shared::handles;
-use crate::shared::held::Held;
+use crate::shared::handle::Handle;
+use crate::shared::handle_table;
 
 /// Bits of a request.
 const ASYNC: u32 = 1;
@@ -52,7 +52,7 @@ pub(crate) struct Request {
     /// Where the slices lie that may be changed.
     pub(super) marks: Vec<u64>,
     /// Objects that have to be on the other machine.
-    pub(super) blobs: Vec<Arc<Held>>,
+    pub(super) blobs: Vec<Arc<Handle>>,
     /// Bytes of theirs.
     pub(super) shared: u64,
     body: Vec<u8>,
@@ -81,8 +81,8 @@ impl Request {
             shared: 0,
             body: Vec::new(),
         };
-        let ((), blobs) = handles::far(pool, || request.write(function, items, guess.max(64)))?;
-        request.shared = handles::shared_bytes();
+        let ((), blobs) = handle_table::far(pool, || request.write(function, items, guess.max(64)))?;
+        request.shared = handle_table::shared_bytes();
         request.blobs = blobs;
         request.takes_back = !request.marks.is_empty();
         let size = (request.body.len() / count.max(1)) as u64;
@@ -121,7 +121,7 @@ impl Request {
                 return Ok(());
             }
             room = len;
-            handles::shared_bytes();
+            handle_table::shared_bytes();
         }
         Err(CodecError::new("its `Serialize` wrote different amounts of data for the same value"))
     }

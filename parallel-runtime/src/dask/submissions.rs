@@ -7,7 +7,7 @@ use super::bridge::Frame;
 use super::engine::{Engine, Sent, State, Waiting};
 use super::wire::{Put, to_bridge};
 use crate::shared::blob;
-use crate::shared::held::Held;
+use crate::shared::handle::Handle;
 
 /// How long the requests of a submission should take together, if there are enough of them.
 const TARGET: Duration = Duration::from_millis(100);
@@ -54,10 +54,10 @@ impl Engine {
         head.u64(submission).u8(may_stay.into());
         let blobs = sent.requests.iter().flat_map(|request| &request.request.blobs);
         let mut names = Vec::new();
-        for held in blobs {
-            let name = blob::name_of(held, self.id);
+        for handle in blobs {
+            let name = blob::name_of(handle, self.id);
             if !names.contains(&name) {
-                self.send_blob(state, &name, held);
+                self.send_blob(state, &name, handle);
                 names.push(name);
             }
         }
@@ -74,14 +74,14 @@ impl Engine {
     }
 
     /// Tells the bridge of a blob, if it does not know it.
-    fn send_blob(&self, state: &mut State, name: &str, held: &Arc<Held>) {
-        let known = state.blobs.insert(name.to_owned(), Arc::downgrade(held));
-        if known.is_some_and(|held| held.strong_count() > 0) {
+    fn send_blob(&self, state: &mut State, name: &str, handle: &Arc<Handle>) {
+        let known = state.blobs.insert(name.to_owned(), Arc::downgrade(handle));
+        if known.is_some_and(|handle| handle.strong_count() > 0) {
             return;
         }
-        let Some((path, offset)) = crate::shared::blob::place_of(held) else { return };
+        let Some((path, offset)) = crate::shared::blob::place_of(handle) else { return };
         let mut head = Put::default();
-        head.text(name).text(&path).u64(offset).u64(held.reference().len);
+        head.text(name).text(&path).u64(offset).u64(handle.reference().len);
         if let Some(bridge) = &state.bridge {
             bridge.send(Frame { kind: to_bridge::BLOB, head: head.0, body: Vec::new() });
         }
@@ -90,7 +90,7 @@ impl Engine {
     /// Has blobs removed whose last handle here is gone.
     pub(super) fn free_blobs(&self, state: &mut State) {
         let gone: Vec<String> =
-            state.blobs.extract_if(|_, held| held.strong_count() == 0).map(|(name, _)| name).collect();
+            state.blobs.extract_if(|_, handle| handle.strong_count() == 0).map(|(name, _)| name).collect();
         for name in gone {
             let mut head = Put::default();
             head.text(&name);

@@ -14,7 +14,7 @@ use crate::error::TaskError;
 use crate::options::{CallOptions, WorkerOptions};
 use crate::remote::message::{Refused, Snapshot};
 use crate::remote::task_state::{Outcome, Owner, TaskControl, TaskState};
-use crate::remote::transport::{NotSubmitted, Retries, Batch, Submitted, Transport};
+use crate::remote::transport::{Batch, NotSubmitted, Retries, Submitted, Transport};
 use crate::wait::notify::Watcher;
 
 /// A scheduler spends about a millisecond on each task, and a round trip takes about ten.

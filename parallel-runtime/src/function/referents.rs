@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::codec::{self, CodecError, Reader, Writer};
-use crate::shared::handles;
+use crate::shared::handle_table;
 
 /// A value that can cross a process border.
 #[diagnostic::on_unimplemented(
@@ -52,7 +52,7 @@ pub trait ProcessReferentMut: ProcessReferent {
 impl<T: ProcessValue> ProcessReferent for T {
     type Stored = T;
     fn send(&self, writer: &mut Writer<'_>) -> Result<(), CodecError> {
-        handles::lending(|| codec::encode(self, writer))
+        handle_table::lending(|| codec::encode(self, writer))
     }
     fn receive(reader: &mut Reader<'_>) -> Result<T, CodecError> {
         codec::decode(reader)
@@ -75,7 +75,7 @@ impl<T: ProcessValue> ProcessReferentMut for T {
 impl<E: ProcessValue> ProcessReferent for [E] {
     type Stored = Vec<E>;
     fn send(&self, writer: &mut Writer<'_>) -> Result<(), CodecError> {
-        handles::lending(|| codec::encode(self, writer))
+        handle_table::lending(|| codec::encode(self, writer))
     }
     fn receive(reader: &mut Reader<'_>) -> Result<Vec<E>, CodecError> {
         codec::decode(reader)

@@ -7,10 +7,10 @@ use super::code;
 use crate::codec::{self, CodecError, Writer};
 use crate::ipc::board::wait_while_terminating;
 use crate::ipc::board::{Record, Slot};
-use crate::ipc::link;
 use crate::ipc::control::ControlRequest;
-use crate::shared::handles::{self, Cargo};
-use crate::shared::held::Reference;
+use crate::ipc::link;
+use crate::shared::handle::Reference;
+use crate::shared::handle_table::{self, HandleTable};
 use crate::sys::clock;
 
 /// Why a worker has no result for an item, a panic apart.
@@ -84,23 +84,23 @@ impl<V, E: FnMut(&V, &mut Writer<'_>) -> Result<(), CodecError>> Deliverable for
 /// Makes sure that the objects whose handles are in a result exist until the program has read it, and that their owners have gone
 /// with it.
 #[inline(always)]
-fn keep(cargo: Option<Cargo>, value: &mut dyn Deliverable) -> Result<(), ServeError> {
-    let Some(cargo) = cargo else { return Ok(()) };
-    if cargo.is_promised() {
+fn keep(handles: Option<HandleTable>, value: &mut dyn Deliverable) -> Result<(), ServeError> {
+    let Some(handles) = handles else { return Ok(()) };
+    if handles.is_promised() {
         value.let_go();
     }
-    keep_some(cargo)
+    keep_some(handles)
 }
 
 #[cold]
-fn keep_some(mut cargo: Cargo) -> Result<(), ServeError> {
-    if cargo.is_promised() {
-        cargo.settle().map_err(ServeError::Encode)?;
+fn keep_some(mut handles: HandleTable) -> Result<(), ServeError> {
+    if handles.is_promised() {
+        handles.settle().map_err(ServeError::Encode)?;
     }
-    for held in &cargo.handles {
-        let Reference { id, nonce, .. } = held.reference();
+    for handle in &handles.entries {
+        let Reference { id, nonce, .. } = handle.reference();
         let keep = ControlRequest::Keep { id: id.into(), nonce, task: link::task() };
-        if !handles::is_kept_by_message(id) && link::ask(&keep)[0] == 0 {
+        if !handle_table::is_kept_by_message(id) && link::ask(&keep)[0] == 0 {
             return Err(ServeError::Encode(CodecError::new("the shared memory behind a handle in it is gone")));
         }
     }
@@ -257,7 +257,7 @@ impl<'w> ResultWriter<'w> {
     fn open(&mut self) {
         self.writer.rewind(self.committed);
         self.writer.put([0; code::HEADER]);
-        handles::begin();
+        handle_table::begin();
     }
 
     /// A result was encoded, or could not be.
@@ -268,13 +268,13 @@ impl<'w> ResultWriter<'w> {
         value: &mut dyn Deliverable,
     ) -> Result<(), ServeError> {
         if let Err(error) = encoded {
-            handles::abort();
+            handle_table::abort();
             return Err(ServeError::Encode(error));
         }
         if self.writer.overflowed() {
             return self.deliver_elsewhere(code, value);
         }
-        keep(handles::finish(), value)?;
+        keep(handle_table::finish(), value)?;
         // How long it is, so that the next one is found even if this one does not decode.
         let before = self.committed;
         let len = (self.writer.len() - before - code::HEADER) as u32;
@@ -292,18 +292,18 @@ impl<'w> ResultWriter<'w> {
         self.writer.rewind(before);
         self.full = true;
         let placed = self.overflow.overflow(self.delivered, needed, &mut |writer| {
-            handles::again();
+            handle_table::again();
             writer.put([code, 0, 0, 0, 0]);
             value.encode(writer)
         });
         let placed = match placed {
             Ok(placed) => placed,
             Err(error) => {
-                handles::abort();
+                handle_table::abort();
                 return Err(error);
             }
         };
-        keep(handles::finish(), value)?;
+        keep(handle_table::finish(), value)?;
         self.publish(match placed {
             Placed::Moved(len) => len,
             Placed::Apart => before,

@@ -1,6 +1,6 @@
 //! What a worker says to the program, on its control socket.
 //!
-//! The socket keeps the bounds of messages (`SOCK_SEQPACKET`). The program believes no request further than its own books confirm.
+//! The socket keeps the bounds of messages (`SOCK_SEQPACKET`). The program believes no request further than its own records confirm.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

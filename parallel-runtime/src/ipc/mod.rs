@@ -7,5 +7,5 @@
 //! | [`link`] | a worker's end of that socket |
 
 pub(crate) mod board;
-pub(crate) mod link;
 pub(crate) mod control;
+pub(crate) mod link;

@@ -19,6 +19,7 @@
 //! | [`spans`] | spans of calls, and what workers log, for `tracing` |
 //! | [`timeline`] | a record of all tasks, as a page or a trace |
 
+pub(crate) mod counters;
 pub(crate) mod histogram;
 #[cfg(feature = "progress")]
 pub(crate) mod progress;
@@ -32,11 +33,10 @@ pub(crate) mod spans;
 #[path = "no_spans.rs"]
 pub(crate) mod spans;
 pub(crate) mod stats;
-pub(crate) mod counters;
 mod task;
 pub(crate) mod timeline;
 
+pub(crate) use counters::Counters;
 pub(crate) use seen::Seen;
 pub(crate) use spans::CallSpan;
-pub(crate) use counters::Counters;
 pub(crate) use task::{Fate, Kind, Pool, Run, is_on};

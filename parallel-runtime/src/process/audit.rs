@@ -1,7 +1,7 @@
 //! What the program does about a board that a worker may have written over.
 //!
 //! A worker can write anything anywhere on the board: because a bug in a C library runs wild before it crashes, or because
-//! untrusted input has taken the process over. The program keeps its own books of what is on the board, and compares:
+//! untrusted input has taken the process over. The program keeps its own records of what is on the board, and compares:
 //! after each death, and whenever a thread has waited for a second.
 //!
 //! * A slot whose word is none that the protocol allows ends its task as damaged. Some worker may be running that task all the same,
@@ -22,12 +22,12 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::engine::Engine;
 use super::collect::damaged;
-use super::worker_slot::{Occupant, WorkerSlot};
+use super::engine::Engine;
 use super::state::State;
 use super::state::quarantine::Quarantined;
 use super::supervisor::Supervisor;
+use super::worker_slot::{Occupant, WorkerSlot};
 use crate::ipc::board::ring::entry;
 use crate::ipc::board::slot::DEFERRED;
 use crate::ipc::board::word::{State as SlotState, Word};
@@ -44,7 +44,7 @@ fn is_stopped(pid: u32) -> bool {
 }
 
 impl Engine {
-    /// Compares the board with the program's books.
+    /// Compares the board with the program's records.
     pub(super) fn audit(&self, state: &mut State) {
         let board = self.board();
         self.release_from_quarantine(state);
@@ -128,8 +128,12 @@ impl Engine {
     pub(super) fn end_in_quarantine(&self, state: &mut State, index: u32, outcome: Outcome) {
         let Some(task) = state.slots.in_flight[index as usize].take() else { return };
         state.slots.boarded -= usize::from(!task.is_async);
-        let workers: Vec<u64> =
-            state.workers.worker_slots.iter().filter_map(|worker_slot| worker_slot.worker().map(|worker| worker.key)).collect();
+        let workers: Vec<u64> = state
+            .workers
+            .worker_slots
+            .iter()
+            .filter_map(|worker_slot| worker_slot.worker().map(|worker| worker.key))
+            .collect();
         let generation = state.slots.generations[index as usize];
         self.board().slot(index).word.store(Word::free(generation).0, Ordering::SeqCst);
         let mut ending = Some((task.task_state, outcome));
@@ -221,8 +225,12 @@ impl Engine {
         if state.workers.worker_slots.iter().any(|worker_slot| matches!(worker_slot.occupant, Occupant::Starting)) {
             return;
         }
-        let alive: Vec<u64> =
-            state.workers.worker_slots.iter().filter_map(|worker_slot| worker_slot.worker().map(|worker| worker.key)).collect();
+        let alive: Vec<u64> = state
+            .workers
+            .worker_slots
+            .iter()
+            .filter_map(|worker_slot| worker_slot.worker().map(|worker| worker.key))
+            .collect();
         let (quarantine, free) = (&mut state.quarantine.held, &mut state.slots.free);
         let (mut freed, mut endings) = (Vec::new(), Vec::new());
         quarantine.retain_mut(|quarantine| {
@@ -275,7 +283,12 @@ impl Engine {
         let Some(supervisor) = Supervisor::running() else { return true };
         let whole = || {
             let state = self.lock();
-            state.workers.worker_slots.iter().filter_map(|worker_slot| worker_slot.worker()).all(|worker| supervisor.still_watches(worker))
+            state
+                .workers
+                .worker_slots
+                .iter()
+                .filter_map(|worker_slot| worker_slot.worker())
+                .all(|worker| supervisor.still_watches(worker))
         };
         if supervisor.is_sound() && whole() {
             return true;

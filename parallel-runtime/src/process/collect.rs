@@ -1,7 +1,7 @@
 //! Moving results out of shared memory.
 //!
 //! All that is read here was written by a worker, and a worker may be anything by now: it may have scribbled over its memory
-//! before it crashed. So every number is checked against the program's own books before it is used.
+//! before it crashed. So every number is checked against the program's own records before it is used.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering, fence};
@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::engine::Engine;
 use super::region;
 use super::state::{InFlight, State};
-use super::termination::{Termination, Reason};
+use super::termination::{Reason, Termination};
 use crate::error::TaskError;
 use crate::ipc::board::Slot;
 use crate::ipc::board::layout::COMPLETED;
@@ -261,17 +261,18 @@ fn collect(state: &mut State, index: u32, slot: &Slot, word: Word, task: &InFlig
         }
         0 => return damaged(),
         offset => {
-            let Some(bytes) = worker_slot.region.as_ref().and_then(|region| copy_from_region(region, offset, len)) else {
+            let Some(bytes) = worker_slot.region.as_ref().and_then(|region| copy_from_region(region, offset, len))
+            else {
                 return damaged();
             };
             outcome.results = bytes;
         }
     }
     if !worker_slot.kept.is_empty() {
-        let kept = worker_slot.kept.extract_if(.., |(task, _)| *task == this).map(|(_, held)| held);
+        let kept = worker_slot.kept.extract_if(.., |(task, _)| *task == this).map(|(_, handle)| handle);
         let rare = outcome.rare();
         rare.kept.extend(kept);
-        state.metrics.counters.bytes_shared += rare.kept.iter().map(|held| held.reference().len).sum::<u64>();
+        state.metrics.counters.bytes_shared += rare.kept.iter().map(|handle| handle.reference().len).sum::<u64>();
     }
     let granted_len = slot.granted_len.load(Ordering::Relaxed);
     if granted_len != 0 && slot.granted_item.load(Ordering::Relaxed) == outcome.done {

@@ -4,8 +4,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::engine::Engine;
-use super::worker_slot::{Occupant, Worker};
 use super::state::{InFlight, State};
+use super::worker_slot::{Occupant, Worker};
 use crate::ipc::board::word::State as SlotState;
 use crate::observe::stats::{PoolStats, WorkerLoad};
 use crate::remote::task_state::{Phase, TaskState};
@@ -41,7 +41,9 @@ impl Engine {
     /// Process ids of the workers that are alive.
     pub(crate) fn worker_pids(&self) -> Vec<u32> {
         let state = self.lock();
-        let pids = state.workers.worker_slots.iter().enumerate().filter_map(|(index, worker_slot)| match &worker_slot.occupant {
+        let pids = state.workers.worker_slots.iter().enumerate().filter_map(|(index, worker_slot)| match &worker_slot
+            .occupant
+        {
             Occupant::Worker(worker) => Some(worker.pid()),
             // It may have run a task before the program has noted that it has started it.
             Occupant::Starting => {
@@ -66,7 +68,12 @@ impl Engine {
         };
         let running = state.slots.in_flight.iter().enumerate().filter(claimed).count() as u64;
         PoolStats {
-            workers_alive: state.workers.worker_slots.iter().filter(|worker_slot| worker_slot.worker().is_some()).count(),
+            workers_alive: state
+                .workers
+                .worker_slots
+                .iter()
+                .filter(|worker_slot| worker_slot.worker().is_some())
+                .count(),
             submitted: state.metrics.submitted,
             finished: state.metrics.finished,
             done: state.metrics.counters.done,

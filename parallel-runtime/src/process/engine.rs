@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::Duration;
 
-use super::worker_slot::WorkerSlot;
 use super::state::notices::Fired;
 use super::state::{Access, InFlight, Life, State};
 use super::supervisor::Supervisor;
 use super::termination::Limited;
+use super::worker_slot::WorkerSlot;
 use crate::error::{PoolError, TaskError};
 use crate::ipc::board::ring::entry;
 use crate::ipc::board::slot::{INLINE_ARGUMENTS, LEVEL, TIMED};

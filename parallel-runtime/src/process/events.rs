@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::exit_status::ExitStatus;
 use super::engine::Engine;
-use super::worker_slot::{Occupant, Worker};
+use super::exit_status::ExitStatus;
 use super::state::workers::Failure;
 use super::state::{Life, State};
 use super::supervisor::{Supervised, Supervisor};
+use super::worker_slot::{Occupant, Worker};
 use crate::error::TaskError;
-use crate::ipc::control::{Received, ControlRequest};
+use crate::ipc::control::{ControlRequest, Received};
 use crate::observe::timeline;
 use crate::shared::objects;
 use crate::sys::fork;
@@ -61,12 +61,18 @@ impl Engine {
     /// Serves a worker's control socket.
     fn on_socket(self: &Arc<Self>, supervisor: &Supervisor, worker_slot: usize, key: u64) {
         let mut state = self.lock();
-        let Some(worker) = state.workers.worker_slots[worker_slot].worker_mut().filter(|worker| worker.key == key) else {
+        let Some(worker) = state.workers.worker_slots[worker_slot].worker_mut().filter(|worker| worker.key == key)
+        else {
             return;
         };
         match ControlRequest::receive(&worker.started.socket) {
             Received::Nothing => {}
-            Received::Request(request @ (ControlRequest::Hello | ControlRequest::Ready | ControlRequest::Retire | ControlRequest::Failed(_))) => {
+            Received::Request(
+                request @ (ControlRequest::Hello
+                | ControlRequest::Ready
+                | ControlRequest::Retire
+                | ControlRequest::Failed(_)),
+            ) => {
                 note(&mut state, worker_slot, request);
                 drop(state);
                 self.changed.notify_all();
@@ -135,7 +141,8 @@ impl Engine {
         }
 
         // What it had completed is collected, what it had claimed is lost.
-        let lost = self.bury(&mut state, worker_slot as u32, worker.terminating.as_ref(), worker.accused, || death.error());
+        let lost =
+            self.bury(&mut state, worker_slot as u32, worker.terminating.as_ref(), worker.accused, || death.error());
         state.workers.worker_slots[worker_slot].grants.clear();
         state.workers.worker_slots[worker_slot].kept.clear();
         state.workers.worker_slots[worker_slot].stderr = None;
@@ -194,7 +201,8 @@ impl Engine {
             return;
         }
         state.life = Life::Broken;
-        let mut workers: Vec<_> = state.workers.worker_slots.iter_mut().filter_map(super::worker_slot::WorkerSlot::take).collect();
+        let mut workers: Vec<_> =
+            state.workers.worker_slots.iter_mut().filter_map(super::worker_slot::WorkerSlot::take).collect();
         for worker_slot in &mut state.workers.worker_slots {
             if matches!(worker_slot.occupant, Occupant::Starting) {
                 worker_slot.occupant = Occupant::Nobody;

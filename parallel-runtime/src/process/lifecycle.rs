@@ -13,19 +13,19 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::engine::Engine;
-use super::worker_slot::{Occupant, WorkerSlot, Worker};
 use super::spawn;
 use super::state::workers::Failure;
 use super::state::{Access, Life, State};
 use super::stderr::Stderr;
 use super::supervisor::Supervisor;
+use super::worker_slot::{Occupant, Worker, WorkerSlot};
 use crate::error::{PoolError, TaskError};
 use crate::function::init;
 use crate::observe::timeline;
 use crate::process::welcome::Welcome;
 use crate::remote::task_state::{Outcome, TaskState};
 use crate::sandbox::{Allowed, Sandbox};
-use crate::shared::containers::recount;
+use crate::shared::containers::sweep;
 use crate::shared::objects::Process;
 use crate::sys::clock;
 use crate::sys::fork;
@@ -119,7 +119,8 @@ impl Engine {
                 return Err(io::Error::other("the pool was stopped"));
             }
             if state.workers.worker_slots[worker_slot].region.is_none() {
-                state.workers.worker_slots[worker_slot].region = Some(memory.arena.take(REGION).map_err(io::Error::other)?);
+                state.workers.worker_slots[worker_slot].region =
+                    Some(memory.arena.take(REGION).map_err(io::Error::other)?);
             }
             let region = state.workers.worker_slots[worker_slot].region.as_ref().expect("it was just made");
             let record = memory.board.record(worker_slot as u32);
@@ -142,7 +143,7 @@ impl Engine {
             ));
         }
         let init = self.options.init.map(init::offset_of).transpose()?;
-        recount::enable();
+        sweep::enable();
         let process = Process::new().map_err(io::Error::other)?;
         let welcome = Welcome {
             magic: 0,
@@ -209,7 +210,9 @@ impl Engine {
             let pause = FIRST_PAUSE.saturating_mul(1 << (failures - 1)).min(LONGEST_PAUSE);
             state.workers.start_after = Some(now + pause);
         }
-        if state.workers.failed_starts >= MOST_FAILED_STARTS && state.workers.worker_slots.iter().all(WorkerSlot::is_free) {
+        if state.workers.failed_starts >= MOST_FAILED_STARTS
+            && state.workers.worker_slots.iter().all(WorkerSlot::is_free)
+        {
             self.end_all(state, || TaskError::Spawn(failure.to_error()));
         }
     }
@@ -241,7 +244,9 @@ impl Engine {
         let dismissed = self.look_at_dismissed(&mut state, now);
         let mut sooner = |at: Instant| next = Some(next.map_or(at, |next| next.min(at)));
         dismissed.into_iter().for_each(&mut sooner);
-        for worker in state.workers.worker_slots.iter_mut().filter_map(WorkerSlot::worker_mut).filter(|worker| !worker.greeted) {
+        for worker in
+            state.workers.worker_slots.iter_mut().filter_map(WorkerSlot::worker_mut).filter(|worker| !worker.greeted)
+        {
             if worker.since + START_LIMIT > now {
                 sooner(worker.since + START_LIMIT);
             } else if !worker.late {
@@ -300,9 +305,16 @@ impl Engine {
             }
             // All are started before any is waited for.
             while let Some(worker_slot) = Self::reserve(&mut state) {
-                Supervisor::running().expect("it runs before there are pools").start(Arc::clone(self) as _, worker_slot);
+                Supervisor::running()
+                    .expect("it runs before there are pools")
+                    .start(Arc::clone(self) as _, worker_slot);
             }
-            if state.workers.worker_slots.iter().all(|worker_slot| worker_slot.worker().is_some_and(|worker| worker.ready)) {
+            if state
+                .workers
+                .worker_slots
+                .iter()
+                .all(|worker_slot| worker_slot.worker().is_some_and(|worker| worker.ready))
+            {
                 return Ok(());
             }
             state = self.wait_for_change(state);

@@ -20,11 +20,11 @@ use rustix::process::Signal;
 use super::engine::Engine;
 use super::state::State;
 use super::supervisor::Supervisor;
-use super::termination::{Termination, GRACE, Limited, Reason, nanoseconds};
+use super::termination::{GRACE, Limited, Reason, Termination, nanoseconds};
 use crate::error::TaskError;
-use crate::ipc::board::terminate;
 use crate::ipc::board::ring::{entry, split};
 use crate::ipc::board::slot::{DEFERRED, DISMISSED};
+use crate::ipc::board::terminate;
 use crate::ipc::board::word::{State as SlotState, Word};
 use crate::remote::task_state::{Outcome, Phase, TaskState};
 use crate::sys::{clock, fork, futex};
@@ -201,7 +201,9 @@ impl Engine {
         if word != Word::claimed(worker_slot, generation) {
             return false;
         }
-        let Some(worker) = state.workers.worker_slots.get_mut(worker_slot as usize).and_then(|worker_slot| worker_slot.worker_mut()) else {
+        let Some(worker) =
+            state.workers.worker_slots.get_mut(worker_slot as usize).and_then(|worker_slot| worker_slot.worker_mut())
+        else {
             return false;
         };
         if let Some(before) = &mut worker.terminating {

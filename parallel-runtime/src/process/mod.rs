@@ -32,7 +32,7 @@
 //! | bits of sleeping workers | the worker sets its own; whoever wakes it clears it | |
 //! | shared objects, and who has them | see [`shared`](crate::shared), its `tables`, `lock`, `cells` and `containers` | the program |
 //!
-//! The program believes nothing that a worker writes: offsets, lengths and counts are checked against the program's own books,
+//! The program believes nothing that a worker writes: offsets, lengths and counts are checked against the program's own records,
 //! results are copied before they are decoded, and what the program has written itself is kept in private memory too. What that
 //! gives, and what not, is in `docs/src/security.md`.
 //!
@@ -40,7 +40,7 @@
 //! | --- | --- |
 //! | [`hook`] | the same executable, run again, becomes a worker before `main` and finds its functions |
 //! | [`spawn`], [`welcome`] | starting a worker, and what it is told |
-//! | [`state`], [`admission`] | the program's private books of a pool; maps that outlast a shutdown |
+//! | [`state`], [`admission`] | the program's private records of a pool; maps that outlast a shutdown |
 //! | [`engine`], [`ending`], [`lifecycle`], [`shutdown`], [`collect`], [`waiting`], [`reactor`] | the program's side: submitting, and how tasks end; its workers and their end; collecting, waiting |
 //! | [`transport`] | what the verbs ask of it |
 //! | [`counts`] | what it tells of itself |
@@ -52,20 +52,19 @@
 
 mod admission;
 mod audit;
-mod shutdown;
+mod collect;
 mod counts;
-mod exit_status;
 mod ending;
 mod engine;
 mod events;
-mod collect;
+mod exit_status;
 mod hook;
 mod lifecycle;
 mod limits;
 mod reactor;
 mod region;
 mod requests;
-mod worker_slot;
+mod shutdown;
 mod spawn;
 mod state;
 mod stderr;
@@ -75,5 +74,6 @@ mod transport;
 mod waiting;
 mod welcome;
 mod worker;
+mod worker_slot;
 
 pub(crate) use engine::Engine;

@@ -20,7 +20,12 @@ impl Engine {
     /// # Errors
     ///
     /// The watcher, if the task has ended.
-    pub(crate) fn watch(self: &Arc<Self>, task_state: &TaskState, watcher: Watcher, attend: bool) -> Result<(), Watcher> {
+    pub(crate) fn watch(
+        self: &Arc<Self>,
+        task_state: &TaskState,
+        watcher: Watcher,
+        attend: bool,
+    ) -> Result<(), Watcher> {
         if task_state.is_finished() || fork::check().is_err() {
             return Err(watcher);
         }

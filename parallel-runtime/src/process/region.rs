@@ -1,6 +1,6 @@
 //! A worker's result region: where it puts results that are too large for the slot and too small for a block of their own.
 //!
-//! The worker alone allocates here, as in a ring, and keeps the books in its private memory. Each part starts with a header,
+//! The worker alone allocates here, as in a ring, and keeps the records in its private memory. Each part starts with a header,
 //! whose first word the program sets to 1 when it has copied the result out; the worker takes parts back in order, as far as
 //! they are released. A worker that is replaced leaves nothing behind: the program copies what was completed, and the next
 //! worker starts with an empty ring.

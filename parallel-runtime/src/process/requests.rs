@@ -1,7 +1,7 @@
 //! What the program does when a worker asks for something.
 //!
 //! A worker may ask for anything at any time, and as often as it likes: so nothing here waits, and nothing is believed that the
-//! program's own books do not confirm.
+//! program's own records do not confirm.
 
 use super::engine::Engine;
 use super::state::State;
@@ -27,8 +27,8 @@ impl Engine {
             ControlRequest::Store { container, object } => [objects::store(container, object).into(), 0, 0, 0, 0],
             ControlRequest::Static { at, id, nonce } => {
                 let settled = objects::settle_static(at, objects::named(id, nonce));
-                settled.map_or(NOTHING, |held| {
-                    let reference = held.reference();
+                settled.map_or(NOTHING, |handle| {
+                    let reference = handle.reference();
                     if let Some(worker) = state.workers.worker_slots[worker_slot].worker() {
                         worker.process.gets(reference);
                     }
@@ -40,7 +40,9 @@ impl Engine {
                 return objects::unstore(container, object, by);
             }
             ControlRequest::Released(id) => return objects::released(id),
-            ControlRequest::Hello | ControlRequest::Ready | ControlRequest::Retire | ControlRequest::Failed(_) => return,
+            ControlRequest::Hello | ControlRequest::Ready | ControlRequest::Retire | ControlRequest::Failed(_) => {
+                return;
+            }
         };
         let place = &mut state.workers.worker_slots[worker_slot];
         place.answer = place.answer.next(answer);
@@ -74,7 +76,7 @@ fn new_object(state: &State, worker_slot: usize, len: u64, alignment: u64, kind:
     }
     match objects::create(len, alignment, kind) {
         Ok(new) => {
-            let reference = new.held.reference();
+            let reference = new.handle.reference();
             // Before our own hold ends: so somebody has it at all times.
             worker.process.gets(reference);
             [reference.offset, 0, reference.id.into(), reference.nonce, new.zeroed.into()]
@@ -85,7 +87,7 @@ fn new_object(state: &State, worker_slot: usize, len: u64, alignment: u64, kind:
 
 /// An object goes with the result of a task.
 fn keep(state: &mut State, worker_slot: usize, id: u64, nonce: u64, task: u64) -> [u64; ANSWER] {
-    let Some(held) = objects::named(id, nonce) else { return NOTHING };
+    let Some(handle) = objects::named(id, nonce) else { return NOTHING };
     let (in_flight, generations) = (&state.slots.in_flight, &state.slots.generations);
     // What its worker has kept for tasks that are over was for nothing.
     let in_flight = |task: u64| {
@@ -95,7 +97,7 @@ fn keep(state: &mut State, worker_slot: usize, id: u64, nonce: u64, task: u64) -
     };
     let kept = &mut state.workers.worker_slots[worker_slot].kept;
     kept.retain(|(task, _)| in_flight(*task));
-    kept.push((task, held));
+    kept.push((task, handle));
     [1, 0, 0, 0, 0]
 }
 

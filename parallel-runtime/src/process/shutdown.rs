@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use super::admission::Admission;
 use super::engine::Engine;
-use super::worker_slot::{Occupant, WorkerSlot, Worker};
 use super::state::{Life, State};
 use super::supervisor::Supervisor;
+use super::worker_slot::{Occupant, Worker, WorkerSlot};
 use crate::error::TaskError;
 use crate::sys::fork;
 
@@ -83,7 +83,8 @@ impl Engine {
         // Their deaths are seen as any others; but nobody takes their places.
         state.workers.exiting = true;
         let busy = self.busy_worker_slots(state);
-        let idle = state.workers.worker_slots.iter_mut().enumerate().filter(|(worker_slot, _)| !busy.contains(worker_slot));
+        let idle =
+            state.workers.worker_slots.iter_mut().enumerate().filter(|(worker_slot, _)| !busy.contains(worker_slot));
         let mut idle: Vec<_> = idle.filter_map(|(_, worker_slot)| worker_slot.worker_mut()).collect();
         idle.iter().for_each(|worker| worker.hang_up());
         for worker in &mut idle {
@@ -101,7 +102,8 @@ impl Engine {
         }
         self.changed.notify_all();
         // The supervisor will find the pool stopped; and another thread may be stopping it too.
-        let in_between = |worker_slot: &WorkerSlot| matches!(worker_slot.occupant, Occupant::Starting | Occupant::Ending);
+        let in_between =
+            |worker_slot: &WorkerSlot| matches!(worker_slot.occupant, Occupant::Starting | Occupant::Ending);
         while state.workers.worker_slots.iter().any(in_between) {
             state = self.wait_for_change(state);
         }

@@ -93,7 +93,7 @@ fn is_sound() -> bool {
     PROGRAM.get().is_none_or(|program| (program.is_sound)())
 }
 
-/// Held by the thread that passes something on.
+/// Handle by the thread that passes something on.
 static WRITING: Mutex<()> = Mutex::new(());
 
 /// How long the end of the program is put off for what workers have still to print, if nobody reads it.

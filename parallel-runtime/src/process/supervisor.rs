@@ -16,8 +16,8 @@ use rustix::event::EventfdFlags;
 use rustix::event::epoll::{self, EventData, EventFlags};
 
 use super::exit_status;
-use super::worker_slot::Worker;
 use super::stderr::{self, Program};
+use super::worker_slot::Worker;
 use crate::observe::timeline::memory;
 use crate::shared::Arena;
 use crate::sys::fork;

@@ -13,7 +13,7 @@ use crate::options::{CallOptions, WorkerOptions};
 use crate::remote::message::Scratch;
 use crate::remote::submit::{Encoded, encode};
 use crate::remote::task_state::{Outcome, TaskControl, TaskState};
-use crate::remote::transport::{NotSubmitted, Batch, Submitted, Transport};
+use crate::remote::transport::{Batch, NotSubmitted, Submitted, Transport};
 use crate::wait::notify::Watcher;
 
 impl Collector for Arc<Engine> {

@@ -14,7 +14,7 @@ use super::termination::Termination;
 use crate::ipc::board::Record;
 use crate::ipc::control::ANSWER;
 use crate::shared::objects::Process;
-use crate::shared::{Block, Held};
+use crate::shared::{Block, Handle};
 use crate::sys::futex;
 
 /// One place.
@@ -26,7 +26,7 @@ pub(super) struct WorkerSlot {
     /// Blocks that were granted to its worker, for results that have not been collected yet.
     pub(super) grants: Vec<Block>,
     /// Shared objects whose handles are in results that have not been collected yet, and of which task: `generation | slot`.
-    pub(super) kept: Vec<(u64, Arc<Held>)>,
+    pub(super) kept: Vec<(u64, Arc<Handle>)>,
     /// The last answer to a request for a block, as it stands in shared memory.
     pub(super) answer: Answer,
     /// What its worker prints, if events may be among it.

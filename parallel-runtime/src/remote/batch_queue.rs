@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::message::Snapshot;
 use super::result_reader::{ResultReader, missing};
 use super::task_state::{Outcome, TaskState};
-use super::transport::{NotSubmitted, Retries, Batch, Submitted, Transport};
+use super::transport::{Batch, NotSubmitted, Retries, Submitted, Transport};
 use crate::backend::Results;
 use crate::backend::batch_policy::BatchPolicy;
 use crate::error::TaskError;

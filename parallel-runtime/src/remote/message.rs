@@ -8,7 +8,7 @@ use crate::codec::{CodecError, LentMemory, Writer};
 use crate::error::TaskError;
 use crate::ipc::board::slot::{INLINE_ALIGNMENT, INLINE_ARGUMENTS};
 use crate::observe::Seen;
-use crate::shared::handles::{self, Cargo};
+use crate::shared::handle_table::{self, HandleTable};
 use crate::shared::{Arena, Block};
 
 /// One or several items for one function.
@@ -43,43 +43,43 @@ pub(crate) struct About {
 #[derive(Debug, Default)]
 pub(crate) struct Loan {
     /// The objects whose handles are in it. They exist as long as this does.
-    cargo: Cargo,
+    handles: HandleTable,
     /// Parts of shared memory that the task may change.
     lent: Vec<LentMemory>,
 }
 
 impl Loan {
     #[inline(always)]
-    fn of(cargo: Option<Cargo>, lent: Vec<LentMemory>) -> Option<Box<Self>> {
-        if cargo.is_none() && lent.is_empty() {
+    fn of(handles: Option<HandleTable>, lent: Vec<LentMemory>) -> Option<Box<Self>> {
+        if handles.is_none() && lent.is_empty() {
             return None;
         }
-        Some(Box::new(Self { cargo: cargo.unwrap_or_default(), lent }))
+        Some(Box::new(Self { handles: handles.unwrap_or_default(), lent }))
     }
 
     /// Whether a task that is still running could change what its caller has.
     pub(crate) fn is_exclusive(&self) -> bool {
-        self.cargo.has_owners() || !self.lent.is_empty()
+        self.handles.has_owners() || !self.lent.is_empty()
     }
 
     /// Whether exclusive owners move away with it.
     pub(crate) fn has_owners(&self) -> bool {
-        self.cargo.has_owners()
+        self.handles.has_owners()
     }
 
-    /// See [`Cargo::is_promised`].
+    /// See [`HandleTable::is_promised`].
     pub(crate) fn is_promised(&self) -> bool {
-        self.cargo.is_promised()
+        self.handles.is_promised()
     }
 
-    /// See [`Cargo::settle`].
+    /// See [`HandleTable::settle`].
     pub(crate) fn settle(&mut self) -> Result<(), CodecError> {
-        self.cargo.settle()
+        self.handles.settle()
     }
 
     /// It is not sent after all.
     pub(crate) fn unload(self) {
-        self.cargo.unload();
+        self.handles.unload();
     }
 
     /// A private copy of what the task may change. `None` if it is not known where that is.
@@ -255,20 +255,20 @@ impl<'b> Body<'b> {
         guess: usize,
         encode: &mut dyn FnMut(&mut Writer<'_>) -> Result<(), CodecError>,
     ) -> Result<(Self, Option<Box<Loan>>), Refused> {
-        let ((body, lent), cargo) = handles::aside(|| Self::encode_anywhere(arena, scratch, guess, encode))?;
-        Ok((body, Loan::of(cargo, lent)))
+        let ((body, lent), handles) = handle_table::aside(|| Self::encode_anywhere(arena, scratch, guess, encode))?;
+        Ok((body, Loan::of(handles, lent)))
     }
 
-    /// As [`encode`](Body::encode), with copies of exclusive owners: see [`handles::copying`].
+    /// As [`encode`](Body::encode), with copies of exclusive owners: see [`handle_table::copying`].
     #[cold]
     pub(crate) fn encode_copies(
         arena: &Arc<Arena>,
         guess: usize,
         encode: &mut dyn FnMut(&mut Writer<'_>) -> Result<(), CodecError>,
     ) -> Result<(Self, Option<Box<Loan>>), Refused> {
-        let mut encode = |writer: &mut Writer<'_>| handles::copying(|| encode(writer));
-        let ((body, lent), cargo) = handles::aside(|| Self::encode_in_block(arena, guess, &mut encode))?;
-        Ok((body, Loan::of(cargo, lent)))
+        let mut encode = |writer: &mut Writer<'_>| handle_table::copying(|| encode(writer));
+        let ((body, lent), handles) = handle_table::aside(|| Self::encode_in_block(arena, guess, &mut encode))?;
+        Ok((body, Loan::of(handles, lent)))
     }
 
     #[inline]
@@ -293,7 +293,7 @@ impl<'b> Body<'b> {
             return Ok((Self::Inline(written), lent));
         }
         drop(writer);
-        handles::again();
+        handle_table::again();
         Self::encode_in_block(arena, len, encode)
     }
 
@@ -317,7 +317,7 @@ impl<'b> Body<'b> {
                 return Ok((Self::Block(Arguments { block, len, marks }), lent));
             }
             room = len;
-            handles::again();
+            handle_table::again();
         }
         Err(Refused::Codec(CodecError::new("its `Serialize` wrote different amounts of data for the same value")))
     }

@@ -9,7 +9,7 @@ use crate::function::erased::{ErasedValue, ErasedVec};
 use crate::function::pass_mode::{Changed, Returned};
 use crate::function::remote::Received;
 use crate::function::table::{FunctionTable, Piece};
-use crate::shared::handles;
+use crate::shared::handle_table;
 
 /// The results of an outcome, one after the other.
 pub(super) struct ResultReader<'o> {
@@ -19,13 +19,13 @@ pub(super) struct ResultReader<'o> {
     /// Items whose results lie together and have not been read.
     together: usize,
     granted: bool,
-    _source: handles::Entered,
+    _source: handle_table::Entered,
 }
 
 impl<'o> ResultReader<'o> {
     pub(super) fn new(function: &'static FunctionTable, outcome: &'o Outcome) -> Self {
         // Also where a container's value is being decoded, whose `Deserialize` has called a task.
-        let source = handles::enter(outcome.source());
+        let source = handle_table::enter(outcome.source());
         let bytes = outcome.results.as_slice();
         // SAFETY: the bytes are private and live as long as the outcome; only copies are made from this reader.
         let results = unsafe { Reader::from_raw(bytes.as_ptr(), bytes.len()) }.untrusted();

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use super::message::{About, Body, Loan, Message, Refused, Retry, Scratch, Snapshot};
 use super::result_reader;
 use super::task_state::{Outcome, Owner};
-use super::transport::{NotSubmitted, Retries, Batch, Submitted, Transport};
+use super::transport::{Batch, NotSubmitted, Retries, Submitted, Transport};
 use crate::backend::Failed;
 use crate::codec::Writer;
 use crate::error::TaskError;
 use crate::function::table::{Piece, Written};
 use crate::options::CallOptions;
-use crate::shared::{Arena, handles};
+use crate::shared::{Arena, handle_table};
 
 /// An encoded batch.
 pub(crate) struct Encoded<'b> {
@@ -72,7 +72,7 @@ pub(crate) fn encode<'b>(
     let (limit, is_async) = (options.timeout, function.is_async());
     let again = |retries| Retry::new(retries, (entry, is_async), limit, &body, loan.as_deref());
     let retry = options.retries.filter(|_| retries == Retries::Engine).and_then(again);
-    let about = About { function: function.name, shared: handles::shared_bytes() };
+    let about = About { function: function.name, shared: handle_table::shared_bytes() };
     let owner = owner.map(|transport| Owner { engine: Arc::clone(transport) as _, function });
     let (items, seen) = (count as u32, None);
     let message = Message { entry, items, seen, timed, is_async, limit, retry, body, loan };
@@ -100,8 +100,7 @@ pub(super) fn call(transport: &dyn Transport, mut one: Piece<'_>, options: CallO
             accepted: accepted.is_some(),
             owner: None,
         };
-        let Submitted { task, before: snapshot, .. } =
-            transport.submit(batch).map_err(NotSubmitted::into_error)?;
+        let Submitted { task, before: snapshot, .. } = transport.submit(batch).map_err(NotSubmitted::into_error)?;
         before = before.or(snapshot);
         let outcome = transport.wait(&task, None).unwrap_or_default();
         let error = match result_reader::read_call(&mut one, outcome) {

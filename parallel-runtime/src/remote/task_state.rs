@@ -14,8 +14,8 @@ use crate::error::TaskError;
 use crate::function::pass_mode::Changed;
 use crate::function::table::FunctionTable;
 use crate::observe::Fate;
-use crate::shared::handles;
-use crate::shared::{Block, Held};
+use crate::shared::handle_table;
+use crate::shared::{Block, Handle};
 use crate::sys::futex;
 use crate::wait::notify::{Watcher, Watchers};
 
@@ -117,7 +117,7 @@ pub(crate) struct Rare {
     /// The worker has sent events that are to be emitted before anybody sees this.
     pub(crate) events: Option<Arc<dyn Events>>,
     /// The other objects whose handles are in the results.
-    pub(crate) kept: Vec<Arc<Held>>,
+    pub(crate) kept: Vec<Arc<Handle>>,
     /// It comes from another machine.
     pub(crate) is_far: bool,
     /// Nobody knows which of its items was at fault: each is to be sent alone.
@@ -204,11 +204,11 @@ impl Outcome {
     }
 
     /// Where its bytes come from.
-    pub(crate) fn source(&self) -> handles::Source {
+    pub(crate) fn source(&self) -> handle_table::Source {
         if self.rare.as_ref().is_some_and(|rare| rare.is_far) {
-            return handles::Source::Far;
+            return handle_table::Source::Far;
         }
-        handles::Source::Message
+        handle_table::Source::Message
     }
 
     pub(crate) fn rare(&mut self) -> &mut Rare {

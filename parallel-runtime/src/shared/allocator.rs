@@ -1,6 +1,6 @@
 //! Which parts of the arena are taken.
 //!
-//! The program alone allocates and frees, and keeps the books in its private memory, so that no worker can damage them.
+//! The program alone allocates and frees, and keeps the records in its private memory, so that no worker can damage them.
 //! Sizes are rounded up to classes, four to each doubling; a freed block waits in its class and keeps its pages, because
 //! copying into fresh pages takes five times as long as into warm ones. Rounding costs address space, not memory.
 

@@ -51,7 +51,7 @@ impl Arena {
         static MAKING: Mutex<()> = Mutex::new(());
         let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
         if ARENA.get().is_none() {
-            // From here on a child of this process would share what it has, without its books.
+            // From here on a child of this process would share what it has, without its records.
             fork::watch();
             let segment = Segment::create()?;
             // Offset 0 stands for "nothing", so the first page is never given out. The tables follow it.

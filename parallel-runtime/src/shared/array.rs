@@ -258,7 +258,7 @@ impl<'de, T: Pod> Deserialize<'de> for SharedArray<T> {
 
 impl<T: Pod> SharedObject for SharedArray<T> {
     fn to_object(&self) -> Object {
-        Object(self.cells.held().clone())
+        Object(self.cells.handle().clone())
     }
     fn from_object(object: Object) -> Self {
         Self { cells: Cells::all(object.0).expect("the object of a static is as large as the static says") }

@@ -8,14 +8,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustix::mm::{MapFlags, ProtFlags};
 
 use super::arena::Arena;
-use super::held::Held;
+use super::handle::Handle;
 use super::segment::DIRECTORY;
 use crate::codec::CodecError;
 
 /// The name of the blob that holds an object of this program, for the pool that what is being encoded is for. It has one for each pool, so
 /// that one may remove its own without asking the others.
-pub(crate) fn name_of(held: &Held, pool: u64) -> String {
-    let reference = held.reference();
+pub(crate) fn name_of(handle: &Handle, pool: u64) -> String {
+    let reference = handle.reference();
     format!("parallel_blob-{}_{pool}-{}-{:016x}", program(), reference.id, reference.nonce)
 }
 
@@ -102,9 +102,9 @@ impl Drop for Blob {
 }
 
 /// Where other processes of this machine find the memory of an object: a file, and an offset in it.
-pub(crate) fn place_of(held: &Held) -> Option<(String, u64)> {
+pub(crate) fn place_of(handle: &Handle) -> Option<(String, u64)> {
     use std::os::fd::AsRawFd;
     let arena = Arena::get().ok()?;
     let descriptor = arena.segment().descriptor().as_raw_fd();
-    Some((format!("/proc/{}/fd/{descriptor}", std::process::id()), held.reference().offset))
+    Some((format!("/proc/{}/fd/{descriptor}", std::process::id()), handle.reference().offset))
 }

@@ -7,7 +7,7 @@ use std::fmt;
 /// As with [`std::sync::Mutex`]: every `lock` gives this until `clear_poison`.
 #[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "poisoned: a process died, or panicked, while it held this lock, and what it guards may be half changed; set it right and call `clear_poison`"
+    "poisoned: a process died, or panicked, while it handle this lock, and what it guards may be half changed; set it right and call `clear_poison`"
 )]
 pub struct Poisoned;
 

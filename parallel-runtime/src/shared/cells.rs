@@ -18,9 +18,9 @@ use std::time::Instant;
 
 use serde::{Deserializer, Serializer, de};
 
-use super::held::Held;
+use super::handle::Handle;
+use super::local_handles;
 use super::lock::{Holding, Lock, Taken};
-use super::registry;
 use super::space::Space;
 use super::tables::Kind;
 use crate::error::TaskError;
@@ -33,7 +33,7 @@ struct Head {
 
 /// A handle of elements.
 pub(super) struct Cells<T> {
-    held: Arc<Held>,
+    handle: Arc<Handle>,
     head: NonNull<Head>,
     len: usize,
     _elements: PhantomData<T>,
@@ -46,7 +46,7 @@ unsafe impl<T: Send> Sync for Cells<T> {}
 
 impl<T> Clone for Cells<T> {
     fn clone(&self) -> Self {
-        Self { held: Arc::clone(&self.held), ..*self }
+        Self { handle: Arc::clone(&self.handle), ..*self }
     }
 }
 
@@ -63,8 +63,8 @@ impl<T> Cells<T> {
         let bytes = len.checked_mul(size_of::<T>()).and_then(|bytes| bytes.checked_add(Self::ELEMENTS_AT));
         let bytes = bytes.ok_or(TaskError::OutOfSharedMemory { requested: u64::MAX, available: 0 })?;
         let alignment = align_of::<T>().max(align_of::<Head>()) as u64;
-        let (held, zeroed) = registry::create(bytes as u64, alignment, Kind::Cells)?;
-        let cells = Self::of(held, len).expect("it was made for them");
+        let (handle, zeroed) = local_handles::create(bytes as u64, alignment, Kind::Cells)?;
+        let cells = Self::of(handle, len).expect("it was made for them");
         if !zeroed {
             // SAFETY: the object is `bytes` long, and nobody else knows of it yet.
             unsafe { ptr::write_bytes(cells.head.as_ptr().cast::<u8>(), 0, bytes) };
@@ -73,26 +73,26 @@ impl<T> Cells<T> {
     }
 
     /// The elements of an object, if it holds so many.
-    fn of(held: Arc<Held>, len: usize) -> Option<Self> {
-        let reference = held.reference();
+    fn of(handle: Arc<Handle>, len: usize) -> Option<Self> {
+        let reference = handle.reference();
         let bytes = len.checked_mul(size_of::<T>())?.checked_add(Self::ELEMENTS_AT)? as u64;
         if bytes > reference.len {
             return None;
         }
         let head = Space::existing()?.at(reference.offset, bytes)?;
         let aligned = head.addr().get().is_multiple_of(align_of::<T>().max(align_of::<Head>()));
-        aligned.then_some(Self { held, head: head.cast(), len, _elements: PhantomData })
+        aligned.then_some(Self { handle, head: head.cast(), len, _elements: PhantomData })
     }
 
     /// All elements of an object.
-    pub(super) fn all(held: Arc<Held>) -> Option<Self> {
-        let bytes = usize::try_from(held.reference().len).ok()?.checked_sub(Self::ELEMENTS_AT)?;
+    pub(super) fn all(handle: Arc<Handle>) -> Option<Self> {
+        let bytes = usize::try_from(handle.reference().len).ok()?.checked_sub(Self::ELEMENTS_AT)?;
         let len = bytes.checked_div(size_of::<T>()).unwrap_or(1);
-        Self::of(held, len)
+        Self::of(handle, len)
     }
 
-    pub(super) fn held(&self) -> &Arc<Held> {
-        &self.held
+    pub(super) fn handle(&self) -> &Arc<Handle> {
+        &self.handle
     }
 
     pub(super) fn len(&self) -> usize {
@@ -183,12 +183,12 @@ impl<T> Cells<T> {
     }
 
     pub(super) fn encode<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        registry::encode(&self.held, serializer)
+        local_handles::encode(&self.handle, serializer)
     }
 
     pub(super) fn decode<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let held = registry::decode(deserializer, Kind::Cells)?;
-        Self::all(held).ok_or_else(|| de::Error::custom("the shared memory behind this handle is another"))
+        let handle = local_handles::decode(deserializer, Kind::Cells)?;
+        Self::all(handle).ok_or_else(|| de::Error::custom("the shared memory behind this handle is another"))
     }
 }
 

@@ -19,7 +19,7 @@ use super::raw::{Memory, Raw};
 use super::space::Space;
 use super::tables::Kind;
 use crate::codec::{CodecError, Reader, Writer};
-use crate::shared::handles;
+use crate::shared::handle_table;
 use crate::sys::role;
 
 /// Instead of the number of an object: what follows comes from another machine.
@@ -46,19 +46,19 @@ impl<T: Pod> Raw<T> {
     /// Encodes it for another machine. `unchanging`: nobody changes it any more.
     pub(super) fn encode_far<S: Serializer>(&self, serializer: S, unchanging: bool) -> Result<S::Ok, S::Error> {
         let bytes = bytemuck::cast_slice::<T, u8>(self.slice());
-        let held = match &self.memory {
+        let handle = match &self.memory {
             // A result has no program that would bring it anywhere.
-            Memory::Object(held) if unchanging && bytes.len() >= LARGE && !role::in_worker() => Some(held),
+            Memory::Object(handle) if unchanging && bytes.len() >= LARGE && !role::in_worker() => Some(handle),
             _ => None,
         };
         let mut tuple = serializer.serialize_tuple(3)?;
         tuple.serialize_element(&(self.len as u64))?;
-        match held {
-            Some(held) => {
-                handles::note_blob(held);
-                handles::count_shared(bytes.len() as u64);
+        match handle {
+            Some(handle) => {
+                handle_table::note_blob(handle);
+                handle_table::count_shared(bytes.len() as u64);
                 tuple.serialize_element(&Some((FAR, BLOB)))?;
-                tuple.serialize_element(&name_of(held, handles::far_pool()))?;
+                tuple.serialize_element(&name_of(handle, handle_table::far_pool()))?;
             }
             None => {
                 tuple.serialize_element(&Some((FAR, BYTES)))?;
@@ -158,19 +158,19 @@ impl<T: Pod> Visitor<'_> for Copied<T> {
 /// length, as of a slice that is lent, and a mark.
 pub(super) fn send_slice<E: Pod>(slice: &[E], [len, mark]: [u64; 2], writer: &mut Writer<'_>) -> bool {
     let Some(space) = Space::existing().filter(|_| !role::in_worker()) else { return false };
-    let held = space.offset_of(slice.as_ptr()).filter(|_| size_of_val(slice) >= LARGE).and_then(objects::at);
-    let Some(held) = held.filter(|held| held.is_shared()) else { return false };
-    let Some(offset) = space.offset_of(slice.as_ptr()).map(|offset| offset - held.reference().offset) else {
+    let handle = space.offset_of(slice.as_ptr()).filter(|_| size_of_val(slice) >= LARGE).and_then(objects::at);
+    let Some(handle) = handle.filter(|handle| handle.is_shared()) else { return false };
+    let Some(offset) = space.offset_of(slice.as_ptr()).map(|offset| offset - handle.reference().offset) else {
         return false;
     };
     writer.put(len.to_ne_bytes());
     writer.put(mark.to_ne_bytes());
-    let place = (name_of(&held, handles::far_pool()), offset);
+    let place = (name_of(&handle, handle_table::far_pool()), offset);
     if crate::codec::encode(&place, writer).is_err() {
         return false;
     }
-    handles::note_blob(&held);
-    handles::count_shared(size_of_val(slice) as u64);
+    handle_table::note_blob(&handle);
+    handle_table::count_shared(size_of_val(slice) as u64);
     true
 }
 
@@ -182,7 +182,7 @@ pub(super) fn receive_slice<E>(reader: &mut Reader<'_>, len: usize) -> Result<No
     let (name, offset): (String, u64) = crate::codec::decode(reader)?;
     let blob = Blob::open(&name)?;
     let start = blob.at(offset, len).ok_or_else(|| CodecError::new("the shared data is shorter than it was"))?;
-    let message = handles::message();
+    let message = handle_table::message();
     let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
     kept.retain(|(used, other)| *used == message || Arc::ptr_eq(other, &blob));
     kept.push((message, blob));

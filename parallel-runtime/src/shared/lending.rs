@@ -12,7 +12,7 @@ use bytemuck::Pod;
 use super::space::Space;
 use super::{named, objects};
 use crate::codec::{CodecError, Reader, Writer};
-use crate::shared::handles;
+use crate::shared::handle_table;
 
 /// Set in the length of a slice that was lent; its place follows instead of its elements.
 const LENT: u64 = 1 << 63;
@@ -43,7 +43,7 @@ fn place_of<E>(slice: &[E]) -> Option<Place> {
 #[inline]
 pub(crate) fn is_lent<E>(slice: &[E]) -> bool {
     #[cfg(feature = "dask")]
-    if handles::source() == handles::Source::Far {
+    if handle_table::source() == handle_table::Source::Far {
         return false;
     }
     place_of(slice).is_some()
@@ -53,7 +53,7 @@ pub(crate) fn is_lent<E>(slice: &[E]) -> bool {
 #[inline]
 pub(crate) fn send<E: Pod>(slice: &[E], writer: &mut Writer<'_>) -> Result<bool, CodecError> {
     #[cfg(feature = "dask")]
-    if handles::is_far() {
+    if handle_table::is_far() {
         return Ok(super::far::send_slice(slice, [slice.len() as u64 | LENT, BLOB], writer));
     }
     match place_of(slice) {
@@ -64,22 +64,22 @@ pub(crate) fn send<E: Pod>(slice: &[E], writer: &mut Writer<'_>) -> Result<bool,
 
 #[cold]
 fn send_place<E: Pod>(slice: &[E], place: Place, writer: &mut Writer<'_>) -> Result<(), CodecError> {
-    handles::count_shared(size_of_val(slice) as u64);
+    handle_table::count_shared(size_of_val(slice) as u64);
     writer.put((slice.len() as u64 | LENT).to_ne_bytes());
     match place {
         Place::Arena(offset) => {
-            if handles::is_retaining()
-                && let Some(held) = objects::at(offset)
+            if handle_table::is_retaining()
+                && let Some(handle) = objects::at(offset)
             {
-                handles::carry(&held)?;
+                handle_table::carry(&handle)?;
             }
             writer.put(offset.to_ne_bytes());
         }
         Place::Named(place) => {
             writer.put(NAMED.to_ne_bytes());
             place.send(writer);
-            if handles::is_retaining() {
-                handles::keep_segment(place.segment);
+            if handle_table::is_retaining() {
+                handle_table::keep_segment(place.segment);
             }
         }
     }

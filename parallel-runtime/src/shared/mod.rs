@@ -6,8 +6,8 @@
 //! | [`allocator`] | which parts of it are taken: private to the program |
 //! | [`arena`] | the program's one segment, and blocks of it |
 //! | [`space`] | the arena as a process sees it, program or worker |
-//! | [`objects`], [`small`] | the shared objects in it: the program's books |
-//! | [`tables`], [`held`], [`registry`], [`handles`] | who has which of them; handles on their way |
+//! | [`objects`], [`slab`] | the shared objects in it: the program's records |
+//! | [`tables`], [`handle`], [`local_handles`], [`handle_table`] | who has which of them; handles on their way |
 //! | [`lock`], [`cells`], [`value`], [`array`], [`statics`] | a lock that outlives its holder; `SharedValue`, `SharedArray`, `#[shared]` |
 //! | `far`, `blob` | what is sent to other machines, behind a feature |
 //! | `ndarray`, `arrow` | N-dimensional arrays and data frames, behind features |
@@ -27,9 +27,10 @@ mod cells;
 pub(crate) mod containers;
 #[cfg(feature = "dask")]
 pub(crate) mod far;
-pub(crate) mod handles;
-pub(crate) mod held;
+pub(crate) mod handle;
+pub(crate) mod handle_table;
 pub(crate) mod lending;
+mod local_handles;
 pub(crate) mod lock;
 mod named;
 #[cfg(feature = "ndarray")]
@@ -37,10 +38,9 @@ pub(crate) mod ndarray;
 pub(crate) mod objects;
 mod or_panic;
 pub(crate) mod raw;
-mod registry;
 pub(crate) mod segment;
+mod slab;
 pub(crate) mod slice;
-mod small;
 pub(crate) mod space;
 pub(crate) mod statics;
 pub(crate) mod sync;
@@ -49,6 +49,6 @@ pub(crate) mod value;
 pub(crate) mod vec;
 
 pub(crate) use arena::{Arena, Block, allocated_bytes};
-pub(crate) use held::Held;
+pub(crate) use handle::Handle;
 pub(crate) use space::Space;
 pub(crate) use tables::{Kind, Token};

@@ -24,7 +24,7 @@ use shared_memory::{Shmem, ShmemConf, ShmemError};
 use super::segment::{self, DIRECTORY};
 use crate::codec::{self, CodecError, Reader, Writer};
 use crate::error::TaskError;
-use crate::shared::handles;
+use crate::shared::handle_table;
 
 /// A mapped segment.
 pub(crate) struct Named {
@@ -267,7 +267,7 @@ static KEPT: Mutex<Vec<(u64, String, Arc<Named>)>> = Mutex::new(Vec::new());
 
 /// Worker: nobody uses what earlier messages were lent.
 fn forget_finished() {
-    let message = handles::message();
+    let message = handle_table::message();
     KEPT.lock().unwrap_or_else(PoisonError::into_inner).retain(|(used, ..)| *used == message);
 }
 
@@ -279,7 +279,7 @@ impl Place {
 
     /// Worker: the address of `len` bytes there, in a mapping that stays as long as the message is run.
     pub(super) fn map(&self, len: u64) -> Result<NonNull<u8>, CodecError> {
-        let message = handles::message();
+        let message = handle_table::message();
         let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
         let known = kept.iter_mut().find(|(.., named)| named.inode == self.inode && named.name == self.name);
         let named = match known {

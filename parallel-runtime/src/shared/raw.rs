@@ -9,14 +9,14 @@ use bytemuck::Pod;
 use serde::{Deserialize, Deserializer};
 use serde::{Serialize, Serializer, de, ser};
 
-use super::held::{Held, Reference};
+use super::handle::{Handle, Reference};
+use super::local_handles;
 use super::named::Named;
-use super::registry;
 use super::segment::ALIGNMENT;
 use super::space::Space;
 use super::tables::Kind;
 use crate::error::TaskError;
-use crate::shared::handles;
+use crate::shared::handle_table;
 
 /// What a [`SharedVec`](crate::SharedVec) can hold: plain data (`bytemuck`'s `Pod`), any bytes of which are a value.
 ///
@@ -39,7 +39,7 @@ use crate::shared::handles;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an element of a `SharedVec`, `SharedSlice` or `SharedArray`",
     label = "not plain data",
-    note = "a struct of numbers becomes plain by `#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)] #[repr(C)]`, with `bytemuck = {{ version = \"1\", features = [\"derive\"] }}` in Cargo.toml",
+    note = "a struct of numbers becomes plain by `#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)] #[repr(C)]`, with `bytemuck = {{ version = \"1\", features = [\"derive\"] }}` in HandleTable.toml",
     note = "elements of any serialisable type go into a `SharedList`"
 )]
 pub trait SharedElement: Pod {}
@@ -59,7 +59,7 @@ pub(super) struct Raw<T> {
 pub(super) enum Memory {
     /// Without elements, or with elements of no size.
     None,
-    Object(Arc<Held>),
+    Object(Arc<Handle>),
     Named(Arc<Named>),
     /// What was sent from another machine.
     #[cfg(feature = "dask")]
@@ -99,18 +99,18 @@ impl<T: Pod> Raw<T> {
         if bytes == 0 {
             return Ok((Self { len, ..Self::EMPTY }, true));
         }
-        let (held, zeroed) = registry::create(bytes, align_of::<T>() as u64, Kind::Vec)?;
-        let raw = Self::of(held, len).ok_or(TaskError::OutOfSharedMemory { requested: bytes, available: 0 })?;
+        let (handle, zeroed) = local_handles::create(bytes, align_of::<T>() as u64, Kind::Vec)?;
+        let raw = Self::of(handle, len).ok_or(TaskError::OutOfSharedMemory { requested: bytes, available: 0 })?;
         Ok((raw, zeroed))
     }
 
     /// The elements of an object, if it holds so many.
-    pub(super) fn of(held: Arc<Held>, len: usize) -> Option<Self> {
-        let reference = held.reference();
+    pub(super) fn of(handle: Arc<Handle>, len: usize) -> Option<Self> {
+        let reference = handle.reference();
         let bytes = len.checked_mul(size_of::<T>())? as u64;
         let start = Space::existing()?.at(reference.offset, bytes)?.cast::<T>();
         let fits = bytes <= reference.len && start.is_aligned();
-        fits.then_some(Self { start, len, memory: Memory::Object(held), _elements: PhantomData })
+        fits.then_some(Self { start, len, memory: Memory::Object(handle), _elements: PhantomData })
     }
 
     /// Elements that lie somewhere, aligned, as long as `memory` is there.
@@ -139,14 +139,14 @@ impl<T: Pod> Raw<T> {
     pub(super) fn encode<S: Serializer>(
         &self,
         serializer: S,
-        note: impl FnOnce(&Arc<Held>) -> Result<(), S::Error>,
+        note: impl FnOnce(&Arc<Handle>) -> Result<(), S::Error>,
     ) -> Result<S::Ok, S::Error> {
         let reference = match &self.memory {
             Memory::None => None,
-            Memory::Object(held) => {
-                note(held)?;
-                handles::count_shared((self.len * size_of::<T>()) as u64);
-                let Reference { id, nonce, .. } = held.reference();
+            Memory::Object(handle) => {
+                note(handle)?;
+                handle_table::count_shared((self.len * size_of::<T>()) as u64);
+                let Reference { id, nonce, .. } = handle.reference();
                 Some((id, nonce))
             }
             #[cfg(feature = "dask")]
@@ -180,7 +180,7 @@ impl<T: Pod> Raw<T> {
             }
             return Ok(Self { len, ..Self::EMPTY });
         };
-        let held = registry::named(id, nonce, kind).map_err(E::custom)?;
-        Self::of(held, len).ok_or_else(|| E::custom("the shared memory behind this handle is another"))
+        let handle = local_handles::named(id, nonce, kind).map_err(E::custom)?;
+        Self::of(handle, len).ok_or_else(|| E::custom("the shared memory behind this handle is another"))
     }
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use super::raw::{Memory, Raw};
 use super::statics::{Object, SharedObject};
 use super::tables::Kind;
-use crate::shared::handles;
+use crate::shared::handle_table;
 
 /// Plain data in shared memory that nobody changes any more, like an `Arc<[T]>`: one large table for every worker.
 ///
@@ -47,9 +47,9 @@ impl<T> Deref for SharedSlice<T> {
 
 #[cfg(test)]
 impl<T> SharedSlice<T> {
-    pub(super) fn reference_for_tests(&self) -> super::held::Reference {
+    pub(super) fn reference_for_tests(&self) -> super::handle::Reference {
         match &self.raw.memory {
-            Memory::Object(held) => held.reference(),
+            Memory::Object(handle) => handle.reference(),
             _ => panic!("it has no object"),
         }
     }
@@ -60,7 +60,7 @@ impl<T> SharedSlice<T> {
     /// What no other object has, if there is one.
     pub(super) fn nonce(&self) -> Option<u64> {
         match &self.raw.memory {
-            Memory::Object(held) => Some(held.reference().nonce),
+            Memory::Object(handle) => Some(handle.reference().nonce),
             _ => None,
         }
     }
@@ -69,18 +69,18 @@ impl<T> SharedSlice<T> {
 impl<T: Pod> Serialize for SharedSlice<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[cfg(feature = "dask")]
-        if handles::is_far() {
+        if handle_table::is_far() {
             return self.raw.encode_far(serializer, true);
         }
-        self.raw.encode(serializer, |held| handles::carry(held).map_err(ser::Error::custom))
+        self.raw.encode(serializer, |handle| handle_table::carry(handle).map_err(ser::Error::custom))
     }
 }
 
 impl<'de, T: Pod> Deserialize<'de> for SharedSlice<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = Raw::decode(deserializer, Kind::Slice)?;
-        if let Memory::Object(held) = &raw.memory
-            && !held.mark_shared()
+        if let Memory::Object(handle) = &raw.memory
+            && !handle.mark_shared()
         {
             return Err(de::Error::custom("this shared memory has an exclusive owner"));
         }
@@ -91,7 +91,7 @@ impl<'de, T: Pod> Deserialize<'de> for SharedSlice<T> {
 impl<T: Pod> SharedObject for SharedSlice<T> {
     fn to_object(&self) -> Object {
         match &self.raw.memory {
-            Memory::Object(held) => Object(Arc::clone(held)),
+            Memory::Object(handle) => Object(Arc::clone(handle)),
             _ => panic!("a `#[shared]` slice has elements, and no name"),
         }
     }

@@ -1,18 +1,18 @@
 //! Statics that are the same in the program and in every worker.
 //!
 //! A worker is the same executable, so a static is named by its offset from the start of the executable's image. The first process that
-//! uses it makes the object, and the program's books say which it is; the others ask once.
+//! uses it makes the object, and the program's records say which it is; the others ask once.
 
 use std::collections::BTreeSet;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use super::held::{Held, Reference};
+use super::handle::{Handle, Reference};
+use super::local_handles;
 use super::objects;
-use super::registry;
 use crate::error::TaskError;
-use crate::ipc::link;
 use crate::ipc::control::ControlRequest;
+use crate::ipc::link;
 use crate::sys::image;
 use crate::sys::role;
 
@@ -31,7 +31,7 @@ pub trait SharedObject: Sized {
 
 /// What a handle is a handle of.
 #[doc(hidden)]
-pub struct Object(pub(super) Arc<Held>);
+pub struct Object(pub(super) Arc<Handle>);
 
 /// A static of type `T` that is the same in the program and in every worker: what [`#[shared]`](macro@crate::shared) makes of a
 /// static. It derefs to `T`.
@@ -70,15 +70,15 @@ pub(super) fn first_of(at: Option<u64>) -> Option<u64> {
 }
 
 /// The object behind a static: `make`s it, if no process has.
-pub(super) fn settle(at: u64, make: impl FnOnce() -> Result<Arc<Held>, TaskError>) -> Result<Arc<Held>, TaskError> {
+pub(super) fn settle(at: u64, make: impl FnOnce() -> Result<Arc<Handle>, TaskError>) -> Result<Arc<Handle>, TaskError> {
     if !role::in_worker() {
-        if let Some(held) = objects::settle_static(at, None) {
-            return Ok(held);
+        if let Some(handle) = objects::settle_static(at, None) {
+            return Ok(handle);
         }
         return Ok(objects::settle_static(at, Some(make()?)).expect("there is one now"));
     }
-    if let Some(held) = ask(at, 0, 0) {
-        return Ok(held);
+    if let Some(handle) = ask(at, 0, 0) {
+        return Ok(handle);
     }
     let made = make()?;
     let Reference { id, nonce, .. } = made.reference();
@@ -86,10 +86,10 @@ pub(super) fn settle(at: u64, make: impl FnOnce() -> Result<Arc<Held>, TaskError
 }
 
 /// Worker: asks the program.
-fn ask(at: u64, id: u64, nonce: u64) -> Option<Arc<Held>> {
+fn ask(at: u64, id: u64, nonce: u64) -> Option<Arc<Handle>> {
     let [offset, _, id, nonce, _] = link::ask(&ControlRequest::Static { at, id, nonce });
     if offset == 0 {
         return None;
     }
-    registry::pin(u32::try_from(id).ok()?, nonce)
+    local_handles::pin(u32::try_from(id).ok()?, nonce)
 }

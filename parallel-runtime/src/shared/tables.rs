@@ -1,4 +1,4 @@
-//! Who uses which shared object: the part of the books that lies in shared memory.
+//! Who uses which shared object: the part of the records that lies in shared memory.
 //!
 //! A worker may keep a handle after its task, drop it, or die with it; the program frees an object when nobody has it any more.
 //! For that each worker has one bit for each object, which it alone sets and clears, and which the program reads.

@@ -111,8 +111,8 @@ impl<T: SharedPlain> SharedValue<T> {
             match statics::first_of(image::offset_of_static(&self.mark).filter(declared)) {
                 // A static: the same in every process, whether or not it says `#[shared]`.
                 Some(at) => {
-                    let held = statics::settle(at, || Self::make(first).map(|cells| cells.held().clone()));
-                    Cells::all(or_panic(held)).expect("the object of a static is as large as the static says")
+                    let handle = statics::settle(at, || Self::make(first).map(|cells| cells.handle().clone()));
+                    Cells::all(or_panic(handle)).expect("the object of a static is as large as the static says")
                 }
                 None => or_panic(Self::make(first)),
             }
@@ -274,7 +274,7 @@ impl<T: SharedPlain> SharedValue<T> {
 
 impl<T: SharedPlain> SharedObject for SharedValue<T> {
     fn to_object(&self) -> Object {
-        Object(self.cells().held().clone())
+        Object(self.cells().handle().clone())
     }
     fn from_object(object: Object) -> Self {
         Self::of(Cells::all(object.0).expect("the object of a static is as large as the static says"))

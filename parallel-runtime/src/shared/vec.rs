@@ -6,15 +6,15 @@ use std::ops::{Deref, DerefMut};
 use bytemuck::Pod;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
+use super::local_handles;
 use super::named::Named;
 use super::or_panic::or_panic;
 use super::raw::{Memory, Raw, SharedElement};
-use super::registry;
 use super::slice::SharedSlice;
 use super::tables::Kind;
 use crate::codec::{self, CodecError, Writer};
 use crate::error::TaskError;
-use crate::shared::handles::{self, Owner};
+use crate::shared::handle_table::{self, Owner};
 
 /// A buffer in shared memory with one owner: like a `Vec<T>` of fixed length whose elements a task in another process can read
 /// and change where they are.
@@ -190,8 +190,8 @@ impl<T> SharedVec<T> {
 impl<T: Pod> SharedVec<T> {
     /// Makes it readable by many, and changeable by nobody.
     pub fn share(self) -> SharedSlice<T> {
-        if let Memory::Object(held) = &self.raw.memory {
-            registry::share(held, self.number);
+        if let Memory::Object(handle) = &self.raw.memory {
+            local_handles::share(handle, self.number);
         }
         SharedSlice { raw: self.raw.clone() }
     }
@@ -199,7 +199,7 @@ impl<T: Pod> SharedVec<T> {
     /// The exclusive owner of these elements, if there is no other.
     fn own(raw: Raw<T>) -> Option<Self> {
         let number = match &raw.memory {
-            Memory::Object(held) => held.own()?,
+            Memory::Object(handle) => handle.own()?,
             Memory::None | Memory::Named(_) => 0,
             #[cfg(feature = "dask")]
             Memory::Blob(_) => return None,
@@ -211,8 +211,8 @@ impl<T: Pod> SharedVec<T> {
 impl<T> Drop for SharedVec<T> {
     fn drop(&mut self) {
         // One that is moved out of by `share` is not the owner any more; otherwise the object has none now.
-        if let Memory::Object(held) = &self.raw.memory {
-            held.drop_owner(self.number);
+        if let Memory::Object(handle) = &self.raw.memory {
+            handle.drop_owner(self.number);
         }
     }
 }
@@ -234,30 +234,30 @@ impl<T> DerefMut for SharedVec<T> {
 impl<T: Pod> Serialize for SharedVec<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[cfg(feature = "dask")]
-        if handles::is_far() {
+        if handle_table::is_far() {
             return self.raw.encode_far(serializer, false);
         }
         let mut owner = Owner::Moved;
-        if let Memory::Object(held) = &self.raw.memory {
-            owner = handles::carry_owner(held, self.number).map_err(ser::Error::custom)?;
+        if let Memory::Object(handle) = &self.raw.memory {
+            owner = handle_table::carry_owner(handle, self.number).map_err(ser::Error::custom)?;
         }
         if owner == Owner::Moved {
             return self.raw.encode(serializer, |_| Ok(()));
         }
         // The message keeps it.
         let copy = Self::try_from_slice(self).map_err(ser::Error::custom)?;
-        copy.raw.encode(serializer, |held| handles::carry(held).map_err(ser::Error::custom))
+        copy.raw.encode(serializer, |handle| handle_table::carry(handle).map_err(ser::Error::custom))
     }
 }
 
 /// As an argument or a result of its own, where nobody else can refer to it.
 pub(crate) fn send_unshared<T: Pod>(vec: &SharedVec<T>, writer: &mut Writer<'_>) -> Result<(), CodecError> {
     #[cfg(feature = "dask")]
-    if handles::is_far() {
+    if handle_table::is_far() {
         return codec::encode(vec, writer);
     }
-    if let Memory::Object(held) = &vec.raw.memory {
-        handles::carry_unshared_owner(held, vec.number)?;
+    if let Memory::Object(handle) = &vec.raw.memory {
+        handle_table::carry_unshared_owner(handle, vec.number)?;
     }
     codec::encode(&Unshared(&vec.raw), writer)
 }
@@ -273,7 +273,7 @@ impl<T: Pod> Serialize for Unshared<'_, T> {
 impl<'de, T: Pod> Deserialize<'de> for SharedVec<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = Raw::decode(deserializer, Kind::Vec)?;
-        if handles::source() == handles::Source::Copied && matches!(raw.memory, Memory::Object(_)) {
+        if handle_table::source() == handle_table::Source::Copied && matches!(raw.memory, Memory::Object(_)) {
             return Err(de::Error::custom(
                 "a `SharedVec` has one owner, so it can be taken out of a container but not read in it: store a `SharedSlice` (`share()`)",
             ));

@@ -10,7 +10,7 @@ use super::engine::Engine;
 use super::job::{Body, Job};
 use super::prefetch::ThreadPrefetch;
 use super::scoped::ScopedJob;
-use crate::backend::{Backend, Failed, TaskHandle, Map, OwnTask, Prefetch, Results, ScopedHandle};
+use crate::backend::{Backend, Failed, Map, OwnTask, Prefetch, Results, ScopedHandle, TaskHandle};
 use crate::error::TaskError;
 use crate::function::erased::{ErasedValue, Items, all_of};
 use crate::function::table::{FunctionTable, Piece, Written};

@@ -9,7 +9,7 @@ use super::engine::Engine;
 use super::inside::Inside;
 use super::semaphore::Switched;
 use crate::observe::stats::{PoolStats, WorkerLoad};
-use crate::observe::{self, Fate, Run, Seen, Counters, timeline};
+use crate::observe::{self, Counters, Fate, Run, Seen, timeline};
 use crate::sys::clock;
 
 /// Counts a task from its submission to its end, which is a failure unless somebody says otherwise.

@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Instant;
 
-use super::threads::Threads;
 use super::inside::Inside;
 use super::rayon_pools::RayonPools;
 use super::semaphore::{self, Semaphore};
+use super::threads::Threads;
 use crate::error::{PoolError, TaskError};
-use crate::observe::{Kind, Pool, Counters, timeline};
+use crate::observe::{Counters, Kind, Pool, timeline};
 use crate::options::CallOptions;
 use crate::panics;
 use crate::sys::fork;

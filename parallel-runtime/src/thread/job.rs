@@ -5,10 +5,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use super::counted::{self, Running};
-use super::threads::Work;
 use super::engine::{Cancel, Engine};
 use super::inside::Inside;
 use super::polling;
+use super::threads::Work;
 use super::timer::{self, Due};
 use super::turn::Turn;
 use crate::error::TaskError;

@@ -116,7 +116,9 @@ impl<'n, 'p> Running<'n, 'p> {
         // Whoever wants to cancel it either has said so before, or finds the task.
         let mut requests = self.node.requests();
         let refused = requests.refused.has(request.id);
-        let Some(submission) = requests.submissions.get_mut(&self.submission).filter(|submission| !(refused || submission.dropped)) else {
+        let Some(submission) =
+            requests.submissions.get_mut(&self.submission).filter(|submission| !(refused || submission.dropped))
+        else {
             return Err(TaskError::Cancelled);
         };
         let about = About { function: request.function, shared: 0 };

@@ -13,12 +13,12 @@
 //!
 //! All of it is atomics and byte buffers, valid as zeros, at fixed places from the board's offset in the arena.
 
-pub(crate) mod terminate;
 pub(crate) mod layout;
 pub(crate) mod meeting;
 pub(crate) mod ring;
 pub(crate) mod sleep;
 pub(crate) mod slot;
+pub(crate) mod terminate;
 #[cfg(test)]
 mod tests;
 pub(crate) mod word;

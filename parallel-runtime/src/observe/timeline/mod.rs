@@ -8,12 +8,12 @@
 //! | [`page`] | as a page for a browser |
 //! | [`trace`] | as a trace for Perfetto |
 
-mod tracks;
 pub(crate) mod memory;
 mod page;
 mod recorder;
 mod text;
 mod trace;
+mod tracks;
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};

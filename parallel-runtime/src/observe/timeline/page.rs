@@ -2,8 +2,8 @@
 
 use std::io::{self, Write};
 
-use super::tracks::Tracks;
 use super::text::write_text;
+use super::tracks::Tracks;
 use crate::observe::task::Fate;
 
 const PAGE: &str = include_str!("page.html");

@@ -4,8 +4,8 @@
 
 use std::io::{self, Write};
 
-use super::tracks::{Track, Tracks};
 use super::text::write_text;
+use super::tracks::{Track, Tracks};
 
 /// Threads of the trace for one track: one for each of its rows.
 const ROWS: usize = 100;

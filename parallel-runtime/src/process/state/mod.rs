@@ -1,4 +1,4 @@
-//! What the program alone knows of a pool: its books, which no worker can write.
+//! What the program alone knows of a pool: its records, which no worker can write.
 //!
 //! | module | what |
 //! | --- | --- |
@@ -142,7 +142,7 @@ impl State {
     }
 }
 
-/// The books of an engine, while this thread reads or writes them. Who is to be told of the end of a task is told afterwards.
+/// The records of an engine, while this thread reads or writes them. Who is to be told of the end of a task is told afterwards.
 pub(super) struct Access<'e> {
     // The order matters: first the lock is free, then they are told.
     state: MutexGuard<'e, State>,

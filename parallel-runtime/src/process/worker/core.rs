@@ -12,8 +12,8 @@ use crate::ipc::board::ring::entry;
 use crate::ipc::board::slot::FAILED;
 use crate::ipc::board::word::Word;
 use crate::ipc::board::{Board, Record, Slot, meeting};
-use crate::ipc::link;
 use crate::ipc::control::ControlRequest;
+use crate::ipc::link;
 use crate::panics::{self, Caught};
 use crate::process::region::Region;
 use crate::process::welcome::Welcome;
@@ -60,7 +60,19 @@ impl Worker {
         let one_shot = welcome.one_shot != 0;
         let index = welcome.worker;
         let tasks_left = max_tasks;
-        Self { board, segment, index, one_shot, control, region, completed, max_tasks, tasks_left, usage, futures: None }
+        Self {
+            board,
+            segment,
+            index,
+            one_shot,
+            control,
+            region,
+            completed,
+            max_tasks,
+            tasks_left,
+            usage,
+            futures: None,
+        }
     }
 
     pub(super) fn record(&self) -> &'static Record {
@@ -116,7 +128,12 @@ pub(super) fn fail_by_panic(results: &mut ResultWriter<'_>, slot: &Slot, caught:
 }
 
 /// Delivers a failure in place of a result.
-fn tell(results: &mut ResultWriter<'_>, slot: &Slot, code: u8, value: &impl serde::Serialize) -> Result<(), ServeError> {
+fn tell(
+    results: &mut ResultWriter<'_>,
+    slot: &Slot,
+    code: u8,
+    value: &impl serde::Serialize,
+) -> Result<(), ServeError> {
     slot.failed.store(FAILED, Ordering::Relaxed);
     results.deliver_failure(code, value)
 }

@@ -15,7 +15,7 @@ use crate::ipc::board::Slot;
 use crate::ipc::board::ring::entry;
 use crate::ipc::board::slot::{DEFERRED, DISMISSED, DROPPED, LATE, TIMED};
 use crate::panics;
-use crate::shared::handles;
+use crate::shared::handle_table;
 use crate::sys::clock;
 use crate::wait::executor;
 
@@ -108,7 +108,8 @@ impl Worker {
         let is_dismissed = |task: &Option<Task>| {
             task.as_ref().is_some_and(|task| board.slot(task.slot).wanted.load(Ordering::Acquire) & DISMISSED != 0)
         };
-        let numbers: Vec<usize> = (0..futures.tasks.len()).filter(|number| is_dismissed(&futures.tasks[*number])).collect();
+        let numbers: Vec<usize> =
+            (0..futures.tasks.len()).filter(|number| is_dismissed(&futures.tasks[*number])).collect();
         for number in numbers {
             if let Some(task) = self.futures.as_mut().and_then(|futures| futures.take(number)) {
                 self.drop_task(task, DROPPED);
@@ -133,7 +134,7 @@ impl Worker {
         panics::discard(|| executor::inside(|| drop(future)));
         let board = self.board;
         let slot = board.slot(index);
-        handles::begin_message();
+        handle_table::begin_message();
         let mut delivery = Delivery::new(self, slot, 1);
         let memory = delivery.memory();
         // SAFETY: the room is the message's alone: in its slot. `delivery` does not touch it until the results is gone.

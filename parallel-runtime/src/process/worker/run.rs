@@ -17,7 +17,7 @@ use crate::ipc::board::{Slot, sleep, wait_while_terminating};
 use crate::ipc::control::ControlRequest;
 use crate::observe::spans;
 use crate::panics;
-use crate::shared::handles;
+use crate::shared::handle_table;
 use crate::sys::spin::spin;
 use crate::sys::{clock, exit, futex};
 
@@ -176,7 +176,7 @@ impl Worker {
         // until it is completed, so nobody else touches them, and we may change them in place.
         let mut reader = unsafe { Reader::from_raw(start, len) };
 
-        handles::begin_message();
+        handle_table::begin_message();
         let usage = self.usage;
         let worn_out = || usage.is_some_and(Usage::is_high);
         let mut delivery = Delivery::new(self, slot, items);

@@ -13,8 +13,8 @@ use super::usage::Usage;
 use super::{fault, sandbox};
 use crate::function;
 use crate::ipc::board::{Board, Layout};
-use crate::ipc::link;
 use crate::ipc::control::ControlRequest;
+use crate::ipc::link;
 use crate::panics;
 use crate::process::welcome::Welcome;
 use crate::sandbox::Allowed;
@@ -124,7 +124,7 @@ fn start() -> io::Result<(&'static Control, OwnedFd)> {
     }
     #[cfg(feature = "dask")]
     if welcome.far != 0 {
-        crate::shared::handles::set_far_away();
+        crate::shared::handle_table::set_far_away();
     }
     let _ = rustix::thread::set_name(c"parallel-worker");
     // The socket moves out of the way of the standard streams; tasks that read their input find nothing there.

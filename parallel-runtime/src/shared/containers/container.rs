@@ -7,9 +7,9 @@ use std::time::Instant;
 
 use super::heap::{Heap, HeapHead};
 use crate::error::TaskError;
-use crate::shared::held::Held;
+use crate::shared::handle::Handle;
+use crate::shared::local_handles;
 use crate::shared::lock::{Holding, Lock, Taken};
-use crate::shared::registry;
 use crate::shared::space::Space;
 use crate::shared::tables::Kind;
 
@@ -26,7 +26,7 @@ pub(super) struct Head {
 
 /// A handle of a container.
 pub(super) struct Container {
-    pub(super) held: Arc<Held>,
+    pub(super) handle: Arc<Handle>,
     head: NonNull<Head>,
 }
 
@@ -37,7 +37,7 @@ unsafe impl Sync for Container {}
 
 impl Clone for Container {
     fn clone(&self) -> Self {
-        Self { held: Arc::clone(&self.held), head: self.head }
+        Self { handle: Arc::clone(&self.handle), head: self.head }
     }
 }
 
@@ -51,20 +51,20 @@ pub(super) struct Open<'c> {
 impl Container {
     /// An empty one: all numbers are 0.
     pub(super) fn new(kind: Kind) -> Result<Self, TaskError> {
-        let (held, _) = registry::create(size_of::<Head>() as u64, align_of::<Head>() as u64, kind)?;
-        let container = Self::of(held).expect("it was made for it");
+        let (handle, _) = local_handles::create(size_of::<Head>() as u64, align_of::<Head>() as u64, kind)?;
+        let container = Self::of(handle).expect("it was made for it");
         // SAFETY: the object is as large as a `Head`, and nobody else knows of it yet; all zeros is a valid one.
         unsafe { container.head.as_ptr().write_bytes(0, 1) };
         Ok(container)
     }
 
-    pub(super) fn of(held: Arc<Held>) -> Option<Self> {
-        let reference = held.reference();
+    pub(super) fn of(handle: Arc<Handle>) -> Option<Self> {
+        let reference = handle.reference();
         if reference.len < size_of::<Head>() as u64 {
             return None;
         }
         let head = Space::existing()?.at(reference.offset, reference.len)?.cast::<Head>();
-        head.is_aligned().then_some(Self { held, head })
+        head.is_aligned().then_some(Self { handle, head })
     }
 
     pub(super) fn head(&self) -> &Head {
@@ -94,7 +94,7 @@ impl Container {
     #[inline]
     fn opened<'c>(&'c self, holding: Holding<'c>, taken: Taken, mend: fn(&Open<'_>)) -> Open<'c> {
         let head = self.head();
-        let heap = Heap { head: &head.heap, held: &self.held, space: Self::space() };
+        let heap = Heap { head: &head.heap, handle: &self.handle, space: Self::space() };
         let open = Open { heap, head, _holding: holding };
         if taken == Taken::FromTheDead {
             mend(&open);
@@ -114,26 +114,26 @@ macro_rules! handle {
 
         impl<$($generic),*> serde::Serialize for $type<$($generic),*> {
             fn serialize<__S: serde::Serializer>(&self, serializer: __S) -> Result<__S::Ok, __S::Error> {
-                crate::shared::registry::encode(&self.container.held, serializer)
+                crate::shared::local_handles::encode(&self.container.handle, serializer)
             }
         }
 
         impl<'de, $($generic),*> serde::Deserialize<'de> for $type<$($generic),*> {
             fn deserialize<__D: serde::Deserializer<'de>>(deserializer: __D) -> Result<Self, __D::Error> {
-                let held = crate::shared::registry::decode(deserializer, crate::shared::tables::Kind::$kind)?;
-                Self::of(held).ok_or_else(|| serde::de::Error::custom("the shared memory behind this handle is another"))
+                let handle = crate::shared::local_handles::decode(deserializer, crate::shared::tables::Kind::$kind)?;
+                Self::of(handle).ok_or_else(|| serde::de::Error::custom("the shared memory behind this handle is another"))
             }
         }
 
         impl<$($generic),*> $type<$($generic),*> {
-            fn of(held: std::sync::Arc<crate::shared::held::Held>) -> Option<Self> {
-                Some(Self { container: super::container::Container::of(held)?, _contents: std::marker::PhantomData })
+            fn of(handle: std::sync::Arc<crate::shared::handle::Handle>) -> Option<Self> {
+                Some(Self { container: super::container::Container::of(handle)?, _contents: std::marker::PhantomData })
             }
         }
 
         impl<$($generic),*> crate::shared::statics::SharedObject for $type<$($generic),*> {
             fn to_object(&self) -> crate::shared::statics::Object {
-                crate::shared::statics::Object(self.container.held.clone())
+                crate::shared::statics::Object(self.container.handle.clone())
             }
             fn from_object(object: crate::shared::statics::Object) -> Self {
                 Self::of(object.0).expect("the object of a static is of its type")

@@ -4,7 +4,7 @@
 //! class | hash | length of the key | length of the value | number of handles | handles | key | value
 //! ```
 //!
-//! A container has every object whose handle is in it. The program's books count them: a process says so *before* it puts a value with
+//! A container has every object whose handle is in it. The program's records count them: a process says so *before* it puts a value with
 //! handles into a container, and after it has taken one out. If it dies in between, the count is too high, never too low.
 
 use std::mem::MaybeUninit;
@@ -17,12 +17,12 @@ use serde::de::DeserializeOwned;
 use super::heap::{BLOCK_HEAD, Heap, damaged};
 use crate::codec::{self, CodecError, Reader, Writer};
 use crate::error::TaskError;
-use crate::ipc::link;
 use crate::ipc::control::ControlRequest;
-use crate::shared::handles::{self, Cargo, Source};
-use crate::shared::held::{Held, Reference};
+use crate::ipc::link;
+use crate::shared::handle::{Handle, Reference};
+use crate::shared::handle_table::{self, HandleTable, Source};
+use crate::shared::local_handles;
 use crate::shared::objects;
-use crate::shared::registry;
 use crate::shared::space::Space;
 use crate::sys::role;
 
@@ -42,7 +42,7 @@ const ON_STACK: usize = 256;
 #[derive(Default)]
 pub(super) struct Packed {
     bytes: Bytes,
-    cargo: Cargo,
+    handles: HandleTable,
 }
 
 #[expect(clippy::large_enum_variant, reason = "most values are small, and need no allocation")]
@@ -59,8 +59,8 @@ impl Default for Bytes {
 
 impl Packed {
     /// The handles in it.
-    pub(super) fn handles(&self) -> &[Arc<Held>] {
-        &self.cargo.handles
+    pub(super) fn handles(&self) -> &[Arc<Handle>] {
+        &self.handles.entries
     }
 
     /// It was not put into the container after all: gives the value.
@@ -86,13 +86,13 @@ impl Packed {
 #[track_caller]
 pub(super) fn pack_and_keep<T: Serialize>(value: T) -> (Packed, Option<T>) {
     let refuse = |error| -> ! { panic!("a `{}` cannot be put into a shared container: {error}", short_name::<T>()) };
-    match handles::aside(|| encode(&value)) {
-        Ok((bytes, Some(mut cargo))) if cargo.is_promised() => {
+    match handle_table::aside(|| encode(&value)) {
+        Ok((bytes, Some(mut handles))) if handles.is_promised() => {
             drop(value);
-            cargo.settle().unwrap_or_else(|error| refuse(error));
-            (Packed { bytes, cargo }, None)
+            handles.settle().unwrap_or_else(|error| refuse(error));
+            (Packed { bytes, handles }, None)
         }
-        Ok((bytes, cargo)) => (Packed { bytes, cargo: cargo.unwrap_or_default() }, Some(value)),
+        Ok((bytes, handles)) => (Packed { bytes, handles: handles.unwrap_or_default() }, Some(value)),
         Err(error) => refuse(error),
     }
 }
@@ -110,8 +110,8 @@ pub(super) fn pack<T: Serialize>(value: T) -> Packed {
 /// Encodes a key that is looked up, and stays with the caller.
 #[track_caller]
 pub(super) fn pack_key<T: Serialize + ?Sized>(key: &T) -> Packed {
-    match handles::aside(|| handles::lending(|| encode(key))) {
-        Ok((bytes, cargo)) => Packed { bytes, cargo: cargo.unwrap_or_default() },
+    match handle_table::aside(|| handle_table::lending(|| encode(key))) {
+        Ok((bytes, handles)) => Packed { bytes, handles: handles.unwrap_or_default() },
         Err(error) => panic!("a `{}` cannot be a key: {error}", short_name::<T>()),
     }
 }
@@ -139,7 +139,7 @@ fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, CodecError> {
     if !writer.overflowed() {
         return Ok(Bytes::Few(few, len));
     }
-    handles::again();
+    handle_table::again();
     let mut many = Vec::with_capacity(len);
     let mut writer = Writer::new(&mut many.spare_capacity_mut()[..len]);
     codec::encode(value, &mut writer)?;
@@ -163,7 +163,7 @@ pub(super) fn unpack<T: DeserializeOwned>(bytes: &[u8], source: Source) -> T {
     if !role::in_worker() {
         reader = reader.untrusted();
     }
-    match handles::from(source, || codec::decode(&mut reader)) {
+    match handle_table::from(source, || codec::decode(&mut reader)) {
         Ok(value) => value,
         Err(error) => panic!("a `{}` cannot be read from a shared container: {error}", short_name::<T>()),
     }
@@ -174,11 +174,11 @@ pub(super) fn unpack<T: DeserializeOwned>(bytes: &[u8], source: Source) -> T {
 /// # Panics
 ///
 /// If one of their objects is gone.
-pub(super) fn announce(container: &Held, packed: &[&Packed]) {
+pub(super) fn announce(container: &Handle, packed: &[&Packed]) {
     let Reference { id: container, nonce: container_nonce, .. } = container.reference();
     let container = (u64::from(container), container_nonce);
-    for held in packed.iter().flat_map(|packed| packed.handles()) {
-        let Reference { id, nonce, .. } = held.reference();
+    for handle in packed.iter().flat_map(|packed| packed.handles()) {
+        let Reference { id, nonce, .. } = handle.reference();
         let object = (u64::from(id), nonce);
         let stored = if role::in_worker() {
             link::ask(&ControlRequest::Store { container, object })[0] != 0
@@ -190,12 +190,12 @@ pub(super) fn announce(container: &Held, packed: &[&Packed]) {
 }
 
 /// The container has these handles no more.
-pub(super) fn retract(container: &Held, handles: &[Arc<Held>]) {
+pub(super) fn retract(container: &Handle, handles: &[Arc<Handle>]) {
     let container = u64::from(container.reference().id);
-    for held in handles {
-        let object = u64::from(held.reference().id);
+    for handle in handles {
+        let object = u64::from(handle.reference().id);
         if let Some(space) = Space::existing().filter(|_| role::in_worker()) {
-            // Before the handles end: see `recount`.
+            // Before the handles end: see `sweep`.
             space.tables().withdrawn(space.me().place()).fetch_add(1, Ordering::SeqCst);
             link::tell(&ControlRequest::Unstore { container, object });
         } else {
@@ -207,7 +207,7 @@ pub(super) fn retract(container: &Held, handles: &[Arc<Held>]) {
 /// A copy of what a node holds. Its handles keep their objects until it is dropped.
 pub(super) struct Taken {
     pub(super) bytes: Vec<u8>,
-    pub(super) handles: Vec<Arc<Held>>,
+    pub(super) handles: Vec<Arc<Handle>>,
 }
 
 /// A node: a key and a value, in a block of the heap.
@@ -226,8 +226,8 @@ impl Node {
         heap.store(block + VALUE_LEN, value_bytes.len() as u64);
         heap.store(block + HANDLES, handles as u64);
         let mut at = block + REST;
-        for held in key.handles().iter().chain(value.handles()) {
-            let Reference { id, nonce, .. } = held.reference();
+        for handle in key.handles().iter().chain(value.handles()) {
+            let Reference { id, nonce, .. } = handle.reference();
             heap.store(at, id.into());
             heap.store(at + 8, nonce);
             at += HANDLE;
@@ -277,8 +277,8 @@ impl Node {
         self.names(heap).into_iter().map(|(id, _)| id)
     }
 
-    fn handles(self, heap: Heap<'_>) -> Vec<Arc<Held>> {
-        self.names(heap).into_iter().filter_map(|(id, nonce)| registry::pin(id, nonce)).collect()
+    fn handles(self, heap: Heap<'_>) -> Vec<Arc<Handle>> {
+        self.names(heap).into_iter().filter_map(|(id, nonce)| local_handles::pin(id, nonce)).collect()
     }
 
     /// Copies the value out.

@@ -16,7 +16,7 @@ use super::contents::{Node, Packed, Taken, announce, pack, pack_and_keep, pack_k
 use super::table::{LEN, Place, SEED, Table, find, mend, number, put, take_out};
 use super::words::set;
 use crate::error::TaskError;
-use crate::shared::handles::Source;
+use crate::shared::handle_table::Source;
 use crate::shared::or_panic::or_panic;
 use crate::shared::tables::Kind;
 
@@ -105,7 +105,7 @@ impl<K, V> SharedDict<K, V> {
         // Its memory is one piece again.
         mend(&open);
         drop(open);
-        taken.iter().for_each(|taken| retract(&self.container.held, &taken.handles));
+        taken.iter().for_each(|taken| retract(&self.container.handle, &taken.handles));
     }
 
     #[inline]
@@ -136,11 +136,11 @@ impl<K: Serialize, V: Serialize + DeserializeOwned> SharedDict<K, V> {
     pub fn insert(&self, key: K, value: V) -> Option<V> {
         let (key, value) = (pack(key), pack(value));
         let hash = self.hash(key.as_slice());
-        announce(&self.container.held, &[&key, &value]);
+        announce(&self.container.handle, &[&key, &value]);
         let put = put(&self.open(), hash, &key, &value);
         if put.is_err() {
-            retract(&self.container.held, key.handles());
-            retract(&self.container.held, value.handles());
+            retract(&self.container.handle, key.handles());
+            retract(&self.container.handle, value.handles());
         }
         or_panic(put).map(|taken| self.taken(&taken))
     }
@@ -240,14 +240,14 @@ impl<K: Serialize, V: Serialize + DeserializeOwned> SharedDict<K, V> {
         let (result, value) = change(before)?;
         // What is left of it ends after the lock.
         let (value, _kept) = pack_and_keep(value);
-        announce(&self.container.held, &[&key, &value]);
+        announce(&self.container.handle, &[&key, &value]);
         let put = put(&open, hash, &key, &value);
         drop(open);
         let old = match &put {
             Ok(taken) => taken.iter().flat_map(|taken| taken.handles.clone()).collect(),
             Err(_) => [key.handles(), value.handles()].concat(),
         };
-        retract(&self.container.held, &old);
+        retract(&self.container.handle, &old);
         or_panic(put.map(drop));
         Some(result)
     }
@@ -256,7 +256,7 @@ impl<K: Serialize, V: Serialize + DeserializeOwned> SharedDict<K, V> {
     #[track_caller]
     fn taken(&self, taken: &Taken) -> V {
         // `taken` keeps the objects until they are decoded.
-        retract(&self.container.held, &taken.handles);
+        retract(&self.container.handle, &taken.handles);
         unpack(&taken.bytes, Source::Taken)
     }
 

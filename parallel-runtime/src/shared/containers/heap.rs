@@ -13,9 +13,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::words::set;
 use crate::error::TaskError;
-use crate::ipc::link;
 use crate::ipc::control::ControlRequest;
-use crate::shared::held::{Held, Reference};
+use crate::ipc::link;
+use crate::shared::handle::{Handle, Reference};
 use crate::shared::objects;
 use crate::shared::space::Space;
 use crate::sys::role;
@@ -36,7 +36,7 @@ pub(super) const BLOCK_HEAD: u64 = 8;
 /// Bytes before the blocks of a chunk: the chunk before it, and its length.
 const CHUNK_HEAD: u64 = 16;
 
-/// The books of a heap, in shared memory.
+/// The records of a heap, in shared memory.
 #[repr(C)]
 pub(super) struct HeapHead {
     /// The newest chunk, or 0.
@@ -54,7 +54,7 @@ pub(super) struct HeapHead {
 #[derive(Clone, Copy)]
 pub(super) struct Heap<'h> {
     pub(super) head: &'h HeapHead,
-    pub(super) held: &'h Arc<Held>,
+    pub(super) handle: &'h Arc<Handle>,
     pub(super) space: &'static Space,
 }
 
@@ -205,13 +205,13 @@ impl Heap<'_> {
     /// Whether the container can hold so many bytes. What a process has written over must not make the program ask for memory without
     /// end.
     pub(super) fn may_hold(&self, len: u64) -> bool {
-        len <= LARGEST_CHUNK || role::in_worker() || len <= objects::granted(self.held.reference().id)
+        len <= LARGEST_CHUNK || role::in_worker() || len <= objects::granted(self.handle.reference().id)
     }
 
     fn new_chunk(&self, least: u64) -> Result<u64, TaskError> {
         let size = self.head.size.load(Ordering::Relaxed);
         let wanted = size.clamp(FIRST_CHUNK, LARGEST_CHUNK).max(least + CHUNK_HEAD);
-        let Reference { id, nonce, .. } = self.held.reference();
+        let Reference { id, nonce, .. } = self.handle.reference();
         let chunk = if role::in_worker() {
             match link::ask(&ControlRequest::More { id: id.into(), nonce, len: wanted }) {
                 [0, available, ..] => return Err(TaskError::OutOfSharedMemory { requested: wanted, available }),

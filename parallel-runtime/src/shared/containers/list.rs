@@ -16,7 +16,7 @@ use super::contents::{Node, Packed, Taken, announce, pack, pack_and_keep, retrac
 use super::heap::{BLOCK_HEAD, damaged};
 use super::words::set;
 use crate::error::TaskError;
-use crate::shared::handles::Source;
+use crate::shared::handle_table::Source;
 use crate::shared::or_panic::or_panic;
 use crate::shared::tables::Kind;
 
@@ -183,7 +183,7 @@ impl<T> SharedList<T> {
         // Its memory is in few pieces again.
         mend(&open);
         drop(open);
-        taken.iter().for_each(|taken| retract(&self.container.held, &taken.handles));
+        taken.iter().for_each(|taken| retract(&self.container.handle, &taken.handles));
     }
 
     #[inline]
@@ -207,7 +207,7 @@ impl<T: Serialize + DeserializeOwned> SharedList<T> {
     #[track_caller]
     pub fn push(&self, value: T) {
         let value = pack(value);
-        announce(&self.container.held, &[&value]);
+        announce(&self.container.handle, &[&value]);
         let open = self.open();
         let put = put(&open, len(&open), &value);
         drop(open);
@@ -222,7 +222,7 @@ impl<T: Serialize + DeserializeOwned> SharedList<T> {
     #[track_caller]
     pub fn insert(&self, index: usize, value: T) {
         let value = pack(value);
-        announce(&self.container.held, &[&value]);
+        announce(&self.container.handle, &[&value]);
         let open = self.open();
         let len = len(&open);
         let put = if index as u64 <= len { Some(put(&open, index as u64, &value)) } else { None };
@@ -230,7 +230,7 @@ impl<T: Serialize + DeserializeOwned> SharedList<T> {
         match put {
             Some(put) => self.check(put, &value),
             None => {
-                retract(&self.container.held, value.handles());
+                retract(&self.container.handle, value.handles());
                 out_of_range(index, len);
             }
         }
@@ -239,7 +239,7 @@ impl<T: Serialize + DeserializeOwned> SharedList<T> {
     #[track_caller]
     fn check(&self, put: Result<(), TaskError>, value: &Packed) {
         if put.is_err() {
-            retract(&self.container.held, value.handles());
+            retract(&self.container.handle, value.handles());
         }
         or_panic(put);
     }
@@ -302,7 +302,7 @@ impl<T: Serialize + DeserializeOwned> SharedList<T> {
     #[track_caller]
     pub fn set(&self, index: usize, value: T) -> T {
         let value = pack(value);
-        announce(&self.container.held, &[&value]);
+        announce(&self.container.handle, &[&value]);
         let open = self.open();
         let len = len(&open);
         let result = Places::of(&open)
@@ -312,7 +312,7 @@ impl<T: Serialize + DeserializeOwned> SharedList<T> {
         match result {
             Some(Ok(taken)) => self.taken(&taken),
             failed => {
-                retract(&self.container.held, value.handles());
+                retract(&self.container.handle, value.handles());
                 match failed {
                     Some(Err(error)) => or_panic(Err(error)),
                     _ => out_of_range(index, len),
@@ -338,11 +338,11 @@ impl<T: Serialize + DeserializeOwned> SharedList<T> {
         let result = change(&mut value);
         // What is left of it ends after the lock.
         let (value, _kept) = pack_and_keep(value);
-        announce(&self.container.held, &[&value]);
+        announce(&self.container.handle, &[&value]);
         let replaced = replace(&open, places, index as u64, &value);
         drop(open);
         match replaced {
-            Ok(taken) => retract(&self.container.held, &taken.handles),
+            Ok(taken) => retract(&self.container.handle, &taken.handles),
             Err(error) => self.check(Err(error), &value),
         }
         result
@@ -362,7 +362,7 @@ impl<T: Serialize + DeserializeOwned> SharedList<T> {
     #[track_caller]
     fn taken(&self, taken: &Taken) -> T {
         // `taken` keeps the objects until they are decoded.
-        retract(&self.container.held, &taken.handles);
+        retract(&self.container.handle, &taken.handles);
         unpack(&taken.bytes, Source::Taken)
     }
 }

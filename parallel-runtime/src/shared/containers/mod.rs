@@ -7,7 +7,7 @@
 //! | [`contents`] | values as bytes, and the handles in them |
 //! | [`container`], [`words`] | what all have; writes to its words |
 //! | [`heap`] | the memory of a container |
-//! | [`recount`] | which handles are in a container after a death |
+//! | [`sweep`] | which handles are in a container after a death |
 //!
 //! **A process may die at any instruction.** Each container is changed under its lock, and each change becomes true by *one store of
 //! eight bytes*: what is new is prepared where the structure does not reach, and the store makes the structure reach it. Whoever takes
@@ -20,7 +20,7 @@ pub(crate) mod dict;
 mod heap;
 pub(crate) mod list;
 pub(crate) mod queue;
-pub(crate) mod recount;
+pub(crate) mod sweep;
 mod table;
 #[cfg(test)]
 mod tests;

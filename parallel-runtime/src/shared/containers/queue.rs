@@ -20,7 +20,7 @@ use super::contents::{Node, Packed, announce, pack_and_keep, retract, unpack};
 use super::heap::{BLOCK_HEAD, damaged};
 use super::words::set;
 use crate::error::TaskError;
-use crate::shared::handles::Source;
+use crate::shared::handle_table::Source;
 use crate::shared::lock::{back_off, sleep};
 use crate::shared::or_panic::or_panic;
 use crate::shared::tables::Kind;
@@ -303,7 +303,7 @@ impl<T: Serialize + DeserializeOwned> SharedQueue<T> {
     #[track_caller]
     fn push_until(&self, value: T, wait: impl Fn() -> bool) -> Result<(), TryPushError<T>> {
         let (packed, value) = pack_and_keep(value);
-        announce(&self.container.held, &[&packed]);
+        announce(&self.container.handle, &[&packed]);
         loop {
             let failed = match self.push_packed(&packed) {
                 Ok(Pushed::Done) => return Ok(()),
@@ -312,7 +312,7 @@ impl<T: Serialize + DeserializeOwned> SharedQueue<T> {
                 Ok(Pushed::Closed) => Ok(TryPushError::Closed as fn(T) -> TryPushError<T>),
                 Err(error) => Err(error),
             };
-            retract(&self.container.held, packed.handles());
+            retract(&self.container.handle, packed.handles());
             let failed = or_panic(failed);
             return Err(failed(value.unwrap_or_else(|| packed.unpack())));
         }
@@ -388,7 +388,7 @@ impl<T: Serialize + DeserializeOwned> SharedQueue<T> {
             self.wake(POPS);
         }
         // `taken` keeps the objects until they are decoded.
-        retract(&self.container.held, &taken.handles);
+        retract(&self.container.handle, &taken.handles);
         Ok(Some(unpack(&taken.bytes, Source::Taken)))
     }
 

@@ -8,7 +8,7 @@ use super::dict::SharedDict;
 use super::list::SharedList;
 use super::queue::SharedQueue;
 use super::words::{Death, LEFT};
-use crate::shared::held::Reference;
+use crate::shared::handle::Reference;
 use crate::shared::lock::DYING;
 use crate::shared::objects;
 use crate::shared::slice::SharedSlice;
@@ -229,9 +229,9 @@ fn a_cleared_container_has_its_memory_for_elements_of_any_size() {
     assert_eq!(memories[2], memories[4]);
 }
 
-fn recount(list: &SharedList<SharedSlice<u8>>) {
-    let Reference { id, nonce, .. } = list.container_for_tests().held.reference();
-    super::recount::recount(id, nonce);
+fn sweep(list: &SharedList<SharedSlice<u8>>) {
+    let Reference { id, nonce, .. } = list.container_for_tests().handle.reference();
+    super::sweep::sweep(id, nonce);
 }
 
 fn exists(object: Reference) -> bool {
@@ -255,7 +255,7 @@ fn with_an_object_on_its_way(
             break;
         }
         list.container_for_tests().head().lock.give_to_the_dead();
-        recount(&list);
+        sweep(&list);
         let is_there = list.to_vec().iter().any(|slice| slice.len() == 100);
         assert_eq!(exists(object), is_there, "after {writes} writes");
         freed += u32::from(!is_there);
@@ -285,13 +285,13 @@ fn an_object_that_a_dead_process_was_taking_out_of_a_container_is_freed() {
 
 #[test]
 fn an_object_that_somebody_else_has_is_freed_when_he_lets_go() {
-    super::recount::enable();
+    super::sweep::enable();
     let list = SharedList::new();
     let slice = SharedSlice::from_slice(&[1; 100]);
     let object = slice.reference_for_tests();
     assert!(dies_after(0, || list.push(slice.clone())));
     list.container_for_tests().head().lock.give_to_the_dead();
-    recount(&list);
+    sweep(&list);
     assert!(exists(object));
     drop(slice);
     // Another thread looks through the list once more.

@@ -2,9 +2,9 @@
 
 use std::sync::atomic::Ordering::SeqCst;
 
-use super::books::books;
+use super::registry::registry;
 use crate::error::TaskError;
-use crate::shared::held::Reference;
+use crate::shared::handle::Reference;
 use crate::shared::space::Space;
 use crate::shared::tables::Token;
 
@@ -17,28 +17,28 @@ impl Process {
     /// Gives it a place in the table of those that live.
     pub(crate) fn new() -> Result<Self, TaskError> {
         let space = Space::get()?;
-        let mut books = books();
-        if books.processes.is_empty() {
-            books.processes.push(false);
+        let mut registry = registry();
+        if registry.processes.is_empty() {
+            registry.processes.push(false);
         }
-        let vacant = books.processes.iter().skip(1).position(|lives| !lives).map(|place| place + 1);
+        let vacant = registry.processes.iter().skip(1).position(|lives| !lives).map(|place| place + 1);
         let place = vacant.unwrap_or_else(|| {
-            books.processes.push(false);
-            books.processes.len() - 1
+            registry.processes.push(false);
+            registry.processes.len() - 1
         });
         if place >= space.tables().most_processes() {
-            books.processes.truncate(place);
+            registry.processes.truncate(place);
             return Err(TaskError::Spawn(std::io::Error::other(format!(
                 "a program can have {} worker processes at one time",
                 place - 1
             ))));
         }
-        books.processes[place] = true;
-        let places = books.processes.len();
-        books.withdrawn.resize(places, 0);
-        books.withdrawn[place] = 0;
+        registry.processes[place] = true;
+        let places = registry.processes.len();
+        registry.withdrawn.resize(places, 0);
+        registry.withdrawn[place] = 0;
         space.tables().withdrawn(place as u32).store(0, SeqCst);
-        let token = Token::new(place as u32, books.new_nonce());
+        let token = Token::new(place as u32, registry.new_nonce());
         space.tables().set_living(token, true);
         Ok(Self { token })
     }
@@ -66,19 +66,19 @@ impl Drop for Process {
     /// It is gone: its locks are nobody's, and what only it had is freed.
     fn drop(&mut self) {
         let Some(space) = Space::existing() else { return };
-        let mut books = books();
+        let mut registry = registry();
         space.tables().set_living(self.token, false);
-        books.processes[self.token.place() as usize] = false;
-        let mut had = space.tables().clear_all(self.token, books.entries.len());
+        registry.processes[self.token.place() as usize] = false;
+        let mut had = space.tables().clear_all(self.token, registry.entries.len());
         // It may have said that it puts a handle into a container, and not come to do so; or have taken one out, and not said so.
-        let books_of = |id: &u32| books.entries.get(*id as usize).map(|entry| (*id, entry));
-        let containers = had.iter().filter_map(books_of).filter(|(_, entry)| !entry.contents.is_empty());
+        let registry_of = |id: &u32| registry.entries.get(*id as usize).map(|entry| (*id, entry));
+        let containers = had.iter().filter_map(registry_of).filter(|(_, entry)| !entry.contents.is_empty());
         let containers: Vec<_> = containers.map(|(id, entry)| (id, entry.nonce)).collect();
-        books.recounts.extend(containers);
+        registry.sweeps.extend(containers);
         // It may have cleared a bit, and not come to say so.
-        had.extend(&books.orphans);
+        had.extend(&registry.orphans);
         for id in had {
-            books.free_if_unused(id);
+            registry.free_if_unused(id);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! How much there is.
 
-use super::books::books;
+use super::registry::registry;
 use crate::shared::arena::Block;
 
 /// What the shared objects of this program take: see [`shared_usage`].
@@ -25,8 +25,8 @@ pub struct SharedUsage {
 /// assert_eq!(shared_usage().bytes, before);
 /// ```
 pub fn shared_usage() -> SharedUsage {
-    let books = books();
-    let alive = books.entries.iter().filter(|entry| entry.memory.is_some());
+    let registry = registry();
+    let alive = registry.entries.iter().filter(|entry| entry.memory.is_some());
     alive.fold(SharedUsage::default(), |usage, entry| SharedUsage {
         objects: usage.objects + 1,
         bytes: usage.bytes + entry.len + entry.more.iter().map(Block::len).sum::<u64>(),

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::TaskError;
-use crate::shared::held::Held;
-use crate::shared::registry;
+use crate::shared::handle::Handle;
+use crate::shared::local_handles;
 use crate::shared::space::Space;
 use crate::shared::tables::Kind;
 
 /// A handle of an object that is a header of atomics and some words.
 pub(super) struct Words<H> {
-    pub(super) held: Arc<Held>,
+    pub(super) handle: Arc<Handle>,
     head: NonNull<H>,
     len: usize,
     _head: PhantomData<H>,
@@ -26,7 +26,7 @@ unsafe impl<H: Sync> Sync for Words<H> {}
 
 impl<H> Clone for Words<H> {
     fn clone(&self) -> Self {
-        Self { held: Arc::clone(&self.held), ..*self }
+        Self { handle: Arc::clone(&self.handle), ..*self }
     }
 }
 
@@ -44,19 +44,19 @@ impl<H: Header> Words<H> {
     pub(super) fn new(len: usize) -> Result<Self, TaskError> {
         let bytes = len.checked_mul(8).and_then(|bytes| bytes.checked_add(size_of::<H>()));
         let bytes = bytes.ok_or(TaskError::OutOfSharedMemory { requested: u64::MAX, available: 0 })?;
-        let (held, _) = registry::create(bytes as u64, align_of::<H>() as u64, H::KIND)?;
-        let words = Self::of(held).expect("it was made for them");
+        let (handle, _) = local_handles::create(bytes as u64, align_of::<H>() as u64, H::KIND)?;
+        let words = Self::of(handle).expect("it was made for them");
         // SAFETY: the object begins with an `H`, aligned, and nobody else knows of it yet.
         unsafe { words.head.write(H::default()) };
         words.words().iter().for_each(|word| word.store(0, Ordering::Relaxed));
         Ok(words)
     }
 
-    pub(super) fn of(held: Arc<Held>) -> Option<Self> {
-        let reference = held.reference();
+    pub(super) fn of(handle: Arc<Handle>) -> Option<Self> {
+        let reference = handle.reference();
         let len = usize::try_from(reference.len).ok()?.checked_sub(size_of::<H>())? / 8;
         let head = Space::existing()?.at(reference.offset, reference.len)?.cast::<H>();
-        head.is_aligned().then_some(Self { held, head, len, _head: PhantomData })
+        head.is_aligned().then_some(Self { handle, head, len, _head: PhantomData })
     }
 
     pub(super) fn head(&self) -> &H {
@@ -87,15 +87,17 @@ macro_rules! handle {
 
         impl serde::Serialize for $type {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                crate::shared::registry::encode(&self.$field.held, serializer)
+                crate::shared::local_handles::encode(&self.$field.handle, serializer)
             }
         }
 
         impl<'de> serde::Deserialize<'de> for $type {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let held =
-                    crate::shared::registry::decode(deserializer, <Head as crate::shared::sync::object::Header>::KIND)?;
-                let $field = <$parts>::of(held)
+                let handle = crate::shared::local_handles::decode(
+                    deserializer,
+                    <Head as crate::shared::sync::object::Header>::KIND,
+                )?;
+                let $field = <$parts>::of(handle)
                     .ok_or_else(|| serde::de::Error::custom("the shared memory behind this handle is another"))?;
                 Ok(Self { $field })
             }
@@ -103,7 +105,7 @@ macro_rules! handle {
 
         impl crate::shared::statics::SharedObject for $type {
             fn to_object(&self) -> crate::shared::statics::Object {
-                crate::shared::statics::Object(self.$field.held.clone())
+                crate::shared::statics::Object(self.$field.handle.clone())
             }
             fn from_object(object: crate::shared::statics::Object) -> Self {
                 Self { $field: <$parts>::of(object.0).expect("the object of a static is of its type") }

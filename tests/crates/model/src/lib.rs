@@ -9,14 +9,14 @@ mod shared;
 /// What the protocols use of the runtime.
 mod sys;
 
-#[path = "../../../../parallel-runtime/src/ipc/board/terminate.rs"]
-mod terminate;
 #[path = "../../../../parallel-runtime/src/ipc/board/meeting.rs"]
 mod meeting;
 #[path = "../../../../parallel-runtime/src/ipc/board/ring.rs"]
 mod ring;
 #[path = "../../../../parallel-runtime/src/ipc/board/sleep.rs"]
 mod sleep;
+#[path = "../../../../parallel-runtime/src/ipc/board/terminate.rs"]
+mod terminate;
 #[path = "../../../../parallel-runtime/src/thread/turn.rs"]
 mod turn;
 #[path = "../../../../parallel-runtime/src/ipc/board/word.rs"]

@@ -1,6 +1,6 @@
 //! A process's hold on a shared object.
 //!
-//! All handles of an object in one process share one [`Held`]. The program's last one asks the books whether anybody else has the
+//! All handles of an object in one process share one [`Handle`]. The program's last one asks the records whether anybody else has the
 //! object; a worker's last one clears its bit.
 
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,7 +15,7 @@ pub(crate) struct Reference {
 }
 
 /// This process has the object.
-pub(crate) struct Held {
+pub(crate) struct Handle {
     pub(super) reference: Reference,
     /// Who may use it as an exclusive owner: [`AWAY`], [`SHARED`], or the number of the owner that was made last, which may be
     /// [`PROMISED`].
@@ -34,7 +34,7 @@ pub(super) const SHARED: u32 = u32::MAX;
 /// since there may be borrows of what it owns.
 pub(super) const PROMISED: u32 = 1 << 31;
 
-impl Held {
+impl Handle {
     pub(super) fn new(reference: Reference) -> Self {
         Self { reference, owner: AtomicU32::new(AWAY), owners: AtomicU32::new(0) }
     }
@@ -91,8 +91,8 @@ impl Held {
     }
 }
 
-impl std::fmt::Debug for Held {
+impl std::fmt::Debug for Handle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Held").field("reference", &self.reference).finish_non_exhaustive()
+        f.debug_struct("Handle").field("reference", &self.reference).finish_non_exhaustive()
     }
 }

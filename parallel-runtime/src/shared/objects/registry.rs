@@ -1,4 +1,4 @@
-//! The books themselves.
+//! What is written down of each object: the registry.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
@@ -9,21 +9,21 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use crate::error::TaskError;
 use crate::shared::allocator;
 use crate::shared::arena::{Arena, Block};
-use crate::shared::held::{Held, Reference};
-use crate::shared::small::{self, Piece, Small};
+use crate::shared::handle::{Handle, Reference};
+use crate::shared::slab::{self, Piece, Slabs};
 use crate::shared::space::Space;
 use crate::shared::tables::Kind;
 use crate::sys::role;
 
-/// The books.
+/// The registry.
 #[derive(Default)]
-pub(super) struct Books {
+pub(super) struct Registry {
     pub(super) entries: Vec<Entry>,
     pub(super) free: Vec<u32>,
     /// By offset: which object starts there.
     pub(super) by_offset: BTreeMap<u64, u32>,
-    pub(super) small: Small,
-    /// What goes back to the arena when the books are closed.
+    pub(super) slabs: Slabs,
+    /// What goes back to the arena when the registry is closed.
     pub(super) freed: Vec<Block>,
     /// Objects that only workers had when it was last looked.
     pub(super) orphans: HashSet<u32>,
@@ -32,10 +32,10 @@ pub(super) struct Books {
     /// By place: how many handles its process has said that it took out of containers.
     pub(super) withdrawn: Vec<u64>,
     /// By their offset in the executable: see [`statics`](super::statics).
-    pub(super) statics: HashMap<u64, Arc<Held>>,
+    pub(super) statics: HashMap<u64, Arc<Handle>>,
     pub(super) nonces: u64,
-    /// Containers in which a process may have left more counted than there is. They are looked through when the books are closed.
-    pub(super) recounts: BTreeSet<(u32, u64)>,
+    /// Containers in which a process may have left more counted than there is. They are looked through when the registry is closed.
+    pub(super) sweeps: BTreeSet<(u32, u64)>,
 }
 
 #[derive(Default)]
@@ -48,7 +48,7 @@ pub(super) struct Entry {
     pub(super) len: u64,
     pub(super) kind: Option<Kind>,
     /// The program's own handle.
-    pub(super) here: Weak<Held>,
+    pub(super) here: Weak<Handle>,
     /// For a container: the objects whose handles are in it, and how many of each.
     pub(super) contents: HashMap<u32, u64>,
     /// How often its handle is in a container.
@@ -62,39 +62,39 @@ pub(super) enum Memory {
     Piece(Piece),
 }
 
-/// The books, while this thread reads or writes them. What is freed meanwhile goes back to the arena afterwards.
+/// The registry, while this thread reads or writes it. What is freed meanwhile goes back to the arena afterwards.
 pub(super) struct Access {
-    books: Option<MutexGuard<'static, Books>>,
+    registry: Option<MutexGuard<'static, Registry>>,
 }
 
-pub(super) fn books() -> Access {
-    static BOOKS: OnceLock<Mutex<Books>> = OnceLock::new();
-    Access { books: Some(BOOKS.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)) }
+pub(super) fn registry() -> Access {
+    static REGISTRY: OnceLock<Mutex<Registry>> = OnceLock::new();
+    Access { registry: Some(REGISTRY.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)) }
 }
 
 impl Deref for Access {
-    type Target = Books;
-    fn deref(&self) -> &Books {
-        self.books.as_ref().expect("they are open until the end")
+    type Target = Registry;
+    fn deref(&self) -> &Registry {
+        self.registry.as_ref().expect("they are open until the end")
     }
 }
 
 impl DerefMut for Access {
-    fn deref_mut(&mut self) -> &mut Books {
-        self.books.as_mut().expect("they are open until the end")
+    fn deref_mut(&mut self) -> &mut Registry {
+        self.registry.as_mut().expect("they are open until the end")
     }
 }
 
 impl Drop for Access {
     fn drop(&mut self) {
-        let take = |books: &mut MutexGuard<'static, Books>| {
-            (std::mem::take(&mut books.freed), std::mem::take(&mut books.recounts))
+        let take = |registry: &mut MutexGuard<'static, Registry>| {
+            (std::mem::take(&mut registry.freed), std::mem::take(&mut registry.sweeps))
         };
-        let (freed, recounts) = self.books.as_mut().map(take).unwrap_or_default();
-        self.books = None;
-        if !recounts.is_empty() {
-            if let Some(recount) = RECOUNT.get() {
-                recount(recounts);
+        let (freed, sweeps) = self.registry.as_mut().map(take).unwrap_or_default();
+        self.registry = None;
+        if !sweeps.is_empty() {
+            if let Some(sweep) = SWEEP.get() {
+                sweep(sweeps);
             }
         }
         let bytes: u64 = freed.iter().map(Block::len).sum();
@@ -107,19 +107,19 @@ impl Drop for Access {
 }
 
 /// Has containers looked through that a dead worker had.
-type Recount = fn(BTreeSet<(u32, u64)>);
+type Sweep = fn(BTreeSet<(u32, u64)>);
 
-static RECOUNT: OnceLock<Recount> = OnceLock::new();
+static SWEEP: OnceLock<Sweep> = OnceLock::new();
 
 /// Whoever knows containers says how to look through them.
-pub(in crate::shared) fn set_recount(recount: Recount) {
-    let _ = RECOUNT.set(recount);
+pub(in crate::shared) fn set_sweep(sweep: Sweep) {
+    let _ = SWEEP.set(sweep);
 }
 
 /// What the supervisor does not give back by itself, in bytes.
 const LARGE: u64 = 64 << 20;
 
-impl Books {
+impl Registry {
     pub(super) fn new_id(&mut self) -> Result<u32, TaskError> {
         if let Some(id) = self.free.pop() {
             return Ok(id);
@@ -145,8 +145,8 @@ impl Books {
         len: u64,
         alignment: u64,
     ) -> Result<(Memory, u64, bool), TaskError> {
-        if len <= small::LARGEST && alignment <= len.next_power_of_two() {
-            let piece = self.small.take(arena, len)?;
+        if len <= slab::LARGEST && alignment <= len.next_power_of_two() {
+            let piece = self.slabs.take(arena, len)?;
             return Ok((Memory::Piece(piece), piece.offset, false));
         }
         // Blocks start at pages.
@@ -196,7 +196,7 @@ impl Books {
         if entry.stored > 0 {
             let containers = std::mem::take(&mut entry.doubtful);
             let nonce_of = |id: u32| self.entries.get(id as usize).map(|entry| (id, entry.nonce));
-            self.recounts.extend(containers.into_iter().filter_map(nonce_of));
+            self.sweeps.extend(containers.into_iter().filter_map(nonce_of));
             return;
         }
         object.nonce.store(0, SeqCst);
@@ -208,7 +208,7 @@ impl Books {
         let Entry { memory, more, offset, contents, .. } = std::mem::take(&mut self.entries[id as usize]);
         self.by_offset.remove(&offset);
         match memory {
-            Some(Memory::Piece(piece)) => self.small.give_back(piece),
+            Some(Memory::Piece(piece)) => self.slabs.give_back(piece),
             Some(Memory::Block(block)) => self.freed.push(block),
             None => {}
         }
@@ -274,20 +274,20 @@ impl Books {
     }
 
     /// The program's handle of an object, which it may have had before or not.
-    pub(super) fn adopt(&mut self, id: u32, nonce: u64) -> Option<Arc<Held>> {
+    pub(super) fn adopt(&mut self, id: u32, nonce: u64) -> Option<Arc<Handle>> {
         let entry = self.entries.get_mut(id as usize)?;
         if nonce == 0 || entry.nonce != nonce || entry.memory.is_none() {
             return None;
         }
-        if let Some(held) = entry.here.upgrade() {
-            return Some(held);
+        if let Some(handle) = entry.here.upgrade() {
+            return Some(handle);
         }
-        let held = Arc::new(Held::new(Reference { id, nonce, offset: entry.offset, len: entry.len }));
-        entry.here = Arc::downgrade(&held);
+        let handle = Arc::new(Handle::new(Reference { id, nonce, offset: entry.offset, len: entry.len }));
+        entry.here = Arc::downgrade(&handle);
         self.orphans.remove(&id);
         if let Some(space) = Space::existing() {
             space.tables().object(id).orphan.store(0, SeqCst);
         }
-        Some(held)
+        Some(handle)
     }
 }

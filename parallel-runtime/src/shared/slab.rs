@@ -1,6 +1,6 @@
 //! Memory for objects that are much smaller than a page: thousands of them take neither a page nor a descriptor each.
 //!
-//! Slabs of 64 KiB are cut into pieces of one size, a power of two. Like all books of what is taken it is the program's alone. A
+//! Slabs of 64 KiB are cut into pieces of one size, a power of two. Like all records of what is taken it is the program's alone. A
 //! slab is kept for the next objects once it is there.
 
 use std::sync::Arc;
@@ -19,7 +19,7 @@ const SLAB: u64 = 64 << 10;
 const CLASSES: usize = (LARGEST / SMALLEST).ilog2() as usize + 1;
 
 #[derive(Default)]
-pub(super) struct Small {
+pub(super) struct Slabs {
     /// By size: offsets of free pieces.
     free: [Vec<u64>; CLASSES],
     slabs: Vec<Block>,
@@ -32,7 +32,7 @@ pub(super) struct Piece {
     class: usize,
 }
 
-impl Small {
+impl Slabs {
     /// Takes a piece of at least `len` bytes, at a multiple of its size.
     pub(super) fn take(&mut self, arena: &Arc<Arena>, len: u64) -> Result<Piece, TaskError> {
         debug_assert!(len <= LARGEST);
@@ -67,18 +67,18 @@ mod tests {
     #[test]
     fn pieces_are_large_enough_aligned_and_never_overlap() {
         let arena = Arena::get().unwrap();
-        let mut small = Small::default();
+        let mut slabs = Slabs::default();
         let mut taken: Vec<(u64, u64)> = Vec::new();
         for len in (1..=LARGEST).step_by(13) {
-            let piece = small.take(&arena, len).unwrap();
+            let piece = slabs.take(&arena, len).unwrap();
             assert!(piece.len() >= len && piece.offset % piece.len() == 0);
             for (offset, len) in &taken {
                 assert!(piece.offset + piece.len() <= *offset || offset + len <= piece.offset);
             }
             taken.push((piece.offset, piece.len()));
         }
-        let piece = small.take(&arena, 100).unwrap();
-        small.give_back(piece);
-        assert_eq!(small.take(&arena, 100).unwrap(), piece);
+        let piece = slabs.take(&arena, 100).unwrap();
+        slabs.give_back(piece);
+        assert_eq!(slabs.take(&arena, 100).unwrap(), piece);
     }
 }

@@ -6,18 +6,18 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
-use super::handles;
-use super::held::{Held, PROMISED, Reference, SHARED};
+use super::handle::{Handle, PROMISED, Reference, SHARED};
+use super::handle_table;
 use super::objects;
 use super::space::Space;
 use super::tables::{Kind, Object};
 use crate::error::TaskError;
-use crate::ipc::link;
 use crate::ipc::control::ControlRequest;
+use crate::ipc::link;
 use crate::sys::fork;
 use crate::sys::role;
 
-impl Drop for Held {
+impl Drop for Handle {
     fn drop(&mut self) {
         if fork::check().is_err() {
             // It is the parent's.
@@ -32,17 +32,17 @@ impl Drop for Held {
 }
 
 /// What a worker has.
-fn ours() -> MutexGuard<'static, HashMap<u32, Weak<Held>>> {
-    static OURS: LazyLock<Mutex<HashMap<u32, Weak<Held>>>> = LazyLock::new(Mutex::default);
+fn ours() -> MutexGuard<'static, HashMap<u32, Weak<Handle>>> {
+    static OURS: LazyLock<Mutex<HashMap<u32, Weak<Handle>>>> = LazyLock::new(Mutex::default);
     OURS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn let_go_in_worker(held: &Held) {
+fn let_go_in_worker(handle: &Handle) {
     let Some(space) = Space::existing() else { return };
-    let id = held.reference.id;
+    let id = handle.reference.id;
     let mut ours = ours();
     // Another thread may have taken another handle meanwhile.
-    if ours.get(&id).is_none_or(|other| !std::ptr::eq(other.as_ptr(), held)) {
+    if ours.get(&id).is_none_or(|other| !std::ptr::eq(other.as_ptr(), handle)) {
         return;
     }
     ours.remove(&id);
@@ -54,18 +54,18 @@ fn let_go_in_worker(held: &Held) {
 }
 
 /// Takes a handle that came from somewhere, in a worker. `None` if its object is gone, or is none of that kind.
-fn adopt_in_worker(id: u32, nonce: u64, kind: Option<Kind>) -> Option<Arc<Held>> {
+fn adopt_in_worker(id: u32, nonce: u64, kind: Option<Kind>) -> Option<Arc<Handle>> {
     let space = Space::existing()?;
     if !space.tables().is_possible(id) || nonce == 0 {
         return None;
     }
     let object = space.tables().object(id);
     let mut ours = ours();
-    if let Some(held) = ours.get(&id).and_then(Weak::upgrade) {
+    if let Some(handle) = ours.get(&id).and_then(Weak::upgrade) {
         // Another nonce: that one is alive, so this one is not. And it must not end under the lock.
         drop(ours);
-        let is_right = held.reference.nonce == nonce && is_of(object, kind);
-        return Some(held).filter(|_| is_right);
+        let is_right = handle.reference.nonce == nonce && is_of(object, kind);
+        return Some(handle).filter(|_| is_right);
     }
     // The order matters: see the module `tables`.
     space.tables().set_bit(space.me(), id);
@@ -78,9 +78,9 @@ fn adopt_in_worker(id: u32, nonce: u64, kind: Option<Kind>) -> Option<Arc<Held>>
         return None;
     }
     let (offset, len) = (object.offset.load(Ordering::SeqCst), object.len.load(Ordering::SeqCst));
-    let held = Arc::new(Held::new(Reference { id, nonce, offset, len }));
-    ours.insert(id, Arc::downgrade(&held));
-    Some(held)
+    let handle = Arc::new(Handle::new(Reference { id, nonce, offset, len }));
+    ours.insert(id, Arc::downgrade(&handle));
+    Some(handle)
 }
 
 fn is_of(object: &Object, kind: Option<Kind>) -> bool {
@@ -88,35 +88,35 @@ fn is_of(object: &Object, kind: Option<Kind>) -> bool {
 }
 
 /// Takes a handle of a kind that came from somewhere. `None` if its object is gone, or is none of that kind.
-fn adopt(id: u32, nonce: u64, kind: Kind) -> Option<Arc<Held>> {
+fn adopt(id: u32, nonce: u64, kind: Kind) -> Option<Arc<Handle>> {
     if !role::in_worker() {
         return objects::adopt(id, nonce, kind);
     }
-    let held = adopt_in_worker(id, nonce, Some(kind))?;
-    handles::receive(id);
-    Some(held)
+    let handle = adopt_in_worker(id, nonce, Some(kind))?;
+    handle_table::receive(id);
+    Some(handle)
 }
 
 /// Makes an object of `len` bytes that starts at a multiple of `alignment`; `true` if all of it reads as zeros.
-pub(super) fn create(len: u64, alignment: u64, kind: Kind) -> Result<(Arc<Held>, bool), TaskError> {
+pub(super) fn create(len: u64, alignment: u64, kind: Kind) -> Result<(Arc<Handle>, bool), TaskError> {
     if !role::in_worker() {
         fork::check().map_err(TaskError::Spawn)?;
-        return objects::create(len, alignment, kind).map(|new| (new.held, new.zeroed));
+        return objects::create(len, alignment, kind).map(|new| (new.handle, new.zeroed));
     }
     let [offset, available, id, nonce, zeroed] = link::ask(&ControlRequest::New { len, alignment, kind: kind as u64 });
     if offset == 0 {
         return Err(TaskError::OutOfSharedMemory { requested: len, available });
     }
-    let held = adopt_in_worker(id as u32, nonce, None).expect("the program has just made it");
-    Ok((held, zeroed != 0))
+    let handle = adopt_in_worker(id as u32, nonce, None).expect("the program has just made it");
+    Ok((handle, zeroed != 0))
 }
 
 /// From now on an object is read by many. False if it has an exclusive owner other than `number`.
-pub(super) fn share(held: &Held, number: u32) -> bool {
-    if !held.change(number, SHARED) && !held.change(number | PROMISED, SHARED) {
-        return held.owner.load(Ordering::Relaxed) == SHARED;
+pub(super) fn share(handle: &Handle, number: u32) -> bool {
+    if !handle.change(number, SHARED) && !handle.change(number | PROMISED, SHARED) {
+        return handle.owner.load(Ordering::Relaxed) == SHARED;
     }
-    let id = held.reference.id;
+    let id = handle.reference.id;
     if let Some(space) = Space::existing() {
         space.tables().object(id).kind.store(Kind::Slice as u32, Ordering::SeqCst);
     }
@@ -127,25 +127,25 @@ pub(super) fn share(held: &Held, number: u32) -> bool {
 }
 
 /// Writes a handle.
-pub(super) fn encode<S: Serializer>(held: &Arc<Held>, serializer: S) -> Result<S::Ok, S::Error> {
-    handles::carry(held).map_err(ser::Error::custom)?;
-    let Reference { id, nonce, len, .. } = held.reference();
-    handles::count_shared(len);
+pub(super) fn encode<S: Serializer>(handle: &Arc<Handle>, serializer: S) -> Result<S::Ok, S::Error> {
+    handle_table::carry(handle).map_err(ser::Error::custom)?;
+    let Reference { id, nonce, len, .. } = handle.reference();
+    handle_table::count_shared(len);
     (id, nonce).serialize(serializer)
 }
 
 /// Reads a handle of a kind.
-pub(super) fn decode<'de, D: Deserializer<'de>>(deserializer: D, kind: Kind) -> Result<Arc<Held>, D::Error> {
+pub(super) fn decode<'de, D: Deserializer<'de>>(deserializer: D, kind: Kind) -> Result<Arc<Handle>, D::Error> {
     let (id, nonce) = Deserialize::deserialize(deserializer)?;
     named(id, nonce, kind).map_err(de::Error::custom)
 }
 
 /// The object that a handle of a kind names.
-pub(super) fn named(id: u32, nonce: u64, kind: Kind) -> Result<Arc<Held>, &'static str> {
+pub(super) fn named(id: u32, nonce: u64, kind: Kind) -> Result<Arc<Handle>, &'static str> {
     adopt(id, nonce, kind).ok_or("the shared memory behind this handle is gone, or is of another kind")
 }
 
 /// Keeps an object that a container or a static names, which has it.
-pub(super) fn pin(id: u32, nonce: u64) -> Option<Arc<Held>> {
+pub(super) fn pin(id: u32, nonce: u64) -> Option<Arc<Handle>> {
     if role::in_worker() { adopt_in_worker(id, nonce, None) } else { objects::named(id.into(), nonce) }
 }

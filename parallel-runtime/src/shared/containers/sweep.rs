@@ -1,7 +1,7 @@
 //! Which handles are in a container after a death.
 //!
 //! A worker says that it puts a handle into a container before it does, and that it has taken one out after it has. If it dies in
-//! between, the books count one too many, and the object would stay until the container goes. So containers that a dead worker had are
+//! between, the records count one too many, and the object would stay until the container goes. So containers that a dead worker had are
 //! looked through, under their locks. What is counted too often is set right as soon as nobody has the object beside containers: then
 //! no other process can be in between. And not before all has been read that processes have said of handles that they took out, which
 //! they say while they still have them.
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::container::Container;
 use super::{list, queue, table};
-use crate::shared::held::Held;
+use crate::shared::handle::Handle;
 use crate::shared::objects;
 use crate::shared::tables::Kind;
 
@@ -26,7 +26,7 @@ static QUEUE: Mutex<(BTreeSet<(u32, u64)>, bool)> = Mutex::new((BTreeSet::new(),
 
 /// From now on containers are looked through after a death.
 pub(crate) fn enable() {
-    objects::set_recount(schedule);
+    objects::set_sweep(schedule);
 }
 
 /// Has containers looked through, on a thread of its own: their locks may be held for long, and there may be much in them.
@@ -35,7 +35,7 @@ fn schedule(containers: BTreeSet<(u32, u64)>) {
     queue.0.extend(containers);
     if !queue.1 {
         // If there can be no thread now, the next one finds them.
-        queue.1 = std::thread::Builder::new().name("parallel-recount".to_owned()).spawn(work).is_ok();
+        queue.1 = std::thread::Builder::new().name("parallel-sweep".to_owned()).spawn(work).is_ok();
     }
 }
 
@@ -50,7 +50,7 @@ fn work() {
         // A container that a process has written over panics, and stays as it is.
         let look = || {
             (0..MOST_LOOKS).any(|_| {
-                recount(id, nonce) || {
+                sweep(id, nonce) || {
                     std::thread::sleep(PAUSE);
                     false
                 }
@@ -61,15 +61,15 @@ fn work() {
 }
 
 /// Looks through one container. False if something has been said that has not been read.
-pub(super) fn recount(id: u32, nonce: u64) -> bool {
-    let Some((held, kind)) = objects::container(id, nonce) else { return true };
-    let correct = |kind| with_handles(held, kind, |found| objects::correct(id, found));
+pub(super) fn sweep(id: u32, nonce: u64) -> bool {
+    let Some((handle, kind)) = objects::container(id, nonce) else { return true };
+    let correct = |kind| with_handles(handle, kind, |found| objects::correct(id, found));
     kind.and_then(correct).unwrap_or(true)
 }
 
 /// Finds which handles are in a container, and how many of each object, and has it used under the container's lock.
-fn with_handles<R>(held: Arc<Held>, kind: Kind, use_them: impl FnOnce(&HashMap<u32, u64>) -> R) -> Option<R> {
-    let container = Container::of(held)?;
+fn with_handles<R>(handle: Arc<Handle>, kind: Kind, use_them: impl FnOnce(&HashMap<u32, u64>) -> R) -> Option<R> {
+    let container = Container::of(handle)?;
     let (open, nodes) = match kind {
         Kind::Dict => {
             let open = container.open(table::mend);

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::codec::CodecError;
-use crate::shared::held::Held;
+use crate::shared::handle::Handle;
 
 /// What the value that is being encoded is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,12 +50,12 @@ pub(crate) enum Source {
 
 /// The handles in an encoded value.
 #[derive(Debug, Default)]
-pub(crate) struct Cargo {
-    pub(crate) handles: Vec<Arc<Held>>,
+pub(crate) struct HandleTable {
+    pub(crate) entries: Vec<Arc<Handle>>,
     /// Named segments of which there are slices in it.
     segments: Vec<Arc<dyn Any + Send + Sync>>,
     /// Exclusive owners among them that move away, each with the pass that has met it: by the number of the object, and their own.
-    owners: BTreeMap<(u32, u32), (Arc<Held>, u32)>,
+    owners: BTreeMap<(u32, u32), (Arc<Handle>, u32)>,
     /// How often the value has been encoded before: first to measure it, then to write it.
     pass: u32,
     /// Whether they are only promised: they were found behind references, so that somebody may be using what they own.
@@ -73,20 +73,20 @@ thread_local! {
     #[cfg(feature = "dask")]
     static POOL: Cell<u64> = const { Cell::new(0) };
     #[cfg(feature = "dask")]
-    static BLOBS: RefCell<Vec<Arc<Held>>> = const { RefCell::new(Vec::new()) };
-    static CARGO: RefCell<Cargo> = const { RefCell::new(Cargo::NONE) };
+    static BLOBS: RefCell<Vec<Arc<Handle>>> = const { RefCell::new(Vec::new()) };
+    static CARGO: RefCell<HandleTable> = const { RefCell::new(HandleTable::NONE) };
 }
 
-impl Cargo {
+impl HandleTable {
     const NONE: Self =
-        Self { handles: Vec::new(), segments: Vec::new(), owners: BTreeMap::new(), pass: 0, promised: false };
+        Self { entries: Vec::new(), segments: Vec::new(), owners: BTreeMap::new(), pass: 0, promised: false };
 
     /// Whether exclusive owners have moved away.
     pub(crate) fn has_owners(&self) -> bool {
         !self.owners.is_empty()
     }
 
-    /// Whether whoever sends it must drop what was encoded, and then [`settle`](Cargo::settle), before anybody else reads it.
+    /// Whether whoever sends it must drop what was encoded, and then [`settle`](HandleTable::settle), before anybody else reads it.
     pub(crate) fn is_promised(&self) -> bool {
         self.promised
     }
@@ -99,8 +99,8 @@ impl Cargo {
     pub(crate) fn settle(&mut self) -> Result<(), CodecError> {
         self.promised = false;
         let mut result = Ok(());
-        for ((_, number), (held, _)) in &self.owners {
-            if held.end_promise(*number) {
+        for ((_, number), (handle, _)) in &self.owners {
+            if handle.end_promise(*number) {
                 result = Err(CodecError::new(
                     "a `SharedVec` in it has not gone with it: somebody else has it, for instance in an `Arc`; pass the only one, pass a slice of it, or `share()` it",
                 ));
@@ -111,9 +111,9 @@ impl Cargo {
 
     /// It was not sent after all.
     pub(crate) fn unload(self) {
-        for ((_, number), (held, _)) in &self.owners {
-            if !held.end_promise(*number) {
-                held.take_back(*number);
+        for ((_, number), (handle, _)) in &self.owners {
+            if !handle.end_promise(*number) {
+                handle.take_back(*number);
             }
         }
     }
@@ -155,7 +155,7 @@ pub(crate) fn is_far() -> bool {
 
 /// Encodes something that goes to another machine, through this pool. Gives the objects that have to get there some other way.
 #[cfg(feature = "dask")]
-pub(crate) fn far<R, E>(pool: u64, encode: impl FnOnce() -> Result<R, E>) -> Result<(R, Vec<Arc<Held>>), E> {
+pub(crate) fn far<R, E>(pool: u64, encode: impl FnOnce() -> Result<R, E>) -> Result<(R, Vec<Arc<Handle>>), E> {
     POOL.set(pool);
     BLOBS.take();
     let (value, _) = aside_as(Purpose::Far, encode)?;
@@ -170,23 +170,23 @@ pub(crate) fn far_pool() -> u64 {
 
 /// Notes an object that has to be on the other machine.
 #[cfg(feature = "dask")]
-pub(crate) fn note_blob(held: &Arc<Held>) {
+pub(crate) fn note_blob(handle: &Arc<Handle>) {
     BLOBS.with_borrow_mut(|blobs| {
-        if !blobs.iter().any(|other| Arc::ptr_eq(other, held)) {
-            blobs.push(Arc::clone(held));
+        if !blobs.iter().any(|other| Arc::ptr_eq(other, handle)) {
+            blobs.push(Arc::clone(handle));
         }
     });
 }
 
 /// It is encoded: gives its handles, if there are any.
 #[inline(always)]
-pub(crate) fn finish() -> Option<Cargo> {
+pub(crate) fn finish() -> Option<HandleTable> {
     PURPOSE.set(Purpose::None);
     if LOADED.get() { Some(take()) } else { None }
 }
 
 #[cold]
-fn take() -> Cargo {
+fn take() -> HandleTable {
     LOADED.set(false);
     CARGO.take()
 }
@@ -195,7 +195,7 @@ fn take() -> Cargo {
 #[inline(always)]
 pub(crate) fn again() {
     if LOADED.get() {
-        CARGO.with_borrow_mut(|cargo| cargo.pass += 1);
+        CARGO.with_borrow_mut(|handles| handles.pass += 1);
     }
     SHARED.set(0);
 }
@@ -203,7 +203,7 @@ pub(crate) fn again() {
 /// Notes a named segment of which a slice is being encoded that must be kept.
 pub(crate) fn keep_segment(segment: Arc<dyn Any + Send + Sync>) {
     LOADED.set(true);
-    CARGO.with_borrow_mut(|cargo| cargo.segments.push(segment));
+    CARGO.with_borrow_mut(|handles| handles.segments.push(segment));
 }
 
 /// It could not be encoded.
@@ -217,16 +217,16 @@ pub(crate) fn abort() {
 
 /// Encodes something on the side, while another value may be half encoded.
 #[inline]
-pub(crate) fn aside<R, E>(encode: impl FnOnce() -> Result<R, E>) -> Result<(R, Option<Cargo>), E> {
+pub(crate) fn aside<R, E>(encode: impl FnOnce() -> Result<R, E>) -> Result<(R, Option<HandleTable>), E> {
     aside_as(Purpose::Move, encode)
 }
 
 #[inline]
-fn aside_as<R, E>(purpose: Purpose, encode: impl FnOnce() -> Result<R, E>) -> Result<(R, Option<Cargo>), E> {
+fn aside_as<R, E>(purpose: Purpose, encode: impl FnOnce() -> Result<R, E>) -> Result<(R, Option<HandleTable>), E> {
     /// Also if `encode` panics.
     struct Restore {
         purpose: Purpose,
-        others: Option<Cargo>,
+        others: Option<HandleTable>,
     }
     impl Drop for Restore {
         #[inline(always)]
@@ -245,13 +245,13 @@ fn aside_as<R, E>(purpose: Purpose, encode: impl FnOnce() -> Result<R, E>) -> Re
     let restore = Restore { purpose: PURPOSE.get(), others: LOADED.get().then(take) };
     PURPOSE.set(purpose);
     let result = encode();
-    let cargo = if LOADED.get() { Some(take()) } else { None };
+    let handles = if LOADED.get() { Some(take()) } else { None };
     drop(restore);
     match result {
-        Ok(value) => Ok((value, cargo)),
+        Ok(value) => Ok((value, handles)),
         Err(error) => {
-            if let Some(cargo) = cargo {
-                cargo.unload();
+            if let Some(handles) = handles {
+                handles.unload();
             }
             Err(error)
         }
@@ -356,7 +356,7 @@ pub(crate) fn shared_bytes() -> u64 {
 }
 
 /// Notes a handle that is being encoded.
-pub(crate) fn carry(held: &Arc<Held>) -> Result<(), CodecError> {
+pub(crate) fn carry(handle: &Arc<Handle>) -> Result<(), CodecError> {
     if PURPOSE.get() == Purpose::Far {
         return Err(CodecError::new(
             "a handle of shared memory means something on one machine only: to another one pass plain values, a `SharedSlice` or a `SharedVec`",
@@ -373,17 +373,17 @@ pub(crate) fn carry(held: &Arc<Held>) -> Result<(), CodecError> {
         ));
     }
     LOADED.set(true);
-    CARGO.with_borrow_mut(|cargo| {
+    CARGO.with_borrow_mut(|handles| {
         // Many items often share one.
-        if !cargo.handles.iter().rev().take(4).any(|other| Arc::ptr_eq(other, held)) {
-            cargo.handles.push(Arc::clone(held));
+        if !handles.entries.iter().rev().take(4).any(|other| Arc::ptr_eq(other, handle)) {
+            handles.entries.push(Arc::clone(handle));
         }
     });
     Ok(())
 }
 
 /// Notes an exclusive owner that moves away, found behind a reference of unknown origin.
-pub(crate) fn carry_owner(held: &Arc<Held>, number: u32) -> Result<Owner, CodecError> {
+pub(crate) fn carry_owner(handle: &Arc<Handle>, number: u32) -> Result<Owner, CodecError> {
     match PURPOSE.get() {
         Purpose::Copy => return Ok(Owner::Copied),
         Purpose::Lend => {
@@ -393,24 +393,24 @@ pub(crate) fn carry_owner(held: &Arc<Held>, number: u32) -> Result<Owner, CodecE
         }
         Purpose::Move | Purpose::None | Purpose::Far => {}
     }
-    note_owner(held, number, Held::promise)?;
-    CARGO.with_borrow_mut(|cargo| cargo.promised = true);
+    note_owner(handle, number, Handle::promise)?;
+    CARGO.with_borrow_mut(|handles| handles.promised = true);
     Ok(Owner::Moved)
 }
 
 /// Notes an exclusive owner that moves away, and that nobody else can refer to.
-pub(crate) fn carry_unshared_owner(held: &Arc<Held>, number: u32) -> Result<(), CodecError> {
-    note_owner(held, number, Held::send_away)
+pub(crate) fn carry_unshared_owner(handle: &Arc<Handle>, number: u32) -> Result<(), CodecError> {
+    note_owner(handle, number, Handle::send_away)
 }
 
-fn note_owner(held: &Arc<Held>, number: u32, send: impl FnOnce(&Held, u32) -> bool) -> Result<(), CodecError> {
-    carry(held)?;
-    CARGO.with_borrow_mut(|cargo| {
-        let owner = (held.reference().id, number);
-        let pass = cargo.pass;
-        match cargo.owners.get_mut(&owner) {
+fn note_owner(handle: &Arc<Handle>, number: u32, send: impl FnOnce(&Handle, u32) -> bool) -> Result<(), CodecError> {
+    carry(handle)?;
+    CARGO.with_borrow_mut(|handles| {
+        let owner = (handle.reference().id, number);
+        let pass = handles.pass;
+        match handles.owners.get_mut(&owner) {
             Some((_, met)) if *met < pass => *met = pass,
-            None if send(held, number) => drop(cargo.owners.insert(owner, (Arc::clone(held), pass))),
+            None if send(handle, number) => drop(handles.owners.insert(owner, (Arc::clone(handle), pass))),
             Some(_) => return Err(CodecError::new("the same `SharedVec` is in it twice")),
             None => return Err(CodecError::new("this `SharedVec` was sent away before")),
         }
