@@ -27,7 +27,7 @@ impl Theirs {
 
 /// Runs a section of `examples/python/article.py` with the interpreter that `PARALLEL_PYTHON` names, or `python3`.
 pub fn run(section: &str, quick: bool) -> Result<Vec<Theirs>, String> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/python/article.py");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../python/article.py");
     let interpreter = std::env::var_os("PARALLEL_PYTHON").unwrap_or_else(|| "python3".into());
     let mut command = Command::new(&interpreter);
     command.arg(&script).arg("--json").args(quick.then_some("--quick")).arg(section);

@@ -1,7 +1,7 @@
 //! Compiles the C code of the example `crashy_parser`.
 
 fn main() {
-    let source = "examples/crashy_parser/parser.c";
+    let source = "crashy_parser/parser.c";
     println!("cargo::rerun-if-changed={source}");
     // For the examples alone: nothing else is linked with it.
     cc::Build::new().file(source).cargo_metadata(false).warnings(true).compile("crashy");
