@@ -1,13 +1,14 @@
-//! The same behaviour wherever a function runs: see the table. On a cluster it is run by `tests/dask`.
+//! The same behaviour wherever a function runs: see the table. On a cluster it is run by `tests/dask`, in place and with threads of the
+//! functions' own by `modes`.
 
 #[macro_use]
 #[path = "../support/conformance.rs"]
-mod table;
+pub(crate) mod table;
 
-use table::{Kind, Record, record};
+use crate::pools::TestPool;
 
-conformance!(serial, "serial");
-conformance!(thread, "thread", pool = 2);
-conformance!(thread_of_one, "thread", pool = 1);
-conformance!(process, "process", pool = 2);
-conformance!(process_of_one, "process", pool = 1);
+conformance!(threads, TestPool::threads(2));
+conformance!(one_thread, TestPool::threads(1));
+conformance!(processes, TestPool::processes(2));
+conformance!(one_process, TestPool::processes(1));
+conformance!(own, TestPool::Own);

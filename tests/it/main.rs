@@ -1,8 +1,11 @@
 //! The integration tests, in one binary.
 //!
-//! `conformance` holds the behaviour that is the same wherever a function runs, once for each mode. The other modules test
-//! what is particular to one mode, or to the attribute.
+//! `conformance` and `streams` hold the behaviour that is the same wherever a function runs: tables that are compiled once, and run on
+//! each kind of pool. `modes` tests the attribute in each mode, the others what is particular to one, or to the attribute.
 
+#[macro_use]
+#[path = "../support/pools.rs"]
+mod pools;
 mod attribute;
 mod conformance;
 mod crossing;
@@ -14,6 +17,7 @@ mod limits;
 #[cfg(feature = "tracing")]
 mod logs;
 mod methods;
+mod modes;
 mod processes;
 mod properties;
 mod retries;

@@ -16,22 +16,35 @@ use crate::function::erased::ItemsOf;
 use crate::task::stream::Stream;
 use crate::wait::notify::Signal;
 
-/// An iterator over the owned forms of items.
-type Owned<F, I> = std::iter::Map<I, fn(<I as Iterator>::Item) -> <F as OwnedFn>::Owned>;
+/// The owned forms of items.
+struct Owned<F, I> {
+    items: I,
+    _function: PhantomData<fn() -> F>,
+}
+
+impl<F: OwnedFn, I: Iterator<Item: IntoOwned<F::Parameters, Owned = F::Owned>>> Iterator for Owned<F, I> {
+    type Item = F::Owned;
+
+    fn next(&mut self) -> Option<F::Owned> {
+        self.items.next().map(IntoOwned::into_owned)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.items.size_hint()
+    }
+}
 
 /// Results, and the items that are still to come.
-struct Streamed<F: OwnedFn, I: Iterator> {
+struct Streamed<F: OwnedFn, I> {
     stream: Stream,
     items: ItemsOf<'static, Owned<F, I>>,
-    _function: PhantomData<fn() -> F>,
 }
 
 impl<F: OwnedFn, I: Iterator<Item: IntoOwned<F::Parameters, Owned = F::Owned>>> Streamed<F, I> {
     fn new(route: Route<'_>, items: I, ordered: bool) -> Self {
         let (function, hint) = (Tables::<F>::owned(), items.size_hint());
         let stream = Stream::new(function, route.prefetch(function, hint, ordered), route.meter(hint));
-        let into_owned: fn(I::Item) -> F::Owned = IntoOwned::into_owned;
-        Self { stream, items: ItemsOf::new(items.map(into_owned)), _function: PhantomData }
+        Self { stream, items: ItemsOf::new(Owned { items, _function: PhantomData }) }
     }
 
     fn result(&mut self) -> Option<Result<F::Output, TaskError>> {
@@ -51,7 +64,7 @@ impl<F: OwnedFn, I: Iterator<Item: IntoOwned<F::Parameters, Owned = F::Owned>>> 
 /// They are taken on the thread that asks for a result: a source of items that waits for a result of an earlier one waits for ever.
 /// When it is dropped, what has not started is cancelled. If its pool is shut down, the items that are left get an error each.
 #[must_use = "items are run when their results are asked for"]
-pub struct Imap<F: OwnedFn, I: Iterator> {
+pub struct Imap<F: OwnedFn, I> {
     results: Streamed<F, I>,
 }
 
@@ -59,7 +72,7 @@ pub struct Imap<F: OwnedFn, I: Iterator> {
 ///
 /// Lazy as [`Imap`]; when it is dropped, what has not started is cancelled.
 #[must_use = "items are run when their results are asked for"]
-pub struct ImapUnordered<F: OwnedFn, I: Iterator> {
+pub struct ImapUnordered<F: OwnedFn, I> {
     results: Streamed<F, I>,
 }
 
@@ -67,7 +80,7 @@ pub struct ImapUnordered<F: OwnedFn, I: Iterator> {
 ///
 /// Lazy as [`Imap`], under any executor: items are taken only as results are. When it is dropped, what has not started is cancelled.
 #[must_use = "items are run when their results are asked for"]
-pub struct TaskStream<F: OwnedFn, I: Iterator> {
+pub struct TaskStream<F: OwnedFn, I> {
     results: Streamed<F, I>,
     signal: Arc<Signal>,
 }
@@ -112,7 +125,7 @@ impl<F: OwnedFn, I: Iterator<Item: IntoOwned<F::Parameters, Owned = F::Owned>>> 
 impl<F: OwnedFn, I: Iterator<Item: IntoOwned<F::Parameters, Owned = F::Owned>>> FusedIterator for ImapUnordered<F, I> {}
 
 /// Nothing of it is ever pinned.
-impl<F: OwnedFn, I: Iterator> Unpin for TaskStream<F, I> {}
+impl<F: OwnedFn, I> Unpin for TaskStream<F, I> {}
 
 impl<F: OwnedFn, I: Iterator<Item: IntoOwned<F::Parameters, Owned = F::Owned>>> futures_core::Stream
     for TaskStream<F, I>
@@ -132,7 +145,7 @@ impl<F: OwnedFn, I: Iterator<Item: IntoOwned<F::Parameters, Owned = F::Owned>>> 
 
 macro_rules! debug {
     ($($type:ident),*) => {$(
-        impl<F: OwnedFn, I: Iterator> fmt::Debug for $type<F, I> {
+        impl<F: OwnedFn, I> fmt::Debug for $type<F, I> {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.debug_struct(stringify!($type)).field("function", &F::NAME).finish_non_exhaustive()
             }

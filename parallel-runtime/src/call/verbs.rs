@@ -2,6 +2,7 @@
 
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 
 use super::function::ParallelFn;
@@ -40,6 +41,11 @@ pub struct Call<'p, F> {
     label: Label,
     _function: PhantomData<fn() -> F>,
 }
+
+/// See the pools.
+impl<F> UnwindSafe for Call<'_, F> {}
+/// See the pools.
+impl<F> RefUnwindSafe for Call<'_, F> {}
 
 impl<F: ParallelFn> Call<'static, F> {
     /// The function's own pool and options, as `f::options()`.

@@ -32,9 +32,13 @@ impl<T: Serialize + DeserializeOwned> ProcessValue for T {}
     note = "derive them: `#[derive(serde::Serialize, serde::Deserialize)]`, or use `mode = \"thread\"`"
 )]
 pub trait ProcessReferent {
+    /// What a worker keeps of it while the function runs.
     type Stored;
+    /// Encodes it.
     fn send(&self, writer: &mut Writer<'_>) -> Result<(), CodecError>;
+    /// Decodes it.
     fn receive(reader: &mut Reader<'_>) -> Result<Self::Stored, CodecError>;
+    /// The reference that the function takes.
     fn lend(stored: &Self::Stored) -> &Self;
 }
 
@@ -45,7 +49,9 @@ pub trait ProcessReferent {
     note = "behind a `&mut`, a `mode = \"process\"` function takes serde's `Serialize` and `Deserialize` types, and slices of plain (`bytemuck::Pod`) or serialisable elements"
 )]
 pub trait ProcessReferentMut: ProcessReferent {
+    /// The reference that the function takes.
     fn lend_mut(stored: &mut Self::Stored) -> &mut Self;
+    /// Takes over what the function has changed.
     fn assign(&mut self, stored: Self::Stored) -> Result<(), CodecError>;
 }
 

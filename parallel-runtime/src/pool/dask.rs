@@ -1,6 +1,7 @@
 //! The pool of a Dask cluster.
 
 use std::borrow::Cow;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -234,6 +235,11 @@ impl AnyPool for DaskPool {
         Some(Mode::Dask)
     }
 }
+
+/// What a panic interrupts here is as it was before, or ended: locks are taken over, and no state is left half done.
+impl UnwindSafe for DaskPool {}
+/// What a panic interrupts here is as it was before, or ended: locks are taken over, and no state is left half done.
+impl RefUnwindSafe for DaskPool {}
 
 impl Drop for DaskPool {
     /// As [`shutdown`](DaskPool::shutdown).

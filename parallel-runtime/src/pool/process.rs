@@ -1,5 +1,6 @@
 //! The pool of worker processes.
 
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -215,6 +216,11 @@ impl AnyPool for ProcessPool {
         self.options
     }
 }
+
+/// What a panic interrupts here is as it was before, or ended: locks are taken over, and no state is left half done.
+impl UnwindSafe for ProcessPool {}
+/// What a panic interrupts here is as it was before, or ended: locks are taken over, and no state is left half done.
+impl RefUnwindSafe for ProcessPool {}
 
 impl Drop for ProcessPool {
     /// As [`shutdown`](ProcessPool::shutdown).

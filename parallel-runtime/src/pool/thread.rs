@@ -1,5 +1,6 @@
 //! The pool of threads.
 
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -141,6 +142,11 @@ impl AnyPool for ThreadPool {
         WorkerOptions { init: self.init, ..WorkerOptions::NONE }
     }
 }
+
+/// What a panic interrupts here is as it was before, or ended: locks are taken over, and no state is left half done.
+impl UnwindSafe for ThreadPool {}
+/// What a panic interrupts here is as it was before, or ended: locks are taken over, and no state is left half done.
+impl RefUnwindSafe for ThreadPool {}
 
 impl Drop for ThreadPool {
     /// As [`shutdown`](ThreadPool::shutdown).

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -166,6 +167,10 @@ impl<R: Send + 'static> MapTask<R> {
 
 /// Nothing of it is ever pinned.
 impl<R> Unpin for MapTask<R> {}
+/// What a panic interrupts here is as it was before, or ended: locks are taken over, and no state is left half done.
+impl<R> UnwindSafe for MapTask<R> {}
+/// What a panic interrupts here is as it was before, or ended: locks are taken over, and no state is left half done.
+impl<R> RefUnwindSafe for MapTask<R> {}
 
 impl<R: Send + 'static> Future for MapTask<R> {
     type Output = Result<Vec<R>, TaskError>;

@@ -53,7 +53,8 @@ use crate::wait::notify::Watcher;
 pub struct Task<R> {
     id: u64,
     pub(super) handle: Arc<dyn TaskHandle>,
-    _result: PhantomData<fn() -> R>,
+    /// It moves between threads, and is shared between them, as its result.
+    _result: PhantomData<R>,
 }
 
 fn next_id() -> u64 {

@@ -16,7 +16,9 @@ use std::task::{Context, Wake, Waker};
 
 use parallel_runtime::Task;
 
-pub(crate) use table::block_on;
+use crate::pools::TestPool;
+
+pub(crate) use table::{Runs, block_on};
 
 /// A waker that does something else.
 struct Rude<F>(F);
@@ -32,8 +34,8 @@ fn poll_once<R: Send + 'static>(task: &mut Task<R>, wake: impl Fn() + Send + Syn
     assert!(Pin::new(task).poll(&mut Context::from_waker(&waker)).is_pending());
 }
 
-streams!(serial, "serial");
-streams!(thread, "thread", pool = 2);
-streams!(thread_of_one, "thread", pool = 1);
-streams!(process, "process", pool = 2);
-streams!(process_of_one, "process", pool = 1);
+streams!(threads, TestPool::threads(2));
+streams!(one_thread, TestPool::threads(1));
+streams!(processes, TestPool::processes(2));
+streams!(one_process, TestPool::processes(1));
+streams!(own, TestPool::Own);
