@@ -13,6 +13,8 @@ mod parameter;
 mod pieces;
 mod remote;
 mod shared;
+#[cfg(test)]
+mod tests;
 mod units;
 mod verbs;
 

@@ -238,7 +238,7 @@ fn a_program_that_is_interrupted_leaves_no_task_behind() {
 #[ignore = "needs Python with `distributed`"]
 fn an_executable_that_cannot_run_there_is_told() {
     // The part of the plugin that looks.
-    let node = concat!(env!("CARGO_MANIFEST_DIR"), "/parallel-runtime/src/cluster/node.py");
+    let node = concat!(env!("CARGO_MANIFEST_DIR"), "/parallel-runtime/src/dask/node.py");
     let directory = std::env::temp_dir().join(format!("parallel-foreign-{}", std::process::id()));
     std::fs::create_dir_all(&directory).unwrap();
     let check = |name: &str, bytes: &[u8]| {
