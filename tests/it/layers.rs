@@ -138,7 +138,7 @@ impl Scan {
                 }
                 TokenTree::Ident(word) if *word == "mod" => {
                     if let (Some(name), Some(next)) = (ident(at + 1), tokens.get(at + 2)) {
-                        let inner = [module, &[name.clone()]].concat();
+                        let inner = [module, std::slice::from_ref(&name)].concat();
                         if let TokenTree::Group(group) = next {
                             self.scan(group.stream(), &inner);
                             at += 2;

@@ -42,7 +42,12 @@ fn run_all<'a>(function: &'static FunctionTable, mut items: ErasedVec<'a>, catch
     // SAFETY: `count` items of the function lie there, which nobody else has; there is room for as many outputs.
     let mut piece = unsafe { Piece::new(function, items.at(0), outputs, count) };
     loop {
-        let caught = if catches { panics::catch(|| piece.run()).err() } else { Some(piece.run()).and(None) };
+        let caught = if catches {
+            panics::catch(|| piece.run()).err()
+        } else {
+            piece.run();
+            None
+        };
         let len = results.values.len() + piece.hand_over();
         // SAFETY: so many outputs lie there by now, and the piece has handed them over.
         unsafe { results.values.set_len(len) };
@@ -122,7 +127,7 @@ impl Backend for Serial {
         _options: CallOptions,
     ) -> Result<Arc<dyn TaskHandle>, TaskError> {
         // SAFETY: the item is one of this function, as all that is submitted for it.
-        Ok(Ready::new(unsafe { run_caught(function, item) }))
+        Ok(Ready::handle(unsafe { run_caught(function, item) }))
     }
 
     fn submit_scoped<'s>(
@@ -160,7 +165,7 @@ impl Backend for Serial {
 pub(crate) struct Ready(Mutex<Option<Result<ErasedValue<'static>, TaskError>>>);
 
 impl Ready {
-    pub(crate) fn new(result: Result<ErasedValue<'static>, TaskError>) -> Arc<dyn TaskHandle> {
+    pub(crate) fn handle(result: Result<ErasedValue<'static>, TaskError>) -> Arc<dyn TaskHandle> {
         Arc::new(Self(Mutex::new(Some(result))))
     }
 }

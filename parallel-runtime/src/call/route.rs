@@ -106,7 +106,7 @@ impl<'p> Route<'p> {
 
     pub(super) fn submit(&self, function: &'static FunctionTable, item: ErasedValue<'static>) -> Arc<dyn TaskHandle> {
         let submitted = self.check().and_then(|(target, options)| target.submit(function, item, options));
-        submitted.unwrap_or_else(|error| Ready::new(Err(error)))
+        submitted.unwrap_or_else(|error| Ready::handle(Err(error)))
     }
 
     pub(super) fn submit_scoped<'s>(
@@ -131,7 +131,11 @@ impl<'p> Route<'p> {
     pub(super) fn spawn(&self, function: &'static FunctionTable, item: ErasedValue<'static>) -> OwnTask {
         let workers = self.spec.worker_options();
         let spawned = self.check().and_then(|(target, options)| target.spawn(function, item, options, workers));
-        spawned.unwrap_or_else(|error| OwnTask { handle: Ready::new(Err(error)), process: None, can_be_killed: false })
+        spawned.unwrap_or_else(|error| OwnTask {
+            handle: Ready::handle(Err(error)),
+            process: None,
+            can_be_killed: false,
+        })
     }
 
     /// Starts a map in the background.

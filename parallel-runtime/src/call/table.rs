@@ -195,8 +195,10 @@ unsafe fn receive<F: ProcessFn>(
         return unsafe { receive_outputs::<F>(returned, items, count, values) };
     }
     let take_back = |at: usize, returned: &mut Returned<'_>| {
-        // SAFETY: `at` is less than `count`, and so many items lie there, which nobody else uses meanwhile.
-        F::take_back(unsafe { &mut *items.cast::<F::Item>().add(at) }, returned)
+        // SAFETY: `at` is less than `count`, and so many items lie there.
+        let item = unsafe { items.cast::<F::Item>().add(at) };
+        // SAFETY: as above; nobody else uses them meanwhile.
+        F::take_back(unsafe { &mut *item }, returned)
     };
     // SAFETY: as the caller promises.
     unsafe { receive_each::<F>(returned, count, values, take_back) }
@@ -233,11 +235,14 @@ unsafe fn receive_each<F: ProcessFn>(
         };
         let received = F::receive(returned).and_then(|value| take_back(at, returned).map(|()| value));
         returned.results.go_to(end);
-        match received {
-            // SAFETY: there is room for `count` outputs.
-            Ok(value) => unsafe { values.cast::<F::Output>().add(at).write(value) },
+        let value = match received {
+            Ok(value) => value,
             Err(error) => return (at, Received::Failed(error)),
-        }
+        };
+        // SAFETY: there is room for `count` outputs, of which this is one.
+        let place = unsafe { values.cast::<F::Output>().add(at) };
+        // SAFETY: as above.
+        unsafe { place.write(value) };
     }
     (count, Received::All)
 }

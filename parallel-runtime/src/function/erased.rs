@@ -208,8 +208,36 @@ impl<'a> ErasedValue<'a> {
     /// It is a `T`.
     pub(crate) unsafe fn into<T: 'a>(self) -> T {
         debug_assert_eq!(self.room.table.layout, Layout::new::<T>(), "a value is taken out as what it was put in");
-        // SAFETY: it is a `T`, as the caller promises, and is moved out at once.
-        unsafe { self.take(|place| place.cast::<T>().read()) }
+        // SAFETY: it is a `T`, as the caller promises, and is read once.
+        let read = |place: *mut u8| unsafe { place.cast::<T>().read() };
+        // SAFETY: it is moved out at once.
+        unsafe { self.take(read) }
+    }
+
+    /// Takes a value over that lies somewhere.
+    ///
+    /// # Safety
+    ///
+    /// A value of this type lies there, which nobody else has from here on; it is `Send` and borrows nothing that ends before `'a`.
+    pub(crate) unsafe fn from_place(table: &'static TypeTable, place: *const u8) -> Self {
+        let size = table.size();
+        // SAFETY: a value of this size lies there; the target is fresh room for one.
+        let copy = |target: *mut u8| unsafe { ptr::copy_nonoverlapping(place, target, size) };
+        // SAFETY: by this the value is in the room; the rest as the caller promises.
+        unsafe { Self::write(table, copy) }
+    }
+
+    /// Moves the value to a place.
+    ///
+    /// # Safety
+    ///
+    /// There is room for one of its type, in other memory.
+    pub(crate) unsafe fn move_to(self, target: *mut u8) {
+        let size = self.room.table.size();
+        // SAFETY: the value has this size, and there is room for it in other memory, as the caller promises.
+        let copy = |place: *mut u8| unsafe { ptr::copy_nonoverlapping(place, target, size) };
+        // SAFETY: by this the value is in its new place.
+        unsafe { self.take(copy) }
     }
 }
 
@@ -320,7 +348,9 @@ impl<'a> ErasedVec<'a> {
             self.grow(1);
         }
         // SAFETY: there is room for one more `T` (or it needs none), at the alignment of the table's layout, which is that of `T`.
-        unsafe { self.start.cast::<T>().add(self.len).write(value) };
+        let place = unsafe { self.start.cast::<T>().add(self.len) };
+        // SAFETY: as above.
+        unsafe { place.write(value) };
         self.len += 1;
     }
 
@@ -331,9 +361,8 @@ impl<'a> ErasedVec<'a> {
     /// It is of the type of the vector.
     pub(crate) unsafe fn push_value(&mut self, value: ErasedValue<'a>) {
         self.reserve(1);
-        let (target, size) = (self.at(self.len), self.table.size());
-        // SAFETY: the closure copies the bytes of the value and does nothing else; there is room for them, in other memory.
-        unsafe { value.take(|place| ptr::copy_nonoverlapping(place, target, size)) };
+        // SAFETY: there is room for one more of its type, in memory of the vector's.
+        unsafe { value.move_to(self.at(self.len)) };
         self.len += 1;
     }
 
@@ -371,11 +400,11 @@ impl<'a> ErasedVec<'a> {
         if self.len != 1 {
             return None;
         }
-        let (table, size) = (self.table, self.table.size());
+        let table = self.table;
         let mut values = self.into_values();
         let place = values.next_place()?;
-        // SAFETY: the value has left the vector, and its bytes are copied to room for one of its type.
-        Some(unsafe { ErasedValue::write(table, |target| ptr::copy_nonoverlapping(place, target, size)) })
+        // SAFETY: the value has left the vector, which it was one of.
+        Some(unsafe { ErasedValue::from_place(table, place) })
     }
 
     /// Each value in a vector of its own.
@@ -616,15 +645,16 @@ mod tests {
 
     #[test]
     fn a_value_comes_out_as_it_went_in_whatever_its_size_and_alignment() {
-        // SAFETY: each is taken out as what it was put in.
-        unsafe {
-            ErasedValue::new(()).into::<()>();
-            assert_eq!(ErasedValue::new(7_u8).into::<u8>(), 7);
-            assert_eq!(ErasedValue::new("text".to_owned()).into::<String>(), "text");
-            assert_eq!(ErasedValue::new([1_u64; 4]).into::<[u64; 4]>(), [1; 4]);
-            assert_eq!(ErasedValue::new(Aligned(9)).into::<Aligned>(), Aligned(9));
-            assert_eq!(ErasedValue::new(AlignedNothing).into::<AlignedNothing>(), AlignedNothing);
+        fn through<T: Send>(value: T) -> T {
+            // SAFETY: it is taken out as what it was put in.
+            unsafe { ErasedValue::new(value).into() }
         }
+        through(());
+        assert_eq!(through(7_u8), 7);
+        assert_eq!(through("text".to_owned()), "text");
+        assert_eq!(through([1_u64; 4]), [1; 4]);
+        assert_eq!(through(Aligned(9)), Aligned(9));
+        assert_eq!(through(AlignedNothing), AlignedNothing);
         assert_eq!(ErasedValue::new(AlignedNothing).place().addr() % 64, 0);
     }
 

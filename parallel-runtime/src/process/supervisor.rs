@@ -63,17 +63,20 @@ pub(super) trait Supervised: Send + Sync {
     fn worker_pids(&self) -> Vec<u32>;
 }
 
+/// A place for a worker, and whose it is.
+type Place = (Arc<dyn Supervised>, usize);
+
 pub(super) struct Supervisor {
     epoll: OwnedFd,
     /// Written to make the thread look at what there is to do.
     kick: OwnedFd,
     keys: AtomicU64,
     /// By key: whose worker it is, and in which place.
-    watched: Mutex<HashMap<u64, (Arc<dyn Supervised>, usize)>>,
+    watched: Mutex<HashMap<u64, Place>>,
     /// All pools that may have something due.
     engines: Mutex<Vec<Weak<dyn Supervised>>>,
     /// Places for which workers are to be started.
-    starts: Mutex<VecDeque<(Arc<dyn Supervised>, usize)>>,
+    starts: Mutex<VecDeque<Place>>,
     /// The program has closed our descriptors.
     broken: AtomicBool,
 }

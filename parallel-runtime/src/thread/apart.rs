@@ -16,11 +16,11 @@ use crate::function::table::{FunctionTable, Piece, Written};
 
 /// Takes the only item of a piece, which borrows nothing.
 fn take_item(one: &mut Piece<'_>) -> ErasedValue<'static> {
-    let (table, size) = (one.table(), one.table().item.size());
+    let table = one.table();
     assert!(table.borrows_nothing, "only what borrows nothing is taken from its caller");
     let place = one.give_item();
     // SAFETY: the item lies there, and is nobody's by now; it borrows nothing, and items are `Send`.
-    unsafe { ErasedValue::write(table.item, |target| std::ptr::copy_nonoverlapping(place, target, size)) }
+    unsafe { ErasedValue::from_place(table.item, place) }
 }
 
 /// Runs one item.
@@ -37,15 +37,14 @@ pub(super) fn call_limited(engine: &Arc<Engine>, mut one: Piece<'_>, limit: Dura
         unsafe { output.drop_values(place, 1) };
         return Err(Failed::Error(TaskError::TimedOut { after: limit }));
     }
-    let (function, output) = (one.table(), one.table().output.size());
+    let function = one.table();
     let item = take_item(&mut one);
     // SAFETY: the item is one of this function.
     let body = unsafe { Body::of(function, item) };
     let job = engine.submit(function.name, Some(limit), false, body, None)?;
     let value = job.wait(None).unwrap_or(Err(TaskError::Cancelled))?;
-    let target = one.output();
-    // SAFETY: it is an output of the function, for which there is room at the target, and its bytes are copied there.
-    unsafe { value.take(|place| std::ptr::copy_nonoverlapping(place, target, output)) };
+    // SAFETY: it is an output of the function, for which there is room in the caller's memory.
+    unsafe { value.move_to(one.output()) };
     // SAFETY: it was just written.
     unsafe { one.note_output() };
     one.finish().ok_or(Failed::Error(TaskError::Cancelled))

@@ -73,11 +73,11 @@ impl Body {
     ///
     /// The value is an item of this function.
     pub(crate) unsafe fn of(function: &'static FunctionTable, item: ErasedValue<'static>) -> Self {
-        match function.future {
-            // SAFETY: the item is one of this function, and is given away.
-            Some(future) => Self::Future(unsafe { item.take(|item| future(item)) }),
-            None => Self::Item(function, item),
-        }
+        let Some(future) = function.future else { return Self::Item(function, item) };
+        // SAFETY: the item is one of this function.
+        let begin = |item: *mut u8| unsafe { future(item) };
+        // SAFETY: the future takes the item over at once.
+        Self::Future(unsafe { item.take(begin) })
     }
 
     fn is_future(&self) -> bool {

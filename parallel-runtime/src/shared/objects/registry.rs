@@ -92,10 +92,10 @@ impl Drop for Access {
         };
         let (freed, sweeps) = self.registry.as_mut().map(take).unwrap_or_default();
         self.registry = None;
-        if !sweeps.is_empty() {
-            if let Some(sweep) = SWEEP.get() {
-                sweep(sweeps);
-            }
+        if let Some(sweep) = SWEEP.get()
+            && !sweeps.is_empty()
+        {
+            sweep(sweeps);
         }
         let bytes: u64 = freed.iter().map(Block::len).sum();
         // Many pages take long, and the supervisor has no time.
