@@ -26,7 +26,7 @@
 //! | a cluster | [`DaskPool`](https://docs.rs/parallel-runtime/latest/parallel_runtime/struct.DaskPool.html), and the [book](https://github.com/parallel-rs/parallel/blob/main/docs/src/cluster.md) |
 //! | options for one call, code over annotated functions | [`Call`], [`ParallelFn`] |
 //! | a submitted call, a map in the background, a process of its own | [`Task`], [`MapTask`], [`Spawned`] |
-//! | results as they come, of many items or of many tasks | [`Call::imap`], [`Call::imap_unordered`], [`as_completed`], [`wait`] |
+//! | results as they come, of many items or of many tasks | [`Call::imap`], [`Call::imap_unordered`], [`as_completed`], [`wait`](wait()) |
 //! | `async`: tasks are futures, many items a stream | [`Task`], [`Call::stream`] |
 //! | to see what ran where, and how long it took | [`Timeline`], [`PoolStats`] |
 //! | to borrow in calls that do not wait | [`scope()`] |

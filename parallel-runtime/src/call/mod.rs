@@ -9,7 +9,7 @@
 //! | [`route`] | where a call goes |
 //! | [`verbs`] | the verbs that wait |
 //! | [`owned`], [`stream`] | the verbs that do not wait |
-//! | [`awaited`] | `async fn` |
+//! | [`awaited`](mod@awaited) | `async fn` |
 //! | [`pool`] | which pools can run which functions |
 
 mod awaited;

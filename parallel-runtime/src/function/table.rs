@@ -1,7 +1,7 @@
 //! What the engines know of a function: sizes and plain function pointers, so that they are compiled once and not once for each
 //! function.
 //!
-//! The tables are made in [`call::table`](crate::call::table), which knows the types.
+//! The tables are made in `call::table`, which knows the types.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};

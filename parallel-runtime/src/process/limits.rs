@@ -7,7 +7,7 @@
 //! A worker that runs the futures of many `async fn`s looks at their limits itself, and drops a future that is over its limit. Only if it
 //! does not, because one of them keeps its thread, is it ended as a whole.
 //!
-//! A worker whose task is over its limit is terminating ([`board::terminate`](super::board::terminate)), gets SIGTERM, which a library
+//! A worker whose task is over its limit is marked as terminating ([`board::terminate`](crate::ipc::board::terminate)), gets SIGTERM, which a library
 //! may use to clean up, and after [`GRACE`] SIGKILL, which nothing can block. The task ends when the process is gone: what it
 //! held is then nobody's.
 

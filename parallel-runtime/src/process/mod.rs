@@ -30,7 +30,7 @@
 //! | a granted block | the worker that asked for it | the program |
 //! | a worker's record | see [`Record`](crate::ipc::board::Record) | |
 //! | bits of sleeping workers | the worker sets its own; whoever wakes it clears it | |
-//! | shared objects, and who has them | see [`shared`](crate::shared), its `tables`, `lock`, `cells` and `containers` | the program |
+//! | shared objects, and who has them | see [`shared`](mod@crate::shared), its `tables`, `lock`, `cells` and `containers` | the program |
 //!
 //! The program believes nothing that a worker writes: offsets, lengths and counts are checked against the program's own records,
 //! results are copied before they are decoded, and what the program has written itself is kept in private memory too. What that

@@ -255,7 +255,8 @@ impl<'b> Body<'b> {
         guess: usize,
         encode: &mut dyn FnMut(&mut Writer<'_>) -> Result<(), CodecError>,
     ) -> Result<(Self, Option<Box<Loan>>), Refused> {
-        let ((body, lent), handles) = handle_table::aside(|| Self::encode_anywhere(arena, scratch, guess, encode))?;
+        let ((body, lent), handles) =
+            handle_table::collecting(|| Self::encode_anywhere(arena, scratch, guess, encode))?;
         Ok((body, Loan::of(handles, lent)))
     }
 
@@ -267,7 +268,7 @@ impl<'b> Body<'b> {
         encode: &mut dyn FnMut(&mut Writer<'_>) -> Result<(), CodecError>,
     ) -> Result<(Self, Option<Box<Loan>>), Refused> {
         let mut encode = |writer: &mut Writer<'_>| handle_table::copying(|| encode(writer));
-        let ((body, lent), handles) = handle_table::aside(|| Self::encode_in_block(arena, guess, &mut encode))?;
+        let ((body, lent), handles) = handle_table::collecting(|| Self::encode_in_block(arena, guess, &mut encode))?;
         Ok((body, Loan::of(handles, lent)))
     }
 

@@ -158,7 +158,7 @@ pub(crate) fn is_far() -> bool {
 pub(crate) fn far<R, E>(pool: u64, encode: impl FnOnce() -> Result<R, E>) -> Result<(R, Vec<Arc<Handle>>), E> {
     POOL.set(pool);
     BLOBS.take();
-    let (value, _) = aside_as(Purpose::Far, encode)?;
+    let (value, _) = collecting_for(Purpose::Far, encode)?;
     Ok((value, BLOBS.take()))
 }
 
@@ -217,12 +217,15 @@ pub(crate) fn abort() {
 
 /// Encodes something on the side, while another value may be half encoded.
 #[inline]
-pub(crate) fn aside<R, E>(encode: impl FnOnce() -> Result<R, E>) -> Result<(R, Option<HandleTable>), E> {
-    aside_as(Purpose::Move, encode)
+pub(crate) fn collecting<R, E>(encode: impl FnOnce() -> Result<R, E>) -> Result<(R, Option<HandleTable>), E> {
+    collecting_for(Purpose::Move, encode)
 }
 
 #[inline]
-fn aside_as<R, E>(purpose: Purpose, encode: impl FnOnce() -> Result<R, E>) -> Result<(R, Option<HandleTable>), E> {
+fn collecting_for<R, E>(
+    purpose: Purpose,
+    encode: impl FnOnce() -> Result<R, E>,
+) -> Result<(R, Option<HandleTable>), E> {
     /// Also if `encode` panics.
     struct Restore {
         purpose: Purpose,

@@ -8,12 +8,12 @@
 //! | [`space`] | the arena as a process sees it, program or worker |
 //! | [`objects`], [`slab`] | the shared objects in it: the program's records |
 //! | [`tables`], [`handle`], [`local_handles`], [`handle_table`] | who has which of them; handles on their way |
-//! | [`lock`], [`cells`], [`value`], [`array`], [`statics`] | a lock that outlives its holder; `SharedValue`, `SharedArray`, `#[shared]` |
+//! | [`lock`], [`cells`], [`value`], [`array`](mod@array), [`statics`] | a lock that outlives its holder; `SharedValue`, `SharedArray`, `#[shared]` |
 //! | `far`, `blob` | what is sent to other machines, behind a feature |
 //! | `ndarray`, `arrow` | N-dimensional arrays and data frames, behind features |
 //! | [`broken`] | the errors of locks and barriers |
 //! | [`containers`], [`sync`] | dictionary, list, queue; lock, event, barrier, semaphore |
-//! | [`vec`], [`slice`], [`raw`], [`lending`], [`named`] | `SharedVec` and `SharedSlice`; their slices, which travel as places; segments with a name |
+//! | [`vec`](mod@vec), [`slice`](mod@slice), [`raw`], [`lending`], [`named`] | `SharedVec` and `SharedSlice`; their slices, which travel as places; segments with a name |
 
 mod allocator;
 pub(crate) mod arena;

@@ -3,7 +3,7 @@
 //! A pool of N has N of them, started when there is work. A thread that is in the middle of a task never begins another on top of it,
 //! which could need what the one below is about to give, and would need more stack each time. So where a task waits for something
 //! its thread really waits, without its permit, and another thread takes its place, which leaves when there is nothing left to do. How
-//! many tasks run at a time is not a matter of threads, but of [`semaphore`](super::permits).
+//! many tasks run at a time is not a matter of threads, but of [`semaphore`](super::semaphore).
 
 use std::cell::RefCell;
 use std::collections::VecDeque;

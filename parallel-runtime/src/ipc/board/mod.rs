@@ -2,7 +2,7 @@
 //!
 //! | part | what |
 //! | --- | --- |
-//! | [`Header`] | `tail` and `head` of the ring, who sleeps |
+//! | [`Header`](layout::Header) | `tail` and `head` of the ring, who sleeps |
 //! | [`Record`]s | one for each worker |
 //! | ring | which slots were published, in order: see [`ring`] |
 //! | [`Slot`]s | one for each task in flight: see [`slot`], [`word`], [`meeting`] |

@@ -5,7 +5,7 @@
 //! woken. While all of them wait and there is nothing to claim, the worker sleeps as it does without them: on `wake` in its
 //! record. Whoever wakes a future writes its number down and then sets that word, as the program does.
 //!
-//! The slot of a task that was deferred stays claimed by the worker, with [`DEFERRED`] in its `began`. If it has a time limit, the
+//! The slot of a task that was deferred stays claimed by the worker, with [`DEFERRED`](crate::ipc::board::slot::DEFERRED) in its `began`. If it has a time limit, the
 //! worker drops the future when it is over; the program ends the whole worker only if that does not happen.
 
 use std::cmp::Reverse;

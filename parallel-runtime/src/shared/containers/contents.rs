@@ -86,7 +86,7 @@ impl Packed {
 #[track_caller]
 pub(super) fn pack_and_keep<T: Serialize>(value: T) -> (Packed, Option<T>) {
     let refuse = |error| -> ! { panic!("a `{}` cannot be put into a shared container: {error}", short_name::<T>()) };
-    match handle_table::aside(|| encode(&value)) {
+    match handle_table::collecting(|| encode(&value)) {
         Ok((bytes, Some(mut handles))) if handles.is_promised() => {
             drop(value);
             handles.settle().unwrap_or_else(|error| refuse(error));
@@ -110,7 +110,7 @@ pub(super) fn pack<T: Serialize>(value: T) -> Packed {
 /// Encodes a key that is looked up, and stays with the caller.
 #[track_caller]
 pub(super) fn pack_key<T: Serialize + ?Sized>(key: &T) -> Packed {
-    match handle_table::aside(|| handle_table::lending(|| encode(key))) {
+    match handle_table::collecting(|| handle_table::lending(|| encode(key))) {
         Ok((bytes, handles)) => Packed { bytes, handles: handles.unwrap_or_default() },
         Err(error) => panic!("a `{}` cannot be a key: {error}", short_name::<T>()),
     }

@@ -5,7 +5,7 @@
 //!
 //! | module | what |
 //! | --- | --- |
-//! | [`registry`] | what is written down of each object, and when it is freed |
+//! | [`registry`](mod@registry) | what is written down of each object, and when it is freed |
 //! | [`process`] | who lives |
 //! | [`usage`] | how much there is |
 

@@ -31,7 +31,7 @@ pub(super) struct Registry {
     pub(super) processes: Vec<bool>,
     /// By place: how many handles its process has said that it took out of containers.
     pub(super) withdrawn: Vec<u64>,
-    /// By their offset in the executable: see [`statics`](super::statics).
+    /// By their offset in the executable: see [`statics`](crate::shared::statics).
     pub(super) statics: HashMap<u64, Arc<Handle>>,
     pub(super) nonces: u64,
     /// Containers in which a process may have left more counted than there is. They are looked through when the registry is closed.
