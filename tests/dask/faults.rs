@@ -272,7 +272,7 @@ fn note(path: String, milliseconds: u64) {
 fn what_is_cancelled_does_not_run_on_a_worker_that_comes_later() {
     let mut cluster = Cluster::start(1);
     let pool = cluster.pool();
-    // So that many of them go into one parcel.
+    // So that many of them go into one submission.
     assert_eq!(nap::on(&pool).map((0..20).map(|x| (0, x))).len(), 20);
     let path = |x: u32| {
         std::env::temp_dir().join(format!("parallel-note-{}-{x}", std::process::id())).to_str().unwrap().to_owned()

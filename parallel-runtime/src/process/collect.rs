@@ -84,7 +84,7 @@ impl Engine {
 
     /// Ends the task that a dead worker had claimed, with the results of the items it had completed, or has it sent again. Gives
     /// how many it had claimed: one at most, and bodies of `async fn`s, if it kept to the protocol.
-    pub(super) fn bury(
+    pub(super) fn end_tasks_of(
         &self,
         state: &mut State,
         worker: u32,

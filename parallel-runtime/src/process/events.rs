@@ -142,7 +142,9 @@ impl Engine {
 
         // What it had completed is collected, what it had claimed is lost.
         let lost =
-            self.bury(&mut state, worker_slot as u32, worker.terminating.as_ref(), worker.accused, || death.error());
+            self.end_tasks_of(&mut state, worker_slot as u32, worker.terminating.as_ref(), worker.accused, || {
+                death.error()
+            });
         state.workers.worker_slots[worker_slot].grants.clear();
         state.workers.worker_slots[worker_slot].kept.clear();
         state.workers.worker_slots[worker_slot].stderr = None;

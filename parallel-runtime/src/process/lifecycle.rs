@@ -174,7 +174,7 @@ impl Engine {
             // Nobody would see its death, so it must not live; it may have claimed a task already.
             let pid = worker.pid();
             worker.kill();
-            self.bury(&mut state, worker_slot as u32, None, false, || TaskError::WorkerDied {
+            self.end_tasks_of(&mut state, worker_slot as u32, None, false, || TaskError::WorkerDied {
                 function: "",
                 pid,
                 signal: Some(libc::SIGKILL),

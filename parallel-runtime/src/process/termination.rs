@@ -73,3 +73,22 @@ impl Limited {
 pub(super) fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_counts_from_the_start_whatever_the_worker_says() {
+        let limited = || Limited { limit: Duration::from_nanos(100), published: 1000, seen: None };
+        assert_eq!(limited().deadline(0, 1200, 1250), 1300, "as the worker says");
+        assert_eq!(limited().deadline(0, 0, 1250), 1350, "from when it was first seen");
+        assert_eq!(limited().deadline(0, 7, 1250), 1100, "not before it was published");
+        assert_eq!(limited().deadline(0, 9_999_999, 1250), 1350, "not in the future");
+        let mut one = limited();
+        one.deadline(0, 0, 1250);
+        assert_eq!(one.deadline(0, 9_999_999, 1300), 1350, "it is not seen for the first time again");
+        assert_eq!(one.deadline(1, 9_999_999, 1310), 1410, "the next item has its own time");
+        assert_eq!(one.deadline(0, 9_999_999, 1390), 1410, "and an earlier one does not begin again");
+    }
+}
