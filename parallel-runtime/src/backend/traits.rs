@@ -214,6 +214,8 @@ pub(crate) trait Collector: Send + Sync {
     fn collect_done(&self);
 
     /// Waits until `done`, which collects results and looks, is true, at most until `deadline`. Whether it was.
+    ///
+    /// `done` may look at what the watchers of a task have noted: it is asked again after they were fired.
     fn wait_until(&self, deadline: Option<Instant>, done: &mut dyn FnMut() -> bool) -> bool;
 }
 

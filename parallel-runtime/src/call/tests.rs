@@ -45,6 +45,14 @@ struct Loopback {
 #[derive(Debug, Default)]
 struct Ends(Mutex<()>, Condvar);
 
+impl Ends {
+    /// Has all look who wait: what they look at has changed before.
+    fn tell(&self) {
+        drop(self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        self.1.notify_all();
+    }
+}
+
 /// Results have as much room as they need here.
 struct NoRoom;
 
@@ -91,8 +99,8 @@ impl Loopback {
                 let lock = theirs.0.lock().unwrap_or_else(PoisonError::into_inner);
                 let watchers = task.finish(outcome);
                 drop(lock);
-                theirs.1.notify_all();
                 watchers.fire();
+                theirs.tell();
             }
         });
         Self { messages: Mutex::new(messages), ends }
@@ -188,7 +196,7 @@ impl Transport for Loopback {
     }
 
     fn wake_waiters(&self) {
-        self.ends.1.notify_all();
+        self.ends.tell();
     }
 
     fn count_retry(&self) {}
