@@ -13,7 +13,7 @@ use crate::lifetimes::{Found, Name, Replace, Show};
 use crate::options::{Errors, Mode, Options};
 use crate::parameter::{Kind, Parameter};
 
-/// A function as it stands in the source. Its body stays a token tree: nobody needs to know what is in it.
+/// A function as it stands in the source. Its body stays a token tree: nothing needs to know what is in it.
 pub(crate) struct Source {
     pub(crate) attributes: Vec<Attribute>,
     pub(crate) visibility: Visibility,

@@ -40,7 +40,7 @@ pub(crate) fn catch<R>(task: impl FnOnce() -> R) -> Result<R, Caught> {
     })
 }
 
-/// Runs `last`, whose panic is nobody's business, and neither is that of dropping the payload: where user values are dropped on
+/// Runs `last`, whose panic is ignored, and so is that of dropping the payload: where user values are dropped on
 /// threads that must go on.
 pub(crate) fn discard(last: impl FnOnce()) {
     if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(last))

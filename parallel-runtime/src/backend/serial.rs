@@ -39,7 +39,7 @@ fn run_all<'a>(function: &'static FunctionTable, mut items: ErasedVec<'a>, catch
     // SAFETY: the items are the piece's from here on.
     unsafe { items.set_len(0) };
     let outputs = results.values.at(results.values.len());
-    // SAFETY: `count` items of the function lie there, which nobody else has; there is room for as many outputs.
+    // SAFETY: `count` items of the function lie there, which nothing else has; there is room for as many outputs.
     let mut piece = unsafe { Piece::new(function, items.at(0), outputs, count) };
     loop {
         let caught = if catches {

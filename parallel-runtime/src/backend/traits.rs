@@ -117,7 +117,7 @@ pub(crate) trait Backend: Debug + Send + Sync {
         options: CallOptions,
     ) -> Result<Arc<dyn TaskHandle>, TaskError>;
 
-    /// The same for an item that may borrow. Whoever calls this waits for the task before `'s` ends: see
+    /// The same for an item that may borrow. The caller waits for the task before `'s` ends: see
     /// [`task::scope`](crate::task::scope).
     fn submit_scoped<'s>(
         &self,
@@ -126,7 +126,7 @@ pub(crate) trait Backend: Debug + Send + Sync {
         options: CallOptions,
     ) -> Result<Arc<dyn ScopedHandle<'s> + 's>, TaskError>;
 
-    /// Runs items a little ahead of whoever takes their results. `hint`: the size hint of the items; `ordered`: whether results come in
+    /// Runs items a little ahead of the thread that takes their results. `hint`: the size hint of the items; `ordered`: whether results come in
     /// the order of the items.
     fn prefetch(
         &self,
@@ -179,7 +179,7 @@ pub(crate) trait TaskHandle: Send + Sync {
     /// Ends it, if that can be done, whether it has started or not.
     fn kill(&self) -> bool;
 
-    /// Has somebody told of its end. `attend`: nobody collects results otherwise.
+    /// Has somebody told of its end. `attend`: no thread collects results otherwise.
     ///
     /// # Errors
     ///
@@ -194,12 +194,12 @@ pub(crate) trait TaskHandle: Send + Sync {
     /// Whether it has ended, and not with a value.
     fn has_failed(&self) -> bool;
 
-    /// Whether it ended at once, so that nobody need wait for it.
+    /// Whether it ended at once, so that no thread need wait for it.
     fn has_result(&self) -> bool {
         false
     }
 
-    /// Nobody waits for it any more.
+    /// No thread waits for it any more.
     fn abandon(&self) {}
 
     /// What a thread that waits for several tasks can do meanwhile, if they are all of one pool.
@@ -225,7 +225,7 @@ pub(crate) trait ScopedHandle<'s>: Send + Sync {
     fn finish(&self);
     /// Whether nothing of it uses what it has borrowed any more.
     fn is_over(&self) -> bool;
-    /// Why it has no value, if nobody has asked for that, and nobody has cancelled it.
+    /// Why it has no value, if nothing has asked for that, and nothing has cancelled it.
     fn failure(&self) -> Option<TaskError>;
     /// Whether it has ended, and there is no failure that somebody must be told of.
     fn is_settled(&self) -> bool;
@@ -252,7 +252,7 @@ impl<'s> ResultSlot<'s> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or(Err(TaskError::Cancelled))
     }
 
-    /// An error that nobody has taken, unless it says that the task was cancelled.
+    /// An error that nothing has taken, unless it says that the task was cancelled.
     pub(crate) fn failure(&self) -> Option<TaskError> {
         let mut result = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let error = result.take_if(|result| result.is_err())?.err()?;
@@ -265,7 +265,7 @@ impl<'s> ResultSlot<'s> {
     }
 }
 
-/// Items that run ahead of whoever takes their results, and results that nobody has taken.
+/// Items that run ahead of the thread that takes their results, and results that nothing has taken.
 pub(crate) trait Prefetch: Send + Sync {
     /// How many items may be sent now; 0 if there are enough on their way.
     fn room(&mut self) -> usize;

@@ -9,7 +9,7 @@ use crate::task::Task;
 pub async fn awaited<F: OwnedFn>(item: F::Owned) -> F::Output {
     let call = Call::<F>::new();
     if call.is_here() {
-        // Nobody is held up: neither the caller's executor, nor what else runs on this worker.
+        // No thread is held up: neither the caller's executor, nor what else runs on this worker.
         return F::future(item).await;
     }
     /// A caller that goes away does not want the result.

@@ -177,7 +177,7 @@ unsafe fn send_owned<F: ProcessOwnedFn>(
 ) -> Result<(), CodecError> {
     // SAFETY: as the caller promises.
     let items = unsafe { std::slice::from_raw_parts(items.cast::<F::Owned>(), count) };
-    // Whoever sends them lets go of them afterwards.
+    // The thread that sends them lets go of them afterwards.
     handle_table::retaining(|| items.iter().try_for_each(|item| F::send_owned(item, writer)))
 }
 
@@ -197,7 +197,7 @@ unsafe fn receive<F: ProcessFn>(
     let take_back = |at: usize, returned: &mut Returned<'_>| {
         // SAFETY: `at` is less than `count`, and so many items lie there.
         let item = unsafe { items.cast::<F::Item>().add(at) };
-        // SAFETY: as above; nobody else uses them meanwhile.
+        // SAFETY: as above; nothing else uses them meanwhile.
         F::take_back(unsafe { &mut *item }, returned)
     };
     // SAFETY: as the caller promises.

@@ -41,7 +41,7 @@ struct Loopback {
     ends: Arc<Ends>,
 }
 
-/// Tasks end under this lock, and whoever waits is told.
+/// Tasks end under this lock, and the thread that waits is told.
 #[derive(Debug, Default)]
 struct Ends(Mutex<()>, Condvar);
 
@@ -70,7 +70,7 @@ fn serve(message: Bytes) -> Outcome {
     let mut room = vec![MaybeUninit::uninit(); 1 << 16];
     // SAFETY: the entry is that of a function of this executable, which this process is.
     let serve = unsafe { serve_at(entry) };
-    // SAFETY: the bytes are there as long as the reader, and nobody else uses them.
+    // SAFETY: the bytes are there as long as the reader, and nothing else uses them.
     let mut reader = unsafe { Reader::from_raw(arguments.as_mut_ptr().cast_const(), arguments.len()) };
     let mut overflow = NoRoom;
     let mut results = ResultWriter::new(Writer::new(&mut room), &slot, 1, &mut overflow, None);

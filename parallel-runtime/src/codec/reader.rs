@@ -51,8 +51,8 @@ impl<'m> Reader<'m> {
     ///
     /// # Safety
     ///
-    /// `len` bytes from `start` are readable for `'m`. If [`slice`](Reader::slice) is called, nobody writes them during
-    /// `'m`; if [`slice_mut`](Reader::slice_mut) is called, they are writable and nobody else touches them during `'m`.
+    /// `len` bytes from `start` are readable for `'m`. If [`slice`](Reader::slice) is called, nothing writes them during
+    /// `'m`; if [`slice_mut`](Reader::slice_mut) is called, they are writable and nothing else touches them during `'m`.
     pub(crate) unsafe fn from_raw(start: *const u8, len: usize) -> Self {
         Self { next: start, left: len, offset: 0, empty_left: usize::MAX, stack_floor: 0, _memory: PhantomData }
     }
@@ -182,7 +182,7 @@ impl<'m> Reader<'m> {
     pub(crate) fn slice<T: bytemuck::AnyBitPattern>(&mut self, count: usize) -> Result<&'m [T], CodecError> {
         let start = self.plain_start::<T>(count)?;
         let start = if size_of::<T>() == 0 { ptr::NonNull::dangling().as_ptr() } else { start };
-        // SAFETY: `plain_start` checked length and alignment (elements of no size lie anywhere); by the contract of `from_raw` nobody writes this memory
+        // SAFETY: `plain_start` checked length and alignment (elements of no size lie anywhere); by the contract of `from_raw` nothing writes this memory
         // during `'m`; every bit pattern is a value of `T`.
         Ok(unsafe { std::slice::from_raw_parts(start, count) })
     }
@@ -191,7 +191,7 @@ impl<'m> Reader<'m> {
     pub(crate) fn slice_mut<T: bytemuck::Pod>(&mut self, count: usize) -> Result<&'m mut [T], CodecError> {
         let start = self.plain_start::<T>(count)?;
         let start = if size_of::<T>() == 0 { ptr::NonNull::dangling().as_ptr() } else { start };
-        // SAFETY: as in `slice`; by the contract of `from_raw` nobody else touches this memory during `'m`, and the cursor
+        // SAFETY: as in `slice`; by the contract of `from_raw` nothing else touches this memory during `'m`, and the cursor
         // has moved past it, so it is handed out once.
         Ok(unsafe { std::slice::from_raw_parts_mut(start.cast_mut(), count) })
     }

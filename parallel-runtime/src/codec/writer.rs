@@ -11,7 +11,7 @@ pub(crate) struct LentMemory {
     pub(crate) len: usize,
 }
 
-// SAFETY: it is an address and a length; what is done with the memory is up to whoever does it.
+// SAFETY: it is an address and a length; what is done with the memory is up to the code that does it.
 unsafe impl Send for LentMemory {}
 // SAFETY: as above.
 unsafe impl Sync for LentMemory {}

@@ -11,7 +11,7 @@ use crate::remote::task_state::{Outcome, TaskState};
 use crate::sys::fork;
 
 impl State {
-    /// Whoever was asked is gone.
+    /// The process that was asked is gone.
     pub(super) fn nobody_answers(&mut self) {
         self.questions.retain(|_, question| question.task_states.is_none());
         self.questions.values_mut().for_each(|question| _ = question.answer.get_or_insert(false));
@@ -29,7 +29,7 @@ impl Engine {
         true
     }
 
-    /// Asks all nodes about requests. `None` if there is nobody to ask.
+    /// Asks all nodes about requests. `None` if there is no node to ask.
     fn ask(&self, state: &mut State, kind: u8, ids: &[u64], task_states: Option<Vec<Arc<TaskState>>>) -> Option<u64> {
         state.bridge.as_ref()?;
         let number = state.number();
@@ -118,7 +118,7 @@ impl Engine {
         ended
     }
 
-    /// Keeps requests from running, where nobody asks whether it came in time.
+    /// Keeps requests from running, where no process asks whether it came in time.
     pub(crate) fn cancel_some<'t>(&self, task_states: impl Iterator<Item = &'t Arc<TaskState>>) {
         if fork::check().is_err() {
             return;

@@ -13,7 +13,7 @@ pub(super) trait Keeper: Send + Sync {
     /// Has one sent. False if it will never come.
     fn fetch(&self, submission: u64) -> bool;
 
-    /// Nobody wants it any more.
+    /// No process wants it any more.
     fn forget(&self, submission: u64);
 }
 

@@ -301,7 +301,7 @@ impl Engine {
         let mut state = self.lock();
         state.check_open(admitted)?;
         while state.bridge.is_none() {
-            // It has died since. If nothing was under way, nobody has started another one.
+            // It has died since. If nothing was under way, nothing has started another one.
             drop(state);
             self.prepare()?;
             state = self.lock();

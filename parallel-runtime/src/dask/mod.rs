@@ -27,7 +27,7 @@
 //!   plugin on a worker tells a node that takes the place of another. What is sent again, because a bridge has died, has new numbers.
 //! * **Nothing stays behind.** A bridge whose program is gone sees the end of its input, and leaves: the scheduler then drops its tasks,
 //!   the nodes end those that run, and blobs are removed. A node whose Dask worker is gone ends, and its workers with it. Blobs have names that
-//!   hold program and pool: whoever removes some removes its own. What a lost program has left is found by these names.
+//!   hold program and pool: the process that removes some removes its own. What a lost program has left is found by these names.
 //!
 //! | module | what |
 //! | --- | --- |

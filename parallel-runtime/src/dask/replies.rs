@@ -140,7 +140,7 @@ impl Engine {
             };
             match (&away, &sent.away) {
                 (Some(away), _) => told.2.extend(away.arrive(outcome)),
-                // Its task has ended before, and nobody wants the result.
+                // Its task has ended before, and no process wants the result.
                 (None, Some(_)) => {}
                 (None, None) => self.finish(state, &request.task_state, outcome, told),
             }
@@ -161,7 +161,7 @@ impl Engine {
             return;
         }
         if sent.away.is_some() {
-            // Nobody wants it: whoever dropped it says so.
+            // No process wants it: the process that dropped it says so.
             return;
         }
         let away = Away::new(Arc::clone(self) as _, submission);
@@ -247,7 +247,7 @@ impl State {
         Some(sent)
     }
 
-    /// The same, when nobody wants it. False if there is none.
+    /// The same, when no process wants it. False if there is none.
     pub(super) fn forget_submission(&mut self, submission: u64) -> bool {
         self.take_submission(submission).is_some()
     }

@@ -107,7 +107,7 @@ impl Request {
             for index in 0..count {
                 self.starts.push(writer.len() as u64);
                 let item = first.wrapping_add(index * function.item.size());
-                // SAFETY: `count` items of the function lie there, which whoever submits them keeps meanwhile.
+                // SAFETY: `count` items of the function lie there, which their submitter keeps meanwhile.
                 unsafe { (function.remote().send)(item, 1, &mut writer) }?;
             }
             let len = writer.len();

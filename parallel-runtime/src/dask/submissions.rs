@@ -107,7 +107,7 @@ impl Engine {
         state.submission_of.clear();
         for (submission, mut sent) in sent {
             match &sent.away {
-                // Nobody wants it any more.
+                // No process wants it any more.
                 Some(away) if away.strong_count() == 0 => continue,
                 Some(_) => {}
                 None => {
@@ -126,7 +126,7 @@ impl Engine {
                 state.sent.insert(submission, sent);
             }
         }
-        // What the old bridge has put on the machines, and nobody needs.
+        // What the old bridge has put on the machines, and nothing needs.
         for name in known.into_keys() {
             state.blobs.entry(name).or_default();
         }

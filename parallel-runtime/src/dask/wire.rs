@@ -26,7 +26,7 @@ pub(crate) mod to_bridge {
     pub(crate) const FREE: u8 = b'F';
     /// Fetch a reply that has stayed on the cluster.
     pub(crate) const FETCH: u8 = b'G';
-    /// Nobody wants a reply that has stayed there.
+    /// No process wants a reply that has stayed there.
     pub(crate) const FORGET: u8 = b'D';
 }
 
@@ -54,7 +54,7 @@ pub(crate) mod to_node {
     pub(crate) const RUN: u8 = 1;
     /// About requests.
     pub(crate) const ASK: u8 = 2;
-    /// Nobody wants the reply to a submission any more.
+    /// No process wants the reply to a submission any more.
     pub(crate) const DROP: u8 = 3;
 }
 

@@ -218,7 +218,7 @@ impl<'a> ErasedValue<'a> {
     ///
     /// # Safety
     ///
-    /// A value of this type lies there, which nobody else has from here on; it is `Send` and borrows nothing that ends before `'a`.
+    /// A value of this type lies there, which nothing else has from here on; it is `Send` and borrows nothing that ends before `'a`.
     pub(crate) unsafe fn from_place(table: &'static TypeTable, place: *const u8) -> Self {
         let size = table.size();
         // SAFETY: a value of this size lies there; the target is fresh room for one.
@@ -520,7 +520,7 @@ impl<'a> ErasedValues<'a> {
     /// It is a `T`.
     pub(crate) unsafe fn next<T: 'a>(&mut self) -> Option<T> {
         debug_assert_eq!(self.table.layout, Layout::new::<T>(), "a vector holds values of one type");
-        // SAFETY: it is a `T`, as the caller promises, and nobody else takes it.
+        // SAFETY: it is a `T`, as the caller promises, and nothing else takes it.
         self.next_place().map(|place| unsafe { place.cast::<T>().read() })
     }
 }
@@ -543,7 +543,7 @@ impl Drop for ErasedValues<'_> {
         let _memory = Memory(self.start, layout);
         let (next, count) = (self.next, self.len());
         self.next = self.len;
-        // SAFETY: `count` values lie from `next` on, and nobody else has them.
+        // SAFETY: `count` values lie from `next` on, and nothing else has them.
         unsafe { self.table.drop_values(self.start.as_ptr().wrapping_add(next * self.table.size()), count) };
     }
 }

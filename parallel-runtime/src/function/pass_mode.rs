@@ -221,7 +221,7 @@ impl<E: Pod> PlainSliceMut<E> {
     pub fn receive<'m>(&self, reader: &mut Reader<'m>) -> Result<&'m mut [E], CodecError> {
         if let Some(lent) = lending::receive(reader)? {
             // SAFETY: the program has lent this memory to the message, whose arguments are read as long as `'m`; it was borrowed
-            // exclusively there, so nobody else uses it meanwhile.
+            // exclusively there, so nothing else uses it meanwhile.
             return Ok(unsafe { lent.slice_mut() });
         }
         let len = reader.take_len(size_of::<E>())?;
@@ -322,7 +322,7 @@ impl<'a> Returned<'a> {
         let (&mark, rest) = self.arguments.marks.split_first().ok_or_else(missing)?;
         let (start, len) = self.arguments.memory.ok_or_else(missing)?;
         self.arguments.marks = rest;
-        // SAFETY: whoever made this `Changed` keeps the memory alive for `'a`; only copies are made from this reader.
+        // SAFETY: the maker of this `Changed` keeps the memory alive for `'a`; only copies are made from this reader.
         let mut reader = unsafe { Reader::from_raw(start.as_ptr(), len) };
         reader.skip(usize::try_from(mark).map_err(|_| missing())?)?;
         Ok(reader)

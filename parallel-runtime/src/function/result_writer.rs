@@ -176,7 +176,7 @@ impl<'w> ResultWriter<'w> {
         self.delivered += 1;
         self.slot.result_len.store(len as u64, Ordering::Relaxed);
         if self.watched.is_some() {
-            // Before the progress: whoever sees that the next item's turn has come sees since when.
+            // Before the progress: the thread that sees that the next item's turn has come sees since when.
             self.slot.began.store(clock::now(), Ordering::Relaxed);
         }
         self.slot.set_done_items(self.generation, self.delivered);
@@ -206,7 +206,7 @@ impl<'w> ResultWriter<'w> {
         }
     }
 
-    /// Whether the result of the item that was begun last is delivered: what fails after that fails nobody.
+    /// Whether the result of the item that was begun last is delivered: what fails after that fails nothing.
     pub(crate) fn has_delivered(&self) -> bool {
         self.delivered == self.begun
     }

@@ -102,7 +102,7 @@ pub(crate) struct Run<'r> {
     pub(crate) ended: Option<&'r (dyn Fn(usize) + Sync)>,
 }
 
-// SAFETY: items and outputs of every function are `Send`, and whoever makes a `Run` gives both away.
+// SAFETY: items and outputs of every function are `Send`, and the maker of a `Run` gives both away.
 unsafe impl Send for Run<'_> {}
 
 /// Neighbouring items of a function, and room for their outputs. It owns the items that have not been run and the outputs that were
@@ -253,7 +253,7 @@ impl Drop for Piece<'_> {
         struct Outputs<'d>(&'d TypeTable, *mut u8, usize);
         impl Drop for Outputs<'_> {
             fn drop(&mut self) {
-                // SAFETY: the outputs were written, and nobody else has them.
+                // SAFETY: the outputs were written, and nothing else has them.
                 unsafe { self.0.drop_values(self.1, self.2) };
             }
         }

@@ -1,4 +1,4 @@
-//! Without the feature `tracing` nobody wants spans.
+//! Without the feature `tracing` nothing wants spans.
 
 use super::task::{Fate, Pool, Run};
 

@@ -56,7 +56,7 @@ pub struct PoolStats {
     pub retried: u64,
     /// Worker processes that were replaced between two tasks, because of `max_tasks_per_worker` or `memory_limit`.
     pub replaced: u64,
-    /// Tasks of a thread pool that timed out and still run: nobody can end a thread. Each keeps one of the pool's workers busy.
+    /// Tasks of a thread pool that timed out and still run: a thread cannot be ended. Each keeps one of the pool's workers busy.
     pub abandoned: u64,
     /// Bytes of arguments and results that were copied to worker processes and back.
     pub bytes_copied: u64,

@@ -60,7 +60,7 @@ impl ThreadPool {
     }
 
     /// How long a task may take, from the moment it starts to run, unless its function or its call says something else. What
-    /// takes longer ends as [`TaskError::TimedOut`](crate::TaskError::TimedOut); but nobody can end a thread: see
+    /// takes longer ends as [`TaskError::TimedOut`](crate::TaskError::TimedOut); but a thread cannot be ended: see
     /// [`Call::timeout`](crate::Call::timeout).
     ///
     /// # Panics

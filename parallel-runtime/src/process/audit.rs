@@ -195,7 +195,7 @@ impl Engine {
         self.possible_word(state, index, generation).is_none() && before && !there(state)
     }
 
-    /// Ends workers that are stopped (SIGSTOP) and idle while tasks wait: nobody loses by it, and others take their places. One that
+    /// Ends workers that are stopped (SIGSTOP) and idle while tasks wait: nothing is lost by it, and others take their places. One that
     /// is stopped in a task is like one that never ends: that is what a time limit is for.
     fn end_stopped(&self, state: &mut State) {
         if !self.has_waiting(state) {
@@ -259,7 +259,7 @@ impl Engine {
         }
     }
 
-    /// What a thread does that has waited for long: something may have gone wrong that nobody else notices.
+    /// What a thread does that has waited for long: something may have gone wrong that nothing else notices.
     pub(super) fn look_after(&self) {
         if !self.is_sound() {
             return;

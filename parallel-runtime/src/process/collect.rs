@@ -168,7 +168,7 @@ impl Engine {
         }
         let engine = Arc::clone(self);
         let feeder = std::thread::Builder::new().name("parallel-feeder".to_owned()).spawn(move || engine.feed_queue());
-        // Without a feeder the queue is emptied by whoever submits or waits next.
+        // Without a feeder the queue is emptied by the thread that submits or waits next.
         state.queue.feeder = feeder.is_ok();
     }
 

@@ -12,7 +12,7 @@ use crate::remote::task_state::{Phase, TaskState};
 use crate::sys::{clock, fork};
 
 impl Engine {
-    /// A task is sent once more by whoever waits for it.
+    /// A task is sent once more by the thread that waits for it.
     pub(crate) fn count_retry(&self) {
         let mut state = self.lock();
         state.metrics.retried += 1;

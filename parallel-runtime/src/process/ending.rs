@@ -105,7 +105,7 @@ impl Engine {
         let InFlight { task_state, retry: Some(retry), loan, .. } = task else { return };
         self.free(state, index);
         let arena = &self.memory.get().expect("a task was on the board").arena;
-        // SAFETY: whoever calls this has seen the worker's end, or that it has dropped the task, and with it what it was lent.
+        // SAFETY: the caller has seen the worker's end, or that it has dropped the task, and with it what it was lent.
         match unsafe { retry.next(arena, loan) } {
             Ok(mut message) => {
                 state.metrics.retried += 1;
@@ -174,7 +174,7 @@ impl Engine {
         cancelled
     }
 
-    /// Nobody waits for a task any more. If shared memory goes with it, somebody has to see when it ends.
+    /// No thread waits for a task any more. If shared memory goes with it, somebody has to see when it ends.
     pub(crate) fn abandon(&self, task_state: &TaskState) {
         if task_state.is_finished() || fork::check().is_err() {
             return;
@@ -185,7 +185,7 @@ impl Engine {
             Phase::Boarded { slot, .. } => {
                 state.slots.in_flight[slot as usize].as_ref().is_some_and(|task| task.loan.is_some())
             }
-            // The queue may be long: whoever looks after it will see.
+            // The queue may be long: the thread that looks after it will see.
             Phase::Queued => true,
             Phase::Finished => false,
         };

@@ -106,7 +106,7 @@ impl Engine {
         Access::new(&self.state, &self.fired)
     }
 
-    /// The board. Only called once there is one: whoever has a task or a worker.
+    /// The board. Only called once there is one: where there is a task or a worker.
     pub(super) fn board(&self) -> &Board {
         &self.memory.get().expect("the board is made before the first task and the first worker").board
     }
@@ -216,7 +216,7 @@ impl Engine {
         Some(state.slots.in_flight.len() as u32 - 1)
     }
 
-    /// Puts a message into a slot that `place` gave. Whoever calls it wakes a worker afterwards.
+    /// Puts a message into a slot that `place` gave. The caller wakes a worker afterwards.
     pub(super) fn publish(&self, state: &mut State, index: u32, task_state: Arc<TaskState>, message: Message<'_>) {
         let board = self.board();
         let slot = board.slot(index);
@@ -286,7 +286,7 @@ fn milliseconds(limit: Duration) -> u32 {
 fn put_inline(slot: &Slot, bytes: &[u8]) {
     assert!(bytes.len() <= INLINE_ARGUMENTS, "inline arguments fit into a slot");
     let target = slot.arguments.0.get().cast::<u8>();
-    // SAFETY: the slot has room for `INLINE_ARGUMENTS` bytes; it is FREE, so no worker reads or writes it, and whoever calls
+    // SAFETY: the slot has room for `INLINE_ARGUMENTS` bytes; it is FREE, so no worker reads or writes it, and the caller
     // this holds the engine's lock, so no other thread of ours does.
     unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), target, bytes.len()) };
     slot.arguments_offset.store(0, Ordering::Relaxed);

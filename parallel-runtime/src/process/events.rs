@@ -123,7 +123,7 @@ impl Engine {
         supervisor.forget(&worker);
         // Killing what is dead does nothing; what only closed its socket must be dead before its memory is used again.
         let status = worker.kill();
-        // Before anybody is told that the task has ended: its locks are nobody's by then.
+        // Before anybody is told that the task has ended: its locks are free by then.
         worker.process.mark_dead();
         let (signal, exit_code) = status.map_or((None, None), |status| (status.signal(), status.code()));
         let board = self.board();
@@ -190,7 +190,7 @@ impl Engine {
             self.start_wanted(&mut state);
         }
         drop(state);
-        // Its bit was cleared, or it had cleared another's and not woken it yet: whoever sleeps looks again.
+        // Its bit was cleared, or it had cleared another's and not woken it yet: the thread that sleeps looks again.
         board.wake_all();
         self.notify_waiters();
         self.changed.notify_all();

@@ -20,9 +20,9 @@ const VARIABLE_C: &CStr = c"__PARALLEL_RUNTIME_WORKER";
 #[cfg_attr(not(miri), unsafe(link_section = ".init_array"))]
 static HOOK: Entry = hook;
 
-/// Makes sure that the linker keeps the hook: whoever starts workers asks for it.
+/// Makes sure that the linker keeps the hook: the code that starts workers asks for it.
 pub(super) fn is_linked() -> bool {
-    // SAFETY: a read of a static of ours that nobody writes; volatile, so that it is not optimised away.
+    // SAFETY: a read of a static of ours that nothing writes; volatile, so that it is not optimised away.
     let entry = unsafe { std::ptr::read_volatile(&raw const HOOK) };
     entry as usize != 0
 }

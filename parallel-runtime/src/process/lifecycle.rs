@@ -58,7 +58,7 @@ const START_LIMIT: Duration = Duration::from_secs(20);
 /// How long a thread waits at most for the supervisor before it looks whether there is one.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// How often it is looked whether tasks have ended for which nobody waits, and with which shared memory goes.
+/// How often it is looked whether tasks have ended for which no thread waits, and with which shared memory goes.
 const ABANDONED_LOOK: Duration = Duration::from_millis(50);
 
 impl Engine {
@@ -171,7 +171,7 @@ impl Engine {
             return Err(io::Error::other("the pool was stopped"));
         }
         if let Err(error) = supervisor.watch(Arc::clone(self) as _, worker_slot, &worker) {
-            // Nobody would see its death, so it must not live; it may have claimed a task already.
+            // No thread would see its death, so it must not live; it may have claimed a task already.
             let pid = worker.pid();
             worker.kill();
             self.end_tasks_of(&mut state, worker_slot as u32, None, false, || TaskError::WorkerDied {

@@ -9,7 +9,7 @@
 //!
 //! A worker whose task is over its limit is marked as terminating ([`board::terminate`](crate::ipc::board::terminate)), gets SIGTERM, which a library
 //! may use to clean up, and after [`GRACE`] SIGKILL, which nothing can block. The task ends when the process is gone: what it
-//! held is then nobody's.
+//! held is then free.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -83,7 +83,7 @@ impl Engine {
                     let deferred = task.is_async && began & DEFERRED != 0;
                     if deferred { deadline.saturating_add(nanoseconds(GRACE)) } else { deadline }
                 }
-                // It is over, and waits to be collected: by this thread, if it is to be tried again and nobody looks.
+                // It is over, and waits to be collected: by this thread, if it is to be tried again and no thread looks.
                 SlotState::Done if word.generation() == Word::ready(generation).generation() => {
                     if task.is_async && task.retry.is_some() {
                         again.push(index);
@@ -118,7 +118,7 @@ impl Engine {
         }
     }
 
-    /// Whether a worker is in the middle of a task that is none of an `async fn`: then it cannot look after those, and that is nobody's
+    /// Whether a worker is in the middle of a task that is none of an `async fn`: then it cannot look after those, which is not their
     /// fault.
     fn is_busy_otherwise(&self, state: &State, worker: u32) -> bool {
         let runs = self.board().record(worker).running.load(Ordering::Relaxed);

@@ -13,7 +13,7 @@
 //! ```
 //!
 //! A call is encoded in the caller's thread and published on the [`board`](crate::ipc::board); whichever worker is free claims it there, so
-//! there is no thread between a caller and a worker. The result comes back the same way, and whoever waits for it (or whoever
+//! there is no thread between a caller and a worker. The result comes back the same way, and the thread that waits for it (or the thread that
 //! needs its slot) *collects* it: moves it out of shared memory into the task's private [`TaskState`](crate::remote::task_state::TaskState). What a message is, how items are
 //! packed into messages, and how results are read is in [`remote`](crate::remote).
 //!
@@ -24,12 +24,12 @@
 //! | a slot's arguments, entry, ring entries, `tail` | the program, before it publishes the slot | the program |
 //! | a slot's word | the program: FREE → READY, READY → FREE, DONE → FREE, and any → FREE when its worker is dead; the worker that claims it: READY → CLAIMED → DONE | |
 //! | a slot's result fields | the worker whose number is in the word | |
-//! | `head` | anybody, by compare-and-swap: it is a hint | |
+//! | `head` | any process, by compare-and-swap: it is a hint | |
 //! | a message's block | the program; a worker that has claimed the message, in place, where the function takes `&mut [T]` | the program |
 //! | a worker's result region | that worker; the program sets a block's `released` flag | the worker |
 //! | a granted block | the worker that asked for it | the program |
 //! | a worker's record | see [`Record`](crate::ipc::board::Record) | |
-//! | bits of sleeping workers | the worker sets its own; whoever wakes it clears it | |
+//! | bits of sleeping workers | the worker sets its own; the thread that wakes it clears it | |
 //! | shared objects, and who has them | see [`shared`](mod@crate::shared), its `tables`, `lock`, `cells` and `containers` | the program |
 //!
 //! The program believes nothing that a worker writes: offsets, lengths and counts are checked against the program's own records,
@@ -45,7 +45,8 @@
 //! | [`transport`] | what the verbs ask of it |
 //! | [`counts`] | what it tells of itself |
 //! | [`supervisor`], [`events`], [`requests`] | one thread that starts workers, serves their control sockets and sees their deaths |
-//! | [`limits`] | time limits, and ending a worker for the task that it runs |
+//! | [`limits`], [`termination`] | time limits, and ending a worker for the task that it runs; how long it may take to end |
+//! | [`worker_slot`] | a place for a worker, and the worker in it |
 //! | [`exit_status`], [`stderr`] | why a worker died, and its last lines |
 //! | [`audit`] | what is done about a board that a worker has written over |
 //! | [`worker`], [`region`] | the worker's side |

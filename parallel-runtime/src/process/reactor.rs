@@ -15,7 +15,7 @@ use crate::wait::notify::Watcher;
 const LINGER: Duration = Duration::from_secs(1);
 
 impl Engine {
-    /// Has somebody told of the end of a task. `attend`: nobody collects results otherwise.
+    /// Has somebody told of the end of a task. `attend`: no thread collects results otherwise.
     ///
     /// # Errors
     ///
@@ -40,7 +40,7 @@ impl Engine {
         if attend && !state.reactor {
             let engine = Arc::clone(self);
             let reactor = std::thread::Builder::new().name("parallel-reactor".to_owned());
-            // Without one, whoever else collects results tells of them.
+            // Without one, whatever else collects results tells of them.
             state.reactor = reactor.spawn(move || engine.react()).is_ok();
         } else if attend && state.reactor_lingers {
             self.changed.notify_all();

@@ -33,7 +33,7 @@ pub(super) struct Part {
 impl Region {
     /// # Safety
     ///
-    /// `len` bytes from `start`, aligned to 16, are mapped for ever, and nobody but this and the program's release of parts
+    /// `len` bytes from `start`, aligned to 16, are mapped for ever, and no thread but this and the program's release of parts
     /// touches them.
     pub(super) unsafe fn new(start: NonNull<u8>, len: u64) -> Self {
         Self { start, len, parts: VecDeque::new() }
@@ -105,7 +105,7 @@ mod tests {
     struct Memory([u8; 4096]);
 
     fn region(memory: &mut Memory) -> Region {
-        // SAFETY: the memory outlives the region in each test, and nobody else touches it.
+        // SAFETY: the memory outlives the region in each test, and nothing else touches it.
         unsafe { Region::new(NonNull::from(&mut memory.0).cast(), 4096) }
     }
 

@@ -51,7 +51,7 @@ impl Engine {
 
     /// Gives a worker a block for a large result.
     fn grant(&self, state: &mut State, worker_slot: usize, len: u64) -> [u64; ANSWER] {
-        // Whoever needs memory for results may need it because nobody collects them.
+        // The thread that needs memory for results may need it because no thread collects them.
         self.collect(state);
         let place = &mut state.workers.worker_slots[worker_slot];
         // What the worker has not delivered by now it never will: a message ends with its first granted block.

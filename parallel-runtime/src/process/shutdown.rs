@@ -62,7 +62,7 @@ impl Engine {
             worker.signal(rustix::process::Signal::KILL);
         }
         for worker in &mut workers {
-            // After this nobody writes into the tasks' memory.
+            // After this nothing writes into the tasks' memory.
             let _ = worker.started.child.wait();
             worker.process.mark_dead();
             worker.stderr().drain();
@@ -80,7 +80,7 @@ impl Engine {
         if self.memory.get().is_none() || self.has_waiting(state) {
             return;
         }
-        // Their deaths are seen as any others; but nobody takes their places.
+        // Their deaths are seen as any others; but no thread takes their places.
         state.workers.exiting = true;
         let busy = self.busy_worker_slots(state);
         let idle =

@@ -1,8 +1,8 @@
 //! What workers write to their standard error.
 //!
 //! Each worker's standard error is a pipe to the program, where one thread for all workers passes it on, whole lines at a time, and keeps the last lines
-//! of each: the error of a task whose worker died ends with them. The thread is not the supervisor's, because whoever reads the
-//! program's own standard error may be slow; then the workers that write have to wait, and nobody else.
+//! of each: the error of a task whose worker died ends with them. The thread is not the supervisor's, because the reader of the
+//! program's own standard error may be slow; then the workers that write have to wait, and nothing else.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -96,7 +96,7 @@ fn is_sound() -> bool {
 /// Handle by the thread that passes something on.
 static WRITING: Mutex<()> = Mutex::new(());
 
-/// How long the end of the program is put off for what workers have still to print, if nobody reads it.
+/// How long the end of the program is put off for what workers have still to print, if nothing reads it.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// Touches no descriptor any more.
@@ -120,7 +120,7 @@ fn write_all(mut bytes: &[u8]) {
                 let mut events = [rustix::event::PollFd::new(&stderr, rustix::event::PollFlags::OUT)];
                 let _ = rustix::event::poll(&mut events, None);
             }
-            // If it cannot be written, nobody wants it.
+            // If it cannot be written, no thread wants it.
             Err(_) => return,
         }
     }
@@ -190,7 +190,7 @@ impl Stderr {
 
     /// Passes on what there is, up to the end of a line, or all of it. True at the end of the pipe.
     fn pass_on(&self, all: bool) -> bool {
-        // Whoever holds this writes what it has taken: so lines stay in order, and the exit can wait for them.
+        // The thread that holds this writes what it has taken: so lines stay in order, and the exit can wait for them.
         let _writing = lock(&WRITING);
         let mut read = lock(&self.read);
         let ended = self.take_in(&mut read);
@@ -235,7 +235,7 @@ impl Stderr {
 
     /// Passes everything on that is there, now: its worker is gone, or the program is about to be.
     ///
-    /// Waits for a short time at most: if nobody reads the program's standard error, the rest is lost.
+    /// Waits for a short time at most: if nothing reads the program's standard error, the rest is lost.
     pub(super) fn drain(&self) {
         let deadline = Instant::now() + LAST_WORDS;
         let _writing = loop {

@@ -1,7 +1,7 @@
 //! One thread for all pools: it starts workers, serves their control sockets, sees their deaths, and ends those that are over a
 //! limit.
 //!
-//! Nothing that the healthy path does goes through it. It never waits for a task, nor for whoever reads what tasks print.
+//! Nothing that the healthy path does goes through it. It never waits for a task, nor for the reader of what tasks print.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;

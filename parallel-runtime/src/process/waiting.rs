@@ -12,7 +12,7 @@ use crate::sys::spin::{spin, spin_gently};
 use crate::sys::{fork, futex};
 
 /// How long a thread sleeps at most before it looks for itself: a worker that misbehaves may have completed a task and woken
-/// nobody, or written over the words by which others would.
+/// no thread, or written over the words by which others would.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// The deadline of one sleep.
@@ -35,7 +35,7 @@ impl Engine {
             match task_state.phase() {
                 Phase::Finished => return task_state.take_outcome(),
                 _ if passed(deadline) => {
-                    // One last look at what nobody may have collected.
+                    // One last look at what no thread may have collected.
                     self.collect_done();
                     return task_state.take_outcome();
                 }

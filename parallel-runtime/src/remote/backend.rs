@@ -150,7 +150,7 @@ struct ScopedTask<'s> {
 
 struct End<'s> {
     item: Option<ErasedValue<'s>>,
-    /// Whether it was read, and what nobody has taken of it.
+    /// Whether it was read, and what nothing has taken of it.
     result: Option<Option<Result<ErasedValue<'s>, TaskError>>>,
 }
 
@@ -201,7 +201,7 @@ impl<'s> ScopedHandle<'s> for ScopedTask<'s> {
         (!matches!(error, TaskError::Cancelled)).then_some(error)
     }
     fn is_settled(&self) -> bool {
-        // Whoever waits for it holds the lock.
+        // The thread that waits for it holds the lock.
         self.end.try_lock().is_ok_and(|end| end.result.as_ref().is_some_and(|result| !matches!(result, Some(Err(_)))))
     }
     fn is_finished(&self) -> bool {

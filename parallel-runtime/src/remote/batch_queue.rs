@@ -37,7 +37,7 @@ pub(super) enum Manner {
     StopsAtFailure,
     /// All are run. They may hold borrows, too.
     GoesOn,
-    /// All are run, and hold no borrows: nobody waits for those whose results are not wanted any more.
+    /// All are run, and hold no borrows: no thread waits for those whose results are not wanted any more.
     Streams,
 }
 
@@ -97,7 +97,7 @@ impl<'a> BatchQueue<'a> {
         })
     }
 
-    /// From now on `signal` is raised when a batch ends; nobody else need collect results.
+    /// From now on `signal` is raised when a batch ends; nothing else need collect results.
     pub(super) fn raise(&mut self, signal: Arc<Signal>) {
         self.signal = Some(signal);
     }
@@ -115,7 +115,7 @@ impl<'a> BatchQueue<'a> {
         self.unfinished
     }
 
-    /// Batches whose results nobody has taken.
+    /// Batches whose results nothing has taken.
     pub(super) fn len(&self) -> usize {
         self.queue.len()
     }
@@ -208,7 +208,7 @@ impl<'a> BatchQueue<'a> {
         Ok((task, before))
     }
 
-    /// Whether a batch has come back that nobody has looked at.
+    /// Whether a batch has come back that nothing has looked at.
     pub(super) fn any_finished(&self) -> bool {
         let finished = |batch: &Queued<'a>| batch.task.as_ref().is_some_and(|task| task.is_finished());
         self.queue.iter().any(finished)

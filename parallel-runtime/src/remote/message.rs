@@ -108,7 +108,7 @@ impl Snapshot {
     /// The call that has borrowed the memory goes on, and no worker uses the memory.
     pub(crate) unsafe fn restore(&self) {
         for (lent, bytes) in &self.0 {
-            // SAFETY: the range is mapped as long as the call goes on; nobody else uses it, as the caller promises.
+            // SAFETY: the range is mapped as long as the call goes on; nothing else uses it, as the caller promises.
             unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), lent.start.as_ptr(), bytes.len()) };
         }
     }
@@ -167,7 +167,7 @@ impl Retry {
         loan: Option<Box<Loan>>,
     ) -> Result<Message<'static>, TaskError> {
         self.left -= 1;
-        // SAFETY: the task has not ended, so whoever lent the memory waits, or has given it to the message; its worker is gone.
+        // SAFETY: the task has not ended, so the thread that lent the memory waits, or has given it to the message; its worker is gone.
         unsafe { self.snapshot.restore() };
         let body = match &self.marks {
             None => Body::Kept(self.bytes.clone()),

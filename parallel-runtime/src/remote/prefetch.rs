@@ -1,4 +1,4 @@
-//! Items in other processes, a little ahead of whoever takes their results.
+//! Items in other processes, a little ahead of the thread that takes their results.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::function::table::FunctionTable;
 use crate::options::CallOptions;
 use crate::wait::notify::Signal;
 
-/// Items in worker processes, and results that nobody has taken.
+/// Items in worker processes, and results that nothing has taken.
 pub(super) struct RemotePrefetch {
     batches: BatchQueue<'static>,
     /// Whether results come in the order of the items.

@@ -41,7 +41,7 @@ impl<'o> ResultReader<'o> {
     ///
     /// # Safety
     ///
-    /// There is room for `count` outputs of the function at `values`; if `items` is not null, `count` items lie there, which nobody
+    /// There is room for `count` outputs of the function at `values`; if `items` is not null, `count` items lie there, which no thread
     /// else uses.
     pub(super) unsafe fn read(&mut self, items: *mut u8, count: usize, values: *mut u8) -> (usize, Option<TaskError>) {
         let receive = self.function.remote().receive;
@@ -71,7 +71,7 @@ impl<'o> ResultReader<'o> {
     ///
     /// # Safety
     ///
-    /// If `items` is not null, `count` items of the function lie there, which nobody else uses; the vector is one of its outputs.
+    /// If `items` is not null, `count` items of the function lie there, which nothing else uses; the vector is one of its outputs.
     pub(super) unsafe fn read_into(
         &mut self,
         items: *mut u8,

@@ -35,7 +35,7 @@ pub(crate) fn encode<'b>(
     let (first, count) = items.places();
     let mut bytes = 0;
     let mut write = |writer: &mut Writer<'_>| {
-        // SAFETY: `count` items of the function lie there, which whoever submits them keeps meanwhile.
+        // SAFETY: `count` items of the function lie there, which their submitter keeps meanwhile.
         unsafe { (remote.send)(first, count, writer) }?;
         bytes = writer.len();
         Ok(())

@@ -32,7 +32,7 @@ pub(crate) struct TaskState {
     sleepers: AtomicU32,
     /// `generation | slot` while it is in a slot.
     place: AtomicU64,
-    /// Nobody waits for it any more.
+    /// No thread waits for it any more.
     abandoned: AtomicBool,
     end: Mutex<End>,
     pub(super) owner: Option<Owner>,
@@ -43,7 +43,7 @@ pub(crate) trait TaskControl: Collector {
     /// Waits for a task, at most until `deadline`, and takes its outcome.
     fn wait(&self, task: &TaskState, deadline: Option<Instant>) -> Option<Outcome>;
 
-    /// Has somebody told of the end of a task. `attend`: nobody collects results otherwise.
+    /// Has somebody told of the end of a task. `attend`: no thread collects results otherwise.
     ///
     /// # Errors
     ///
@@ -64,7 +64,7 @@ pub(crate) trait TaskControl: Collector {
     /// Whether a worker is running it now.
     fn is_running(&self, task: &TaskState) -> bool;
 
-    /// Nobody waits for a task any more.
+    /// No thread waits for a task any more.
     fn abandon(&self, _task: &TaskState) {}
 }
 
@@ -120,7 +120,7 @@ pub(crate) struct Rare {
     pub(crate) kept: Vec<Arc<Handle>>,
     /// It comes from another machine.
     pub(crate) is_far: bool,
-    /// Nobody knows which of its items was at fault: each is to be sent alone.
+    /// Nothing knows which of its items was at fault: each is to be sent alone.
     pub(crate) apart: bool,
     /// The results are still there: for the engine to know.
     pub(crate) away: Option<Arc<dyn Any + Send + Sync>>,

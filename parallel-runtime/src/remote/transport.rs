@@ -62,7 +62,7 @@ impl Sent for Option<ErasedValue<'_>> {
 pub(crate) enum Retries {
     /// The engine, as often as the options say.
     Engine,
-    /// Whoever submits it, who keeps the items.
+    /// The submitter, which keeps the items.
     Caller,
 }
 
@@ -136,12 +136,12 @@ pub(crate) trait Transport: TaskControl + Debug {
     /// Has threads that wait look again: something else has changed.
     fn wake_waiters(&self);
 
-    /// The same for messages of a map, where nobody asks whether it came in time.
+    /// The same for messages of a map, where no thread asks whether it came in time.
     fn cancel_some(&self, tasks: &mut dyn Iterator<Item = &Arc<TaskState>>) {
         tasks.for_each(|task| _ = self.cancel(task));
     }
 
-    /// A task is tried again by whoever submitted it.
+    /// A task is tried again by its submitter.
     fn count_retry(&self);
 
     /// An engine for a single task in a process of its own, and that process. `None` if each task has one here anyway.

@@ -29,7 +29,7 @@ pub(crate) struct Arena {
 pub(crate) struct Block {
     arena: Arc<Arena>,
     range: Range,
-    /// It reads as zeros, as far as nobody has written it since it was taken.
+    /// It reads as zeros, as far as nothing has written it since it was taken.
     zeroed: bool,
 }
 

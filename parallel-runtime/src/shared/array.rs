@@ -148,7 +148,7 @@ impl<T: Pod + Send> SharedArray<T> {
         result
     }
 
-    /// Takes the lock, and gives all elements where they are: nobody else reads or writes them until the guard is dropped. A part of
+    /// Takes the lock, and gives all elements where they are: nothing else reads or writes them until the guard is dropped. A part of
     /// them may be passed to a task, which works on it in place.
     ///
     /// # Errors

@@ -74,7 +74,7 @@ impl SharedBatch {
     fn read(file: SharedSlice<u8>) -> Result<Self, ArrowError> {
         let start = NonNull::from(&*file).cast::<u8>();
         let len = file.len();
-        // SAFETY: the bytes lie in shared memory that `file` keeps mapped and that nobody changes; the buffer keeps `file`.
+        // SAFETY: the bytes lie in shared memory that `file` keeps mapped and that nothing changes; the buffer keeps `file`.
         let buffer = unsafe { Buffer::from_custom_allocation(start, len, Arc::new(file.clone())) };
         let known = file.nonce().is_some_and(is_valid);
         let batch = decode(&buffer, known)?;
@@ -111,7 +111,7 @@ fn decode(buffer: &Buffer, known: bool) -> Result<RecordBatch, ArrowError> {
     // What lies at its alignment is not copied; that it does is up to the writer.
     let mut decoder = FileDecoder::new(Arc::new(schema), footer.version()).with_require_alignment(true);
     if known {
-        // SAFETY: this process has checked these very bytes before, and nobody changes them.
+        // SAFETY: this process has checked these very bytes before, and nothing changes them.
         decoder = unsafe { decoder.with_skip_validation(true) };
     }
     let block_of = |block: &Block| {

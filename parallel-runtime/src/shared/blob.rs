@@ -46,7 +46,7 @@ pub(crate) struct Blob {
 
 // SAFETY: a mapping belongs to no thread.
 unsafe impl Send for Blob {}
-// SAFETY: nobody writes the memory.
+// SAFETY: nothing writes the memory.
 unsafe impl Sync for Blob {}
 
 impl Blob {
@@ -73,7 +73,7 @@ impl Blob {
         let file = File::open(path(name))?;
         let metadata = file.metadata()?;
         let len = usize::try_from(metadata.len()).map_err(std::io::Error::other)?;
-        // SAFETY: the kernel chooses the address; the file is complete, and nobody writes it or makes it shorter: it got its name when
+        // SAFETY: the kernel chooses the address; the file is complete, and nothing writes it or makes it shorter: it got its name when
         // it was.
         let start =
             unsafe { rustix::mm::mmap(std::ptr::null_mut(), len, ProtFlags::READ, MapFlags::SHARED, &file, 0) }?;
@@ -96,7 +96,7 @@ impl Blob {
 
 impl Drop for Blob {
     fn drop(&mut self) {
-        // SAFETY: it was mapped with this length, and whoever refers to it keeps it.
+        // SAFETY: it was mapped with this length, and what refers to it keeps it.
         let _ = unsafe { rustix::mm::munmap(self.start.as_ptr().cast(), self.len) };
     }
 }

@@ -11,7 +11,7 @@ use std::fmt;
 )]
 pub struct Poisoned;
 
-/// A process died while it waited at the barrier, or one has waited too long: whoever waits gets this, and whoever comes, until
+/// A process died while it waited at the barrier, or one has waited too long: every process that waits or comes gets this, until
 /// [`SharedBarrier::reset`](crate::SharedBarrier::reset).
 #[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(

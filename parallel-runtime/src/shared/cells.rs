@@ -5,7 +5,7 @@
 //! ```
 //!
 //! An element of up to eight bytes is written by one store. A larger one is written to the journal first, then the journal's number is
-//! set, then the element is written, then the number is set back to 0. Whoever takes the lock from a dead holder finds the number set if
+//! set, then the element is written, then the number is set back to 0. The process that takes the lock from a dead holder finds the number set if
 //! the element may be half written, and writes it from the journal: so an element always has its old value or its
 //! new one. Only the holder of the lock writes any of it.
 
@@ -66,7 +66,7 @@ impl<T> Cells<T> {
         let (handle, zeroed) = local_handles::create(bytes as u64, alignment, Kind::Cells)?;
         let cells = Self::of(handle, len).expect("it was made for them");
         if !zeroed {
-            // SAFETY: the object is `bytes` long, and nobody else knows of it yet.
+            // SAFETY: the object is `bytes` long, and nothing else knows of it yet.
             unsafe { ptr::write_bytes(cells.head.as_ptr().cast::<u8>(), 0, bytes) };
         }
         Ok(cells)
@@ -119,7 +119,7 @@ impl<T> Cells<T> {
 
     pub(super) fn clear_poison(&self) {
         if self.lock().is_orphaned(Self::space()) {
-            // Whoever took it next would poison it again.
+            // The process that took it next would poison it again.
             drop(self.briefly());
         }
         self.lock().clear_poison();
@@ -223,7 +223,7 @@ impl<T> Locked<'_, T> {
         let element = self.cells.element(index);
         if Cells::<T>::IN_ONE_STEP {
             // One store of one register. Volatile, so that it is not taken apart.
-            // SAFETY: as in `read`; nobody else writes, since we hold the lock.
+            // SAFETY: as in `read`; nothing else writes, since we hold the lock.
             unsafe { element.write_volatile(value) };
         } else {
             self.write_by_journal(index, element, value);
@@ -247,7 +247,7 @@ impl<T> Locked<'_, T> {
     #[cold]
     fn mend(&mut self) {
         let number = &self.cells.head().journal;
-        // Whoever died may have written anything: only an element that exists is mended.
+        // The process that died may have written anything: only an element that exists is mended.
         if let Some(index) = number.load(Ordering::Acquire).checked_sub(1)
             && index < self.cells.len as u64
         {

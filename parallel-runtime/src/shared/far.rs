@@ -1,6 +1,6 @@
 //! Elements in shared memory, sent to another machine.
 //!
-//! No handle means anything there. So a buffer is sent as its bytes; and a large one that nobody changes any more as the name of a file in
+//! No handle means anything there. So a buffer is sent as its bytes; and a large one that nothing changes any more as the name of a file in
 //! `/dev/shm`, which is put there once, for all tasks on that machine, before the first of them begins: a *blob*.
 
 use std::fmt;
@@ -31,7 +31,7 @@ const BYTES: u64 = 0;
 /// What follows is the name of a blob.
 const BLOB: u64 = 1;
 
-/// A buffer of so many bytes that nobody changes is sent as a blob.
+/// A buffer of so many bytes that nothing changes is sent as a blob.
 pub(crate) const LARGE: usize = 64 << 10;
 
 struct Bytes<'b>(&'b [u8]);
@@ -43,7 +43,7 @@ impl Serialize for Bytes<'_> {
 }
 
 impl<T: Pod> Raw<T> {
-    /// Encodes it for another machine. `unchanging`: nobody changes it any more.
+    /// Encodes it for another machine. `unchanging`: nothing changes it any more.
     pub(super) fn encode_far<S: Serializer>(&self, serializer: S, unchanging: bool) -> Result<S::Ok, S::Error> {
         let bytes = bytemuck::cast_slice::<T, u8>(self.slice());
         let handle = match &self.memory {
@@ -117,7 +117,7 @@ impl<'de, T: Pod> Visitor<'de> for ElementsVisitor<T> {
         let name: String = parts.next_element()?.ok_or_else(missing)?;
         let blob = Blob::open(&name).map_err(de::Error::custom)?;
         let start = blob.at::<T>(0, len).ok_or_else(|| de::Error::custom("the shared data is shorter than it was"))?;
-        // SAFETY: `at` has checked that the elements lie inside the blob, aligned; nobody writes it, and any bytes are a `T`.
+        // SAFETY: `at` has checked that the elements lie inside the blob, aligned; nothing writes it, and any bytes are a `T`.
         Ok(Elements::Sent(unsafe { Raw::of_blob(start, len, Memory::Blob(blob)) }))
     }
 }
@@ -148,13 +148,13 @@ impl<T: Pod> Visitor<'_> for Copied<T> {
             return Err(E::custom("the bytes of a buffer are not as many as its elements take"));
         }
         let (raw, _) = Raw::<T>::new(self.len).map_err(E::custom)?;
-        // SAFETY: the memory was just made for so many bytes, and nobody else knows of it.
+        // SAFETY: the memory was just made for so many bytes, and nothing else knows of it.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), raw.start.as_ptr().cast(), bytes.len()) };
         Ok(raw)
     }
 }
 
-/// Writes the name of the blob that a slice lies in, if it is part of a large buffer that nobody changes any more. Before it are written the
+/// Writes the name of the blob that a slice lies in, if it is part of a large buffer that nothing changes any more. Before it are written the
 /// length, as of a slice that is lent, and a mark.
 pub(super) fn send_slice<E: Pod>(slice: &[E], [len, mark]: [u64; 2], writer: &mut Writer<'_>) -> bool {
     let Some(space) = Space::existing().filter(|_| !role::in_worker()) else { return false };

@@ -53,7 +53,7 @@ impl Handle {
         self.owner.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
-    /// The owner, which nobody has borrowed, is sent away. False if it was before.
+    /// The owner, which nothing has borrowed, is sent away. False if it was before.
     pub(crate) fn send_away(&self, number: u32) -> bool {
         self.change(number, AWAY)
     }
@@ -78,7 +78,7 @@ impl Handle {
         self.change(AWAY, number);
     }
 
-    /// Whether it is read by many, and nobody changes it any more.
+    /// Whether it is read by many, and nothing changes it any more.
     #[cfg(feature = "dask")]
     pub(super) fn is_shared(&self) -> bool {
         self.owner.load(Ordering::Acquire) == SHARED

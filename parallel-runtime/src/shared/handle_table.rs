@@ -1,7 +1,7 @@
 //! Handles of shared memory that travel inside values.
 //!
 //! A handle is encoded as the name of its object. Somebody must have the object until the other side has it: so each handle that
-//! is encoded on this thread is noted here, and whoever sends the bytes takes the notes along.
+//! is encoded on this thread is noted here, and the process that sends the bytes takes the notes along.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -20,7 +20,7 @@ enum Purpose {
     Move,
     /// It is lent: its owner goes on to use it.
     Lend,
-    /// It moves away, but whoever sends it keeps it until an answer comes: so an exclusive owner is sent as a copy.
+    /// It moves away, but the process that sends it keeps it until an answer comes: so an exclusive owner is sent as a copy.
     Copy,
     /// It goes to another machine, where no handle means anything: what lies in shared memory is sent itself.
     Far,
@@ -86,7 +86,7 @@ impl HandleTable {
         !self.owners.is_empty()
     }
 
-    /// Whether whoever sends it must drop what was encoded, and then [`settle`](HandleTable::settle), before anybody else reads it.
+    /// Whether the process that sends it must drop what was encoded, and then [`settle`](HandleTable::settle), before anybody else reads it.
     pub(crate) fn is_promised(&self) -> bool {
         self.promised
     }
@@ -401,7 +401,7 @@ pub(crate) fn carry_owner(handle: &Arc<Handle>, number: u32) -> Result<Owner, Co
     Ok(Owner::Moved)
 }
 
-/// Notes an exclusive owner that moves away, and that nobody else can refer to.
+/// Notes an exclusive owner that moves away, and that nothing else can refer to.
 pub(crate) fn carry_unshared_owner(handle: &Arc<Handle>, number: u32) -> Result<(), CodecError> {
     note_owner(handle, number, Handle::send_away)
 }

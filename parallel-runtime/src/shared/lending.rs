@@ -123,18 +123,18 @@ fn receive_place<'m, E: Pod>(reader: &mut Reader<'m>) -> Result<Lent<'m, E>, Cod
 impl<'m, E: Pod> Lent<'m, E> {
     /// # Safety
     ///
-    /// Nobody writes this memory during `'m`.
+    /// Nothing writes this memory during `'m`.
     pub(crate) unsafe fn slice(self) -> &'m [E] {
         // SAFETY: `receive` has checked that the elements lie in memory that is mapped during `'m`, at their alignment; any bytes
-        // are valid; nobody writes them, as the caller promises.
+        // are valid; nothing writes them, as the caller promises.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
     }
 
     /// # Safety
     ///
-    /// Nobody else reads or writes this memory during `'m`.
+    /// Nothing else reads or writes this memory during `'m`.
     pub(crate) unsafe fn slice_mut(self) -> &'m mut [E] {
-        // SAFETY: as in `slice`; the caller promises that nobody else uses it.
+        // SAFETY: as in `slice`; the caller promises that nothing else uses it.
         unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
     }
 }

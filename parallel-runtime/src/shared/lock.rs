@@ -1,7 +1,7 @@
 //! A lock in shared memory that outlives its holder.
 //!
 //! Its word names the process that holds it. A process that waits sleeps for a while at most, and then looks whether the holder
-//! still lives: if not, the lock is taken from it. So nobody needs to be told of a death, and no list of held locks
+//! still lives: if not, the lock is taken from it. So nothing needs to be told of a death, and no list of held locks
 //! has to be right at every instant.
 //!
 //! | word | meaning |
@@ -10,11 +10,11 @@
 //! | a [`Token`] | that process holds it |
 //! | the same, with bit 0 | and somebody may sleep until it is free |
 //!
-//! Who writes: whoever wants it, 0 → itself, or a dead holder → itself; a waiter, holder → holder with bit 0; the holder, anything →
+//! Who writes: a process that wants it, 0 → itself, or a dead holder → itself; a waiter, holder → holder with bit 0; the holder, anything →
 //! 0. All by compare-and-swap or swap, so one of two who try at the same time wins. Acquire and release order what the holders do.
 //!
 //! If the process dies right here: before its swap to itself, nothing has happened. After it, what the lock guards may be half
-//! changed: whoever takes the lock from it is told ([`Taken::FromTheDead`]), mends it first, and if that one dies too the next
+//! changed: the process that takes the lock from it is told ([`Taken::FromTheDead`]), mends it first, and if that one dies too the next
 //! does the same. After its swap to 0 but before it has woken a sleeper: the sleeper looks for itself after [`LOOK`].
 //!
 //! It is not fair: a holder that comes back at once often finds it free, which moves much more than handing it over each time.
@@ -44,7 +44,7 @@ const YIELDS: u32 = 20;
 #[repr(C)]
 pub(crate) struct Lock {
     word: AtomicU64,
-    /// 1 if a holder died while code of the user's ran, or panicked, and nobody has cleared it since.
+    /// 1 if a holder died while code of the user's ran, or panicked, and nothing has cleared it since.
     poisoned: AtomicU32,
     /// The number of a hold during which code of the user's runs, 0 during others. Written by the holder only.
     user: AtomicU32,
@@ -87,7 +87,7 @@ impl Lock {
         }
         loop {
             let word = self.word.load(Ordering::Relaxed);
-            // Others may sleep as well, so that whoever comes from here has to wake one.
+            // Others may sleep as well, so that the process that comes from here has to wake one.
             let mine = me.bits() | WAITED_FOR;
             if word == 0 {
                 if self.word.compare_exchange(0, mine, Ordering::Acquire, Ordering::Relaxed).is_ok() {
@@ -97,7 +97,7 @@ impl Lock {
             }
             if !space.is_living(Token::from_bits(word)) {
                 if self.word.compare_exchange(word, mine, Ordering::Acquire, Ordering::Relaxed).is_ok() {
-                    // What our own steps leave half done is mended, and harms nobody.
+                    // What our own steps leave half done is mended, and harms nothing.
                     if self.user.swap(0, Ordering::Relaxed) != 0 {
                         self.poison();
                     }
@@ -129,7 +129,7 @@ impl Lock {
         self.poisoned.store(1, Ordering::Relaxed);
     }
 
-    /// Whether its holder is dead: whoever takes it mends what it guards.
+    /// Whether its holder is dead: the process that takes it mends what it guards.
     pub(super) fn is_orphaned(&self, space: &Space) -> bool {
         let word = self.word.load(Ordering::Acquire);
         word != 0 && !space.is_living(Token::from_bits(word))
@@ -248,7 +248,7 @@ impl<'l> Holding<'l> {
         let taken = lock.take(space, deadline)?;
         let number = next_number();
         lock.user.store(number, Ordering::Relaxed);
-        // The thread's own variables may be gone: then nobody looks.
+        // The thread's own variables may be gone: then no process looks.
         let _ = OWN.try_with(|own| own.borrow_mut().push((lock, number)));
         Some((Self { lock, panicking: std::thread::panicking(), user: true, _thread: PhantomData }, taken))
     }

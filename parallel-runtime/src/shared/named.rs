@@ -265,7 +265,7 @@ pub(super) struct Place {
 /// Worker: mappings, each with the message that has used it last, and the name by which it was opened.
 static KEPT: Mutex<Vec<(u64, String, Arc<Named>)>> = Mutex::new(Vec::new());
 
-/// Worker: nobody uses what earlier messages were lent.
+/// Worker: nothing uses what earlier messages were lent.
 fn forget_finished() {
     let message = handle_table::message();
     KEPT.lock().unwrap_or_else(PoisonError::into_inner).retain(|(used, ..)| *used == message);

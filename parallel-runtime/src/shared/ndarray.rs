@@ -53,7 +53,7 @@ pub type SharedArray3<T> = SharedNdArray<T, Ix3>;
 /// The same with any number of dimensions.
 pub type SharedArrayD<T> = SharedNdArray<T, IxDyn>;
 
-/// An N-dimensional array in shared memory that nobody changes any more: a [`SharedSlice`] with a shape. A clone is another handle.
+/// An N-dimensional array in shared memory that nothing changes any more: a [`SharedSlice`] with a shape. A clone is another handle.
 pub struct SharedNdSlice<T, D: Dimension> {
     elements: SharedSlice<T>,
     shape: D,
@@ -124,7 +124,7 @@ impl<T: Pod, D: Dimension> SharedNdArray<T, D> {
         ArrayViewMut::from_shape(self.shape.clone(), &mut self.elements).expect("there are as many as the shape says")
     }
 
-    /// Makes it readable by many, and changeable by nobody.
+    /// Makes it readable by many, and changeable by none.
     pub fn share(self) -> SharedNdSlice<T, D> {
         SharedNdSlice { elements: self.elements.share(), shape: self.shape }
     }
@@ -270,7 +270,7 @@ impl<E: Pod, D: Dimension> PlainViewMut<E, D> {
         let shape: D = receive_shape(reader)?;
         let elements = if let Some(lent) = lending::receive(reader)? {
             // SAFETY: the program has lent this memory to the message, whose arguments are read as long as `'m`; it was borrowed
-            // exclusively there, so nobody else uses it meanwhile.
+            // exclusively there, so nothing else uses it meanwhile.
             unsafe { lent.slice_mut() }
         } else {
             reader.take_len(size_of::<E>())?;

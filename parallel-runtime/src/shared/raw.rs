@@ -117,7 +117,7 @@ impl<T: Pod> Raw<T> {
     ///
     /// # Safety
     ///
-    /// `len` elements from `start` are initialised, and nobody writes them.
+    /// `len` elements from `start` are initialised, and nothing writes them.
     #[cfg(feature = "dask")]
     pub(super) unsafe fn of_blob(start: NonNull<T>, len: usize, memory: Memory) -> Self {
         Self { start, len, memory, _elements: PhantomData }

@@ -202,24 +202,24 @@ fn map(descriptor: BorrowedFd<'_>, len: u64) -> rustix::io::Result<NonNull<u8>> 
     let aligned = unsafe { room_start.byte_add(before) };
     let protection = ProtFlags::READ | ProtFlags::WRITE;
     let flags = MapFlags::SHARED | MapFlags::NORESERVE | MapFlags::FIXED;
-    // SAFETY: `len` bytes from `aligned` are inside the room, which is ours and which nobody uses.
+    // SAFETY: `len` bytes from `aligned` are inside the room, which is ours and which nothing uses.
     let mapped = unsafe { rustix::mm::mmap(aligned, len, protection, flags, descriptor, 0) };
     let start = match mapped {
         Ok(start) => start,
         Err(error) => {
-            // SAFETY: the room is ours, and nobody uses it.
+            // SAFETY: the room is ours, and nothing uses it.
             let _ = unsafe { rustix::mm::munmap(room_start, room) };
             return Err(error);
         }
     };
     if before > 0 {
-        // SAFETY: this part of the room comes before what was mapped, and nobody uses it.
+        // SAFETY: this part of the room comes before what was mapped, and nothing uses it.
         let _ = unsafe { rustix::mm::munmap(room_start, before) };
     }
     // SAFETY: the end of the mapping is inside the room, or its end.
     let end = unsafe { start.byte_add(len) };
     if before < ALIGNMENT {
-        // SAFETY: this part of the room comes after what was mapped, and nobody uses it.
+        // SAFETY: this part of the room comes after what was mapped, and nothing uses it.
         let _ = unsafe { rustix::mm::munmap(end, ALIGNMENT - before) };
     }
     // A core dump of a program must not hold its whole reserve.

@@ -11,7 +11,7 @@ use super::statics::{Object, SharedObject};
 use super::tables::Kind;
 use crate::shared::handle_table;
 
-/// Plain data in shared memory that nobody changes any more, like an `Arc<[T]>`: one large table for every worker.
+/// Plain data in shared memory that nothing changes any more, like an `Arc<[T]>`: one large table for every worker.
 ///
 /// A clone is another handle of the same memory. In a task's arguments it travels as a handle; a part of it that is passed as
 /// `&[T]` travels as the place where it lies.

@@ -1,6 +1,6 @@
 //! Who uses which shared object: the part of the records that lies in shared memory.
 //!
-//! A worker may keep a handle after its task, drop it, or die with it; the program frees an object when nobody has it any more.
+//! A worker may keep a handle after its task, drop it, or die with it; the program frees an object when nothing has it any more.
 //! For that each worker has one bit for each object, which it alone sets and clears, and which the program reads.
 //!
 //! | memory | written by | what |
@@ -31,7 +31,7 @@ const MOST_OBJECTS: u64 = 1 << 20;
 
 /// Which process: its place in the table, and which of all that have had that place.
 ///
-/// Bits 1 to 15 are the place, from bit 16 on there is the generation; bit 0 is free for whoever stores it.
+/// Bits 1 to 15 are the place, from bit 16 on there is the generation; bit 0 is free for the code that stores it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Token(u64);
 
@@ -76,7 +76,7 @@ pub(super) struct Object {
 pub(crate) enum Kind {
     /// Elements with one owner.
     Vec = 1,
-    /// Elements that nobody changes any more: what a `Vec` becomes.
+    /// Elements that nothing changes any more: what a `Vec` becomes.
     Slice,
     Cells,
     Dict,
@@ -240,7 +240,7 @@ impl Tables {
     pub(super) fn clear_all(&self, token: Token, objects: usize) -> Vec<u32> {
         let mut had = Vec::new();
         for (word, bits) in self.bits(token.place())[..objects.div_ceil(64)].iter().enumerate() {
-            // Not a write to a page that nobody has touched.
+            // Not a write to a page that nothing has touched.
             if bits.load(Ordering::SeqCst) == 0 {
                 continue;
             }

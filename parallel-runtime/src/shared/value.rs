@@ -134,7 +134,7 @@ impl<T: SharedPlain> SharedValue<T> {
         self.cells().briefly().write(0, value);
     }
 
-    /// Changes it in one step: nobody else reads or writes it meanwhile. Gives what `change` gives.
+    /// Changes it in one step: nothing else reads or writes it meanwhile. Gives what `change` gives.
     ///
     /// # Panics
     ///
@@ -149,7 +149,7 @@ impl<T: SharedPlain> SharedValue<T> {
         result
     }
 
-    /// Takes the lock, for more than one step: nobody else reads or writes the value until the guard is dropped, by which what was
+    /// Takes the lock, for more than one step: nothing else reads or writes the value until the guard is dropped, by which what was
     /// written through it is set.
     ///
     /// # Errors

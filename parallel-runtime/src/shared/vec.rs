@@ -143,9 +143,9 @@ impl<T> SharedVec<T> {
     /// Nothing keeps another program from writing while this one reads, which the borrow checker cannot see: agree on turns, by a pipe or
     /// a queue between the programs.
     ///
-    /// Python before 3.13 removes the *name* of every segment that it has had open when it ends, whoever made it
+    /// Python before 3.13 removes the *name* of every segment that it has had open when it ends, whatever program made it
     /// ([bpo-38119](https://github.com/python/cpython/issues/82300); from 3.13 on `SharedMemory(name, track=False)` does not). The memory stays, and tasks go on to work on it;
-    /// but nobody can open it by its name any more.
+    /// but no process can open it by its name any more.
     ///
     /// ```
     /// use parallel_runtime::SharedVec;
@@ -188,7 +188,7 @@ impl<T> SharedVec<T> {
 }
 
 impl<T: Pod> SharedVec<T> {
-    /// Makes it readable by many, and changeable by nobody.
+    /// Makes it readable by many, and changeable by none.
     pub fn share(self) -> SharedSlice<T> {
         if let Memory::Object(handle) = &self.raw.memory {
             local_handles::share(handle, self.number);
@@ -250,7 +250,7 @@ impl<T: Pod> Serialize for SharedVec<T> {
     }
 }
 
-/// As an argument or a result of its own, where nobody else can refer to it.
+/// As an argument or a result of its own, where nothing else can refer to it.
 pub(crate) fn send_unshared<T: Pod>(vec: &SharedVec<T>, writer: &mut Writer<'_>) -> Result<(), CodecError> {
     #[cfg(feature = "dask")]
     if handle_table::is_far() {

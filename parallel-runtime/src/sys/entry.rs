@@ -44,7 +44,7 @@ pub(crate) unsafe fn run_later_entries(
     let start = &raw const __init_array_start;
     let end = &raw const __init_array_end;
     let count = (end.addr() - start.addr()) / size_of::<Option<Entry>>();
-    // SAFETY: the linker puts the two symbols at the bounds of the array of function pointers, which nobody writes.
+    // SAFETY: the linker puts the two symbols at the bounds of the array of function pointers, which nothing writes.
     let entries = unsafe { std::slice::from_raw_parts(start, count) };
     let ours = entries.iter().position(|entry| entry.is_some_and(|entry| entry as usize == ours as usize));
     for entry in entries.iter().skip(ours.map_or(count, |ours| ours + 1)).flatten() {

@@ -143,7 +143,7 @@ impl<R: Send + 'static> MapTask<R> {
     ///
     /// The first failure, in the order of the items; [`TaskError::Cancelled`] after [`cancel`](MapTask::cancel).
     pub fn join(self) -> Result<Vec<R>, TaskError> {
-        // SAFETY: the values are of type `R`, by the promise of whoever made this.
+        // SAFETY: the values are of type `R`, by the promise of the code that made this.
         self.state.wait().map(|values| unsafe { values.into_vec() })
     }
 
@@ -177,7 +177,7 @@ impl<R: Send + 'static> Future for MapTask<R> {
 
     /// Gives the results once.
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        // SAFETY: the values are of type `R`, by the promise of whoever made this.
+        // SAFETY: the values are of type `R`, by the promise of the code that made this.
         self.state.poll(context.waker()).map(|result| result.map(|values| unsafe { values.into_vec() }))
     }
 }

@@ -1,7 +1,7 @@
 //! Tasks that borrow: `scope`.
 //!
 //! As with [`std::thread::scope`], what borrows is sound by one promise: [`scope`] does not return, nor unwind, before every task that was
-//! begun in it has ended. Nobody can make it break that promise, since a [`Scope`] is only ever lent.
+//! begun in it has ended. Nothing can make it break that promise, since a [`Scope`] is only ever lent.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -62,7 +62,7 @@ type Begun<'scope> = Arc<dyn ScopedHandle<'scope> + 'scope>;
 ///
 /// # Panics
 ///
-/// If `with` does. If a task failed that nobody joined or cancelled, with the text of its [`TaskError`].
+/// If `with` does. If a task failed that no thread joined or cancelled, with the text of its [`TaskError`].
 #[track_caller]
 pub fn scope<'env, F, T>(with: F) -> T
 where
@@ -137,7 +137,7 @@ impl<'scope, R: 'scope> ScopedTask<'scope, R> {
     /// As [`Task::join`](crate::Task::join).
     pub fn join(self) -> Result<R, TaskError> {
         self.task.finish();
-        // SAFETY: the value is an `R`, by the promise of whoever made this.
+        // SAFETY: the value is an `R`, by the promise of the code that made this.
         self.task.take().map(|value| unsafe { value.into() })
     }
 

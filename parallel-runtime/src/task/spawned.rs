@@ -66,7 +66,7 @@ impl<R: Send + 'static> Spawned<R> {
     }
 
     /// Ends the process at once; `join` then gives [`TaskError::Cancelled`], unless the call had ended. False if it runs on a
-    /// thread, which nobody can end.
+    /// thread, which cannot be ended.
     pub fn kill(&self) -> bool {
         match &self.process {
             Some(process) => {

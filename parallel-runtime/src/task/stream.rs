@@ -47,7 +47,7 @@ impl Stream {
     }
 
     /// Sends items as far as there is room for them. Items that come slowly are sent as they come, and only until there is a
-    /// result: nobody who has something to work on waits for them.
+    /// result: no thread that has something to work on waits for them.
     fn fill(&mut self, items: &mut dyn Items<'static>) {
         while !self.exhausted {
             let room = self.prefetch.room();
@@ -100,7 +100,7 @@ impl Stream {
             if self.exhausted && self.prefetch.is_empty() {
                 return Poll::Ready(None);
             }
-            // What could not even be sent has ended, and nobody says so.
+            // What could not even be sent has ended, and no thread says so.
             if !self.prefetch.has_arrived() {
                 return Poll::Pending;
             }

@@ -14,7 +14,7 @@ use crate::wait::notify::Watcher;
 
 /// A call that was submitted: Python's `Future`.
 ///
-/// Dropping it does not stop it: the task runs on, and nobody takes its result.
+/// Dropping it does not stop it: the task runs on, and no thread takes its result.
 ///
 /// ```
 /// use parallel_runtime::parallel;
@@ -87,7 +87,7 @@ impl<R: Send + 'static> Task<R> {
 
     fn wait(&self, deadline: Option<Instant>) -> Option<Result<R, TaskError>> {
         let result = Arc::clone(&self.handle).wait(deadline)?;
-        // SAFETY: the value is an `R`, by the promise of whoever made this.
+        // SAFETY: the value is an `R`, by the promise of the code that made this.
         Some(result.map(|value| unsafe { value.into() }))
     }
 
@@ -109,7 +109,7 @@ impl<R: Send + 'static> Task<R> {
 
     /// Ends it, whether it has started or not: if it runs in a worker process, that process is ended, and replaced. Its result is
     /// then [`TaskError::Cancelled`], unless it completes at this very moment. False if it has ended already, or if it runs on a thread,
-    /// which nobody can end. The body of an `async fn` is dropped where it waits, and nothing else is ended, unless it keeps its worker
+    /// which cannot be ended. The body of an `async fn` is dropped where it waits, and nothing else is ended, unless it keeps its worker
     /// from doing so for 100 ms.
     ///
     /// ```

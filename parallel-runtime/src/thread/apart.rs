@@ -1,6 +1,6 @@
 //! Items of which each is a task of its own: those with a time limit, and those of `async fn`s.
 //!
-//! Nobody can end a thread. A task that holds no borrows of its caller's is left to itself when its time is over: the caller gets
+//! A thread cannot be ended. A task that holds no borrows of its caller's is left to itself when its time is over: the caller gets
 //! `TimedOut`, the thread runs on and keeps its place in the pool. A task that holds borrows must be waited for, whatever
 //! it takes; its caller learns afterwards that it took too long.
 
@@ -19,7 +19,7 @@ fn take_item(one: &mut Piece<'_>) -> ErasedValue<'static> {
     let table = one.table();
     assert!(table.borrows_nothing, "only what borrows nothing is taken from its caller");
     let place = one.give_item();
-    // SAFETY: the item lies there, and is nobody's by now; it borrows nothing, and items are `Send`.
+    // SAFETY: the item lies there, and belongs to nothing by now; it borrows nothing, and items are `Send`.
     unsafe { ErasedValue::from_place(table.item, place) }
 }
 

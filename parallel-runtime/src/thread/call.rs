@@ -126,7 +126,7 @@ impl Engine {
     ) -> std::io::Result<()> {
         let nested = self.semaphore.is_held();
         if nested && self.workers == 1 {
-            // The one permit is ours: nobody else could run the items.
+            // The one permit is ours: nothing else could run the items.
             run(0, len);
             return Ok(());
         }

@@ -24,7 +24,7 @@ pub(super) struct Counted<'e> {
 pub(super) struct Running<E: Deref<Target = Engine>>(E);
 
 impl Engine {
-    /// A task has ended, and is counted, but nobody has seen it yet.
+    /// A task has ended, and is counted, but nothing has seen it yet.
     pub(super) fn count(&self, fate: Fate, seen: Option<&Seen>, run: Option<Run>) {
         self.book().counters.end(fate, seen, run);
     }

@@ -27,13 +27,13 @@ const DONE: u8 = 2;
 
 /// A task: its body until somebody claims it, its result from when it ends.
 ///
-/// `state` goes PENDING → RUNNING → DONE, or PENDING → DONE when it is cancelled; whoever makes the first step owns the body.
-/// A task with a limit goes to DONE when it is over it, by the hand of whoever looks; its body runs on, and its value is dropped.
+/// `state` goes PENDING → RUNNING → DONE, or PENDING → DONE when it is cancelled; the thread that makes the first step owns the body.
+/// A task with a limit goes to DONE when it is over it, by the hand of the thread that looks; its body runs on, and its value is dropped.
 /// The future of an `async fn` is dropped then, see [`turns`](super::turns).
 pub(crate) struct Job {
     pub(super) function: &'static str,
     state: AtomicU8,
-    /// Of a future also while it runs, whenever nobody polls it.
+    /// Of a future also while it runs, whenever no thread polls it.
     pub(super) body: Mutex<Option<Body>>,
     pub(super) turns: Option<Turn>,
     /// Under this lock `state` becomes DONE.
@@ -213,7 +213,7 @@ impl Job {
         }
     }
 
-    /// Nobody wants it any more. What its destructors do is not ours.
+    /// No thread wants it any more. What its destructors do is not ours.
     pub(super) fn drop_body(&self) {
         panics::discard(|| executor::inside(|| drop(self.take_body())));
     }
@@ -289,7 +289,7 @@ impl Job {
         Ok(())
     }
 
-    /// Has its limit looked at when it is over, since nobody may be waiting then.
+    /// Has its limit looked at when it is over, since no thread may be waiting then.
     fn time(self: &Arc<Self>) {
         let Some(expiry) = self.expiry() else { return };
         let mut end = self.end();
@@ -434,7 +434,7 @@ impl Cancel for Job {
     }
 
     fn is_over(&self) -> bool {
-        // Without a look at the clock: whoever asks holds the engine's book, which an expiry would need.
+        // Without a look at the clock: the thread that asks holds the engine's lock, which an expiry would need.
         self.is_done()
     }
 }

@@ -1,4 +1,4 @@
-//! Items on threads, a little ahead of whoever takes their results.
+//! Items on threads, a little ahead of the thread that takes their results.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::panics;
 use crate::wait::blocking::wait_while;
 use crate::wait::notify::{Ready, Signal, Watcher};
 
-/// Items on threads, and results that nobody has taken.
+/// Items on threads, and results that nothing has taken.
 pub(super) struct ThreadPrefetch {
     engine: Arc<Engine>,
     function: &'static FunctionTable,
@@ -107,7 +107,7 @@ fn run_all(function: &'static FunctionTable, mut items: ErasedVec<'static>, stop
     // SAFETY: the items are the piece's from here on.
     unsafe { items.set_len(0) };
     let outputs = results.values.at(0);
-    // SAFETY: `count` items of the function lie there, which nobody else has; there is room for as many outputs.
+    // SAFETY: `count` items of the function lie there, which nothing else has; there is room for as many outputs.
     let piece = unsafe { Piece::new(function, items.at(0), outputs, count) };
     let mut piece = piece.stopped_by(Stops { stop, ..Stops::NONE });
     loop {

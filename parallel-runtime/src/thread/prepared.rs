@@ -14,7 +14,7 @@ struct Left {
     ended: Condvar,
 }
 
-/// A job that borrows, and whoever waits for it.
+/// A job that borrows, and the thread that waits for it.
 struct Lent {
     job: Mutex<Option<Box<dyn FnOnce() + Send>>>,
     left: Arc<Left>,

@@ -28,7 +28,7 @@ impl RayonPools {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A pool that nobody uses. `None` if there are enough in use.
+    /// A pool that nothing uses. `None` if there are enough in use.
     fn take(&self, workers: usize) -> io::Result<Option<rayon::ThreadPool>> {
         let mut pools = self.pools();
         if pools.leased >= MOST {

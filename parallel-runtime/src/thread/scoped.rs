@@ -18,7 +18,7 @@ pub(super) struct ScopedJob<'s> {
 }
 
 impl<'s> ScopedJob<'s> {
-    /// Whoever calls this waits for the task before `'s` ends.
+    /// The caller waits for the task before `'s` ends.
     pub(super) fn submit(
         engine: &Arc<Engine>,
         function: &'static FunctionTable,

@@ -1,10 +1,10 @@
 //! How many tasks of a thread pool run at a time.
 //!
-//! A pool of N runs at most N tasks at any moment, whoever's thread they are on: its own, or that of a caller that waits for
-//! its result anyway. Whoever runs a task holds one of the N permits.
+//! A pool of N runs at most N tasks at any moment, on whichever thread: its own, or that of a caller that waits for
+//! its result anyway. The thread that runs a task holds one of the N permits.
 //!
 //! A thread holds the permit of its innermost task alone. A task that calls a function of its own pool goes on under the same
-//! permit; a task that waits for another pool gives its permit back meanwhile and takes it again afterwards. So nobody holds
+//! permit; a task that waits for another pool gives its permit back meanwhile and takes it again afterwards. So nothing holds
 //! one permit and waits for another, and pools that call each other cannot come to a standstill.
 
 use std::cell::Cell;
@@ -139,7 +139,7 @@ fn switch(after: *const Semaphore) -> Switched {
 fn exchange(from: *const Semaphore, to: *const Semaphore) {
     CURRENT.set(ptr::null());
     // SAFETY: `from` is null, or the pool of a task that is running on this thread: the engine of a running task is kept alive
-    // by whoever runs it.
+    // by the thread that runs it.
     if let Some(from) = unsafe { from.as_ref() } {
         from.give_back();
     }

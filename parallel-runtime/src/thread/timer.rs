@@ -1,4 +1,4 @@
-//! A thread that looks at tasks when their time is over, for those whom nobody waits for.
+//! A thread that looks at tasks when their time is over, for tasks that no thread waits for.
 
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, Weak};
@@ -45,7 +45,7 @@ pub(super) fn look_at(at: Instant, what: Weak<dyn Due>) -> Key {
             CHANGED.notify_one();
         }
     } else {
-        // Without a thread, whoever asks for the task looks himself.
+        // Without a thread, the thread that asks for the task looks itself.
         timer.runs = std::thread::Builder::new().name("parallel-timer".to_owned()).spawn(run).is_ok();
     }
     key

@@ -7,7 +7,7 @@
 //!                            └─────── pending ─────── WOKEN
 //! ```
 //!
-//! Whoever wakes does something first that the future looks for, and whoever polls looks after it has begun: both steps here are
+//! The thread that wakes does something first that the future looks for, and the thread that polls looks after it has begun: both steps here are
 //! read-modify-writes, so that one of the two sees the other. Checked by loom in `tests/crates/model`.
 
 use crate::sys::sync::atomic::{AtomicU8, Ordering};
@@ -28,7 +28,7 @@ impl Turn {
 
     /// It has been woken. True if it is to be sent to the pool.
     pub(crate) fn wake(&self) -> bool {
-        // A step even where nothing changes: who polls next then sees what whoever wakes has done before.
+        // A step even where nothing changes: who polls next then sees what the thread that wakes has done before.
         let next = |now| {
             Some(match now {
                 IDLE => SCHEDULED,

@@ -1,9 +1,9 @@
 //! The futures of `async fn`s on a pool of threads.
 //!
-//! A future has a thread, and a permit, only while it is polled; whoever wakes it sends it to the pool again. So a pool of N threads
+//! A future has a thread, and a permit, only while it is polled; the thread that wakes it sends it to the pool again. So a pool of N threads
 //! runs any number of them, N at a time.
 //!
-//! The future lies in the job's `body`, but for the thread that polls it, which takes it out. Whoever ends the job meanwhile (it is
+//! The future lies in the job's `body`, but for the thread that polls it, which takes it out. The thread that ends the job meanwhile (it is
 //! over its limit, it is killed) says so in the job's `state` first, and then takes what lies there; the thread that polls puts the
 //! future back first, and then looks at the state: so one of the two drops it.
 //! When it is sent there is the business of [`turn`](super::turn).
@@ -56,7 +56,7 @@ impl Job {
 
     /// Sends it to the pool once more.
     fn send(self: &Arc<Self>) {
-        // In a forked child there is nobody to send it to.
+        // In a forked child there is no thread to send it to.
         if let Some(engine) = self.engine.as_ref().filter(|_| fork::check().is_ok()) {
             let _ = engine.threads.push(Arc::clone(self) as _);
         }

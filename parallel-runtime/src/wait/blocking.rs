@@ -25,7 +25,7 @@ pub(crate) fn released<R>(wait: impl FnOnce() -> R) -> R {
 /// Waits while `condition` holds, at most until `deadline`.
 ///
 /// What is waited for may need the permit of this thread's task: so that is given back meanwhile, and taken again when the lock
-/// is free, since whoever has it then may need the lock.
+/// is free, since the thread that has it then may need the lock.
 pub(crate) fn wait_while<'m, T>(
     mutex: &'m Mutex<T>,
     condvar: &Condvar,

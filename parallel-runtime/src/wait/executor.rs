@@ -57,7 +57,7 @@ mod in_tokio {
 
     use tokio::runtime::{Builder, Runtime};
 
-    /// A runtime whose thread nobody holds up.
+    /// A runtime whose thread nothing holds up.
     pub(super) fn beside() -> &'static Runtime {
         static BESIDE: OnceLock<io::Result<Runtime>> = OnceLock::new();
         let start = || {

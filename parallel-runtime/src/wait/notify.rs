@@ -74,7 +74,7 @@ impl Watchers {
         }
     }
 
-    /// To be called without a lock. A waker that panics harms nobody: this may be the thread that looks after all pools.
+    /// To be called without a lock. A waker that panics harms nothing: this may be the thread that looks after all pools.
     pub(crate) fn fire(self) {
         for watcher in self.0.into_iter().flat_map(|watchers| *watchers) {
             panics::discard(|| watcher.fire());
@@ -85,7 +85,7 @@ impl Watchers {
 /// Tasks that have ended, for one who waits for several.
 #[derive(Default)]
 pub(crate) struct Ready {
-    /// Nobody waits any more.
+    /// No thread waits any more.
     pub(crate) closed: AtomicBool,
     pub(crate) ended: Mutex<VecDeque<usize>>,
     pub(crate) more: Condvar,
@@ -128,7 +128,7 @@ impl Signal {
 
 type Call = Box<dyn FnOnce() + Send>;
 
-/// Has the thread for that call back: whoever finds that a task has ended may have no time.
+/// Has the thread for that call back: the thread that finds that a task has ended may have no time.
 pub(crate) fn call_back(call: Call) {
     static CALLS: Mutex<Option<Sender<Call>>> = Mutex::new(None);
     if fork::check().is_err() {

@@ -15,9 +15,9 @@ const VARIABLE_C: &CStr = c"__PARALLEL_RUNTIME_NODE";
 #[cfg_attr(not(miri), unsafe(link_section = ".init_array"))]
 static HOOK: Entry = hook;
 
-/// Makes sure that the linker keeps the hook: whoever sends a node to another machine asks for it.
+/// Makes sure that the linker keeps the hook: the code that sends a node to another machine asks for it.
 pub(crate) fn is_linked() -> bool {
-    // SAFETY: a read of a static of ours that nobody writes; volatile, so that it is not optimised away.
+    // SAFETY: a read of a static of ours that nothing writes; volatile, so that it is not optimised away.
     let entry = unsafe { std::ptr::read_volatile(&raw const HOOK) };
     entry as usize != 0
 }

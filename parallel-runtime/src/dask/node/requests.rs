@@ -12,7 +12,7 @@ const REMEMBERED: usize = 100_000;
 /// What becomes of requests here.
 #[derive(Default)]
 pub(super) struct Requests {
-    /// Submissions that run. The same request may be in two of them: one that nobody wants any more, because its bridge has died, and one from
+    /// Submissions that run. The same request may be in two of them: one that no process wants any more, because its bridge has died, and one from
     /// the next bridge.
     pub(super) submissions: HashMap<u64, Submission>,
     /// Those that are not to be begun, or not to go on.
@@ -23,7 +23,7 @@ pub(super) struct Requests {
 /// A submission that runs.
 #[derive(Default)]
 pub(super) struct Submission {
-    /// Nobody wants its reply any more.
+    /// No process wants its reply any more.
     pub(super) dropped: bool,
     /// The messages of each request.
     pub(super) messages: HashMap<u64, Vec<SentPiece>>,

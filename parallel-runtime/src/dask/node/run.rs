@@ -113,7 +113,7 @@ impl<'n, 'p> Running<'n, 'p> {
             body,
             loan: None,
         };
-        // Whoever wants to cancel it either has said so before, or finds the task.
+        // The process that wants to cancel it either has said so before, or finds the task.
         let mut requests = self.node.requests();
         let refused = requests.refused.has(request.id);
         let Some(submission) =

@@ -27,7 +27,7 @@ impl Node {
         let mut output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
         let written = output.write_all(&wire::head(kind, frame.len())).and_then(|()| output.write_all(frame));
         if written.is_err() {
-            // Nobody reads: the Dask worker is gone.
+            // Nothing reads: the Dask worker is gone.
             exit::now(0);
         }
     }
@@ -36,7 +36,7 @@ impl Node {
         self.requests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Nobody wants the reply to a submission.
+    /// No process wants the reply to a submission.
     pub(super) fn drop_submission(&self, number: u64) {
         let mut requests = self.requests();
         let Some(submission) = requests.submissions.get_mut(&number) else { return };

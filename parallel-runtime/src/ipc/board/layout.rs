@@ -203,7 +203,7 @@ impl Board {
         Sleepers(&self.header().sleepers.0)
     }
 
-    /// Wakes all workers, to look for work: whoever was to wake one of them may have died.
+    /// Wakes all workers, to look for work: the process that was to wake one of them may have died.
     pub(crate) fn wake_all(&self) {
         for worker in 0..self.layout.workers {
             let word = &self.record(worker).wake;

@@ -18,7 +18,7 @@ use crate::sys::sync::between_ordered_steps;
 
 /// Worker: the task is done. True if somebody is to be woken.
 ///
-/// If the process stops before the exchange the task is lost, after it the task is done; whoever sees the death wakes the
+/// If the process stops before the exchange the task is lost, after it the task is done; the process that sees the death wakes the
 /// waiter. The exchange fails only if the program has taken the task from this worker, which it does to dead ones.
 pub(crate) fn complete(word: &AtomicU64, claimed: Word, done: Word, waiter: &AtomicU32) -> bool {
     let _ = word.compare_exchange(claimed.0, done.0, Ordering::SeqCst, Ordering::SeqCst);

@@ -1,7 +1,7 @@
 //! How a worker goes to sleep, and how it is woken.
 //!
 //! ```text
-//!   whoever has a task to offer      worker
+//!   a thread with a task         worker
 //!   publish the task                 set my bit in `sleepers`, and `searching` = 0
 //!   ── fence ──                      ── fence ──
 //!   look at `searching`, `sleepers`  look at the ring
@@ -11,11 +11,11 @@
 //! Both write before they look, with a sequentially consistent fence between: at least one of the two sees what the other
 //! wrote, so a task is never published to a pool that sleeps.
 //!
-//! Waking costs microseconds, so nobody is woken while a worker is *searching*: that one will look at the ring once more
+//! Waking costs microseconds, so no worker is woken while a worker is *searching*: that one will look at the ring once more
 //! before it sleeps. A worker that has found a task sets `searching` = 0, and after the fence looks whether there is more: then
 //! it wakes another, since in the meantime publishers may have relied on it.
 //!
-//! Whoever clears a bit owns the wake-up: it wakes the worker, or it is the worker itself, which has found work. If a worker
+//! The process that clears a bit owns the wake-up: it wakes the worker, or it is the worker itself, which has found work. If a worker
 //! dies, the supervisor clears its bit and its `searching` and wakes another one, since a wake-up may have gone to the dead
 //! one, or may not have been made because of it.
 
@@ -38,7 +38,7 @@ impl Sleepers<'_> {
         self.0[index].fetch_and(!bit, Ordering::SeqCst) & bit != 0
     }
 
-    /// Whether a worker has said that it sleeps, and nobody has woken it.
+    /// Whether a worker has said that it sleeps, and nothing has woken it.
     pub(crate) fn is_asleep(&self, worker: u32) -> bool {
         let (index, bit) = place(worker);
         self.0[index].load(Ordering::SeqCst) & bit != 0

@@ -13,7 +13,7 @@
 //! * after *publish* (the program): the workers die with it.
 //! * after *claim* (a worker): the word names the worker. When its death is seen, the task ends as "worker died".
 //! * after *complete* (a worker): the result is there and the word says so; the death costs this task nothing. The waiter may
-//!   not have been woken: whoever sees the death wakes all waiters.
+//!   not have been woken: the process that sees the death wakes all waiters.
 //!
 //! # Memory ordering
 //!

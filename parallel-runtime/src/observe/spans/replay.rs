@@ -110,7 +110,7 @@ fn with_values<R>(
 #[derive(Default)]
 pub(crate) struct Replay {
     waiting: Mutex<VecDeque<(Event, CallSpan)>>,
-    /// Held by the thread that emits: so that whoever comes later comes back when all is emitted that was there.
+    /// Held by the thread that emits: so that the thread that comes later comes back when all is emitted that was there.
     emitting: Mutex<Spans>,
 }
 

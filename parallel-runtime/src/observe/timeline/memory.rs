@@ -14,7 +14,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(20);
 /// Gives the process ids of all workers.
 static WORKER_PIDS: OnceLock<fn() -> Vec<u32>> = OnceLock::new();
 
-/// Whoever starts workers says how to find them.
+/// The engine that starts workers says how to find them.
 pub(crate) fn set_worker_pids(pids: fn() -> Vec<u32>) {
     let _ = WORKER_PIDS.set(pids);
 }
@@ -55,7 +55,7 @@ fn now() -> Sample {
     }
 }
 
-/// The memory that a process shares with nobody, in bytes: pages that are resident, but for those of files and shared memory; the
+/// The memory that a process shares with no other, in bytes: pages that are resident, but for those of files and shared memory; the
 /// second and the third field of `statm`, as in proc(5).
 fn own(process: &str) -> u64 {
     let text = std::fs::read_to_string(format!("/proc/{process}/statm")).unwrap_or_default();

@@ -131,7 +131,7 @@ fn mark(mark: Mark) {
     });
 }
 
-/// Adds a sample. False if nobody wants it any more.
+/// Adds a sample. False if no thread wants it any more.
 pub(super) fn sample(recording: u64, sample: Sample) -> bool {
     if recorder().as_ref().is_none_or(|recorder| recorder.number != recording || recorder.wanted == 0) {
         return false;

@@ -60,7 +60,7 @@ pub(super) struct State {
     pub(super) metrics: Metrics,
     /// Something of several tasks that has not ended: see [`Admission`](super::admission::Admission).
     pub(super) admitted: usize,
-    /// There may be tasks with shared memory for which nobody waits.
+    /// There may be tasks with shared memory for which no thread waits.
     pub(super) abandoned: bool,
     /// Tasks that have not ended and whose end somebody is told of.
     pub(super) watched: usize,

@@ -62,7 +62,7 @@ impl<'w, 's> Delivery<'w, 's> {
 
     /// Encodes a result that was measured into memory of exactly its size.
     fn encode_at(start: *mut u8, needed: usize, encode: Encode<'_>) -> Result<(), ServeError> {
-        // SAFETY: whoever calls this has just been given `needed` bytes there: a part of the region, or a granted block.
+        // SAFETY: the caller has just been given `needed` bytes there: a part of the region, or a granted block.
         let memory = unsafe { std::slice::from_raw_parts_mut(start.cast::<MaybeUninit<u8>>(), needed) };
         let mut writer = Writer::new(memory);
         encode(&mut writer).map_err(ServeError::Encode)?;

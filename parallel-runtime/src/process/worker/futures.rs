@@ -44,7 +44,7 @@ impl Worker {
         let sleepers = (0..board.layout().workers).filter(|worker| board.sleepers().is_asleep(*worker));
         let least = sleepers.min_by_key(|worker| count(*worker));
         match least.filter(|worker| count(*worker) < record.deferred.load(Ordering::Relaxed)) {
-            // It looks for work as whoever was woken for it does.
+            // It looks for work as the thread that was woken for it does.
             Some(other) => board.wake_sleeper(other) && ring.len() <= 1,
             None => false,
         }

@@ -3,7 +3,7 @@
 //! A message whose function is an `async fn` is claimed like any other; its future is polled at once, and if it waits for something,
 //! it is *deferred*, and the worker claims the next message. All are polled on the one thread of the tasks, when they have been
 //! woken. While all of them wait and there is nothing to claim, the worker sleeps as it does without them: on `wake` in its
-//! record. Whoever wakes a future writes its number down and then sets that word, as the program does.
+//! record. The thread that wakes a future writes its number down and then sets that word, as the program does.
 //!
 //! The slot of a task that was deferred stays claimed by the worker, with [`DEFERRED`](crate::ipc::board::slot::DEFERRED) in its `began`. If it has a time limit, the
 //! worker drops the future when it is over; the program ends the whole worker only if that does not happen.

@@ -41,7 +41,7 @@ impl Worker {
                     self.retire();
                 }
                 if self.leaves_it_to_another() {
-                    // As long as it takes to wake. Whoever publishes meanwhile relies on nobody, and this worker looks again.
+                    // As long as it takes to wake. The thread that publishes meanwhile relies on none, and this worker looks again.
                     self.sleep(Some(Instant::now() + WAKING));
                     if self.has_woken() {
                         continue;
@@ -135,7 +135,7 @@ impl Worker {
             sleep::settle();
             return;
         }
-        // From here on nobody relies on us: the next step may take long.
+        // From here on no thread relies on us: the next step may take long.
         record.searching.store(0, Ordering::Relaxed);
         // What a task printed without a line's end must not wait for the next task.
         let _ = io::stdout().flush();
@@ -145,7 +145,7 @@ impl Worker {
         if (ring.may_have_work() || self.has_woken()) && sleepers.withdraw(self.index) {
             return;
         }
-        // Our bit is set, or whoever cleared it is about to wake us.
+        // Our bit is set, or the thread that cleared it is about to wake us.
         self.sleep(deadline);
         // The supervisor wakes without clearing bits, and a wake-up may have been meant for a worker that was here before.
         sleepers.withdraw(self.index);
@@ -173,7 +173,7 @@ impl Worker {
         };
         let len = slot.arguments_len.load(Ordering::Relaxed) as usize;
         // SAFETY: the program wrote `len` bytes of arguments there, at an address aligned as they need; the message is ours
-        // until it is completed, so nobody else touches them, and we may change them in place.
+        // until it is completed, so nothing else touches them, and we may change them in place.
         let mut reader = unsafe { Reader::from_raw(start, len) };
 
         handle_table::begin_message();

@@ -39,7 +39,7 @@ pub(super) fn close_inherited(keep: BorrowedFd<'_>) -> io::Result<()> {
         if first > last {
             continue;
         }
-        // SAFETY: nobody else in this process, which has one thread yet, uses a descriptor above the standard streams but `keep`.
+        // SAFETY: nothing else in this process, which has one thread yet, uses a descriptor above the standard streams but `keep`.
         if unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } != 0 {
             return Err(io::Error::last_os_error());
         }

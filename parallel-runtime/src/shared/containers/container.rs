@@ -53,7 +53,7 @@ impl Container {
     pub(super) fn new(kind: Kind) -> Result<Self, TaskError> {
         let (handle, _) = local_handles::create(size_of::<Head>() as u64, align_of::<Head>() as u64, kind)?;
         let container = Self::of(handle).expect("it was made for it");
-        // SAFETY: the object is as large as a `Head`, and nobody else knows of it yet; all zeros is a valid one.
+        // SAFETY: the object is as large as a `Head`, and nothing else knows of it yet; all zeros is a valid one.
         unsafe { container.head.as_ptr().write_bytes(0, 1) };
         Ok(container)
     }

@@ -189,7 +189,7 @@ impl<K: Serialize, V: Serialize + DeserializeOwned> SharedDict<K, V> {
         Some(self.taken(&taken))
     }
 
-    /// Changes the value of a key in one step: nobody else reads or writes the dictionary meanwhile. Gives what `change` gives, and
+    /// Changes the value of a key in one step: nothing else reads or writes the dictionary meanwhile. Gives what `change` gives, and
     /// `None` if there is no such key.
     ///
     /// # Panics

@@ -1,7 +1,7 @@
 //! The memory of one container: blocks of many sizes in chunks that the program gives it.
 //!
 //! What is allocated is what the container's structure reaches; the lists of free blocks are only a summary of the rest. So a process
-//! that dies anywhere in here does no harm: whoever takes the container's lock from it walks the structure and
+//! that dies anywhere in here does no harm: the process that takes the container's lock from it walks the structure and
 //! makes the lists anew ([`Heap::rebuild`]). All of it is only touched under the container's lock.
 //!
 //! Offsets are those of the arena. Each is checked to lie in it before it is used: a process that runs wild may have written
@@ -116,7 +116,7 @@ impl Heap<'_> {
         self.word(offset).load(Ordering::Relaxed)
     }
 
-    /// Writes a word. What this process has written before is there for whoever sees the word.
+    /// Writes a word. What this process has written before is there for the process that sees the word.
     #[inline(always)]
     pub(super) fn store(&self, offset: u64, value: u64) {
         set(self.word(offset), value);

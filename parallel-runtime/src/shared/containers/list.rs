@@ -321,7 +321,7 @@ impl<T: Serialize + DeserializeOwned> SharedList<T> {
         }
     }
 
-    /// Changes the element at `index` in one step: nobody else reads or writes the list meanwhile. Gives what `change` gives.
+    /// Changes the element at `index` in one step: nothing else reads or writes the list meanwhile. Gives what `change` gives.
     ///
     /// # Panics
     ///

@@ -10,7 +10,7 @@
 //! | [`sweep`] | which handles are in a container after a death |
 //!
 //! **A process may die at any instruction.** Each container is changed under its lock, and each change becomes true by *one store of
-//! eight bytes*: what is new is prepared where the structure does not reach, and the store makes the structure reach it. Whoever takes
+//! eight bytes*: what is new is prepared where the structure does not reach, and the store makes the structure reach it. The process that takes
 //! the lock from a dead process finds the structure as it was before the store or after it; all that is only a summary of the
 //! structure (how many elements there are, which memory is free) it makes anew.
 

@@ -214,7 +214,7 @@ impl<T> SharedQueue<T> {
         load(&self.open(), BOUND) as usize
     }
 
-    /// Closes it: nothing more goes in, and what is in it still comes out. Whoever waits is told.
+    /// Closes it: nothing more goes in, and what is in it still comes out. The process that waits is told.
     #[track_caller]
     pub fn close(&self) {
         let open = self.open();

@@ -2,7 +2,7 @@
 //!
 //! A worker says that it puts a handle into a container before it does, and that it has taken one out after it has. If it dies in
 //! between, the records count one too many, and the object would stay until the container goes. So containers that a dead worker had are
-//! looked through, under their locks. What is counted too often is set right as soon as nobody has the object beside containers: then
+//! looked through, under their locks. What is counted too often is set right as soon as nothing has the object beside containers: then
 //! no other process can be in between. And not before all has been read that processes have said of handles that they took out, which
 //! they say while they still have them.
 

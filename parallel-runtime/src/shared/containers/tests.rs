@@ -204,7 +204,7 @@ fn what_is_free_after_a_death_is_used_for_smaller_blocks() {
     let before = memory(&dict);
     (0..19).for_each(|key| drop(dict.remove(&key)));
     for _ in 0..100 {
-        // Whoever comes next makes the list of free blocks anew, out of few large ones.
+        // The process that comes next makes the list of free blocks anew, out of few large ones.
         dict.container().head().lock.give_to_the_dead();
         (0..20).for_each(|key| drop(dict.insert(100 + key, text(key))));
         (0..20).for_each(|key| drop(dict.remove(&(100 + key))));

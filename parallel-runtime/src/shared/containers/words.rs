@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Writes a word of a container. Whoever sees it sees what this process has written before.
+/// Writes a word of a container. The process that sees it sees what this process has written before.
 #[inline(always)]
 pub(super) fn set(word: &AtomicU64, value: u64) {
     #[cfg(test)]

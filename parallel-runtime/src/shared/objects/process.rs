@@ -54,7 +54,7 @@ impl Process {
         }
     }
 
-    /// The process has ended: what it has locked is nobody's from now on.
+    /// The process has ended: what it has locked is free from now on.
     pub(crate) fn mark_dead(&self) {
         if let Some(space) = Space::existing() {
             space.tables().set_living(self.token, false);
@@ -63,7 +63,7 @@ impl Process {
 }
 
 impl Drop for Process {
-    /// It is gone: its locks are nobody's, and what only it had is freed.
+    /// It is gone: its locks are free, and what only it had is freed.
     fn drop(&mut self) {
         let Some(space) = Space::existing() else { return };
         let mut registry = registry();

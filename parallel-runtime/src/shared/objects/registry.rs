@@ -53,7 +53,7 @@ pub(super) struct Entry {
     pub(super) contents: HashMap<u32, u64>,
     /// How often its handle is in a container.
     pub(super) stored: u64,
-    /// Containers that may have it less often than is counted, which shows when nobody else has it.
+    /// Containers that may have it less often than is counted, which shows when nothing else has it.
     pub(super) doubtful: BTreeSet<u32>,
 }
 
@@ -111,7 +111,7 @@ type Sweep = fn(BTreeSet<(u32, u64)>);
 
 static SWEEP: OnceLock<Sweep> = OnceLock::new();
 
-/// Whoever knows containers says how to look through them.
+/// The containers say how to look through them.
 pub(in crate::shared) fn set_sweep(sweep: Sweep) {
     let _ = SWEEP.set(sweep);
 }
@@ -132,7 +132,7 @@ impl Registry {
         Ok(self.entries.len() as u32 - 1)
     }
 
-    /// A number that nobody can guess, and never 0: it shows that a handle is what it says.
+    /// A number that no process can guess, and never 0: it shows that a handle is what it says.
     pub(super) fn new_nonce(&mut self) -> u64 {
         static SEED: OnceLock<RandomState> = OnceLock::new();
         self.nonces += 1;
@@ -158,7 +158,7 @@ impl Registry {
         Ok((Memory::Block(block), offset, zeroed))
     }
 
-    /// Frees an object if nobody has it; and then, what only it had.
+    /// Frees an object if nothing has it; and then, what only it had.
     pub(super) fn free_if_unused(&mut self, id: u32) {
         // Not by recursion: containers may be nested deeper than a stack.
         let mut left = vec![id];
@@ -179,7 +179,7 @@ impl Registry {
         living.any(|(place, _)| space.tables().has_bit(place as u32, id))
     }
 
-    /// Frees an object if nobody has it. What it had is `left` to be looked at.
+    /// Frees an object if nothing has it. What it had is `left` to be looked at.
     fn free_one(&mut self, id: u32, left: &mut Vec<u32>) {
         let Some(space) = Space::existing() else { return };
         let Some(entry) = self.entries.get(id as usize) else { return };
@@ -248,7 +248,7 @@ impl Registry {
                 self.entries[id as usize].doubtful.insert(container);
                 continue;
             }
-            // After it was seen that nobody has it: whoever had it has said so before.
+            // After it was seen that nothing has it: the process that had it has said so before.
             if !self.has_read_all(space) {
                 all_read = false;
                 continue;

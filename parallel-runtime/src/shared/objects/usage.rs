@@ -9,7 +9,7 @@ use crate::shared::arena::Block;
 pub struct SharedUsage {
     /// How many there are: `SharedVec`s and `SharedSlice`s with elements, values, arrays, dictionaries and so on.
     pub objects: usize,
-    /// Bytes that they were given. A page that nobody has touched takes no memory.
+    /// Bytes that they were given. A page that nothing has touched takes no memory.
     pub bytes: u64,
 }
 

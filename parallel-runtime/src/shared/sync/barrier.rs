@@ -1,7 +1,7 @@
 //! `SharedBarrier`.
 //!
 //! Under a lock: how many have arrived, and in the words who they are. The last one sets the number back and changes the round, on which
-//! the others sleep. Whoever sleeps looks from time to time whether all that have arrived still live; if not, the barrier is
+//! the others sleep. The process that sleeps looks from time to time whether all that have arrived still live; if not, the barrier is
 //! broken, since a process that has died will not do what comes after it.
 
 use std::fmt;
@@ -94,14 +94,14 @@ impl SharedBarrier {
         holding
     }
 
-    /// Whoever waits goes on, and is told.
+    /// The process that waits goes on, and is told.
     fn break_locked(&self) {
         let head = self.words.head();
         head.broken.store(1, Ordering::SeqCst);
         self.end_round(true);
     }
 
-    /// With the lock. If the process dies in here, whoever takes the lock from it breaks the round, or the one after it, for which nobody
+    /// With the lock. If the process dies in here, the process that takes the lock from it breaks the round, or the one after it, for which no process
     /// has come yet.
     fn end_round(&self, broken: bool) {
         let head = self.words.head();
@@ -190,7 +190,7 @@ impl SharedBarrier {
         head.broken.load(Ordering::SeqCst) != 0
     }
 
-    /// Makes it as new. Whoever waits is told that it was broken.
+    /// Makes it as new. The process that waits is told that it was broken.
     pub fn reset(&self) {
         let _holding = self.lock();
         let head = self.words.head();

@@ -66,7 +66,7 @@ impl SharedEvent {
         Ok(Self { words: Words::new(0)? })
     }
 
-    /// Sets it: whoever waits goes on, also if it is set back at once.
+    /// Sets it: the process that waits goes on, also if it is set back at once.
     pub fn set(&self) {
         check_fork();
         let head = self.words.head();

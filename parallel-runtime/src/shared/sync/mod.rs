@@ -1,6 +1,6 @@
 //! Primitives by which processes wait for each other: lock, event, barrier, semaphore.
 //!
-//! Whoever waits looks for itself after [`LOOK`](super::lock::LOOK) at the latest: so a process that dies before it has woken the
+//! The process that waits looks for itself after [`LOOK`](super::lock::LOOK) at the latest: so a process that dies before it has woken the
 //! others delays them by that, and what a dead process held is found without anybody being told.
 
 pub(crate) mod barrier;

@@ -134,7 +134,7 @@ impl SharedLock {
     pub fn clear_poison(&self) {
         let (lock, space) = (&self.words.head().lock, Words::<Head>::space());
         if lock.is_orphaned(space) {
-            // Whoever took it next would poison it again.
+            // The process that took it next would poison it again.
             drop(Holding::briefly(lock, space));
         }
         lock.clear_poison();

@@ -46,7 +46,7 @@ impl<H: Header> Words<H> {
         let bytes = bytes.ok_or(TaskError::OutOfSharedMemory { requested: u64::MAX, available: 0 })?;
         let (handle, _) = local_handles::create(bytes as u64, align_of::<H>() as u64, H::KIND)?;
         let words = Self::of(handle).expect("it was made for them");
-        // SAFETY: the object begins with an `H`, aligned, and nobody else knows of it yet.
+        // SAFETY: the object begins with an `H`, aligned, and nothing else knows of it yet.
         unsafe { words.head.write(H::default()) };
         words.words().iter().for_each(|word| word.store(0, Ordering::Relaxed));
         Ok(words)

@@ -1,7 +1,7 @@
 //! `SharedSemaphore`.
 //!
 //! One word for each permit: 0, or the [`Token`] of the process that has it, or [`NOBODY`]. A permit is taken and given back by one
-//! compare-and-swap or store, so there is no instant at which it is nobody's. Whoever finds none free looks whether a holder is dead, and
+//! compare-and-swap or store, so there is no instant at which it belongs to no process. The process that finds none free looks whether a holder is dead, and
 //! takes over from it.
 //!
 //! Who gives back changes `released` and then looks whether somebody waits; who waits says so and then sleeps only if `released` is what it
@@ -76,7 +76,7 @@ impl SharedSemaphore {
     ///
     /// # Panics
     ///
-    /// If `permits` is 0 (nobody could ever take one: see [`with_limit`](SharedSemaphore::with_limit)), or more than 2^20. If shared memory is short, with the text of [`TaskError::OutOfSharedMemory`].
+    /// If `permits` is 0 (no process could ever take one: see [`with_limit`](SharedSemaphore::with_limit)), or more than 2^20. If shared memory is short, with the text of [`TaskError::OutOfSharedMemory`].
     #[track_caller]
     pub fn new(permits: usize) -> Self {
         or_panic(Self::try_new(permits))

@@ -67,7 +67,7 @@ fn the_lock_of_a_dead_process_goes_to_one_of_those_who_want_it_and_it_is_told() 
                 if taken == Taken::FromTheDead {
                     mended.fetch_add(1, Ordering::Relaxed);
                 }
-                // Whoever comes second finds it mended.
+                // The thread that comes second finds it mended.
                 assert_eq!(mended.load(Ordering::Relaxed), 1);
             })
         });

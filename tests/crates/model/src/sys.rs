@@ -12,7 +12,7 @@ pub(crate) mod sync {
     }
 }
 
-/// Nobody looks twice before sleeping here.
+/// No thread looks twice before sleeping here.
 pub(crate) mod spin {
     pub(crate) fn spin(mut done: impl FnMut() -> bool) -> bool {
         done()
@@ -25,7 +25,7 @@ pub(crate) mod fork {
     }
 }
 
-/// Sleeping on a word. Nobody wakes by himself here, as the runtime's sleepers do after a while: so a wake-up that is lost is a
+/// Sleeping on a word. No thread wakes by itself here, as the runtime's sleepers do after a while: so a wake-up that is lost is a
 /// deadlock, which loom finds.
 pub(crate) mod futex {
     use std::time::Instant;
