@@ -104,7 +104,8 @@ impl BatchPolicy {
     /// The size of the next message, in items.
     pub(crate) fn next(&mut self) -> usize {
         if let Some(fixed) = self.fixed {
-            return fixed;
+            // A message counts its items in 32 bits.
+            return fixed.min(u32::MAX as usize);
         }
         if self.nanoseconds == 0.0 {
             return 1;

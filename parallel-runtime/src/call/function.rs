@@ -57,13 +57,40 @@ pub trait ParallelFn: Sized {
     fn run(item: Self::Item) -> Self::Output;
 }
 
-/// Says that the items of `F` borrow nothing. It can be made only where the compiler sees that.
+/// Says that the items of `F` borrow nothing. It can be made only where the compiler sees that, and it is that of `F` alone: one of another
+/// lifetime does not pass for it.
+///
+/// ```compile_fail,E0308
+/// use std::marker::PhantomData;
+///
+/// use parallel_runtime::ParallelFn;
+/// use parallel_runtime::private::{Detached, Mode, Spec};
+///
+/// struct First<'a>(PhantomData<fn(&'a ())>);
+///
+/// impl<'a> ParallelFn for First<'a> {
+///     type Item = &'a Vec<u8>;
+///     type Output = u8;
+///     const NAME: &'static str = "first";
+///     const DETACHED: Option<Detached<Self>> = {
+///         let forged: Option<Detached<First<'static>>> = Some(Detached::<First<'static>>::call());
+///         forged
+///     };
+///     fn spec() -> &'static Spec {
+///         static SPEC: Spec = Spec::new("first", Mode::Thread);
+///         &SPEC
+///     }
+///     fn run(bytes: &'a Vec<u8>) -> u8 {
+///         bytes[0]
+///     }
+/// }
+/// ```
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct Detached<F> {
     /// Of an `async fn`.
     pub(super) future: Option<unsafe fn(*mut u8) -> ErasedFuture>,
-    pub(super) _function: PhantomData<fn(F)>,
+    pub(super) _function: PhantomData<fn(F) -> F>,
 }
 
 /// An annotated function whose calls can outlive the expression that makes them: its arguments have an owned form and its
@@ -142,7 +169,7 @@ pub trait ProcessOwnedFn: ProcessFn + OwnedFn {
 #[derive(Debug)]
 pub struct Remote<F> {
     pub(super) table: RemoteTable,
-    pub(super) _function: PhantomData<fn(F)>,
+    pub(super) _function: PhantomData<fn(F) -> F>,
 }
 
 /// The same with owned arguments.
@@ -150,5 +177,5 @@ pub struct Remote<F> {
 #[derive(Debug)]
 pub struct RemoteOwned<F> {
     pub(super) table: RemoteTable,
-    pub(super) _function: PhantomData<fn(F)>,
+    pub(super) _function: PhantomData<fn(F) -> F>,
 }

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use super::function::{Detached, OwnedFn, ParallelFn, ProcessFn, ProcessOwnedFn, Remote, RemoteOwned};
 use crate::codec::{CodecError, Reader, Writer};
 use crate::function::code;
-use crate::function::erased::{ErasedValue, TypeOf};
+use crate::function::erased::{ErasedValue, TypeOf, TypeTable};
 use crate::function::pass_mode::Returned;
 use crate::function::remote::{Received, RemoteTable, header};
 use crate::function::table::{ErasedFuture, FunctionTable, Run};
@@ -227,22 +227,45 @@ unsafe fn receive_each<F: ProcessFn>(
     values: *mut u8,
     take_back: impl Fn(usize, &mut Returned<'_>) -> Result<(), CodecError>,
 ) -> (usize, Received) {
-    for at in 0..count {
+    let mut received_values = Unfinished { table: TypeOf::<F::Output>::table(), start: values, count: 0 };
+    let failed = loop {
+        let at = received_values.count;
+        if at == count {
+            break Received::All;
+        }
         let end = match header(&mut returned.results) {
             Ok((code::VALUE, end)) => end,
-            Ok((other, end)) => return (at, Received::Code(other, end)),
-            Err(error) => return (at, Received::Failed(error)),
+            Ok((other, end)) => break Received::Code(other, end),
+            Err(error) => break Received::Failed(error),
         };
         let received = F::receive(returned).and_then(|value| take_back(at, returned).map(|()| value));
         returned.results.go_to(end);
         let value = match received {
             Ok(value) => value,
-            Err(error) => return (at, Received::Failed(error)),
+            Err(error) => break Received::Failed(error),
         };
         // SAFETY: there is room for `count` outputs, of which this is one.
         let place = unsafe { values.cast::<F::Output>().add(at) };
         // SAFETY: as above.
         unsafe { place.write(value) };
+        received_values.count += 1;
+    };
+    let received = received_values.count;
+    std::mem::forget(received_values);
+    (received, failed)
+}
+
+/// Outputs that were received so far: dropped if a `Deserialize` of the user's panics, or a destructor.
+struct Unfinished {
+    table: &'static TypeTable,
+    start: *mut u8,
+    count: usize,
+}
+
+impl Drop for Unfinished {
+    #[cold]
+    fn drop(&mut self) {
+        // SAFETY: so many outputs were written there, and nothing else has them.
+        unsafe { self.table.drop_values(self.start, self.count) };
     }
-    (count, Received::All)
 }

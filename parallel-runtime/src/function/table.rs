@@ -242,6 +242,8 @@ impl<'p> Piece<'p> {
         if self.run.written < self.run.count {
             return None;
         }
+        // First what is left of the items: if a destructor panics, the outputs are still ours to drop.
+        self.drop_items();
         self.hand_over();
         Some(Written(()))
     }

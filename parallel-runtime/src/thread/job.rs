@@ -225,6 +225,8 @@ impl Job {
     /// Ends it without running it.
     pub(crate) fn fail(&self, error: TaskError) {
         if self.claim(RUNNING) {
+            // Before its end: a body that borrows must be gone when the scope that waits for it returns.
+            self.drop_body();
             self.finish(Err(error));
         }
     }
@@ -475,5 +477,33 @@ impl Engine {
             job.fail(TaskError::Spawn(error));
         }
         Ok(job)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_body_of_a_task_that_cannot_run_is_gone_before_the_task_has_ended() {
+        /// Says whether the task had ended when it was dropped.
+        struct Witness(Arc<Mutex<Vec<bool>>>, Arc<OnceLock<Weak<Job>>>);
+        impl Drop for Witness {
+            fn drop(&mut self) {
+                let job = self.1.get().and_then(Weak::upgrade).expect("the task is there");
+                self.0.lock().unwrap().push(job.is_finished());
+            }
+        }
+        let (seen, place) = (Arc::default(), Arc::default());
+        let witness = Witness(Arc::clone(&seen), Arc::clone(&place));
+        let body = Body::Call(Box::new(move || {
+            drop(witness);
+            ErasedValue::new(())
+        }));
+        let job = Arc::new(Job::new("f", body, None, None, None));
+        place.set(Arc::downgrade(&job)).unwrap();
+        job.fail(TaskError::Cancelled);
+        assert_eq!(*seen.lock().unwrap(), [false], "dropped once, before the end");
+        assert!(job.is_finished());
     }
 }

@@ -187,7 +187,9 @@ impl<'j> MapJob<'j> {
         self.stops.stop.store(true, Ordering::Relaxed);
         let mut done = self.done();
         if done.failed.as_ref().is_none_or(|(first, _)| index < *first) {
-            done.failed = Some((index, why));
+            let later = done.failed.replace((index, why));
+            drop(done);
+            panics::discard(|| drop(later));
         }
     }
 }

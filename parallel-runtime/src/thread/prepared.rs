@@ -65,7 +65,7 @@ pub(super) fn run<'j>(threads: &Arc<Threads>, jobs: Vec<Box<dyn FnOnce() + Send 
     Ok(())
 }
 
-/// Shares so many items out to as many threads of the threads as there are workers: each takes the next so many, until there are none left,
+/// Shares so many items out to as many of the pool's threads as there are workers: each takes the next so many, until there are none left,
 /// and runs them by `run`.
 ///
 /// # Errors
@@ -78,14 +78,12 @@ pub(super) fn share_out(
     stop: &AtomicBool,
     run: &(dyn Fn(usize, usize) + Sync),
 ) -> std::io::Result<()> {
-    let piece = smallest_piece.max(len / (8 * workers)).max(1);
+    let piece = smallest_piece.max(len / (8 * workers)).clamp(1, len.max(1));
     let next = AtomicUsize::new(0);
+    // Never beyond `len`: each index is taken once, however large the pieces are.
+    let take = |start: usize| (start < len).then(|| start.saturating_add(piece).min(len));
     let work = || {
-        loop {
-            let start = next.fetch_add(piece, Ordering::Relaxed).min(len);
-            if start == len {
-                return;
-            }
+        while let Ok(start) = next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) {
             run(start, piece.min(len - start));
         }
     };

@@ -62,7 +62,10 @@ impl Blocked {
             let mut state = threads.lock();
             state.blocked += 1;
             // Without another thread what is queued waits until this one goes on.
-            let _ = threads.man(state);
+            if !state.queue.is_empty() {
+                let _ = threads.enlist_if_short(&mut state);
+                threads.notify(state);
+            }
         }
         Self(home)
     }
@@ -105,29 +108,35 @@ impl Threads {
         let mut state = self.lock();
         state.queue.push_back(work);
         let alone = state.threads == 0;
-        match self.man(state) {
+        match self.enlist_if_short(&mut state) {
             Err(error) if alone => {
-                let work = self.lock().queue.pop_back();
+                // Under the same lock: it is still the last one.
+                let work = state.queue.pop_back();
+                drop(state);
                 drop(work);
                 Err(error)
             }
-            _ => Ok(()),
+            _ => {
+                self.notify(state);
+                Ok(())
+            }
         }
     }
 
-    /// Has a thread for what is in the queue, if there should be one more.
-    fn man(self: &Arc<Self>, mut state: MutexGuard<'_, State>) -> io::Result<()> {
-        let State { threads, blocked, idle, .. } = *state;
-        if state.queue.is_empty() {
-            return Ok(());
-        }
-        let is_short = threads - blocked < self.workers && threads < self.most;
-        let enlisted = if state.queue.len() > idle && is_short { self.enlist(&mut state) } else { Ok(()) };
+    /// Wakes a thread for what is in the queue, if one is idle.
+    fn notify(&self, state: MutexGuard<'_, State>) {
+        let idle = state.idle;
         drop(state);
         if idle > 0 {
             self.more.notify_one();
         }
-        enlisted
+    }
+
+    /// Starts a thread for what is in the queue, if there should be one more.
+    fn enlist_if_short(self: &Arc<Self>, state: &mut State) -> io::Result<()> {
+        let State { threads, blocked, idle, .. } = *state;
+        let is_short = threads - blocked < self.workers && threads < self.most;
+        if state.queue.len() > idle && is_short { self.enlist(state) } else { Ok(()) }
     }
 
     fn enlist(self: &Arc<Self>, state: &mut State) -> io::Result<()> {

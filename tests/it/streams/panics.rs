@@ -1,6 +1,7 @@
 //! User values, wakers and iterators that panic.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -170,4 +171,67 @@ fn items_that_were_taken_before_their_source_panicked_are_not_lost() {
     results.sort_unstable();
     let expected: Vec<_> = (0..30).filter(|x| *x != 5).enumerate().collect();
     assert_eq!((panics, results), (1, expected));
+}
+
+/// Outputs of `counted` that exist in this process.
+static ALIVE: AtomicI64 = AtomicI64::new(0);
+
+#[derive(serde::Serialize)]
+struct Counted(u32);
+
+impl Counted {
+    fn new(number: u32) -> Self {
+        ALIVE.fetch_add(1, Ordering::SeqCst);
+        Self(number)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        ALIVE.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Counted {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = u32::deserialize(deserializer)?;
+        assert!(number != 13, "its `Deserialize` panics on purpose");
+        Ok(Self::new(number))
+    }
+}
+
+/// Panics when it is dropped in the program, if it is to.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Fuse(bool);
+
+impl Drop for Fuse {
+    fn drop(&mut self) {
+        let in_worker = std::thread::current().name() == Some("parallel-worker");
+        if self.0 && !in_worker && !std::thread::panicking() {
+            panic!("a destructor panics on purpose");
+        }
+    }
+}
+
+#[parallel(mode = "process", pool = 2)]
+fn counted(number: u32) -> Counted {
+    Counted::new(number)
+}
+
+#[parallel(mode = "process", pool = 2)]
+fn with_fuse(_fuse: Fuse) -> Counted {
+    Counted::new(1)
+}
+
+#[test]
+fn outputs_that_were_received_before_something_panics_are_dropped() {
+    let panics = |what: &str, run: &dyn Fn()| {
+        assert!(catch_unwind(AssertUnwindSafe(run)).is_err(), "{what}");
+        assert_eq!(ALIVE.load(Ordering::SeqCst), 0, "{what}");
+    };
+    panics("a map", &|| drop(counted::options().chunk(50).map(0..50)));
+    panics("a call", &|| drop(counted(13)));
+    panics("a call whose argument panics when it is dropped", &|| drop(with_fuse(Fuse(true))));
+    drop(counted::map(100..200));
+    assert_eq!(ALIVE.load(Ordering::SeqCst), 0);
 }
