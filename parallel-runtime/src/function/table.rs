@@ -78,7 +78,9 @@ pub(crate) struct Stops<'s> {
 }
 
 impl Stops<'_> {
-    pub(crate) const NONE: Stops<'static> = Stops { stop: &NEVER, killed: &NEVER };
+    pub(crate) fn none() -> Self {
+        Self { stop: &NEVER, killed: &NEVER }
+    }
 
     #[inline(always)]
     pub(crate) fn is_on(self) -> bool {
@@ -124,7 +126,7 @@ impl<'p> Piece<'p> {
     pub(crate) unsafe fn new(table: &'static FunctionTable, items: *mut u8, outputs: *mut u8, count: usize) -> Self {
         Self {
             table,
-            run: Run { items, outputs, count, until: count, taken: 0, written: 0, stops: Stops::NONE, ended: None },
+            run: Run { items, outputs, count, until: count, taken: 0, written: 0, stops: Stops::none(), ended: None },
         }
     }
 

@@ -109,7 +109,7 @@ fn run_all(function: &'static FunctionTable, mut items: ErasedVec<'static>, stop
     let outputs = results.values.at(0);
     // SAFETY: `count` items of the function lie there, which nothing else has; there is room for as many outputs.
     let piece = unsafe { Piece::new(function, items.at(0), outputs, count) };
-    let mut piece = piece.stopped_by(Stops { stop, ..Stops::NONE });
+    let mut piece = piece.stopped_by(Stops { stop, ..Stops::none() });
     loop {
         let caught = panics::catch(|| piece.run()).err();
         let len = results.values.len() + piece.hand_over();
