@@ -181,14 +181,14 @@ fn stats_count_what_happened() {
 #[test]
 fn every_item_runs_once_however_large_a_chunk_is() {
     #[parallel(pool = 2)]
-    fn open(value: Box<usize>) -> usize {
-        *value
+    fn first(values: Vec<usize>) -> usize {
+        values[0]
     }
     fn init() {}
     let prepared = ThreadPool::new(2).init(init);
     for chunk in [1, 3, usize::MAX / 2, usize::MAX / 2 + 1, usize::MAX] {
-        let results = open::on(&prepared).chunk(chunk).try_map((0..1000).map(Box::new));
+        let results = first::on(&prepared).chunk(chunk).try_map((0..1000).map(|x| vec![x]));
         assert!(results.into_iter().map(Result::unwrap).eq(0..1000), "{chunk}");
-        assert!(open::options().chunk(chunk).map((0..1000).map(Box::new)).into_iter().eq(0..1000), "{chunk}");
+        assert!(first::options().chunk(chunk).map((0..1000).map(|x| vec![x])).into_iter().eq(0..1000), "{chunk}");
     }
 }
