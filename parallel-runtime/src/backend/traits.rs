@@ -64,6 +64,11 @@ impl Map<'_> {
         self.stop.load(Ordering::Relaxed)
     }
 
+    /// Whether anything counts the items that have ended.
+    pub(crate) fn is_told(&self) -> bool {
+        self.ended.is_some() || self.meter.is_shown()
+    }
+
     /// So many more have ended.
     pub(crate) fn tell(&self, items: usize) {
         if let Some(ended) = self.ended {

@@ -554,7 +554,7 @@ pub(crate) trait Items<'a> {
     fn size_hint(&self) -> (usize, Option<usize>);
 
     /// Takes items from their source until there are `most`. After the first and then after every `every` of them, `go_on` is asked whether
-    /// to go on. False if the source has ended. If the source panics, what it has given is still there.
+    /// to go on; never if it is `usize::MAX`. False if the source has ended. If the source panics, what it has given is still there.
     fn pull(&mut self, most: usize, every: usize, go_on: &mut dyn FnMut(u32) -> bool) -> bool;
 
     /// How many were taken and not sent.
@@ -585,7 +585,19 @@ impl<'a, I: Iterator<Item: Send + 'a>> Items<'a> for ItemsOf<'a, I> {
     fn pull(&mut self, most: usize, every: usize, go_on: &mut dyn FnMut(u32) -> bool) -> bool {
         let Some(source) = &mut self.source else { return false };
         self.pulled.reserve(source.size_hint().0.min(most));
-        let (mut count, mut until) = (0, 1);
+        if every == usize::MAX {
+            // Nothing is asked in between.
+            let before = self.pulled.len();
+            let pulled = &mut self.pulled;
+            // SAFETY: the vector was made for items of this type.
+            source.by_ref().take(most.saturating_sub(before)).for_each(|item| unsafe { pulled.push(item) });
+            let goes_on = self.pulled.len() >= most;
+            if !goes_on {
+                self.source = None;
+            }
+            return goes_on;
+        }
+        let (mut count, mut until) = (0_usize, 1_usize);
         while self.pulled.len() < most {
             let Some(item) = source.next() else {
                 self.source = None;
@@ -595,7 +607,7 @@ impl<'a, I: Iterator<Item: Send + 'a>> Items<'a> for ItemsOf<'a, I> {
             unsafe { self.pulled.push(item) };
             count += 1;
             if count == until {
-                until += every;
+                until = count.saturating_add(every);
                 if !go_on(count as u32) {
                     break;
                 }
@@ -616,7 +628,7 @@ impl<'a, I: Iterator<Item: Send + 'a>> Items<'a> for ItemsOf<'a, I> {
 
 /// All items, at once.
 pub(crate) fn all_of<'a>(items: &mut dyn Items<'a>) -> ErasedVec<'a> {
-    items.pull(usize::MAX, usize::MAX / 2, &mut |_| true);
+    items.pull(usize::MAX, usize::MAX, &mut |_| true);
     items.take_pulled()
 }
 

@@ -14,6 +14,11 @@ impl Meter {
     }
 
     #[inline(always)]
+    pub(crate) fn is_shown(&self) -> bool {
+        false
+    }
+
+    #[inline(always)]
     pub(crate) fn add(&self, _: usize) {}
 }
 

@@ -45,6 +45,11 @@ impl Meter {
 
     /// So many more have ended.
     #[inline(always)]
+    /// Whether there is a bar.
+    pub(crate) fn is_shown(&self) -> bool {
+        self.0.is_some()
+    }
+
     pub(crate) fn add(&self, items: usize) {
         if let Some(bar) = &self.0 {
             bar.inc(items as u64);

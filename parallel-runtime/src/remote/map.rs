@@ -50,7 +50,7 @@ pub(super) fn map<'a>(
                 return Err(TaskError::Cancelled);
             }
             let count = batches.policy.next();
-            exhausted = !items.pull(count, usize::MAX / 2, &mut |_| true);
+            exhausted = !items.pull(count, usize::MAX, &mut |_| true);
             let batch = items.take_pulled();
             if !batch.is_empty() {
                 batches.send(batch);

@@ -94,7 +94,7 @@ impl Engine {
             limit: map.options.timeout,
             record: &record,
             span: &span,
-            ended: &ended,
+            ended: map.is_told().then_some(&ended),
             done: Mutex::default(),
         };
         let smallest_piece = map.options.chunk.unwrap_or(1);

@@ -30,8 +30,8 @@ pub(super) struct MapJob<'j> {
     /// Records a piece: when it began, how many items it ran, and how it ended.
     pub(super) record: &'j (dyn Fn(u64, usize, Fate) + Sync),
     pub(super) span: &'j CallSpan,
-    /// Told of each item that has ended.
-    pub(super) ended: &'j (dyn Fn(usize) + Sync),
+    /// Told of each item that has ended, if anything counts them.
+    pub(super) ended: Option<&'j (dyn Fn(usize) + Sync)>,
     pub(super) done: Mutex<Done>,
 }
 
@@ -113,7 +113,7 @@ impl<'j> MapJob<'j> {
         // SAFETY: `count` items lie there, which are this piece's alone, and so is the room for their outputs; both outlive the map's `run`,
         // which waits for all pieces.
         let piece = unsafe { Piece::new(self.function, items, outputs, count) };
-        let mut piece = piece.stopped_by(self.stops).telling(Some(self.ended));
+        let mut piece = piece.stopped_by(self.stops).telling(self.ended);
         // What is not to run needs no permit.
         let _entered = match if self.stops.is_on() { Ok(None) } else { (self.enter)().map(Some) } {
             Ok(entered) => entered,
@@ -149,7 +149,9 @@ impl<'j> MapJob<'j> {
                     fate = Fate::Failed;
                     let error = failed.into_error(self.function.name);
                     if matches!(error, TaskError::Panicked { .. }) {
-                        (self.ended)(1);
+                        if let Some(ended) = self.ended {
+                            ended(1);
+                        }
                     }
                     self.done().failures.push((first - 1, error));
                     piece.skip_output();
