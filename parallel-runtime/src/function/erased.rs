@@ -436,6 +436,30 @@ impl<'a> ErasedVec<'a> {
         unsafe { Vec::from_raw_parts(start, len, capacity) }
     }
 
+    /// Adds values. If their source panics, those that it gave before are there.
+    ///
+    /// # Safety
+    ///
+    /// `T` is the type of the vector.
+    #[inline]
+    pub(crate) unsafe fn extend<T: Send + 'a>(&mut self, values: impl Iterator<Item = T>) {
+        /// Has the values while they are a vector of the standard library, which knows best how to extend one.
+        struct Extended<'v, 'a, T>(&'v mut ErasedVec<'a>, ManuallyDrop<Vec<T>>);
+        impl<T> Drop for Extended<'_, '_, T> {
+            fn drop(&mut self) {
+                let values = &mut self.1;
+                self.0.len = values.len();
+                self.0.capacity = if size_of::<T>() == 0 { 0 } else { values.capacity() };
+                // SAFETY: the pointer of a vector is not null.
+                self.0.start = unsafe { NonNull::new_unchecked(values.as_mut_ptr()) }.cast();
+            }
+        }
+        let taken = std::mem::replace(self, Self::new(self.table));
+        // SAFETY: as the caller promises.
+        let typed = unsafe { taken.into_vec() };
+        Extended(self, ManuallyDrop::new(typed)).1.extend(values);
+    }
+
     /// Its values, to be taken one after the other.
     pub(crate) fn into_values(self) -> ErasedValues<'a> {
         let this = ManuallyDrop::new(self);
@@ -587,10 +611,9 @@ impl<'a, I: Iterator<Item: Send + 'a>> Items<'a> for ItemsOf<'a, I> {
         self.pulled.reserve(source.size_hint().0.min(most));
         if every == usize::MAX {
             // Nothing is asked in between.
-            let before = self.pulled.len();
-            let pulled = &mut self.pulled;
+            let wanted = most.saturating_sub(self.pulled.len());
             // SAFETY: the vector was made for items of this type.
-            source.by_ref().take(most.saturating_sub(before)).for_each(|item| unsafe { pulled.push(item) });
+            unsafe { self.pulled.extend(source.by_ref().take(wanted)) };
             let goes_on = self.pulled.len() >= most;
             if !goes_on {
                 self.source = None;

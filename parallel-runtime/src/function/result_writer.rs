@@ -254,6 +254,7 @@ impl<'w> ResultWriter<'w> {
     }
 
     /// A result is about to be encoded. A result whose encoding panicked or failed half-way has left a piece.
+    #[inline]
     fn open(&mut self) {
         self.writer.rewind(self.committed);
         self.writer.put([0; code::HEADER]);
@@ -261,6 +262,7 @@ impl<'w> ResultWriter<'w> {
     }
 
     /// A result was encoded, or could not be.
+    #[inline(always)]
     fn close(
         &mut self,
         code: u8,

@@ -148,10 +148,10 @@ impl<'j> MapJob<'j> {
                 Some(failed) if self.goes_on => {
                     fate = Fate::Failed;
                     let error = failed.into_error(self.function.name);
-                    if matches!(error, TaskError::Panicked { .. }) {
-                        if let Some(ended) = self.ended {
-                            ended(1);
-                        }
+                    if let Some(ended) = self.ended
+                        && matches!(error, TaskError::Panicked { .. })
+                    {
+                        ended(1);
                     }
                     self.done().failures.push((first - 1, error));
                     piece.skip_output();
