@@ -127,6 +127,9 @@ macro_rules! many {
                 let count = SharedValue::new(0);
                 // Of its own: in a pool that others use, the worker may die of their tasks.
                 let pool = $pool::new($workers);
+                pool.start().unwrap();
+                let pids = || pool.stats().load.into_iter().map(|load| load.pid).collect::<Vec<_>>();
+                let before = pids();
                 let on = || pause::on(&pool).timeout(Duration::from_millis(300));
                 let results = on().try_map([1, 60_000, 2, 60_000].map(|time| (time, count.clone())));
                 for (index, result) in results.into_iter().enumerate() {
@@ -139,9 +142,8 @@ macro_rules! many {
                 drop(on().submit((60_000, count.clone())));
                 let other = pause::on(&pool).submit((1, count.clone())).join();
                 assert_eq!(other.unwrap(), 1);
-                let pids = || pool.stats().load.into_iter().map(|load| load.pid).collect::<Vec<_>>();
-                let before = pids();
-                // A worker that does not get to dropping it in time, because others keep the processor, is ended instead.
+                // A worker that does not get to dropping one in time, because others keep the processor, is ended instead: then what it
+                // had is not counted any more.
                 while pool.stats().timed_out < 3 || (count.get() > 0 && pids() == before) {
                     std::thread::sleep(SHORT);
                 }
