@@ -23,6 +23,7 @@ pub(crate) struct Encoded<'b> {
 }
 
 /// Encodes items for workers of this machine: into the scratch, or into shared memory. Items that own what goes with them are dropped.
+#[inline]
 pub(crate) fn encode<'b>(
     arena: &Arc<Arena>,
     batch: Batch<'_>,
