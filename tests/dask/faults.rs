@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parallel_runtime::{DaskPool, PoolError, TaskError, parallel};
+use parallel_workspace::eventually;
 
 use super::cluster::{Cluster, python};
 
@@ -80,7 +81,8 @@ fn a_worker_that_joins_gets_work() {
         }
     }
     assert_eq!(nodes.len(), 2);
-    assert_eq!(pool.workers(), 2);
+    // The bridge looks every second how large the cluster is.
+    assert!(eventually(|| pool.workers() == 2), "{} workers", pool.workers());
 }
 
 /// The Python process that this program has started for a pool: the newest.
