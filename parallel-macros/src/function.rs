@@ -98,8 +98,7 @@ pub(crate) fn check(source: &Source, errors: &mut Errors) {
         errors.at(token.span(), "a `const fn` cannot run on a pool: remove `const`");
     }
     if let Safety::Unsafe(token) = &signature.safety {
-        let message =
-            "an `unsafe fn` cannot run on a pool, where nobody can keep its promises: wrap it in a safe function";
+        let message = "an `unsafe fn` cannot run on a pool, which cannot keep its promises: wrap it in a safe function";
         errors.at(token.span(), message);
     }
     if let Some(abi) = &signature.abi {

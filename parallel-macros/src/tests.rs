@@ -277,7 +277,7 @@ fn several_mistakes_are_told_at_once() {
             ),
             (
                 "unsafe",
-                "an `unsafe fn` cannot run on a pool, where nobody can keep its promises: wrap it in a safe function",
+                "an `unsafe fn` cannot run on a pool, which cannot keep its promises: wrap it in a safe function",
             ),
             ("impl Copy", "the type of a parameter needs a name here: make it generic, `fn f<T: Trait>(x: T)`"),
         ],
@@ -309,7 +309,7 @@ fn functions_that_cannot_run_on_a_pool_are_told() {
         "#,
         &[(
             "unsafe",
-            "an `unsafe fn` cannot run on a pool, where nobody can keep its promises: wrap it in a safe function",
+            "an `unsafe fn` cannot run on a pool, which cannot keep its promises: wrap it in a safe function",
         )],
     );
     case(

@@ -385,7 +385,7 @@ pub(crate) fn a_result_whose_serialiser_or_destructor_panics_harms_no_other(pool
     }
     let items: Vec<Touchy> = (0..30).map(Touchy).collect();
     let joined = pool.on::<take_touchy>().map_async(items).join();
-    assert_eq!(joined.is_err(), pool.crosses(), "and nobody waits for ever");
+    assert_eq!(joined.is_err(), pool.crosses(), "and the map ends");
 }
 
 #[parallel(mode = "process", pool = 2)]

@@ -280,7 +280,7 @@ pub(crate) fn tasks_in_a_scope_borrow(pool: &'static TestPool) {
         let (left, right) = numbers.split_at_mut(2);
         let doubled = pool.on::<double>().scoped(s, (left, one, false));
         let sums = table.chunks(100).map(|part| pool.on::<total>().scoped(s, part)).collect::<Vec<_>>();
-        // Nobody joins these, and they are waited for.
+        // These are not joined, and they are waited for.
         let _ = pool.on::<double>().scoped(s, (right, other, false));
         let _ = pool.on::<double>().scoped(s, (&mut shared[..5], Box::leak(Box::default()), false));
         assert_eq!(doubled.join().unwrap(), 2);
@@ -320,9 +320,9 @@ pub(crate) fn on_done_calls_back_before_and_after_the_end(pool: &'static TestPoo
         move || sender.send(what).unwrap()
     };
     task.on_done(say("first"));
-    task.on_done(|| panic!("this is printed, and harms nobody"));
+    task.on_done(|| panic!("this is printed, and does no harm"));
     task.on_done(say("second"));
-    // It may end between the two: then nobody says which call comes first.
+    // It may end between the two: then either call may come first.
     let mut said = [receiver.recv().unwrap(), receiver.recv().unwrap()];
     said.sort_unstable();
     assert_eq!(said, ["first", "second"]);

@@ -184,7 +184,7 @@ pub(crate) trait TaskHandle: Send + Sync {
     /// Ends it, if that can be done, whether it has started or not.
     fn kill(&self) -> bool;
 
-    /// Has somebody told of its end. `attend`: no thread collects results otherwise.
+    /// Tells the watcher of its end. `attend`: no thread collects results otherwise.
     ///
     /// # Errors
     ///
@@ -232,7 +232,7 @@ pub(crate) trait ScopedHandle<'s>: Send + Sync {
     fn is_over(&self) -> bool;
     /// Why it has no value, if nothing has asked for that, and nothing has cancelled it.
     fn failure(&self) -> Option<TaskError>;
-    /// Whether it has ended, and there is no failure that somebody must be told of.
+    /// Whether it has ended, and there is no failure that must be told.
     fn is_settled(&self) -> bool;
     fn is_finished(&self) -> bool;
     fn cancel(&self) -> bool;

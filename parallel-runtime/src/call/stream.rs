@@ -61,7 +61,7 @@ impl<F: OwnedFn, I: Iterator<Item: IntoOwned<F::Parameters, Owned = F::Owned>>> 
 /// What an item became, in the order of the items: from `f::imap(items)`, Python's `Pool.imap`.
 ///
 /// It is lazy: items are taken a little ahead of the results that are taken, so that they may have no end, and memory does not grow.
-/// They are taken on the thread that asks for a result: a source of items that waits for a result of an earlier one waits for ever.
+/// They are taken on the thread that asks for a result: a source of items that waits for a result of an earlier one never ends.
 /// When it is dropped, what has not started is cancelled. If its pool is shut down, the items that are left get an error each.
 #[must_use = "items are run when their results are asked for"]
 pub struct Imap<F: OwnedFn, I> {

@@ -143,7 +143,7 @@ const fn remote<F: ProcessFn>() -> RemoteTable {
 }
 
 const fn remote_owned<F: ProcessOwnedFn>() -> RemoteTable {
-    // What was changed in arguments that their caller has given away is of no use to anybody.
+    // What was changed in arguments that their caller has given away is of no use.
     RemoteTable { serve: serve::<F>, send: send_owned::<F>, receive: receive_outputs::<F>, takes_back: false }
 }
 

@@ -133,7 +133,7 @@ class Plugin(WorkerPlugin):
         self.node = None
         self.failed = None
         self.closed = False
-        # The number of each submission that runs, by its task's key; and tasks that nobody wants, whose submissions have not been sent yet.
+        # The number of each submission that runs, by its task's key; and tasks that are not wanted, whose submissions have not been sent yet.
         self.tasks = {}
         self.unwanted = set()
         # Calls that are not to be begun, for a node that takes the place of this one.

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! What is always done must cost next to nothing. So the clock is read for a sample of the tasks only, of which each stands for those
-//! before it that were not looked at; see [`Sampler`](counters::Sampler). Whether somebody wants more is one atomic load.
+//! before it that were not looked at; see [`Sampler`](counters::Sampler). Whether more is wanted is one atomic load.
 //!
 //! | module | what |
 //! | --- | --- |

@@ -12,7 +12,7 @@ pub(crate) fn look_closely(on: bool) {
     CLOSELY.store(on, Ordering::Relaxed);
 }
 
-/// Whether each task is to be looked at, since somebody records them.
+/// Whether each task is to be looked at, since tasks are recorded.
 #[inline(always)]
 pub(crate) fn is_on() -> bool {
     CLOSELY.load(Ordering::Relaxed)

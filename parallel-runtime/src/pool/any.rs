@@ -6,7 +6,7 @@ use crate::backend::Target;
 use crate::options::{Mode, WorkerOptions};
 
 /// A pool that users hold: a handle of an engine that starts when it is first used.
-#[expect(private_interfaces, reason = "nobody outside can name this trait")]
+#[expect(private_interfaces, reason = "this trait cannot be named outside")]
 pub trait AnyPool: Debug + Sync {
     /// Its engine.
     fn target(&self) -> &Target;

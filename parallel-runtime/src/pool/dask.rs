@@ -220,7 +220,7 @@ impl DaskPool {
     }
 }
 
-#[expect(private_interfaces, reason = "nobody outside can name this trait")]
+#[expect(private_interfaces, reason = "this trait cannot be named outside")]
 impl AnyPool for DaskPool {
     fn target(&self) -> &Target {
         &self.started().target

@@ -8,7 +8,7 @@ mod process;
 mod spec;
 mod thread;
 
-#[expect(unreachable_pub, reason = "a supertrait of `Pool`, which nobody outside can name")]
+#[expect(unreachable_pub, reason = "a supertrait of `Pool`, which cannot be named outside")]
 pub use any::AnyPool;
 #[cfg(feature = "dask")]
 pub use dask::DaskPool;

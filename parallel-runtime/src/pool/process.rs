@@ -206,7 +206,7 @@ impl ProcessPool {
     }
 }
 
-#[expect(private_interfaces, reason = "nobody outside can name this trait")]
+#[expect(private_interfaces, reason = "this trait cannot be named outside")]
 impl AnyPool for ProcessPool {
     fn target(&self) -> &Target {
         &self.started().target

@@ -132,7 +132,7 @@ impl ThreadPool {
     }
 }
 
-#[expect(private_interfaces, reason = "nobody outside can name this trait")]
+#[expect(private_interfaces, reason = "this trait cannot be named outside")]
 impl AnyPool for ThreadPool {
     fn target(&self) -> &Target {
         &self.started().target

@@ -112,7 +112,7 @@ impl Engine {
                 SlotState::Ready => word == Word::ready(generation),
                 SlotState::Claimed | SlotState::Done => {
                     state.workers.worker_slots.get(word.worker() as usize).is_some_and(|worker_slot| {
-                        word.state() == SlotState::Done || !matches!(worker_slot.occupant, Occupant::Nobody)
+                        word.state() == SlotState::Done || !matches!(worker_slot.occupant, Occupant::Vacant)
                     })
                 }
             };

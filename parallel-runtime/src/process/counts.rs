@@ -50,7 +50,7 @@ impl Engine {
                 let said = self.board().record(index as u32).pid.load(Ordering::Relaxed);
                 Some(said).filter(|pid| is_child(*pid))
             }
-            Occupant::Nobody | Occupant::Ending => None,
+            Occupant::Vacant | Occupant::Ending => None,
         });
         pids.collect()
     }

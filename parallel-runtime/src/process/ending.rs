@@ -174,7 +174,7 @@ impl Engine {
         cancelled
     }
 
-    /// No thread waits for a task any more. If shared memory goes with it, somebody has to see when it ends.
+    /// No thread waits for a task any more. If shared memory goes with it, the engine has to see when it ends.
     pub(crate) fn abandon(&self, task_state: &TaskState) {
         if task_state.is_finished() || fork::check().is_err() {
             return;

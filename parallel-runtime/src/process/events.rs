@@ -123,7 +123,7 @@ impl Engine {
         supervisor.forget(&worker);
         // Killing what is dead does nothing; what only closed its socket must be dead before its memory is used again.
         let status = worker.kill();
-        // Before anybody is told that the task has ended: its locks are free by then.
+        // Before a thread is told that the task has ended: its locks are free by then.
         worker.process.mark_dead();
         let (signal, exit_code) = status.map_or((None, None), |status| (status.signal(), status.code()));
         let board = self.board();
@@ -207,7 +207,7 @@ impl Engine {
             state.workers.worker_slots.iter_mut().filter_map(super::worker_slot::WorkerSlot::take).collect();
         for worker_slot in &mut state.workers.worker_slots {
             if matches!(worker_slot.occupant, Occupant::Starting) {
-                worker_slot.occupant = Occupant::Nobody;
+                worker_slot.occupant = Occupant::Vacant;
             }
         }
         for worker in &mut workers {

@@ -86,7 +86,7 @@ impl Engine {
     pub(super) fn give_start_up(&self, worker_slot: usize) {
         let mut state = self.lock();
         if matches!(state.workers.worker_slots[worker_slot].occupant, Occupant::Starting) {
-            state.workers.worker_slots[worker_slot].occupant = Occupant::Nobody;
+            state.workers.worker_slots[worker_slot].occupant = Occupant::Vacant;
             let failure = Failure::Text("the start of a worker has panicked".to_owned());
             self.fail(&mut state, &failure, MOST_FAILED_STARTS);
         }
@@ -98,7 +98,7 @@ impl Engine {
     pub(super) fn fill(self: &Arc<Self>, supervisor: &Supervisor, worker_slot: usize) {
         if let Err(error) = self.try_fill(supervisor, worker_slot) {
             let mut state = self.lock();
-            state.workers.worker_slots[worker_slot].occupant = Occupant::Nobody;
+            state.workers.worker_slots[worker_slot].occupant = Occupant::Vacant;
             if matches!(state.life, Life::Stopped | Life::Broken) {
                 drop(state);
                 self.changed.notify_all();

@@ -15,7 +15,7 @@ use crate::wait::notify::Watcher;
 const LINGER: Duration = Duration::from_secs(1);
 
 impl Engine {
-    /// Has somebody told of the end of a task. `attend`: no thread collects results otherwise.
+    /// Tells the watcher of the end of a task. `attend`: no thread collects results otherwise.
     ///
     /// # Errors
     ///

@@ -33,7 +33,7 @@ pub(super) struct Part {
 impl Region {
     /// # Safety
     ///
-    /// `len` bytes from `start`, aligned to 16, are mapped for ever, and no thread but this and the program's release of parts
+    /// `len` bytes from `start`, aligned to 16, stay mapped, and no thread but this and the program's release of parts
     /// touches them.
     pub(super) unsafe fn new(start: NonNull<u8>, len: u64) -> Self {
         Self { start, len, parts: VecDeque::new() }

@@ -127,7 +127,7 @@ impl Engine {
         let mut state = self.lock();
         for worker_slot in &mut state.workers.worker_slots {
             if ended {
-                worker_slot.occupant = Occupant::Nobody;
+                worker_slot.occupant = Occupant::Vacant;
             }
             worker_slot.region = None;
             worker_slot.grants.clear();

@@ -67,7 +67,7 @@ impl Answer {
 #[derive(Default)]
 pub(super) enum Occupant {
     #[default]
-    Nobody,
+    Vacant,
     /// Somebody is just starting a process for this place.
     Starting,
     Worker(Box<Worker>),
@@ -107,7 +107,7 @@ pub(super) struct Worker {
 
 impl WorkerSlot {
     pub(super) fn is_free(&self) -> bool {
-        matches!(self.occupant, Occupant::Nobody)
+        matches!(self.occupant, Occupant::Vacant)
     }
 
     pub(super) fn worker(&self) -> Option<&Worker> {

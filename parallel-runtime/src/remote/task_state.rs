@@ -43,7 +43,7 @@ pub(crate) trait TaskControl: Collector {
     /// Waits for a task, at most until `deadline`, and takes its outcome.
     fn wait(&self, task: &TaskState, deadline: Option<Instant>) -> Option<Outcome>;
 
-    /// Has somebody told of the end of a task. `attend`: no thread collects results otherwise.
+    /// Tells the watcher of the end of a task. `attend`: no thread collects results otherwise.
     ///
     /// # Errors
     ///

@@ -1,6 +1,6 @@
 //! A process's hold on a shared object.
 //!
-//! All handles of an object in one process share one [`Handle`]. The program's last one asks the records whether anybody else has the
+//! All handles of an object in one process share one [`Handle`]. The program's last one asks the records whether another process has the
 //! object; a worker's last one clears its bit.
 
 use std::sync::atomic::{AtomicU32, Ordering};

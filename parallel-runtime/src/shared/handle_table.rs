@@ -86,7 +86,7 @@ impl HandleTable {
         !self.owners.is_empty()
     }
 
-    /// Whether the process that sends it must drop what was encoded, and then [`settle`](HandleTable::settle), before anybody else reads it.
+    /// Whether the process that sends it must drop what was encoded, and then [`settle`](HandleTable::settle), before anything else reads it.
     pub(crate) fn is_promised(&self) -> bool {
         self.promised
     }

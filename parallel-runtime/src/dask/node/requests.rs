@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::process;
 use crate::remote::task_state::TaskState;
 
-/// Requests that have ended, or were refused, are remembered for a while: somebody may ask.
+/// Requests that have ended, or were refused, are remembered for a while: the program may ask.
 const REMEMBERED: usize = 100_000;
 
 /// What becomes of requests here.

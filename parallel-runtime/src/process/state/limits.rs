@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::slots::Slots;
 
-/// Tasks that somebody looks at, and when.
+/// Tasks that are looked at, and when.
 pub(in crate::process) struct Limits {
     /// Slots whose tasks have a time limit, and some that had one.
     pub(in crate::process) limited: Vec<(u32, u64)>,

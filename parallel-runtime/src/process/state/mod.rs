@@ -62,7 +62,7 @@ pub(super) struct State {
     pub(super) admitted: usize,
     /// There may be tasks with shared memory for which no thread waits.
     pub(super) abandoned: bool,
-    /// Tasks that have not ended and whose end somebody is told of.
+    /// Tasks that have not ended and whose end a watcher is told of.
     pub(super) watched: usize,
     /// Who is to be told, as soon as the lock is free.
     fired: Arc<Fired>,

@@ -87,7 +87,7 @@ impl Worker {
     fn retire(&self) -> ! {
         let _ = io::stdout().flush();
         let _ = ControlRequest::Retire.send(self.control.socket.as_fd());
-        // Somebody else may have relied on this worker to look for work.
+        // Another thread may have relied on this worker to look for work.
         if self.board.ring().may_have_work() {
             self.board.wake_one();
         }
@@ -98,7 +98,7 @@ impl Worker {
     fn finish_futures(&mut self) -> bool {
         let end = Instant::now() + PATIENCE;
         while self.has_futures() {
-            // Somebody may have relied on this worker to look for work.
+            // A thread may have relied on this worker to look for work.
             if self.board.ring().may_have_work() {
                 self.board.wake_one();
             }

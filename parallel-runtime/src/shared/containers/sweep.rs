@@ -17,7 +17,7 @@ use crate::shared::handle::Handle;
 use crate::shared::objects;
 use crate::shared::tables::Kind;
 
-/// How long to wait for what has been said to be read, and how often: a worker that says nonsense must not keep this thread for ever.
+/// How long to wait for what has been said to be read, and how often: a worker that says nonsense must not hold this thread up.
 const PAUSE: Duration = Duration::from_millis(2);
 const MOST_LOOKS: u32 = 500;
 
