@@ -25,7 +25,7 @@ impl Counters {
     /// A task is submitted. `Some` if it is one that is looked at.
     #[inline(always)]
     pub(crate) fn submit(&mut self, function: &'static str, items: u32, span: CallSpan) -> Option<Box<Seen>> {
-        let weight = self.sampler.next(span.is_some())?;
+        let weight = self.sampler.next(span.is_some() || is_on(), clock::now)?;
         Some(Seen::new(function, items, weight, span))
     }
 
@@ -78,21 +78,19 @@ impl Default for Sampler {
 }
 
 impl Sampler {
-    /// One more task. `Some` if it is chosen, as it is if it is `wanted`: for how many it stands.
+    /// One more task. `Some` if it is chosen, as it is if it is `wanted`: for how many it stands. The clock is read for few.
     #[inline(always)]
-    pub(crate) fn next(&mut self, wanted: bool) -> Option<u32> {
+    fn next(&mut self, wanted: bool, clock: impl FnOnce() -> u64) -> Option<u32> {
         self.passed += 1;
-        let wanted = wanted || is_on();
         if self.passed >= self.stride || self.passed.is_multiple_of(LOOK) || wanted {
-            self.choose(wanted)
+            self.choose(wanted, clock())
         } else {
             None
         }
     }
 
     #[cold]
-    fn choose(&mut self, wanted: bool) -> Option<u32> {
-        let now = clock::now();
+    fn choose(&mut self, wanted: bool, now: u64) -> Option<u32> {
         if self.passed < self.stride && !wanted {
             if now.saturating_sub(self.since) < LONGEST {
                 return None;
@@ -118,26 +116,56 @@ impl Sampler {
 mod tests {
     use super::*;
 
-    #[test]
-    fn few_tasks_are_all_timed_and_many_are_sampled() {
-        let mut sampler = Sampler::default();
-        assert!((0..ROUND).all(|_| sampler.next(false) == Some(1)));
-        let begun = std::time::Instant::now();
-        let (mut tasks, mut stands_for, mut chosen) = (0_u64, 0, 0);
-        while begun.elapsed() < std::time::Duration::from_millis(200) {
-            for _ in 0..1000 {
-                tasks += 1;
-                if let Some(weight) = sampler.next(false) {
-                    stands_for += u64::from(weight);
-                    chosen += 1;
+    /// Tasks that come so many nanoseconds apart, by a clock of their own.
+    struct Arrivals {
+        sampler: Sampler,
+        now: u64,
+    }
+
+    /// How many tasks came, how many of them were chosen, and for how many these stand.
+    #[derive(Debug)]
+    struct Counts {
+        tasks: u64,
+        chosen: u64,
+        stands_for: u64,
+    }
+
+    impl Arrivals {
+        fn of(&mut self, tasks: u64, apart: u64) -> Counts {
+            let mut counts = Counts { tasks, chosen: 0, stands_for: 0 };
+            for _ in 0..tasks {
+                self.now += apart;
+                if let Some(weight) = self.sampler.next(false, || self.now) {
+                    counts.chosen += 1;
+                    counts.stands_for += u64::from(weight);
                 }
             }
+            counts
         }
-        assert!(stands_for <= tasks && tasks - stands_for < 5000, "{stands_for} of {tasks}");
-        assert!(chosen < tasks / 50, "{chosen} of {tasks}");
-        // They come slowly again: it may take some until that is seen.
-        std::thread::sleep(std::time::Duration::from_millis(20));
-        assert!((0..2 * LOOK).any(|_| sampler.next(false).is_some()));
-        assert!((0..ROUND / 2).all(|_| sampler.next(false) == Some(1)));
+    }
+
+    #[test]
+    fn few_tasks_are_all_timed_and_many_are_sampled() {
+        let mut arrivals = Arrivals { sampler: Sampler::default(), now: 1 << 40 };
+        let few = arrivals.of(1000, 1_000_000);
+        assert!(few.chosen == 1000 && few.stands_for == 1000, "{few:?}");
+
+        let many = arrivals.of(10_000_000, 100);
+        assert!(many.stands_for <= many.tasks && many.tasks - many.stands_for <= 4096, "{many:?}");
+        // Some ten thousand of a second.
+        assert!((2_000..40_000).contains(&many.chosen), "{many:?}");
+
+        // They come slowly again: after a few the rate is seen to be low.
+        let seen = arrivals.of(u64::from(2 * LOOK), 1_000_000);
+        assert!(seen.chosen > 0, "{seen:?}");
+        let few = arrivals.of(1000, 1_000_000);
+        assert!(few.chosen == 1000 && few.stands_for == 1000, "{few:?}");
+    }
+
+    #[test]
+    fn a_task_that_is_wanted_is_chosen_however_many_there_are() {
+        let mut arrivals = Arrivals { sampler: Sampler::default(), now: 1 << 40 };
+        arrivals.of(1_000_000, 100);
+        assert!((0..100).all(|_| arrivals.sampler.next(true, || arrivals.now).is_some()));
     }
 }
