@@ -147,13 +147,13 @@ pub(crate) fn kill_programs(count: u64) {
         std::thread::sleep(Duration::from_micros(random.below(12_000)));
         victim.kill().expect("it is our child");
         victim.wait().expect("it is our child");
-        let deadline = Instant::now() + Duration::from_secs(1);
+        let deadline = Instant::now() + Duration::from_secs(10);
         loop {
             let left = marked(&mark);
             if left.is_empty() {
                 break;
             }
-            assert!(Instant::now() < deadline, "processes {left:?} outlive the program by a second");
+            assert!(Instant::now() < deadline, "processes {left:?} outlive the program");
             std::thread::sleep(Duration::from_millis(1));
         }
     }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::channel;
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The smallest executor.
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
@@ -119,9 +119,8 @@ pub(crate) fn wait_gives_up_at_its_limit(pool: &'static TestPool) {
         return;
     }
     let tasks = [pool.on::<pause>().submit(3_000), pool.on::<pause>().submit(1)];
-    let begun = Instant::now();
     let waited = wait(&tasks, WaitFor::All, Some(Duration::from_millis(50)));
-    assert!(begun.elapsed() < Duration::from_secs(2) && waited.pending.contains(&0), "{waited:?}");
+    assert!(waited.pending.contains(&0), "{waited:?}");
     tasks.iter().for_each(|task| _ = task.kill());
 }
 
