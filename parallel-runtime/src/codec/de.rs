@@ -1,221 +1,617 @@
 //! The deserialiser: the mirror of [`ser`](super::ser).
+//!
+//! It gives each type what `serde_json` would give it for the same value, so that a type that can be read from JSON can be read from this:
+//! structs by the names of their fields, enums by the names of their variants, whatever a type asks for.
+//!
+//! Little of it is generic: as much as can be is read before a visitor is needed.
 
-use serde::de::{self, DeserializeSeed, IntoDeserializer, Visitor};
+use serde::de::{self, DeserializeSeed, Expected, Visitor};
 
 use super::error::CodecError;
-use super::reader::Reader;
-use super::ser::UNKNOWN_LENGTH;
+use super::frame::{Frame, unread};
+use super::kind::*;
+use super::name::{Name, Text};
+use super::plain;
+
+type Result<T> = std::result::Result<T, CodecError>;
 
 /// Reads one value.
 pub(super) struct Decoder<'d, 'm> {
-    pub(super) reader: &'d mut Reader<'m>,
+    pub(super) frame: &'d mut Frame<'m>,
+    /// The kind of the value, if it is known since it is a number in a run; else 0, and the kind comes first.
+    run: u8,
 }
 
-/// The elements of a sequence, map or tuple.
-struct Elements<'d, 'm> {
-    reader: &'d mut Reader<'m>,
-    /// `None` where each element is preceded by a 1.
-    left: Option<usize>,
-    /// What a size hint may promise: never more than the data can hold.
-    hint: usize,
+/// A value of any kind, read as far as that takes no visitor.
+enum Token {
+    Unit,
+    None,
+    Some,
+    Bool(bool),
+    Signed(i64),
+    Unsigned(u64),
+    I128(i128),
+    U128(u128),
+    Float(f64),
+    Char(char),
+    Str(String),
+    Bytes(Vec<u8>),
+    Name(Name),
+    Sequence(u8, usize),
+    Pairs(Keys, usize),
 }
 
-macro_rules! numbers {
-    ($($method:ident => $visit:ident($type:ty)),*) => {$(
-        #[inline(always)]
-        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, CodecError> {
-            visitor.$visit(<$type>::from_ne_bytes(self.reader.take()?))
+/// What an option holds.
+enum Holds {
+    Nothing,
+    /// A value that would be read as nothing, or another option.
+    Marked,
+    Value,
+}
+
+/// Where the keys are of what is read as a map.
+#[derive(Clone, Copy)]
+enum Keys {
+    /// Before the values, as values.
+    Values,
+    /// Before the values, as names.
+    Names,
+    /// In the trailer, from this place on.
+    Shape(usize),
+    /// They are the fields that the type has, in order.
+    Fields,
+    /// Of the only one: it has been read, into the frame's `text`.
+    Text,
+}
+
+impl Frame<'_> {
+    #[inline(never)]
+    fn token(&mut self, kind: u8) -> Result<Token> {
+        macro_rules! number {
+            ($token:ident $type:ty) => {
+                Token::$token(<$type>::from_le_bytes(self.reader.take()?).into())
+            };
         }
-    )*};
+        Ok(match kind {
+            UNIT => Token::Unit,
+            NONE => Token::None,
+            SOME => {
+                self.check_depth()?;
+                Token::Some
+            }
+            BOOL => match self.reader.take_u8()? {
+                value @ 0..=1 => Token::Bool(value == 1),
+                other => return Err(CodecError::mismatch(format_args!("{other} is not a bool"))),
+            },
+            I8 => number!(Signed i8),
+            U8 => number!(Unsigned u8),
+            I16 => number!(Signed i16),
+            U16 => number!(Unsigned u16),
+            I32 => number!(Signed i32),
+            U32 => number!(Unsigned u32),
+            F32 => number!(Float f32),
+            I64 => number!(Signed i64),
+            U64 => number!(Unsigned u64),
+            F64 => number!(Float f64),
+            // What fits is given as what more visitors take: serde's own buffers know no numbers of 128 bits.
+            I128 => {
+                let value = i128::from_le_bytes(self.reader.take()?);
+                match (u64::try_from(value), i64::try_from(value)) {
+                    (Ok(value), _) => Token::Unsigned(value),
+                    (_, Ok(value)) => Token::Signed(value),
+                    _ => Token::I128(value),
+                }
+            }
+            U128 => {
+                let value = u128::from_le_bytes(self.reader.take()?);
+                u64::try_from(value).map_or(Token::U128(value), Token::Unsigned)
+            }
+            CHAR => {
+                let code = u32::from_le_bytes(self.reader.take()?);
+                let value = char::from_u32(code);
+                Token::Char(value.ok_or_else(|| CodecError::mismatch(format_args!("{code:#x} is not a char")))?)
+            }
+            STR | SHORT.. => Token::Str(self.take_text(kind)?),
+            BYTES => Token::Bytes(self.take_bytes()?),
+            UNIT_VARIANT => Token::Name(self.take_name(&[])?),
+            _ => {
+                if let Some((run, count)) = self.take_sequence(kind)? {
+                    return Ok(Token::Sequence(run, count));
+                }
+                match self.take_pairs(kind, &[])? {
+                    Some((keys, count)) => Token::Pairs(keys, count),
+                    None => return Err(CodecError::mismatch("there is a value of no kind")),
+                }
+            }
+        })
+    }
+
+    /// What can be read as a map, of which the kind has been read: where its keys are, and how many. `None` if it cannot. It is read as a struct
+    /// of these fields, if there are any.
+    #[inline(never)]
+    fn take_pairs(&mut self, kind: u8, fields: &'static [&'static str]) -> Result<Option<(Keys, usize)>> {
+        if kind != STRUCT {
+            self.check_depth()?;
+        }
+        Ok(Some(match kind {
+            STRUCT | PARTIAL => {
+                let (number, names) = self.take_shape()?;
+                let are_fields = !fields.is_empty() && self.check_names(number, names, fields)?;
+                let keys = if are_fields && kind == STRUCT { Keys::Fields } else { Keys::Shape(names.place) };
+                (keys, names.count)
+            }
+            MAP => (Keys::Values, self.take_count()?),
+            NAMED => (Keys::Names, u32::from_le_bytes(self.reader.take()?) as usize),
+            VARIANT => (Keys::Names, 1),
+            _ => return Ok(None),
+        }))
+    }
+
+    /// The kind of a value: that of its run, or the next byte.
+    #[inline(always)]
+    fn kind(&mut self, run: u8) -> Result<u8> {
+        if run != 0 { Ok(run) } else { self.reader.take_u8() }
+    }
+
+    /// A sequence begins: its run and the number of its elements.
+    #[inline(never)]
+    fn open_sequence(&mut self, run: u8, size: usize, expected: &dyn Expected) -> Result<(u8, usize)> {
+        self.reader.charge(size)?;
+        let kind = self.kind(run)?;
+        self.take_sequence(kind)?.ok_or_else(|| self.unexpected(kind, expected))
+    }
+
+    /// A map begins: where its keys are, and how many.
+    #[inline(never)]
+    fn open_map(&mut self, run: u8, size: usize, expected: &dyn Expected) -> Result<(Keys, usize)> {
+        self.reader.charge(size)?;
+        let kind = self.kind(run)?;
+        self.take_pairs(kind, &[])?.ok_or_else(|| self.unexpected(kind, expected))
+    }
+
+    /// A struct begins: where the names of its fields are, and how many. If they are not in the data, it is a sequence.
+    ///
+    /// `in_order`: it can be read as a sequence if all its fields are there, in order.
+    #[inline(never)]
+    fn open_struct(
+        &mut self,
+        run: u8,
+        size: usize,
+        fields: &'static [&'static str],
+        in_order: bool,
+        expected: &dyn Expected,
+    ) -> Result<(Option<Keys>, u8, usize)> {
+        self.reader.charge(size)?;
+        let kind = self.kind(run)?;
+        if kind == STRUCT {
+            let (number, names) = self.take_shape()?;
+            let are_fields = !fields.is_empty() && self.check_names(number, names, fields)?;
+            return Ok(match (are_fields, in_order) {
+                (true, true) => (None, 0, names.count),
+                (true, false) => (Some(Keys::Fields), 0, names.count),
+                (false, _) => (Some(Keys::Shape(names.place)), 0, names.count),
+            });
+        }
+        if let Some((keys, count)) = self.take_pairs(kind, fields)? {
+            return Ok((Some(keys), 0, count));
+        }
+        let (run, count) = self.take_sequence(kind)?.ok_or_else(|| self.unexpected(kind, expected))?;
+        Ok((None, run, count))
+    }
+
+    /// A variant begins: where its name is, and whether it holds something. `Err` with the text of a string that is one.
+    #[inline(never)]
+    fn open_variant(&mut self, run: u8, size: usize, expected: &dyn Expected) -> Result<(Keys, bool)> {
+        self.check_depth()?;
+        self.reader.charge(size)?;
+        let (keys, has_payload) = match self.kind(run)? {
+            UNIT_VARIANT => (Keys::Names, false),
+            VARIANT => (Keys::Names, true),
+            // As JSON has it, which implementations by hand count on.
+            MAP if self.take_count()? == 1 => (Keys::Values, true),
+            kind @ (STR | SHORT..) => {
+                self.text = self.take_text(kind)?;
+                (Keys::Text, false)
+            }
+            kind => return Err(self.unexpected(kind, expected)),
+        };
+        // Ended when what the variant holds is read.
+        self.open += u32::from(has_payload);
+        Ok((keys, has_payload))
+    }
+
+    /// An option begins: whether there is something, and whether it is written as such.
+    #[inline(never)]
+    fn open_option(&mut self, run: u8, size: usize) -> Result<Holds> {
+        self.check_depth()?;
+        self.reader.charge(size)?;
+        if run != 0 {
+            return Ok(Holds::Value);
+        }
+        let holds = match self.reader.peek_u8()? {
+            NONE | UNIT => Holds::Nothing,
+            SOME => Holds::Marked,
+            _ => return Ok(Holds::Value),
+        };
+        self.reader.skip(1)?;
+        Ok(holds)
+    }
+
+    /// What is left of a map or a struct by its visitor, if there is a way to pass over it.
+    #[cold]
+    fn skip_pairs(&mut self, keys: Keys, count: usize) -> Result<()> {
+        match keys {
+            Keys::Shape(_) | Keys::Fields => (0..count).try_for_each(|_| self.skip_value()),
+            _ => Err(unread()),
+        }
+    }
+
+    /// A number, as far as that takes no visitor: `None` if it is none.
+    #[inline(never)]
+    fn number(&mut self, kind: u8) -> Result<Option<Token>> {
+        if (I8..=U128).contains(&kind) && kind != CHAR { self.token(kind).map(Some) } else { Ok(None) }
+    }
 }
 
 impl<'d, 'm> Decoder<'d, 'm> {
-    /// A sequence or map that states its length.
-    fn elements(self) -> Result<Elements<'d, 'm>, CodecError> {
-        let stated = u64::from_ne_bytes(self.reader.take()?);
-        let left = if stated == UNKNOWN_LENGTH {
-            None
-        } else {
-            Some(usize::try_from(stated).map_err(|_| CodecError::end_of_data())?)
-        };
-        // Elements of zero bytes are rare and an honest count of them may exceed the bytes left; a forged one ends at the
-        // first element that is not empty.
-        let hint = left.unwrap_or(0).min(self.reader.left());
-        Ok(Elements { reader: self.reader, left, hint })
+    #[inline(always)]
+    pub(super) fn new(frame: &'d mut Frame<'m>) -> Self {
+        Self { frame, run: 0 }
     }
 
-    fn fields(self, len: usize) -> Elements<'d, 'm> {
-        Elements { reader: self.reader, left: Some(len), hint: len }
+    #[inline(always)]
+    fn charge<T>(&mut self) -> Result<()> {
+        self.frame.reader.charge(size_of::<T>())
     }
+
+    fn visit<'de, V: Visitor<'de>>(self, token: Token, visitor: V) -> Result<V::Value> {
+        match token {
+            Token::Unit => visitor.visit_unit(),
+            Token::None => visitor.visit_none(),
+            Token::Some => self.some(visitor),
+            Token::Bool(value) => visitor.visit_bool(value),
+            Token::Signed(value) => visitor.visit_i64(value),
+            Token::Unsigned(value) => visitor.visit_u64(value),
+            Token::I128(value) => visitor.visit_i128(value),
+            Token::U128(value) => visitor.visit_u128(value),
+            Token::Float(value) => visitor.visit_f64(value),
+            Token::Char(value) => visitor.visit_char(value),
+            Token::Str(value) => visitor.visit_string(value),
+            Token::Bytes(value) => visitor.visit_byte_buf(value),
+            Token::Name(name) => name.visit(visitor),
+            Token::Sequence(run, count) => self.sequence(run, count, visitor),
+            Token::Pairs(keys, count) => self.pairs(keys, count, &[], visitor),
+        }
+    }
+
+    /// A number of another kind than the type asked for.
+    #[cold]
+    #[inline(never)]
+    fn other_number<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        let kind = self.frame.kind(self.run)?;
+        match self.frame.number(kind)? {
+            Some(Token::Signed(value)) => visitor.visit_i64(value),
+            Some(Token::Unsigned(value)) => visitor.visit_u64(value),
+            Some(Token::I128(value)) => visitor.visit_i128(value),
+            Some(Token::U128(value)) => visitor.visit_u128(value),
+            Some(Token::Float(value)) => visitor.visit_f64(value),
+            _ => Err(self.frame.unexpected(kind, &visitor)),
+        }
+    }
+
+    /// What a `Some` holds that is written as such.
+    fn some<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        let frame = self.frame;
+        let before = frame.reader.offset();
+        let value = visitor.visit_some(Decoder::new(frame))?;
+        if frame.reader.offset() == before { Err(unread()) } else { Ok(value) }
+    }
+
+    #[inline(always)]
+    fn sequence<'de, V: Visitor<'de>>(self, run: u8, count: usize, visitor: V) -> Result<V::Value> {
+        self.frame.open += 1;
+        let mut elements =
+            Elements { frame: self.frame, run: run & !BROKEN, is_broken: run & BROKEN != 0, left: count, read: 0 };
+        let value = visitor.visit_seq(&mut elements)?;
+        elements.finish()?;
+        Ok(value)
+    }
+
+    #[inline(always)]
+    fn pairs<'de, V: Visitor<'de>>(
+        self,
+        keys: Keys,
+        count: usize,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value> {
+        self.frame.open += 1;
+        let mut pairs = Pairs { frame: self.frame, keys, left: count, fields, read: 0, key: None };
+        let value = visitor.visit_map(&mut pairs)?;
+        pairs.finish()?;
+        Ok(value)
+    }
+
+    /// A text, or what is read as one.
+    #[inline]
+    fn text<'de, V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value> {
+        self.charge::<V::Value>()?;
+        match self.frame.kind(self.run)? {
+            kind @ (STR | SHORT..) => visitor.visit_string(self.frame.take_text(kind)?),
+            UNIT_VARIANT => self.frame.take_name(&[])?.visit(visitor),
+            kind => self.other_text(kind, visitor),
+        }
+    }
+
+    #[cold]
+    fn other_text<'de, V: Visitor<'de>>(self, kind: u8, visitor: V) -> Result<V::Value> {
+        match kind {
+            CHAR | BYTES => {
+                let token = self.frame.token(kind)?;
+                match token {
+                    Token::Char(value) => visitor.visit_char(value),
+                    Token::Bytes(value) => visitor.visit_byte_buf(value),
+                    _ => Err(self.frame.unexpected(kind, &visitor)),
+                }
+            }
+            _ => Err(self.frame.unexpected(kind, &visitor)),
+        }
+    }
+}
+
+macro_rules! numbers {
+    ($($method:ident => $visit:ident($type:ty) $kind:ident),*) => {$(
+        #[inline(always)]
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+            if self.run == $kind {
+                return visitor.$visit(<$type>::from_le_bytes(self.frame.reader.take()?));
+            }
+            if self.run == 0
+                && let Some(bytes) = self.frame.reader.take_after($kind)
+            {
+                return visitor.$visit(<$type>::from_le_bytes(bytes));
+            }
+            self.other_number(visitor)
+        }
+    )*};
 }
 
 impl<'de> de::Deserializer<'de> for Decoder<'_, '_> {
     type Error = CodecError;
 
     numbers!(
-        deserialize_i8 => visit_i8(i8), deserialize_i16 => visit_i16(i16), deserialize_i32 => visit_i32(i32),
-        deserialize_i64 => visit_i64(i64), deserialize_i128 => visit_i128(i128), deserialize_u8 => visit_u8(u8),
-        deserialize_u16 => visit_u16(u16), deserialize_u32 => visit_u32(u32), deserialize_u64 => visit_u64(u64),
-        deserialize_u128 => visit_u128(u128), deserialize_f32 => visit_f32(f32), deserialize_f64 => visit_f64(f64)
+        deserialize_i8 => visit_i8(i8) I8,
+        deserialize_i16 => visit_i16(i16) I16,
+        deserialize_i32 => visit_i32(i32) I32,
+        deserialize_i64 => visit_i64(i64) I64,
+        deserialize_i128 => visit_i128(i128) I128,
+        deserialize_u8 => visit_u8(u8) U8,
+        deserialize_u16 => visit_u16(u16) U16,
+        deserialize_u32 => visit_u32(u32) U32,
+        deserialize_u64 => visit_u64(u64) U64,
+        deserialize_u128 => visit_u128(u128) U128,
+        deserialize_f32 => visit_f32(f32) F32,
+        deserialize_f64 => visit_f64(f64) F64
     );
 
-    fn deserialize_any<V: Visitor<'de>>(self, _visitor: V) -> Result<V::Value, CodecError> {
-        Err(CodecError::new(
-            "this type asks the data what it is (`deserialize_any`: untagged and internally tagged enums, `flatten`, \
-             `serde_json::Value`), and a process border carries no type names: pass it as text or bytes",
-        ))
+    fn deserialize_any<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value> {
+        self.charge::<V::Value>()?;
+        let kind = self.frame.kind(self.run)?;
+        let token = self.frame.token(kind)?;
+        self.visit(token, visitor)
     }
 
-    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, CodecError> {
-        match self.reader.take_u8()? {
-            0 => visitor.visit_bool(false),
-            1 => visitor.visit_bool(true),
-            other => Err(CodecError::mismatch(format_args!("{other} is not a bool"))),
+    #[inline]
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        let kind = self.frame.kind(self.run)?;
+        if kind == BOOL {
+            return match self.frame.reader.take_u8()? {
+                value @ 0..=1 => visitor.visit_bool(value == 1),
+                other => Err(CodecError::mismatch(format_args!("{other} is not a bool"))),
+            };
         }
+        Err(self.frame.unexpected(kind, &visitor))
     }
 
-    fn deserialize_char<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, CodecError> {
-        let code = u32::from_ne_bytes(self.reader.take()?);
-        match char::from_u32(code) {
-            Some(value) => visitor.visit_char(value),
-            None => Err(CodecError::mismatch(format_args!("{code:#x} is not a char"))),
-        }
+    fn deserialize_char<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        self.text(visitor)
     }
 
-    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, CodecError> {
-        self.deserialize_string(visitor)
+    #[inline]
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        self.text(visitor)
     }
 
-    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, CodecError> {
-        let len = self.reader.take_len(1)?;
-        let bytes = self.reader.take_plain::<u8>(len)?;
-        visitor.visit_string(String::from_utf8(bytes).map_err(CodecError::new)?)
+    #[inline]
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        self.text(visitor)
     }
 
-    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, CodecError> {
+    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
         self.deserialize_byte_buf(visitor)
     }
 
-    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, CodecError> {
-        let len = self.reader.take_len(1)?;
-        visitor.visit_byte_buf(self.reader.take_plain::<u8>(len)?)
-    }
-
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, CodecError> {
-        self.reader.check_depth()?;
-        match self.reader.take_u8()? {
-            0 => visitor.visit_none(),
-            1 => visitor.visit_some(self),
-            other => Err(CodecError::mismatch(format_args!("{other} is not the tag of an option"))),
+    fn deserialize_byte_buf<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value> {
+        self.charge::<V::Value>()?;
+        match self.frame.kind(self.run)? {
+            BYTES => visitor.visit_byte_buf(self.frame.take_bytes()?),
+            kind @ (STR | SHORT..) => visitor.visit_string(self.frame.take_text(kind)?),
+            kind => match self.frame.take_sequence(kind)? {
+                Some((run, count)) => self.sequence(run, count, visitor),
+                None => Err(self.frame.unexpected(kind, &visitor)),
+            },
         }
     }
 
-    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, CodecError> {
-        visitor.visit_unit()
+    #[inline]
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        match self.frame.open_option(self.run, size_of::<V::Value>())? {
+            Holds::Nothing => visitor.visit_none(),
+            Holds::Marked => self.some(visitor),
+            Holds::Value => visitor.visit_some(self),
+        }
     }
 
-    fn deserialize_unit_struct<V: Visitor<'de>>(self, _name: &'static str, visitor: V) -> Result<V::Value, CodecError> {
-        visitor.visit_unit()
+    #[inline]
+    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        match self.frame.kind(self.run)? {
+            UNIT | NONE => visitor.visit_unit(),
+            kind => Err(self.frame.unexpected(kind, &visitor)),
+        }
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        _name: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, CodecError> {
-        self.reader.check_depth()?;
+    #[inline]
+    fn deserialize_unit_struct<V: Visitor<'de>>(self, _name: &'static str, visitor: V) -> Result<V::Value> {
+        self.deserialize_unit(visitor)
+    }
+
+    #[inline]
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value> {
+        // What `serde_json` itself reads by this name it has written as a struct.
+        if name == "$serde_json::private::RawValue" {
+            return self.deserialize_any(visitor);
+        }
+        self.frame.check_depth()?;
         visitor.visit_newtype_struct(self)
     }
 
-    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, CodecError> {
-        self.reader.check_depth()?;
-        let mut elements = self.elements()?;
-        let value = visitor.visit_seq(&mut elements)?;
-        elements.finish()?;
-        Ok(value)
+    #[inline]
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        let (run, count) = self.frame.open_sequence(self.run, size_of::<V::Value>(), &visitor)?;
+        match plain::vector::<V>(&mut self.frame.reader, run, count)? {
+            Some(vector) => Ok(vector),
+            None => self.sequence(run, count, visitor),
+        }
     }
 
-    fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, CodecError> {
-        visitor.visit_seq(&mut self.fields(len))
+    #[inline]
+    fn deserialize_tuple<V: Visitor<'de>>(self, _len: usize, visitor: V) -> Result<V::Value> {
+        if self.run == 0
+            && let Some([count]) = self.frame.reader.take_after(TUPLE)
+        {
+            return self.sequence(0, count.into(), visitor);
+        }
+        let (run, count) = self.frame.open_sequence(self.run, 0, &visitor)?;
+        self.sequence(run, count, visitor)
     }
 
+    #[inline]
     fn deserialize_tuple_struct<V: Visitor<'de>>(
         self,
         _name: &'static str,
         len: usize,
         visitor: V,
-    ) -> Result<V::Value, CodecError> {
-        visitor.visit_seq(&mut self.fields(len))
+    ) -> Result<V::Value> {
+        self.deserialize_tuple(len, visitor)
     }
 
-    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, CodecError> {
-        self.reader.check_depth()?;
-        let mut elements = self.elements()?;
-        let value = visitor.visit_map(&mut elements)?;
-        elements.finish()?;
-        Ok(value)
+    #[inline]
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        let (keys, count) = self.frame.open_map(self.run, size_of::<V::Value>(), &visitor)?;
+        self.pairs(keys, count, &[], visitor)
     }
 
+    #[inline]
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         _name: &'static str,
         fields: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, CodecError> {
-        visitor.visit_seq(&mut self.fields(fields.len()))
+    ) -> Result<V::Value> {
+        let size = size_of::<V::Value>();
+        match self.frame.open_struct(self.run, size, fields, is_derived::<V>(), &visitor)? {
+            (Some(keys), _, count) => self.pairs(keys, count, fields, visitor),
+            (None, run, count) => self.sequence(run, count, visitor),
+        }
     }
 
+    #[inline]
     fn deserialize_enum<V: Visitor<'de>>(
         self,
         _name: &'static str,
-        _variants: &'static [&'static str],
+        variants: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, CodecError> {
-        self.reader.check_depth()?;
-        visitor.visit_enum(self)
+    ) -> Result<V::Value> {
+        let (keys, has_payload) = self.frame.open_variant(self.run, size_of::<V::Value>(), &visitor)?;
+        visitor.visit_enum(Variant { frame: self.frame, variants, keys, has_payload })
     }
 
-    fn deserialize_identifier<V: Visitor<'de>>(self, _visitor: V) -> Result<V::Value, CodecError> {
-        Err(CodecError::new(
-            "this type asks for the names of fields (`flatten`), and a process border carries none: write the fields out, or \
-             pass it as text or bytes",
-        ))
+    #[inline]
+    fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        let kind = self.frame.kind(self.run)?;
+        if (U8..=U64).contains(&kind)
+            && let Some(Token::Unsigned(value)) = self.frame.number(kind)?
+        {
+            return visitor.visit_u64(value);
+        }
+        match kind {
+            STR | SHORT.. => visitor.visit_string(self.frame.take_text(kind)?),
+            UNIT_VARIANT => self.frame.take_name(&[])?.visit(visitor),
+            BYTES => visitor.visit_byte_buf(self.frame.take_bytes()?),
+            _ => Err(self.frame.unexpected(kind, &visitor)),
+        }
     }
 
-    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, CodecError> {
-        self.deserialize_any(visitor)
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        let kind = self.frame.kind(self.run)?;
+        self.frame.skip(kind)?;
+        visitor.visit_unit()
     }
 
     fn is_human_readable(&self) -> bool {
-        false
+        true
     }
 }
 
+/// Whether serde's derive has made a visitor: then it reads the fields of a struct in order as well as by their names, and faster. One that was
+/// made by hand may only know the names.
+///
+/// It is told by what it is called. If that should change structs are read by their names.
+#[inline(always)]
+fn is_derived<V>() -> bool {
+    let name = std::any::type_name::<V>();
+    name.ends_with("::__Visitor<'_>") || name.ends_with("::__Visitor")
+}
+
+/// Reads one value that is part of another one, and makes sure that it was read.
+#[inline(always)]
+fn part<'de, S: DeserializeSeed<'de>>(frame: &mut Frame<'_>, seed: S) -> Result<S::Value> {
+    let (before, open) = (frame.reader.offset(), frame.open);
+    let value = seed.deserialize(Decoder::new(frame))?;
+    if frame.reader.offset() == before || frame.open != open {
+        return Err(unread());
+    }
+    Ok(value)
+}
+
+/// The elements of a sequence.
+struct Elements<'d, 'm> {
+    frame: &'d mut Frame<'m>,
+    /// The kind of the numbers in the run that is being read; 0 if none is.
+    run: u8,
+    /// Whether others come after the run.
+    is_broken: bool,
+    left: usize,
+    read: usize,
+}
+
 impl Elements<'_, '_> {
-    #[inline(always)]
-    fn more(&mut self) -> Result<bool, CodecError> {
-        match &mut self.left {
-            Some(0) => Ok(false),
-            Some(left) => {
-                *left -= 1;
-                Ok(true)
-            }
-            None => match self.reader.take_u8()? {
-                1 => Ok(true),
-                _ => {
-                    self.left = Some(0);
-                    Ok(false)
-                }
-            },
+    fn finish(self) -> Result<()> {
+        if self.left != 0 || self.is_broken {
+            return Err(CodecError::mismatch("there are more elements than its type takes"));
         }
+        self.frame.open -= 1;
+        Ok(())
     }
 
-    /// A visitor may stop early (an array of fixed length); the end mark is then still to be read.
-    fn finish(mut self) -> Result<(), CodecError> {
-        if self.more()? {
-            return Err(CodecError::mismatch("the sequence has more elements than the type takes"));
+    /// Goes on after the run. False if nothing comes after it.
+    #[cold]
+    fn turn(&mut self) -> Result<bool> {
+        if !self.is_broken {
+            return Ok(false);
         }
-        Ok(())
+        (self.run, self.is_broken, self.left) = (0, false, self.frame.take_count()?);
+        Ok(self.left != 0)
     }
 }
 
@@ -223,74 +619,187 @@ impl<'de> de::SeqAccess<'de> for &mut Elements<'_, '_> {
     type Error = CodecError;
 
     #[inline(always)]
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, CodecError> {
-        if !self.more()? {
+    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>> {
+        if self.left == 0 && !self.turn()? {
             return Ok(None);
         }
-        let before = self.reader.offset();
-        let value = seed.deserialize(Decoder { reader: self.reader })?;
-        if self.reader.offset() == before {
-            self.reader.count_empty()?;
+        self.left -= 1;
+        self.read += 1;
+        let read = if self.run == 0 {
+            part(self.frame, seed)
+        } else {
+            let end = self.frame.reader.offset() + width(self.run);
+            let value = seed.deserialize(Decoder { frame: self.frame, run: self.run });
+            if value.is_ok() && self.frame.reader.offset() != end { Err(unread()) } else { value }
+        };
+        match read {
+            Ok(value) => Ok(Some(value)),
+            Err(error) => Err(error.in_element(self.read - 1)),
         }
-        Ok(Some(value))
     }
 
     fn size_hint(&self) -> Option<usize> {
-        Some(self.hint)
+        // Every element takes a byte at least, so that a forged number promises no more than there are bytes.
+        Some(self.left)
     }
 }
 
-impl<'de> de::MapAccess<'de> for &mut Elements<'_, '_> {
+/// The keys and values of a map, or the names and values of a struct's fields.
+struct Pairs<'d, 'm> {
+    frame: &'d mut Frame<'m>,
+    keys: Keys,
+    left: usize,
+    /// The fields of the struct that it is read as.
+    fields: &'static [&'static str],
+    read: usize,
+    /// The name of the field whose value comes next.
+    key: Option<&'static str>,
+}
+
+impl Pairs<'_, '_> {
+    fn finish(self) -> Result<()> {
+        if self.left != 0 {
+            self.frame.skip_pairs(self.keys, self.left)?;
+        }
+        self.frame.open -= 1;
+        Ok(())
+    }
+
+    /// The next name; `None` if there is none.
+    #[inline(never)]
+    fn name(&mut self) -> Result<Option<&str>> {
+        while self.left != 0 {
+            self.left -= 1;
+            self.read += 1;
+            let place = match self.keys {
+                Keys::Shape(place) => place,
+                Keys::Fields => {
+                    self.key = self.fields.get(self.read - 1).copied();
+                    return Ok(self.key);
+                }
+                _ => {
+                    let name = self.frame.take_name(self.fields)?;
+                    return Ok(Some(self.frame.keep(name)));
+                }
+            };
+            let written = self.frame.name_at(place)?;
+            self.keys = Keys::Shape(place + written.size());
+            if self.frame.reader.peek_u8()? == ABSENT {
+                self.frame.reader.skip(1)?;
+                continue;
+            }
+            let name = self.frame.name_among(&written, self.fields, self.read - 1)?;
+            self.key = match &name {
+                Name::Literal(name) => Some(name),
+                Name::Text(_) => None,
+            };
+            return Ok(Some(self.frame.keep(name)));
+        }
+        Ok(None)
+    }
+
+    #[cold]
+    fn place(&self, error: CodecError) -> CodecError {
+        match self.key {
+            Some(name) => error.in_field(name),
+            None => error.in_element(self.read.saturating_sub(1)),
+        }
+    }
+}
+
+impl<'de> de::MapAccess<'de> for &mut Pairs<'_, '_> {
     type Error = CodecError;
 
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, CodecError> {
-        // An entry without data is one of at most two in any map of keys that differ; what is forged is counted.
-        if self.left.is_some_and(|left| left > self.reader.left()) {
-            self.reader.count_empty()?;
+    #[inline]
+    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>> {
+        if !matches!(self.keys, Keys::Values) {
+            return match self.name()? {
+                Some(name) => seed.deserialize(Text(name)).map(Some),
+                None => Ok(None),
+            };
         }
-        if self.more()? { seed.deserialize(Decoder { reader: self.reader }).map(Some) } else { Ok(None) }
+        if self.left == 0 {
+            return Ok(None);
+        }
+        self.left -= 1;
+        self.read += 1;
+        part(self.frame, seed).map(Some).map_err(|error| self.place(error))
     }
 
-    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, CodecError> {
-        seed.deserialize(Decoder { reader: self.reader })
+    // Not inlined: it is the same for all structs with a field of this type.
+    #[inline(never)]
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value> {
+        part(self.frame, seed).map_err(|error| self.place(error))
     }
 
     fn size_hint(&self) -> Option<usize> {
-        Some(self.hint)
+        Some(self.left)
     }
 }
 
-impl<'de, 'd, 'm> de::EnumAccess<'de> for Decoder<'d, 'm> {
+/// The variant of an enum, and what it holds.
+struct Variant<'d, 'm> {
+    frame: &'d mut Frame<'m>,
+    variants: &'static [&'static str],
+    keys: Keys,
+    has_payload: bool,
+}
+
+impl<'d, 'm> Variant<'d, 'm> {
+    #[inline(never)]
+    fn name(&mut self) -> Result<&str> {
+        if matches!(self.keys, Keys::Text) {
+            return Ok(&self.frame.text);
+        }
+        let name = self.frame.take_name(self.variants)?;
+        Ok(self.frame.keep(name))
+    }
+
+    /// What it holds.
+    #[inline(always)]
+    fn payload(self) -> Result<Decoder<'d, 'm>> {
+        if !self.has_payload {
+            return Err(CodecError::mismatch("a variant holds nothing, and its type expects that it does"));
+        }
+        self.frame.open -= 1;
+        Ok(Decoder::new(self.frame))
+    }
+}
+
+impl<'de> de::EnumAccess<'de> for Variant<'_, '_> {
     type Error = CodecError;
     type Variant = Self;
 
-    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self), CodecError> {
-        let index = u32::from_ne_bytes(self.reader.take()?);
-        let value = seed.deserialize(IntoDeserializer::<CodecError>::into_deserializer(index))?;
+    #[inline]
+    fn variant_seed<S: DeserializeSeed<'de>>(mut self, seed: S) -> Result<(S::Value, Self)> {
+        if matches!(self.keys, Keys::Values) {
+            return Ok((part(self.frame, seed)?, self));
+        }
+        let value = seed.deserialize(Text(self.name()?))?;
         Ok((value, self))
     }
 }
 
-impl<'de> de::VariantAccess<'de> for Decoder<'_, '_> {
+impl<'de> de::VariantAccess<'de> for Variant<'_, '_> {
     type Error = CodecError;
 
-    fn unit_variant(self) -> Result<(), CodecError> {
-        Ok(())
+    #[inline]
+    fn unit_variant(self) -> Result<()> {
+        if self.has_payload { <() as de::Deserialize>::deserialize(self.payload()?) } else { Ok(()) }
     }
 
-    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, CodecError> {
-        seed.deserialize(self)
+    #[inline]
+    fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value> {
+        seed.deserialize(self.payload()?)
     }
 
-    fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, CodecError> {
-        visitor.visit_seq(&mut self.fields(len))
+    #[inline]
+    fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value> {
+        de::Deserializer::deserialize_tuple(self.payload()?, len, visitor)
     }
 
-    fn struct_variant<V: Visitor<'de>>(
-        self,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, CodecError> {
-        visitor.visit_seq(&mut self.fields(fields.len()))
+    #[inline]
+    fn struct_variant<V: Visitor<'de>>(self, fields: &'static [&'static str], visitor: V) -> Result<V::Value> {
+        de::Deserializer::deserialize_struct(self.payload()?, "", fields, visitor)
     }
 }

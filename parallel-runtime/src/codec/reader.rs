@@ -5,27 +5,13 @@ use std::ptr;
 
 use super::error::CodecError;
 
-/// Elements without data (`()`, `[u8; 0]`) that one message of results may hold: they cost nothing to claim.
-const MOST_EMPTY: usize = 1 << 20;
-
-/// Bytes of stack that decoding results may use. A level of a recursive type takes some 100 to 1,000 bytes.
-const MOST_STACK: usize = 512 << 10;
-
-/// About where the stack ends now.
-#[inline(always)]
-fn stack_pointer() -> usize {
-    let here = 0_u8;
-    std::hint::black_box(&raw const here).addr()
-}
+/// What decoding results may allocate by default, in bytes: so much, and so many times the bytes that came.
+const BUDGET: usize = 64 << 20;
+const BUDGET_TIMES: usize = 32;
 
 #[cold]
-fn too_deep() -> CodecError {
-    CodecError::new("it is nested too deeply: return such a value in a flat form")
-}
-
-#[cold]
-fn too_many_empty() -> CodecError {
-    CodecError::new(format_args!("it holds more than {MOST_EMPTY} elements without data"))
+fn too_large() -> CodecError {
+    CodecError::new("it would take more memory than results may take: see the option `result_limit`")
 }
 
 /// A cursor over encoded bytes.
@@ -35,14 +21,13 @@ fn too_many_empty() -> CodecError {
 /// that misbehaves could still be writing them, and then a copy holds odd bytes, while a `&str` or `&[bool]` into that memory
 /// would be undefined behaviour.
 pub struct Reader<'m> {
+    /// Slices lie at aligned offsets from here.
+    start: *const u8,
+    /// From here to the end is what has not been read: `start <= next <= end`, and all that lies between is one piece of memory.
     next: *const u8,
-    left: usize,
-    /// Bytes read so far: slices lie at aligned offsets from the start.
-    offset: usize,
-    /// How many elements without data may still come.
-    empty_left: usize,
-    /// How far down the stack may be used.
-    stack_floor: usize,
+    end: *const u8,
+    /// How many bytes values may still take.
+    budget: usize,
     _memory: PhantomData<&'m [u8]>,
 }
 
@@ -54,50 +39,64 @@ impl<'m> Reader<'m> {
     /// `len` bytes from `start` are readable for `'m`. If [`slice`](Reader::slice) is called, nothing writes them during
     /// `'m`; if [`slice_mut`](Reader::slice_mut) is called, they are writable and nothing else touches them during `'m`.
     pub(crate) unsafe fn from_raw(start: *const u8, len: usize) -> Self {
-        Self { next: start, left: len, offset: 0, empty_left: usize::MAX, stack_floor: 0, _memory: PhantomData }
+        // SAFETY: the end of the memory, as the caller promises.
+        let end = unsafe { start.add(len) };
+        Self { start, next: start, end, budget: usize::MAX, _memory: PhantomData }
     }
 
-    /// The same, for data that somebody may have forged to keep us busy or to make us recurse without end: what the data claims
-    /// beyond [`MOST_EMPTY`] and [`MOST_STACK`] is an error.
-    pub(crate) fn untrusted(mut self) -> Self {
-        self.empty_left = MOST_EMPTY;
-        self.stack_floor = stack_pointer().saturating_sub(MOST_STACK);
+    /// No bytes.
+    #[inline(always)]
+    pub(super) fn nothing() -> Self {
+        let nowhere = ptr::NonNull::<u8>::dangling().as_ptr().cast_const();
+        Self { start: nowhere, next: nowhere, end: nowhere, budget: 0, _memory: PhantomData }
+    }
+
+    /// The same, for data that may have been forged to use up memory: what values take beyond the default budget is an error.
+    pub(crate) fn untrusted(self) -> Self {
+        let budget = self.left().saturating_mul(BUDGET_TIMES).saturating_add(BUDGET);
+        self.with_budget(budget)
+    }
+
+    /// The same, for values that may take so many bytes of memory.
+    pub(crate) fn with_budget(mut self, budget: usize) -> Self {
+        self.budget = budget;
         self
     }
 
-    /// An element had no data.
+    pub(super) fn budget(&self) -> usize {
+        self.budget
+    }
+
+    pub(super) fn set_budget(&mut self, budget: usize) {
+        self.budget = budget;
+    }
+
+    /// A value takes so many bytes of memory.
     #[inline(always)]
-    pub(crate) fn count_empty(&mut self) -> Result<(), CodecError> {
-        match self.empty_left.checked_sub(1) {
+    pub(super) fn charge(&mut self, bytes: usize) -> Result<(), CodecError> {
+        match self.budget.checked_sub(bytes) {
             Some(left) => {
-                self.empty_left = left;
+                self.budget = left;
                 Ok(())
             }
-            None => Err(too_many_empty()),
+            None => Err(too_large()),
         }
     }
 
-    /// To be called before a value that may hold others of its own kind.
-    #[inline(always)]
-    pub(crate) fn check_depth(&self) -> Result<(), CodecError> {
-        if stack_pointer() < self.stack_floor { Err(too_deep()) } else { Ok(()) }
-    }
-
     /// Bytes not read yet.
+    #[inline(always)]
     pub(crate) fn left(&self) -> usize {
-        self.left
+        self.end.addr() - self.next.addr()
     }
 
     #[inline(always)]
     fn advance(&mut self, count: usize) -> Result<*const u8, CodecError> {
-        if count > self.left {
+        if count > self.left() {
             return Err(CodecError::end_of_data());
         }
         let start = self.next;
-        // SAFETY: `count <= left`, so the result is inside the memory or one past its end.
+        // SAFETY: so many bytes are left, so the result is inside the memory or one past its end.
         self.next = unsafe { start.add(count) };
-        self.left -= count;
-        self.offset += count;
         Ok(start)
     }
 
@@ -112,7 +111,7 @@ impl<'m> Reader<'m> {
     #[inline(always)]
     pub(crate) fn peek_u64(&self) -> Option<u64> {
         // SAFETY: eight bytes are left, so they are readable; `[u8; 8]` has alignment 1 and any bytes are valid.
-        (self.left >= 8).then(|| u64::from_ne_bytes(unsafe { ptr::read(self.next.cast::<[u8; 8]>()) }))
+        (self.left() >= 8).then(|| u64::from_ne_bytes(unsafe { ptr::read(self.next.cast::<[u8; 8]>()) }))
     }
 
     #[inline(always)]
@@ -124,7 +123,7 @@ impl<'m> Reader<'m> {
     #[inline]
     pub(crate) fn take_len(&mut self, element: usize) -> Result<usize, CodecError> {
         let len = u64::from_ne_bytes(self.take()?);
-        let most = self.left.checked_div(element).map_or(u64::MAX, |most| most as u64);
+        let most = self.left().checked_div(element).map_or(u64::MAX, |most| most as u64);
         if len > most {
             return Err(CodecError::end_of_data());
         }
@@ -155,20 +154,65 @@ impl<'m> Reader<'m> {
 
     /// Skips to a multiple of `alignment` from the start.
     pub(crate) fn align(&mut self, alignment: usize) -> Result<(), CodecError> {
-        let padding = self.offset.next_multiple_of(alignment) - self.offset;
+        let padding = self.offset().next_multiple_of(alignment) - self.offset();
         self.advance(padding).map(drop)
+    }
+
+    /// The bytes at a place after the next one, which are not taken.
+    #[inline(always)]
+    pub(super) fn at<const N: usize>(&self, place: usize) -> Result<[u8; N], CodecError> {
+        let left = self.left();
+        if place > left || left - place < N {
+            return Err(CodecError::end_of_data());
+        }
+        // SAFETY: the place was just checked to lie inside the memory.
+        let start = unsafe { self.next.add(place) };
+        // SAFETY: N bytes from there are readable, as was checked; `[u8; N]` has alignment 1 and any bytes are valid.
+        Ok(unsafe { ptr::read(start.cast::<[u8; N]>()) })
+    }
+
+    /// The bytes after this one, if it is the next one; all are taken then.
+    #[inline(always)]
+    pub(super) fn take_after<const N: usize>(&mut self, first: u8) -> Option<[u8; N]> {
+        if self.left() <= N || self.at::<1>(0) != Ok([first]) {
+            return None;
+        }
+        let bytes = self.at(1).ok()?;
+        self.advance(N + 1).ok()?;
+        Some(bytes)
+    }
+
+    #[inline(always)]
+    pub(super) fn peek_u8(&self) -> Result<u8, CodecError> {
+        self.at::<1>(0).map(|[byte]| byte)
+    }
+
+    /// The next `len` bytes, as a reader of their own.
+    #[inline(always)]
+    pub(super) fn split(&mut self, len: usize) -> Result<Self, CodecError> {
+        let start = self.advance(len)?;
+        Ok(Self { start, next: start, end: self.next, budget: self.budget, _memory: PhantomData })
+    }
+
+    /// Leaves out the last `len` bytes.
+    pub(super) fn split_end(&mut self, len: usize) -> Result<Self, CodecError> {
+        let rest = self.left().checked_sub(len).ok_or_else(CodecError::end_of_data)?;
+        // SAFETY: `rest` bytes are left, so that lies inside the memory or one past its end.
+        let start = unsafe { self.next.add(rest) };
+        let end = std::mem::replace(&mut self.end, start);
+        Ok(Self { start, next: start, end, budget: self.budget, _memory: PhantomData })
     }
 
     /// Bytes read so far.
     #[inline(always)]
     pub(crate) fn offset(&self) -> usize {
-        self.offset
+        self.next.addr() - self.start.addr()
     }
 
     /// Goes on at an offset; stays where it is if that lies behind, or beyond the end.
     #[inline]
     pub(crate) fn go_to(&mut self, offset: usize) {
-        if let Some(count) = offset.checked_sub(self.offset) {
+        if let Some(count) = offset.checked_sub(self.offset()) {
             let _ = self.advance(count);
         }
     }

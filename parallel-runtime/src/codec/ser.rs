@@ -1,50 +1,270 @@
-//! The serialiser: serde's data model, fixed-width and native.
+//! The serialiser.
+//!
+//! See [`codec`](super) for what is written. Whatever code of the user's does with these types, what is written is one value, or the whole
+//! value is refused: see [`Writer::close_frame`].
 
 use serde::ser::{self, Serialize};
 
 use super::error::CodecError;
+use super::kind::*;
+use super::plain::Plain;
+use super::shape::{self, Shape};
 use super::writer::Writer;
+
+type Result<T> = std::result::Result<T, CodecError>;
+
+/// A number comes with its kind.
+const PLAIN: u8 = 0;
+
+/// The first element of a sequence: a number comes without its kind, and says which it is.
+const FIRST: u8 = 0xFF;
 
 /// Writes one value.
 pub(super) struct Encoder<'e, 'a> {
-    pub(super) writer: &'e mut Writer<'a>,
+    out: &'e mut Writer<'a>,
+    /// [`PLAIN`], [`FIRST`], or the kind of the numbers in the run that this value is an element of: such a number comes without its kind.
+    expect: u8,
+    /// Whether it is what a `Some` holds.
+    some: bool,
 }
 
-/// Writes the elements of a sequence or map whose length may only be known at its end.
-pub(super) struct Elements<'e, 'a> {
-    writer: &'e mut Writer<'a>,
-    /// Set where serde did not tell the length: each element is then preceded by a 1, and the end is a 0.
-    unsized_: bool,
+/// The lengths in a frame are those of the value and of what follows it; this bit says that something does.
+pub(super) const HAS_TRAILER: u64 = 1 << 63;
+
+/// Bytes of the head of a frame.
+pub(super) const FRAME: usize = size_of::<u64>();
+
+#[cold]
+fn too_deep() -> CodecError {
+    CodecError::new(
+        "it is nested too deeply for the stack of this thread: pass it in a flat form, or from a thread with a larger stack",
+    )
 }
 
-/// The length that stands for "each element is preceded by a 1".
-pub(super) const UNKNOWN_LENGTH: u64 = u64::MAX;
-
-macro_rules! numbers {
-    ($($method:ident($type:ty)),*) => {$(
-        #[inline(always)]
-        fn $method(self, value: $type) -> Result<(), CodecError> {
-            self.writer.put(value.to_ne_bytes());
-            Ok(())
+impl<'a> Writer<'a> {
+    /// A value begins. Gives its place, for [`close_frame`](Writer::close_frame).
+    #[inline(always)]
+    pub(super) fn open_frame(&mut self) -> usize {
+        let at = self.len();
+        self.put([0; FRAME]);
+        self.defined.clear();
+        if !self.unsettled_names().is_empty() {
+            self.unsettled_names_mut().clear();
         }
-    )*};
+        self.failed = false;
+        if self.stack_floor == 0 {
+            self.stack_floor = crate::sys::stack::floor();
+        }
+        at
+    }
+
+    #[inline(always)]
+    pub(super) fn encoder(&mut self) -> Encoder<'_, 'a> {
+        Encoder { out: self, expect: PLAIN, some: false }
+    }
+
+    /// The value is written.
+    #[inline(always)]
+    pub(super) fn close_frame(&mut self, at: usize) -> Result<()> {
+        let mut len = (self.len() - at - FRAME) as u64;
+        if self.defined.count() != 0 {
+            len = self.put_trailer(at) | HAS_TRAILER;
+        }
+        if self.failed {
+            return Err(CodecError::new("its `Serialize` went on after an error"));
+        }
+        self.patch(at, len.to_le_bytes());
+        Ok(())
+    }
+
+    /// The definitions of the shapes, where each begins, how many there are, and how long all that is. Gives the length with it.
+    #[inline(never)]
+    fn put_trailer(&mut self, at: usize) -> u64 {
+        let start = self.len();
+        if let Some(only) = self.defined.only() {
+            self.put_slice(&only.definition);
+            self.put_both(0_u32.to_le_bytes(), 1_u32.to_le_bytes());
+        } else {
+            let defined = std::mem::replace(&mut self.defined, shape::Defined::new());
+            defined.definitions().for_each(|definition| self.put_slice(definition));
+            let mut place = 0_u32;
+            for definition in defined.definitions() {
+                self.put(place.to_le_bytes());
+                place += definition.len() as u32;
+            }
+            self.put(defined.count().to_le_bytes());
+        }
+        self.put(((self.len() - start + size_of::<u32>()) as u32).to_le_bytes());
+        (self.len() - at - FRAME) as u64
+    }
+
+    /// To be called before a value that can hold one of its own type: what holds itself without an end in between is no type, so structs and
+    /// tuples are not looked at.
+    #[inline(always)]
+    fn check_depth(&self) -> Result<()> {
+        if crate::sys::stack::pointer() < self.stack_floor { Err(too_deep()) } else { Ok(()) }
+    }
+
+    /// Code of the user's gets to see this error, and may go on.
+    #[cold]
+    fn fail(&mut self, error: CodecError) -> CodecError {
+        self.failed = true;
+        error
+    }
+
+    #[cold]
+    fn fail_in_field(&mut self, error: CodecError, name: &'static str) -> CodecError {
+        self.fail(error.in_field(name))
+    }
+
+    #[inline]
+    fn put_name(&mut self, name: &'static str) -> Result<()> {
+        match shape::literal(name) {
+            Some(literal) if !self.canonical => {
+                self.put(literal);
+                Ok(())
+            }
+            _ => self.put_text_name(name),
+        }
+    }
+
+    #[cold]
+    fn put_text_name(&mut self, name: &'static str) -> Result<()> {
+        self.put(shape::text_head(name)?);
+        self.put_slice(name.as_bytes());
+        Ok(())
+    }
+
+    /// The head of a struct. Gives the shape that is expected of it.
+    #[inline(never)]
+    fn put_struct(&mut self, slot: u8) -> Option<&'static Shape> {
+        if self.canonical {
+            self.put_both([NAMED], 0_u32.to_le_bytes());
+            return None;
+        }
+        self.put_both([STRUCT], 0_u32.to_le_bytes());
+        shape::expected(slot)
+    }
+
+    /// A sequence that is one run.
+    #[inline(never)]
+    fn put_plain(&mut self, kind: u8, count: usize, bytes: &[u8]) {
+        // No elements have no kind.
+        self.put_both([SEQ, if count == 0 { PLAIN } else { kind }], (count as u64).to_le_bytes());
+        self.put_slice(bytes);
+    }
+
+    #[inline(never)]
+    fn put_text(&mut self, text: &str) {
+        match u8::try_from(text.len()) {
+            Ok(len) if len < SHORT => self.put([SHORT | len]),
+            _ => self.put_both([STR], (text.len() as u64).to_le_bytes()),
+        }
+        self.put_slice(text.as_bytes());
+    }
 }
 
 impl<'e, 'a> Encoder<'e, 'a> {
-    fn elements(self, len: Option<usize>) -> Elements<'e, 'a> {
-        let stated = len.map_or(UNKNOWN_LENGTH, |len| len as u64);
-        self.writer.put(stated.to_ne_bytes());
-        Elements { writer: self.writer, unsized_: len.is_none() }
+    #[inline(always)]
+    fn number<const N: usize>(self, kind: u8, bytes: [u8; N]) -> Result<()> {
+        if self.expect == kind {
+            self.out.put(bytes);
+        } else if self.expect == PLAIN {
+            self.out.put_both([kind], bytes);
+        } else {
+            self.number_apart(kind, bytes);
+        }
+        Ok(())
     }
 
-    fn variant(self, index: u32) -> Elements<'e, 'a> {
-        self.writer.put(index.to_ne_bytes());
-        self.fields()
+    /// The first of a sequence, or one that is not of its run.
+    #[cold]
+    fn number_apart<const N: usize>(self, kind: u8, bytes: [u8; N]) {
+        // A wider one would be as long as a number with what comes before one that breaks a run.
+        if self.expect == FIRST && N <= 8 {
+            self.out.first = kind;
+            self.out.put(bytes);
+        } else {
+            self.open().put_both([kind], bytes);
+        }
     }
 
-    fn fields(self) -> Elements<'e, 'a> {
-        Elements { writer: self.writer, unsized_: false }
+    /// What follows is no number of the run, which it ends: room for the number of what comes after the run. The sequence notices it by
+    /// these nine bytes or more.
+    #[inline(always)]
+    fn open(self) -> &'e mut Writer<'a> {
+        if self.expect != PLAIN && self.expect != FIRST {
+            self.out.put([0; 8]);
+        }
+        self.out
     }
+
+    #[inline(always)]
+    fn tag(self, kind: u8) -> &'e mut Writer<'a> {
+        let out = self.open();
+        out.put([kind]);
+        out
+    }
+
+    /// What reads as `None`.
+    #[inline]
+    fn nothing(self, kind: u8) -> Result<()> {
+        if self.some {
+            self.tag(SOME).put([kind]);
+        } else {
+            self.tag(kind);
+        }
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn sequence(self, len: Option<usize>) -> Result<Elements<'e, 'a>> {
+        self.out.check_depth()?;
+        let out = self.open();
+        let header = out.len();
+        let stated = len.unwrap_or(0) as u64;
+        out.put_both([SEQ, PLAIN], stated.to_le_bytes());
+        Ok(Elements { out, header, stated, count: 0, run: 0, expect: FIRST, width: usize::MAX, rest: 0 })
+    }
+
+    #[inline]
+    fn tuple(self, len: usize) -> Result<Elements<'e, 'a>> {
+        if len >= 8 {
+            return self.sequence(Some(len));
+        }
+        let out = self.open();
+        out.put([TUPLE, len as u8]);
+        let (header, stated) = (usize::MAX, len as u64);
+        Ok(Elements { out, header, stated, count: 0, run: 0, expect: PLAIN, width: 0, rest: 0 })
+    }
+
+    #[inline(always)]
+    fn fields(self, type_name: &'static str) -> Result<Fields<'e, 'a>> {
+        let out = self.open();
+        let header = out.len();
+        let slot = shape::slot_of(type_name);
+        let shape = out.put_struct(slot);
+        let rest = shape.map_or(&[][..], |shape| &*shape.names);
+        let base = out.unsettled_names().len();
+        Ok(Fields { out, header, shape, rest, base, slot, is_partial: false })
+    }
+
+    #[inline(never)]
+    fn variant(self, variant: &'static str) -> Result<Self> {
+        self.out.check_depth()?;
+        let out = self.tag(VARIANT);
+        out.put_name(variant)?;
+        Ok(out.encoder())
+    }
+}
+
+macro_rules! numbers {
+    ($($method:ident($type:ty) $kind:ident),*) => {$(
+        #[inline(always)]
+        fn $method(self, value: $type) -> Result<()> {
+            self.number($kind, value.to_le_bytes())
+        }
+    )*};
 }
 
 impl<'e, 'a> ser::Serializer for Encoder<'e, 'a> {
@@ -54,198 +274,411 @@ impl<'e, 'a> ser::Serializer for Encoder<'e, 'a> {
     type SerializeTuple = Elements<'e, 'a>;
     type SerializeTupleStruct = Elements<'e, 'a>;
     type SerializeTupleVariant = Elements<'e, 'a>;
-    type SerializeMap = Elements<'e, 'a>;
-    type SerializeStruct = Elements<'e, 'a>;
-    type SerializeStructVariant = Elements<'e, 'a>;
+    type SerializeMap = Entries<'e, 'a>;
+    type SerializeStruct = Fields<'e, 'a>;
+    type SerializeStructVariant = Fields<'e, 'a>;
 
     numbers!(
-        serialize_i8(i8),
-        serialize_i16(i16),
-        serialize_i32(i32),
-        serialize_i64(i64),
-        serialize_i128(i128),
-        serialize_u8(u8),
-        serialize_u16(u16),
-        serialize_u32(u32),
-        serialize_u64(u64),
-        serialize_u128(u128),
-        serialize_f32(f32),
-        serialize_f64(f64)
+        serialize_i8(i8) I8,
+        serialize_i16(i16) I16,
+        serialize_i32(i32) I32,
+        serialize_i64(i64) I64,
+        serialize_i128(i128) I128,
+        serialize_u8(u8) U8,
+        serialize_u16(u16) U16,
+        serialize_u32(u32) U32,
+        serialize_u64(u64) U64,
+        serialize_u128(u128) U128,
+        serialize_f32(f32) F32,
+        serialize_f64(f64) F64
     );
 
-    fn serialize_bool(self, value: bool) -> Result<(), CodecError> {
-        self.writer.put([u8::from(value)]);
+    #[inline(always)]
+    fn serialize_bool(self, value: bool) -> Result<()> {
+        self.number(BOOL, [u8::from(value)])
+    }
+
+    #[inline(always)]
+    fn serialize_char(self, value: char) -> Result<()> {
+        self.number(CHAR, u32::from(value).to_le_bytes())
+    }
+
+    #[inline]
+    fn serialize_str(self, value: &str) -> Result<()> {
+        self.open().put_text(value);
         Ok(())
     }
 
-    fn serialize_char(self, value: char) -> Result<(), CodecError> {
-        self.serialize_u32(u32::from(value))
-    }
-
-    fn serialize_str(self, value: &str) -> Result<(), CodecError> {
-        self.serialize_bytes(value.as_bytes())
-    }
-
-    fn serialize_bytes(self, value: &[u8]) -> Result<(), CodecError> {
-        self.writer.put((value.len() as u64).to_ne_bytes());
-        self.writer.put_slice(value);
+    #[inline]
+    fn serialize_bytes(self, value: &[u8]) -> Result<()> {
+        let out = self.open();
+        out.put_both([BYTES], (value.len() as u64).to_le_bytes());
+        out.put_slice(value);
         Ok(())
     }
 
-    fn serialize_none(self) -> Result<(), CodecError> {
-        self.writer.put([0_u8]);
-        Ok(())
+    #[inline]
+    fn serialize_none(self) -> Result<()> {
+        self.nothing(NONE)
     }
 
-    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), CodecError> {
-        self.writer.put([1_u8]);
+    #[inline]
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<()> {
+        self.out.check_depth()?;
+        let mut inner = self;
+        if inner.some {
+            inner = inner.tag(SOME).encoder();
+        }
+        value.serialize(Encoder { some: true, ..inner })
+    }
+
+    #[inline]
+    fn serialize_unit(self) -> Result<()> {
+        self.nothing(UNIT)
+    }
+
+    #[inline]
+    fn serialize_unit_struct(self, _name: &'static str) -> Result<()> {
+        self.nothing(UNIT)
+    }
+
+    #[inline]
+    fn serialize_unit_variant(self, _name: &'static str, _index: u32, variant: &'static str) -> Result<()> {
+        self.tag(UNIT_VARIANT).put_name(variant)
+    }
+
+    #[inline(always)]
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _name: &'static str, value: &T) -> Result<()> {
         value.serialize(self)
     }
 
-    fn serialize_unit(self) -> Result<(), CodecError> {
-        Ok(())
-    }
-
-    fn serialize_unit_struct(self, _name: &'static str) -> Result<(), CodecError> {
-        Ok(())
-    }
-
-    fn serialize_unit_variant(self, _name: &'static str, index: u32, _variant: &'static str) -> Result<(), CodecError> {
-        self.serialize_u32(index)
-    }
-
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _name: &'static str, value: &T) -> Result<(), CodecError> {
-        value.serialize(self)
-    }
-
+    #[inline]
     fn serialize_newtype_variant<T: Serialize + ?Sized>(
         self,
         _name: &'static str,
-        index: u32,
-        _variant: &'static str,
+        _index: u32,
+        variant: &'static str,
         value: &T,
-    ) -> Result<(), CodecError> {
-        self.writer.put(index.to_ne_bytes());
-        value.serialize(self)
+    ) -> Result<()> {
+        value.serialize(self.variant(variant)?)
     }
 
-    fn serialize_seq(self, len: Option<usize>) -> Result<Elements<'e, 'a>, CodecError> {
-        Ok(self.elements(len))
+    #[inline]
+    fn serialize_seq(self, len: Option<usize>) -> Result<Elements<'e, 'a>> {
+        self.sequence(len)
     }
 
-    fn serialize_tuple(self, _len: usize) -> Result<Elements<'e, 'a>, CodecError> {
-        Ok(self.fields())
+    #[inline]
+    fn collect_seq<I: IntoIterator<Item: Serialize>>(self, elements: I) -> Result<()> {
+        if let Some(plain) = Plain::of(&elements) {
+            self.open().put_plain(plain.kind, plain.count, plain.bytes);
+            return Ok(());
+        }
+        let elements = elements.into_iter();
+        let mut sequence = self.sequence(match elements.size_hint() {
+            (low, Some(high)) if low == high => Some(low),
+            _ => None,
+        })?;
+        for element in elements {
+            sequence.element(&element)?;
+        }
+        sequence.finish()
     }
 
-    fn serialize_tuple_struct(self, _name: &'static str, _len: usize) -> Result<Elements<'e, 'a>, CodecError> {
-        Ok(self.fields())
+    #[inline]
+    fn serialize_tuple(self, len: usize) -> Result<Elements<'e, 'a>> {
+        self.tuple(len)
     }
 
+    #[inline]
+    fn serialize_tuple_struct(self, _name: &'static str, len: usize) -> Result<Elements<'e, 'a>> {
+        self.tuple(len)
+    }
+
+    #[inline]
     fn serialize_tuple_variant(
         self,
         _name: &'static str,
-        index: u32,
-        _variant: &'static str,
-        _len: usize,
-    ) -> Result<Elements<'e, 'a>, CodecError> {
-        Ok(self.variant(index))
+        _index: u32,
+        variant: &'static str,
+        len: usize,
+    ) -> Result<Elements<'e, 'a>> {
+        self.variant(variant)?.tuple(len)
     }
 
-    fn serialize_map(self, len: Option<usize>) -> Result<Elements<'e, 'a>, CodecError> {
-        Ok(self.elements(len))
+    #[inline]
+    fn serialize_map(self, len: Option<usize>) -> Result<Entries<'e, 'a>> {
+        self.out.check_depth()?;
+        let out = self.open();
+        let header = out.len();
+        out.put_both([MAP], (len.unwrap_or(0) as u64).to_le_bytes());
+        Ok(Entries { out, header, count: 0 })
     }
 
-    fn serialize_struct(self, _name: &'static str, _len: usize) -> Result<Elements<'e, 'a>, CodecError> {
-        Ok(self.fields())
+    #[inline]
+    fn serialize_struct(self, name: &'static str, _len: usize) -> Result<Fields<'e, 'a>> {
+        self.fields(name)
     }
 
+    #[inline]
     fn serialize_struct_variant(
         self,
         _name: &'static str,
-        index: u32,
-        _variant: &'static str,
+        _index: u32,
+        variant: &'static str,
         _len: usize,
-    ) -> Result<Elements<'e, 'a>, CodecError> {
-        Ok(self.variant(index))
+    ) -> Result<Fields<'e, 'a>> {
+        self.variant(variant)?.fields(variant)
     }
 
     fn is_human_readable(&self) -> bool {
-        false
+        true
     }
+}
+
+/// Writes the elements of a sequence or a tuple.
+///
+/// As long as they are numbers of one kind, that kind stands in the head and they lie there bare: a *run*. From the first one that is no
+/// such number on they are values as everywhere.
+pub(super) struct Elements<'e, 'a> {
+    out: &'e mut Writer<'a>,
+    /// Where the sequence begins; `usize::MAX` for a tuple, which has no runs.
+    header: usize,
+    /// The number of elements that stands in the head.
+    stated: u64,
+    /// Elements written: those of the run, or those after it.
+    count: u64,
+    /// Elements of the run, once it has ended.
+    run: u64,
+    expect: u8,
+    /// Bytes that an element of the run takes. 0: nothing is a run any more.
+    width: usize,
+    /// Where the number of the elements after the run goes.
+    rest: usize,
 }
 
 impl Elements<'_, '_> {
     #[inline(always)]
-    fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), CodecError> {
-        if self.unsized_ {
-            self.writer.put([1_u8]);
+    fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<()> {
+        self.count += 1;
+        let before = self.out.len();
+        if let Err(error) = value.serialize(Encoder { out: self.out, expect: self.expect, some: false }) {
+            return Err(self.fail(error));
         }
-        self.field(value)
+        if self.width != 0 && self.out.len() - before != self.width {
+            self.turn(before);
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn fail(&mut self, error: CodecError) -> CodecError {
+        let index = self.run + self.count - 1;
+        self.out.fail(error.in_element(index as usize))
+    }
+
+    /// The first element was written, or the first that is not of the run.
+    #[cold]
+    fn turn(&mut self, before: usize) {
+        if self.expect == FIRST {
+            self.expect = std::mem::take(&mut self.out.first);
+            self.width = if self.expect == PLAIN { 0 } else { width(self.expect) };
+            self.out.patch(self.header + 1, [self.expect]);
+        } else {
+            self.out.patch(self.header + 1, [self.expect | BROKEN]);
+            (self.run, self.count, self.rest, self.expect, self.width) = (self.count - 1, 1, before, PLAIN, 0);
+        }
     }
 
     #[inline(always)]
-    fn field<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), CodecError> {
-        value.serialize(Encoder { writer: self.writer })
+    fn finish(self) -> Result<()> {
+        if self.rest == 0 && self.count == self.stated { Ok(()) } else { self.correct() }
     }
 
-    fn finish(self) -> Result<(), CodecError> {
-        if self.unsized_ {
-            self.writer.put([0_u8]);
+    #[cold]
+    fn correct(self) -> Result<()> {
+        let mut in_head = self.count;
+        if self.rest != 0 {
+            self.out.patch(self.rest, self.count.to_le_bytes());
+            in_head = self.run;
         }
+        if self.header != usize::MAX {
+            self.out.patch(self.header + 2, in_head.to_le_bytes());
+            return Ok(());
+        }
+        let (stated, count) = (self.stated, self.count);
+        Err(self.out.fail(CodecError::new(format_args!("a tuple said that it has {stated} elements and had {count}"))))
+    }
+}
+
+/// Writes the entries of a map.
+pub(super) struct Entries<'e, 'a> {
+    out: &'e mut Writer<'a>,
+    header: usize,
+    /// Keys and values.
+    count: u64,
+}
+
+impl Entries<'_, '_> {
+    #[inline(always)]
+    fn part<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<()> {
+        self.count += 1;
+        value.serialize(self.out.encoder()).map_err(|error| self.fail(error))
+    }
+
+    #[cold]
+    fn fail(&mut self, error: CodecError) -> CodecError {
+        let index = (self.count - 1) / 2;
+        self.out.fail(error.in_element(index as usize))
+    }
+}
+
+impl ser::SerializeMap for Entries<'_, '_> {
+    type Ok = ();
+    type Error = CodecError;
+    #[inline]
+    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<()> {
+        if !self.count.is_multiple_of(2) {
+            return Err(self.fail(CodecError::new("a key of a map has no value")));
+        }
+        self.part(key)
+    }
+    #[inline]
+    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<()> {
+        if self.count.is_multiple_of(2) {
+            return Err(self.fail(CodecError::new("a value of a map has no key")));
+        }
+        self.part(value)
+    }
+    #[inline]
+    fn end(mut self) -> Result<()> {
+        if !self.count.is_multiple_of(2) {
+            return Err(self.fail(CodecError::new("the last key of a map has no value")));
+        }
+        self.out.patch(self.header + 1, (self.count / 2).to_le_bytes());
         Ok(())
     }
 }
 
-/// Fields travel without their names, so one that is left out would shift all that follow.
-fn skipped(field: &str) -> CodecError {
-    CodecError::new(format_args!(
-        "the field `{field}` was left out by `skip_serializing_if`, which a process border cannot carry: remove that \
-         attribute, or pass the value in a type without it"
-    ))
+/// Writes the fields of a struct.
+pub(super) struct Fields<'e, 'a> {
+    out: &'e mut Writer<'a>,
+    header: usize,
+    /// The shape that the struct has had so far.
+    shape: Option<&'static Shape>,
+    /// The names that are still expected in that shape.
+    rest: &'static [&'static str],
+    /// Where its names start among the unsettled ones, if it has no shape. Where all values have their names: how many fields there are.
+    base: usize,
+    slot: u8,
+    /// Whether a field was skipped.
+    is_partial: bool,
 }
 
-impl ser::SerializeSeq for Elements<'_, '_> {
-    type Ok = ();
-    type Error = CodecError;
+impl Fields<'_, '_> {
     #[inline(always)]
-    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), CodecError> {
-        self.element(value)
+    fn name(&mut self, name: &'static str) -> Result<()> {
+        if let Some((expected, rest)) = self.rest.split_first()
+            && std::ptr::eq(*expected, name)
+        {
+            self.rest = rest;
+            return Ok(());
+        }
+        self.unforeseen(name)
     }
-    fn end(self) -> Result<(), CodecError> {
-        self.finish()
+
+    #[inline(never)]
+    fn field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<()> {
+        self.name(name)?;
+        match value.serialize(self.out.encoder()) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.out.fail_in_field(error, name)),
+        }
+    }
+
+    fn skip(&mut self, name: &'static str) -> Result<()> {
+        if self.out.canonical {
+            return Ok(());
+        }
+        self.name(name)?;
+        self.is_partial = true;
+        self.out.put([ABSENT]);
+        Ok(())
+    }
+
+    #[cold]
+    fn unforeseen(&mut self, name: &'static str) -> Result<()> {
+        if self.out.canonical {
+            self.base += 1;
+            let named = self.out.put_text_name(name);
+            return named.map_err(|error| self.out.fail(error));
+        }
+        self.diverge();
+        self.out.unsettled_names_mut().push(name);
+        Ok(())
+    }
+
+    /// It does not have the expected shape.
+    fn diverge(&mut self) {
+        if let Some(shape) = self.shape.take() {
+            // What its fields hold is settled.
+            self.base = self.out.unsettled_names().len();
+            let so_far = shape.names.len() - self.rest.len();
+            self.out.unsettled_names_mut().extend(&shape.names[..so_far]);
+            self.rest = &[];
+        }
+    }
+
+    #[inline(never)]
+    fn finish(mut self) -> Result<()> {
+        if self.out.canonical {
+            self.out.patch(self.header + 1, (self.base as u32).to_le_bytes());
+            return Ok(());
+        }
+        if !self.rest.is_empty() {
+            self.diverge();
+        }
+        let number = match self.shape {
+            Some(shape) => self.out.defined.number_of(shape),
+            None => self.learn()?,
+        };
+        if number != 0 {
+            self.out.patch(self.header + 1, number.to_le_bytes());
+        }
+        if self.is_partial {
+            self.out.patch(self.header, [PARTIAL]);
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn learn(&mut self) -> Result<u32> {
+        let names = std::mem::take(self.out.unsettled_names_mut());
+        let number = self.out.defined.number_of_names(&names[self.base..], self.slot);
+        *self.out.unsettled_names_mut() = names;
+        self.out.unsettled_names_mut().truncate(self.base);
+        number.map_err(|error| self.out.fail(error))
     }
 }
 
-impl ser::SerializeMap for Elements<'_, '_> {
-    type Ok = ();
-    type Error = CodecError;
-    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), CodecError> {
-        self.element(key)
-    }
-    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), CodecError> {
-        self.field(value)
-    }
-    fn end(self) -> Result<(), CodecError> {
-        self.finish()
-    }
-}
-
-macro_rules! positional {
+macro_rules! elements {
     ($($trait:ident::$method:ident),*) => {$(
         impl ser::$trait for Elements<'_, '_> {
             type Ok = ();
             type Error = CodecError;
             #[inline(always)]
-            fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), CodecError> {
-                self.field(value)
+            fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<()> {
+                self.element(value)
             }
-            fn end(self) -> Result<(), CodecError> {
-                Ok(())
+            #[inline(always)]
+            fn end(self) -> Result<()> {
+                self.finish()
             }
         }
     )*};
 }
-positional!(
+elements!(
+    SerializeSeq::serialize_element,
     SerializeTuple::serialize_element,
     SerializeTupleStruct::serialize_field,
     SerializeTupleVariant::serialize_field
@@ -253,18 +686,19 @@ positional!(
 
 macro_rules! named {
     ($($trait:ident),*) => {$(
-        impl ser::$trait for Elements<'_, '_> {
+        impl ser::$trait for Fields<'_, '_> {
             type Ok = ();
             type Error = CodecError;
             #[inline(always)]
-            fn serialize_field<T: Serialize + ?Sized>(&mut self, _key: &'static str, value: &T) -> Result<(), CodecError> {
-                self.field(value)
+            fn serialize_field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<()> {
+                self.field(name, value)
             }
-            fn skip_field(&mut self, key: &'static str) -> Result<(), CodecError> {
-                Err(skipped(key))
+            fn skip_field(&mut self, name: &'static str) -> Result<()> {
+                self.skip(name)
             }
-            fn end(self) -> Result<(), CodecError> {
-                Ok(())
+            #[inline]
+            fn end(self) -> Result<()> {
+                self.finish()
             }
         }
     )*};

@@ -4,6 +4,8 @@ use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
 
+use super::shape::Defined;
+
 /// A part of shared memory that a task may change, where this process sees it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LentMemory {
@@ -16,6 +18,17 @@ unsafe impl Send for LentMemory {}
 // SAFETY: as above.
 unsafe impl Sync for LentMemory {}
 
+/// What few messages have.
+#[derive(Default)]
+struct More {
+    /// Where the slices lie that the callee may change in place.
+    marks: Vec<u64>,
+    /// Parts of shared memory that are lent to the callee, who may change them.
+    lent: Vec<LentMemory>,
+    /// The names of fields of structs that are being written and have no known shape.
+    names: Vec<&'static str>,
+}
+
 /// A bounded byte buffer.
 ///
 /// It never fails for lack of room: past its end it only counts. The caller then knows from
@@ -26,12 +39,21 @@ pub struct Writer<'a> {
     capacity: usize,
     /// Bytes asked for; the part up to `capacity` has been written.
     len: usize,
+    /// Bytes that can still be written: `capacity - len`, or 0 once something did not fit.
+    room: usize,
     /// The strictest alignment that [`align`](Writer::align) was asked for.
     alignment: usize,
-    /// Where the slices lie that the callee may change in place.
-    marks: Vec<u64>,
-    /// Parts of shared memory that are lent to the callee, who may change them.
-    lent: Vec<LentMemory>,
+    /// The shapes of the structs in the value that is being written.
+    pub(super) defined: Defined,
+    /// The kind of the first element of a sequence, if it was a number: see [`ser`](super::ser).
+    pub(super) first: u8,
+    /// Whether equal values are to be equal bytes, wherever they are written: then names are text.
+    pub(super) canonical: bool,
+    /// An error that was returned to code of the user's.
+    pub(super) failed: bool,
+    /// How far down the stack may be used.
+    pub(super) stack_floor: usize,
+    more: Option<Box<More>>,
     _buffer: PhantomData<&'a mut [MaybeUninit<u8>]>,
 }
 
@@ -44,9 +66,14 @@ impl<'a> Writer<'a> {
             start: NonNull::from(buffer).cast(),
             capacity,
             len: 0,
+            room: capacity,
             alignment: 1,
-            marks: Vec::new(),
-            lent: Vec::new(),
+            defined: Defined::new(),
+            first: 0,
+            canonical: false,
+            failed: false,
+            stack_floor: 0,
+            more: None,
             _buffer: PhantomData,
         }
     }
@@ -73,69 +100,113 @@ impl<'a> Writer<'a> {
     pub(crate) fn rewind(&mut self, len: usize) {
         debug_assert!(len <= self.len, "going back means going back");
         self.len = len;
+        self.room = self.capacity.saturating_sub(len);
     }
 
-    /// Overwrites bytes that were written before.
+    /// Overwrites bytes that were written before, if they fitted.
     #[inline(always)]
     pub(crate) fn patch<const N: usize>(&mut self, at: usize, bytes: [u8; N]) {
-        assert!(at + N <= self.len.min(self.capacity), "only what was written is patched");
+        assert!(at.checked_add(N).is_some_and(|end| end <= self.len), "only what was written is patched");
+        if at + N > self.capacity {
+            return;
+        }
         // SAFETY: `at + N <= capacity`, so the target lies inside the buffer, which is exclusively borrowed for `'a`.
         let target = unsafe { self.start.as_ptr().add(at) };
         // SAFETY: `target` has room for N bytes (checked above); `[u8; N]` has alignment 1.
         unsafe { target.cast::<[u8; N]>().write(bytes) };
     }
 
+    /// From here on equal values are equal bytes.
+    pub(super) fn set_canonical(&mut self) {
+        self.canonical = true;
+    }
+
+    #[cold]
+    fn more(&mut self) -> &mut More {
+        self.more.get_or_insert_default()
+    }
+
+    /// The names of fields of structs that are being written and have no known shape.
+    #[inline]
+    pub(super) fn unsettled_names(&self) -> &[&'static str] {
+        self.more.as_ref().map_or(&[], |more| &more.names)
+    }
+
+    #[cold]
+    pub(super) fn unsettled_names_mut(&mut self) -> &mut Vec<&'static str> {
+        &mut self.more().names
+    }
+
     /// Whether there are slices that the callee may change in place.
     pub(crate) fn has_marks(&self) -> bool {
-        !self.marks.is_empty()
+        self.more.as_ref().is_some_and(|more| !more.marks.is_empty())
     }
 
     /// Takes the offsets of the slices that the callee may change in place.
     pub(crate) fn take_marks(&mut self) -> Vec<u64> {
-        std::mem::take(&mut self.marks)
+        self.more.as_mut().map_or_else(Vec::new, |more| std::mem::take(&mut more.marks))
     }
 
     /// Remembers that shared memory is lent to the callee, who may change it.
     pub(crate) fn lend<E>(&mut self, slice: &[E]) {
-        self.lent.push(LentMemory { start: NonNull::from(slice).cast(), len: size_of_val(slice) });
+        self.more().lent.push(LentMemory { start: NonNull::from(slice).cast(), len: size_of_val(slice) });
     }
 
     /// Takes what was lent.
     pub(crate) fn take_lent(&mut self) -> Vec<LentMemory> {
-        std::mem::take(&mut self.lent)
+        self.more.as_mut().map_or_else(Vec::new, |more| std::mem::take(&mut more.lent))
+    }
+
+    /// Takes room for `count` more bytes; `None` if they do not fit, and are only counted.
+    #[inline(always)]
+    fn room(&mut self, count: usize) -> Option<*mut u8> {
+        if self.room >= count {
+            // SAFETY: `len + room <= capacity` while there is room, so the target lies inside the buffer, which is exclusively borrowed
+            // for `'a`.
+            let target = unsafe { self.start.as_ptr().add(self.len) };
+            self.len += count;
+            self.room -= count;
+            Some(target)
+        } else {
+            self.count(count);
+            None
+        }
     }
 
     #[inline(always)]
     pub(crate) fn put<const N: usize>(&mut self, bytes: [u8; N]) {
-        if self.capacity.wrapping_sub(self.len) >= N && self.len <= self.capacity {
-            // SAFETY: `len + N <= capacity`, so the target lies inside the buffer, which is exclusively borrowed for `'a`.
-            let target = unsafe { self.start.as_ptr().add(self.len) };
-            // SAFETY: `target` has room for N bytes (checked above); `[u8; N]` has alignment 1.
+        if let Some(target) = self.room(N) {
+            // SAFETY: `target` has room for N bytes; `[u8; N]` has alignment 1.
             unsafe { target.cast::<[u8; N]>().write(bytes) };
-            self.len += N;
-        } else {
-            self.count(N);
+        }
+    }
+
+    /// Two pieces at once.
+    #[inline(always)]
+    pub(super) fn put_both<const N: usize, const M: usize>(&mut self, first: [u8; N], second: [u8; M]) {
+        if let Some(target) = self.room(N + M) {
+            // SAFETY: `target` has room for N + M bytes; `[u8; N]` has alignment 1.
+            unsafe { target.cast::<[u8; N]>().write(first) };
+            // SAFETY: as above: M bytes are left after N.
+            let rest = unsafe { target.add(N) };
+            // SAFETY: as above; `[u8; M]` has alignment 1.
+            unsafe { rest.cast::<[u8; M]>().write(second) };
         }
     }
 
     #[inline]
     pub(crate) fn put_slice(&mut self, bytes: &[u8]) {
-        if self.len <= self.capacity && self.capacity - self.len >= bytes.len() {
-            // SAFETY: `len + bytes.len() <= capacity`, so the target lies inside the buffer.
-            let target = unsafe { self.start.as_ptr().add(self.len) };
-            // SAFETY: the source is a live slice; the target has room (checked above) and is exclusively borrowed, so the
-            // two cannot overlap.
+        if let Some(target) = self.room(bytes.len()) {
+            // SAFETY: the source is a live slice; the target has room and is exclusively borrowed, so the two cannot overlap.
             unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), target, bytes.len()) };
-            self.len += bytes.len();
-        } else {
-            self.count(bytes.len());
         }
     }
 
     /// Past the end: only counts.
-    #[inline]
+    #[cold]
     fn count(&mut self, bytes: usize) {
         self.len = self.len.saturating_add(bytes);
+        self.room = 0;
     }
 
     /// Makes the next byte lie at a multiple of `alignment` from the start of the buffer.
@@ -148,6 +219,7 @@ impl<'a> Writer<'a> {
 
     /// Remembers that a slice which the callee may change in place starts here.
     pub(crate) fn mark(&mut self) {
-        self.marks.push(self.len as u64);
+        let len = self.len as u64;
+        self.more().marks.push(len);
     }
 }

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::sync::OnceLock;
 
 unsafe extern "C" {
     /// The first byte of the image this code is linked into: its ELF header. Defined by the linker.
@@ -21,9 +22,13 @@ const HEADERS: usize = 56;
 /// The type of a program header of a part that is loaded, and offsets in it: where the part lies in the file and in memory, and how
 /// much of it is in the file.
 const LOAD: u32 = 1;
+const FLAGS: usize = 4;
 const FILE_OFFSET: usize = 8;
 const ADDRESS: usize = 16;
 const FILE_SIZE: usize = 32;
+
+/// In the flags of a part: it can be written.
+const WRITABLE: u32 = 2;
 
 fn start() -> usize {
     (&raw const __ehdr_start).addr()
@@ -31,6 +36,68 @@ fn start() -> usize {
 
 fn end_of_code() -> usize {
     (&raw const etext).addr()
+}
+
+/// Where the program headers of the parts that are loaded lie in the image.
+fn loaded_parts() -> impl Iterator<Item = usize> + Clone {
+    let parts = (0..usize::from(header::<u16>(HEADERS)))
+        .map(|number| header::<u64>(PROGRAM_HEADERS) as usize + number * usize::from(header::<u16>(HEADER_SIZE)));
+    parts.filter(|part| header::<u32>(*part) == LOAD)
+}
+
+/// The part of the image that holds text literals and is never written, as offsets: where it begins and where it ends. Both are 0 if there
+/// is none.
+fn literals() -> (u32, u32) {
+    /// What lies where literals lie.
+    static LITERAL: &str = "where literals lie";
+    static LITERALS: OnceLock<(u32, u32)> = OnceLock::new();
+    *LITERALS.get_or_init(|| {
+        let literal = (LITERAL.as_ptr().addr() as u64).wrapping_sub(start() as u64);
+        let word = |part: usize, at: usize| header::<u64>(part + at);
+        let mut parts = loaded_parts();
+        let first = parts.clone().map(|part| word(part, ADDRESS).wrapping_sub(word(part, FILE_OFFSET))).next();
+        let holds_it = parts.find_map(|part| {
+            let begin = word(part, ADDRESS).wrapping_sub(first?);
+            let until = begin.checked_add(word(part, FILE_SIZE))?;
+            let is_constant = header::<u32>(part + FLAGS) & WRITABLE == 0;
+            (is_constant && (begin..until).contains(&literal)).then_some((begin, until))
+        });
+        let (begin, until) = holds_it.unwrap_or_default();
+        u32::try_from(begin).ok().zip(u32::try_from(until).ok()).unwrap_or_default()
+    })
+}
+
+/// The offset of a text literal, if it is part of the executable.
+#[inline]
+pub(crate) fn offset_of_literal(text: &'static str) -> Option<u32> {
+    if cfg!(miri) {
+        return None;
+    }
+    let (begin, until) = literals();
+    let offset = text.as_ptr().addr().wrapping_sub(start());
+    let is_there = offset >= begin as usize && offset <= until as usize && until as usize - offset >= text.len();
+    is_there.then_some(offset as u32)
+}
+
+/// Whether a text lies at this offset.
+#[inline(always)]
+pub(crate) fn is_literal_at(text: &'static str, offset: u32) -> bool {
+    !cfg!(miri) && text.as_ptr().addr() == start().wrapping_add(offset as usize)
+}
+
+/// The text of `len` bytes at an offset that [`offset_of_literal`] gave in a process of the same executable. `None` if there is none.
+pub(crate) fn literal_at(offset: u32, len: usize) -> Option<&'static str> {
+    if cfg!(miri) {
+        return None;
+    }
+    let (begin, until) = literals();
+    if offset < begin || offset > until || ((until - offset) as usize) < len {
+        return None;
+    }
+    let text = std::ptr::with_exposed_provenance::<u8>(start() + offset as usize);
+    // SAFETY: the range lies in a part of the image that is mapped, initialised and not writable as long as the process lives.
+    let bytes = unsafe { std::slice::from_raw_parts(text, len) };
+    std::str::from_utf8(bytes).ok()
 }
 
 /// The offset of a static, if it is part of the executable.
@@ -42,9 +109,7 @@ pub(crate) fn offset_of_static<T>(item: &T) -> Option<u64> {
 /// What the executable says is at an offset of its image when the program begins: eight bytes, 0 for memory that begins as zeros.
 /// `None` if the executable cannot be read.
 pub(crate) fn initial_word(offset: u64) -> Option<u64> {
-    let parts = (0..usize::from(header::<u16>(HEADERS)))
-        .map(|number| header::<u64>(PROGRAM_HEADERS) as usize + number * usize::from(header::<u16>(HEADER_SIZE)));
-    let mut loaded = parts.filter(|part| header::<u32>(*part) == LOAD).map(|part| {
+    let mut loaded = loaded_parts().map(|part| {
         let word = |at: usize| header::<u64>(part + at);
         (word(FILE_OFFSET), word(ADDRESS), word(FILE_SIZE))
     });
@@ -96,5 +161,25 @@ pub(crate) fn check() -> io::Result<()> {
             "worker processes need parallel-runtime in the executable itself, and here it is in a shared library (or the \
              program was started through its dynamic loader): use `mode = \"thread\"`, or start the executable directly",
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg_attr(miri, ignore = "there is no executable")]
+    fn a_literal_is_found_by_its_offset_and_nothing_else_is() {
+        let name = "a name of a field";
+        let offset = offset_of_literal(name).expect("it lies in the executable");
+        assert!(is_literal_at(name, offset));
+        assert_eq!(literal_at(offset, name.len()), Some(name));
+        let (begin, until) = literals();
+        assert_eq!(
+            (literal_at(begin.wrapping_sub(1), 0), literal_at(until, 1), literal_at(0, 1 << 40)),
+            (None, None, None)
+        );
+        assert_eq!(offset_of_literal(String::from("made at run time").leak()), None);
     }
 }

@@ -8,10 +8,11 @@
 //! | [`exit`] | ending the process at once |
 //! | [`fork`] | programs that fork, or close all descriptors |
 //! | [`futex`] | sleeping on a word of shared memory |
-//! | [`image`] | functions and statics as offsets into the executable |
+//! | [`image`] | functions, statics and literals as offsets into the executable |
 //! | [`role`] | whether this process is a program, a worker or a node |
 //! | [`signals`] | signals in words |
 //! | [`spin`] | looking for a while before sleeping |
+//! | [`stack`] | how deep a thread may recurse |
 //! | [`sync`] | the atomics of the shared-memory protocols |
 
 pub(crate) mod clock;
@@ -26,4 +27,5 @@ pub(crate) mod random;
 pub(crate) mod role;
 pub(crate) mod signals;
 pub(crate) mod spin;
+pub(crate) mod stack;
 pub(crate) mod sync;

@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::heap::{BLOCK_HEAD, Heap, damaged};
-use crate::codec::{self, CodecError, Reader, Writer};
+use crate::codec::{self, CodecError, Reader, Writer, short_name};
 use crate::error::TaskError;
 use crate::ipc::control::ControlRequest;
 use crate::ipc::link;
@@ -85,8 +85,10 @@ impl Packed {
 /// If its `Serialize` fails; if a `SharedVec` in it does not go with it.
 #[track_caller]
 pub(super) fn pack_and_keep<T: Serialize>(value: T) -> (Packed, Option<T>) {
-    let refuse = |error| -> ! { panic!("a `{}` cannot be put into a shared container: {error}", short_name::<T>()) };
-    match handle_table::collecting(|| encode(&value)) {
+    let refuse = |error| -> ! {
+        panic!("a `{}` cannot be put into a shared container: {error}", short_name(std::any::type_name::<T>()))
+    };
+    match handle_table::collecting(|| encode(&value, codec::encode)) {
         Ok((bytes, Some(mut handles))) if handles.is_promised() => {
             drop(value);
             handles.settle().unwrap_or_else(|error| refuse(error));
@@ -107,34 +109,44 @@ pub(super) fn pack<T: Serialize>(value: T) -> Packed {
     pack_and_keep(value).0
 }
 
-/// Encodes a key that is looked up, and stays with the caller.
+/// Encodes a key that goes into a dictionary.
+///
+/// # Panics
+///
+/// As [`pack_and_keep`].
 #[track_caller]
-pub(super) fn pack_key<T: Serialize + ?Sized>(key: &T) -> Packed {
-    match handle_table::collecting(|| handle_table::lending(|| encode(key))) {
-        Ok((bytes, handles)) => Packed { bytes, handles: handles.unwrap_or_default() },
-        Err(error) => panic!("a `{}` cannot be a key: {error}", short_name::<T>()),
+pub(super) fn pack_key<T: Serialize>(key: T) -> Packed {
+    let refuse = |error| -> ! { panic!("a `{}` cannot be a key: {error}", short_name(std::any::type_name::<T>())) };
+    match handle_table::collecting(|| encode(&key, codec::encode_key)) {
+        Ok((bytes, handles)) => {
+            let mut handles = handles.unwrap_or_default();
+            drop(key);
+            if handles.is_promised() {
+                handles.settle().unwrap_or_else(|error| refuse(error));
+            }
+            Packed { bytes, handles }
+        }
+        Err(error) => refuse(error),
     }
 }
 
-/// A type's name without the modules that it stands in.
-fn short_name<T: ?Sized>() -> String {
-    let mut short = String::new();
-    let mut rest = std::any::type_name::<T>();
-    while let Some(end) = rest.find(|letter: char| !letter.is_alphanumeric() && letter != '_' && letter != ':') {
-        let (path, after) = rest.split_at(end);
-        short.push_str(path.rsplit("::").next().unwrap_or(path));
-        let next = after.chars().next().map_or(0, char::len_utf8);
-        short.push_str(&after[..next]);
-        rest = &after[next..];
+/// Encodes a key that is looked up, and stays with the caller.
+#[track_caller]
+pub(super) fn pack_lookup<T: Serialize + ?Sized>(key: &T) -> Packed {
+    match handle_table::collecting(|| handle_table::lending(|| encode(key, codec::encode_key))) {
+        Ok((bytes, handles)) => Packed { bytes, handles: handles.unwrap_or_default() },
+        Err(error) => panic!("a `{}` cannot be a key: {error}", short_name(std::any::type_name::<T>())),
     }
-    short + rest.rsplit("::").next().unwrap_or(rest)
 }
 
 #[inline]
-fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, CodecError> {
+fn encode<T: Serialize + ?Sized>(
+    value: &T,
+    write: impl Fn(&T, &mut Writer<'_>) -> Result<(), CodecError>,
+) -> Result<Bytes, CodecError> {
     let mut few = [MaybeUninit::uninit(); ON_STACK];
     let mut writer = Writer::new(&mut few);
-    codec::encode(value, &mut writer)?;
+    write(value, &mut writer)?;
     let len = writer.len();
     if !writer.overflowed() {
         return Ok(Bytes::Few(few, len));
@@ -142,7 +154,7 @@ fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, CodecError> {
     handle_table::again();
     let mut many = Vec::with_capacity(len);
     let mut writer = Writer::new(&mut many.spare_capacity_mut()[..len]);
-    codec::encode(value, &mut writer)?;
+    write(value, &mut writer)?;
     if writer.len() != len {
         return Err(CodecError::new("its `Serialize` wrote different amounts of data for the same value"));
     }
@@ -165,7 +177,9 @@ pub(super) fn unpack<T: DeserializeOwned>(bytes: &[u8], source: Source) -> T {
     }
     match handle_table::from(source, || codec::decode(&mut reader)) {
         Ok(value) => value,
-        Err(error) => panic!("a `{}` cannot be read from a shared container: {error}", short_name::<T>()),
+        Err(error) => {
+            panic!("a `{}` cannot be read from a shared container: {error}", short_name(std::any::type_name::<T>()))
+        }
     }
 }
 
@@ -296,20 +310,5 @@ impl Node {
         let mut bytes = Vec::new();
         heap.read(at, key, &mut bytes);
         Taken { bytes, handles: self.handles(heap) }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_type_is_named_without_its_modules() {
-        assert_eq!(short_name::<Vec<Option<String>>>(), "Vec<Option<String>>");
-        assert_eq!(
-            short_name::<(crate::shared::vec::SharedVec<u8>, [std::path::PathBuf; 2])>(),
-            "(SharedVec<u8>, [PathBuf; 2])"
-        );
-        assert_eq!(short_name::<str>(), "str");
     }
 }

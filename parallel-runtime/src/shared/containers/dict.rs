@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::container::{Container, Open, handle};
-use super::contents::{Node, Packed, Taken, announce, pack, pack_and_keep, pack_key, retract, unpack};
+use super::contents::{Node, Packed, Taken, announce, pack, pack_and_keep, pack_key, pack_lookup, retract, unpack};
 use super::table::{LEN, Place, SEED, Table, find, mend, number, put, take_out};
 use super::words::set;
 use crate::error::TaskError;
@@ -134,7 +134,7 @@ impl<K: Serialize, V: Serialize + DeserializeOwned> SharedDict<K, V> {
     /// Sets the value of a key. Gives the one that it had.
     #[track_caller]
     pub fn insert(&self, key: K, value: V) -> Option<V> {
-        let (key, value) = (pack(key), pack(value));
+        let (key, value) = (pack_key(key), pack(value));
         let hash = self.hash(key.as_slice());
         announce(&self.container.handle, &[&key, &value]);
         let put = put(&self.open(), hash, &key, &value);
@@ -154,7 +154,7 @@ impl<K: Serialize, V: Serialize + DeserializeOwned> SharedDict<K, V> {
     where
         K: Borrow<Q>,
     {
-        let key = pack_key(key);
+        let key = pack_lookup(key);
         let hash = self.hash(key.as_slice());
         let open = self.open();
         let Place::Of(_, node) = find(&open, hash, key.as_slice()) else { return None };
@@ -169,7 +169,7 @@ impl<K: Serialize, V: Serialize + DeserializeOwned> SharedDict<K, V> {
     where
         K: Borrow<Q>,
     {
-        let key = pack_key(key);
+        let key = pack_lookup(key);
         let hash = self.hash(key.as_slice());
         matches!(find(&self.open(), hash, key.as_slice()), Place::Of(..))
     }
@@ -180,7 +180,7 @@ impl<K: Serialize, V: Serialize + DeserializeOwned> SharedDict<K, V> {
     where
         K: Borrow<Q>,
     {
-        let key = pack_key(key);
+        let key = pack_lookup(key);
         let hash = self.hash(key.as_slice());
         let open = self.open();
         let Place::Of(at, node) = find(&open, hash, key.as_slice()) else { return None };
@@ -201,7 +201,7 @@ impl<K: Serialize, V: Serialize + DeserializeOwned> SharedDict<K, V> {
         K: Borrow<Q>,
         Q: Serialize + ?Sized,
     {
-        let packed = pack_key(key);
+        let packed = pack_lookup(key);
         self.change(packed, |value| value.map(|mut value| (change(&mut value), value)))
     }
 
@@ -222,7 +222,7 @@ impl<K: Serialize, V: Serialize + DeserializeOwned> SharedDict<K, V> {
     /// If `change` does: the dictionary stays what it was. If `change` uses this same dictionary.
     #[track_caller]
     pub fn update_or_insert<R>(&self, key: K, default: V, change: impl FnOnce(&mut V) -> R) -> R {
-        let changed = self.change(pack(key), |value| {
+        let changed = self.change(pack_key(key), |value| {
             let mut value = value.unwrap_or(default);
             Some((change(&mut value), value))
         });

@@ -1,0 +1,121 @@
+//! Vectors of numbers inside values: copied at once, whatever the level of optimisation.
+//!
+//! serde gives a serialiser the elements of a vector one after the other, as a type that is only known where the code is compiled for it. So
+//! there the type is asked whether it is a slice or a vector of numbers ([`typeid`]). The other way round it is asked whether the vector is
+//! made by serde's own visitor, which takes the elements as they are; one that was written by hand may do anything else with them.
+
+use std::any::TypeId;
+use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
+use std::sync::OnceLock;
+
+use serde::de::{self, Deserialize, Visitor};
+
+use super::error::CodecError;
+use super::kind::*;
+use super::reader::Reader;
+
+/// Numbers that lie one after the other.
+pub(super) struct Plain<'p> {
+    pub(super) kind: u8,
+    pub(super) count: usize,
+    pub(super) bytes: &'p [u8],
+}
+
+impl<'p> Plain<'p> {
+    /// What the elements are, if they are those of a slice or of a vector of numbers.
+    #[inline(always)]
+    pub(super) fn of<I>(elements: &'p I) -> Option<Self> {
+        macro_rules! of {
+            ($($type:ty: $kind:ident),*) => {$(
+                if typeid::of::<I>() == TypeId::of::<&'static Vec<$type>>() {
+                    // SAFETY: `I` is a reference to a vector of these, of some lifetime; a shared reference is copied, and is not used for longer
+                    // than the borrow of `elements`.
+                    return Some(Self::new($kind, unsafe { *std::ptr::from_ref(elements).cast::<&'p Vec<$type>>() }));
+                }
+                if typeid::of::<I>() == TypeId::of::<&'static [$type]>() {
+                    // SAFETY: as above, of a slice.
+                    return Some(Self::new($kind, unsafe { *std::ptr::from_ref(elements).cast::<&'p [$type]>() }));
+                }
+            )*};
+        }
+        of!(u8: U8, i8: I8, u16: U16, i16: I16, u32: U32, i32: I32, u64: U64, i64: I64, f32: F32, f64: F64);
+        None
+    }
+
+    fn new<T: bytemuck::NoUninit>(kind: u8, elements: &'p [T]) -> Self {
+        debug_assert_eq!(width(kind) * elements.len(), size_of_val(elements));
+        Self { kind, count: elements.len(), bytes: bytemuck::cast_slice(elements) }
+    }
+}
+
+/// The rest of a sequence of `count` elements, as the vector that a visitor would make of it. `None` if it is to be asked.
+#[inline(always)]
+pub(super) fn vector<'de, V: Visitor<'de>>(
+    reader: &mut Reader<'_>,
+    run: u8,
+    count: usize,
+) -> Result<Option<V::Value>, CodecError> {
+    macro_rules! vector {
+        ($($type:ty: $kind:ident),*) => {$(
+            if typeid::of::<V::Value>() == TypeId::of::<Vec<$type>>() {
+                static VISITOR: OnceLock<TypeId> = OnceLock::new();
+                if run != $kind || typeid::of::<V>() != *VISITOR.get_or_init(visitor_of::<$type>) {
+                    return Ok(None);
+                }
+                let vector = ManuallyDrop::new(take::<$type>(reader, count)?);
+                // SAFETY: `V::Value` is this very type, which has no lifetime; the vector is not used, or dropped, in its old place.
+                return Ok(Some(unsafe { std::ptr::from_ref(&*vector).cast::<V::Value>().read() }));
+            }
+        )*};
+    }
+    vector!(u8: U8, i8: I8, u16: U16, i16: I16, u32: U32, i32: I32, u64: U64, i64: I64, f32: F32, f64: F64);
+    Ok(None)
+}
+
+fn take<T: bytemuck::AnyBitPattern>(reader: &mut Reader<'_>, count: usize) -> Result<Vec<T>, CodecError> {
+    reader.charge(count.saturating_mul(size_of::<T>()))?;
+    reader.take_plain(count)
+}
+
+/// The visitor by which serde makes a vector.
+fn visitor_of<T: for<'de> Deserialize<'de> + 'static>() -> TypeId {
+    /// Says what visitor it was given.
+    struct Probe;
+    struct Found(Option<TypeId>);
+
+    impl std::fmt::Debug for Found {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a visitor")
+        }
+    }
+    impl std::fmt::Display for Found {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a visitor")
+        }
+    }
+    impl std::error::Error for Found {}
+    impl de::Error for Found {
+        fn custom<M: std::fmt::Display>(_message: M) -> Self {
+            Self(None)
+        }
+    }
+    impl<'de> de::Deserializer<'de> for Probe {
+        type Error = Found;
+        fn deserialize_any<V: Visitor<'de>>(self, _visitor: V) -> Result<V::Value, Found> {
+            Err(Found(None))
+        }
+        fn deserialize_seq<V: Visitor<'de>>(self, _visitor: V) -> Result<V::Value, Found> {
+            Err(Found(Some(typeid::of::<V>())))
+        }
+        serde::forward_to_deserialize_any! {
+            bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct newtype_struct
+            tuple tuple_struct map struct enum identifier ignored_any
+        }
+    }
+    /// Of no visitor.
+    struct None_<T>(PhantomData<T>);
+
+    let found = Vec::<T>::deserialize(Probe).err().and_then(|found| found.0);
+    found.unwrap_or_else(TypeId::of::<None_<T>>)
+}

@@ -1,0 +1,81 @@
+//! How deep a thread may recurse.
+
+use std::cell::Cell;
+
+/// Left for what is called between two looks, and for destructors.
+const RESERVE: usize = 128 << 10;
+
+/// What may be used of a stack of which nothing is known: that of a coroutine.
+const UNKNOWN: usize = 64 << 10;
+
+/// The lowest address of a thread's stack that may be used, and its end. Looked up once for each thread.
+#[derive(Clone, Copy)]
+struct Stack {
+    floor: usize,
+    end: usize,
+}
+
+/// About where the stack ends now.
+#[inline(always)]
+pub(crate) fn pointer() -> usize {
+    let here = 0_u8;
+    std::hint::black_box(&raw const here).addr()
+}
+
+/// The address below which code that recurses as deep as its data is nested must not go on this thread, now.
+#[inline]
+pub(crate) fn floor() -> usize {
+    thread_local!(static STACK: Cell<Option<Stack>> = const { Cell::new(None) });
+    // A destructor of another thread-local may ask when this one is gone.
+    let known = STACK.try_with(Cell::get).ok().flatten();
+    let stack = known.unwrap_or_else(|| {
+        let stack = look_up();
+        let _ = STACK.try_with(|known| known.set(Some(stack)));
+        stack
+    });
+    let now = pointer();
+    if (stack.floor..stack.end).contains(&now) { stack.floor } else { now.saturating_sub(UNKNOWN) }
+}
+
+#[cold]
+fn look_up() -> Stack {
+    let unknown = Stack { floor: 0, end: 0 };
+    if cfg!(miri) {
+        return unknown;
+    }
+    let mut attributes = std::mem::MaybeUninit::<libc::pthread_attr_t>::uninit();
+    // SAFETY: `pthread_self` is this thread, which runs; the attributes are written.
+    if unsafe { libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()) } != 0 {
+        return unknown;
+    }
+    let (mut start, mut size, mut guard) = (std::ptr::null_mut(), 0, 0);
+    // SAFETY: the call above has initialised the attributes; the results are written.
+    let failed = unsafe { libc::pthread_attr_getstack(attributes.as_ptr(), &mut start, &mut size) };
+    // SAFETY: as above. It leaves 0 where it fails.
+    unsafe { libc::pthread_attr_getguardsize(attributes.as_ptr(), &mut guard) };
+    // SAFETY: they are initialised, and not used afterwards.
+    unsafe { libc::pthread_attr_destroy(attributes.as_mut_ptr()) };
+    if failed != 0 {
+        return unknown;
+    }
+    let start = start.addr();
+    // A C library may count the guard as part of the stack.
+    let reserve = (RESERVE + guard).min(size / 2);
+    Stack { floor: start.saturating_add(reserve), end: start.saturating_add(size) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_floor_lies_in_the_stack_below_what_is_used() {
+        for size in [64 << 10, 1 << 20] {
+            let look = move || {
+                let (floor, now) = (floor(), pointer());
+                assert!(floor < now && now - floor < size, "{floor:#x} {now:#x}");
+            };
+            std::thread::Builder::new().stack_size(size).spawn(look).unwrap().join().unwrap();
+        }
+    }
+}
