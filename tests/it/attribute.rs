@@ -318,25 +318,6 @@ fn unusual_serialisers_are_understood() {
     assert_eq!(echo_odd(value.clone()), value);
 }
 
-#[derive(Debug, Serialize, Deserialize)]
-struct Skipping {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    maybe: Option<u8>,
-    number: u32,
-}
-
-#[parallel(mode = "process", pool = 2)]
-fn take_skipping(value: Skipping) -> u32 {
-    value.number
-}
-
-#[test]
-fn a_field_that_is_left_out_is_refused_by_name() {
-    let error = take_skipping::submit(Skipping { maybe: None, number: 1 }).join().unwrap_err();
-    assert!(error.to_string().contains("`maybe`"), "{error}");
-    assert_eq!(take_skipping(Skipping { maybe: Some(1), number: 1 }), 1);
-}
-
 fn total<F: ParallelFn<Item = u32, Output = u32>>(items: std::ops::Range<u32>) -> u32 {
     Call::<F>::new().map(items).into_iter().sum()
 }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use parallel_runtime::{TaskError, parallel};
+use parallel_runtime::parallel;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -38,24 +38,6 @@ impl<'de> Deserialize<'de> for Bytes {
             }
         }
         deserializer.deserialize_bytes(Visitor)
-    }
-}
-
-/// A border is no place for people: formats that differ are the short ones.
-#[derive(Debug, PartialEq)]
-struct Form(bool);
-
-impl Serialize for Form {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        assert!(!serializer.is_human_readable());
-        serializer.serialize_unit()
-    }
-}
-
-impl<'de> Deserialize<'de> for Form {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let human = deserializer.is_human_readable();
-        <()>::deserialize(deserializer).map(|()| Self(human))
     }
 }
 
@@ -93,7 +75,6 @@ fn types_of_the_standard_library_arrive_as_they_were() {
     assert_eq!(echo(PathBuf::from("/a/ü")), Path::new("/a/ü"));
     assert_eq!(echo(CString::from(c"text")).as_c_str(), c"text");
     assert_eq!(echo::<Result<u8, String>>(Err("no".to_owned())), Err("no".to_owned()));
-    assert_eq!(echo(Form(true)), Form(false), "no format for people is used");
 }
 
 #[parallel(mode = "process", pool = 2)]
@@ -119,30 +100,3 @@ fn elements_that_own_memory_come_back_changed() {
     assert_eq!(list, ["", "b"]);
 }
 
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(untagged)]
-enum Untagged {
-    Number(u8),
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct Flattened {
-    #[serde(flatten)]
-    inner: Inner,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct Inner {
-    number: u8,
-}
-
-#[test]
-fn data_that_is_asked_what_it_is_is_refused_with_a_way_out() {
-    let error = echo::submit(Untagged::Number(5)).join().map(drop).unwrap_err();
-    assert!(matches!(error, TaskError::Decode { .. }), "{error:?}");
-    assert!(error.to_string().contains("pass it as text or bytes"), "{error}");
-    let flat = echo::submit(Flattened { inner: Inner { number: 5 } }).join().map(drop).unwrap_err();
-    assert!(flat.to_string().contains("write the fields out"), "{flat}");
-    // And the pool goes on.
-    assert_eq!(echo(New(1)), New(1));
-}

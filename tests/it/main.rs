@@ -27,4 +27,5 @@ mod streams;
 mod threads;
 mod tidy;
 mod timeouts;
+mod values;
 mod worker_options;

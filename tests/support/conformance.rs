@@ -403,11 +403,9 @@ struct Touchy(u8);
 
 impl Serialize for Touchy {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        use serde::ser::SerializeTuple;
-        let mut tuple = serializer.serialize_tuple(1)?;
-        tuple.serialize_element(&self.0)?;
+        let written = serializer.serialize_newtype_struct("Touchy", &self.0);
         assert!(self.0 != 13, "do not touch");
-        tuple.end()
+        written
     }
 }
 

@@ -201,7 +201,7 @@ pub(crate) fn many_futures_are_awaited_at_once(pool: &'static TestPool) {
         }
         sum
     };
-    assert_eq!(smol::block_on(all), (0..1000_u64).map(|x| x * x).sum());
+    assert_eq!(smol::block_on(all), (0..1000_u64).map(|x| x * x).sum::<u64>());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
     let sum = runtime.block_on(async {
         let tasks: Vec<_> =
@@ -212,7 +212,7 @@ pub(crate) fn many_futures_are_awaited_at_once(pool: &'static TestPool) {
         }
         sum
     });
-    assert_eq!(sum, (0..200_u64).map(|x| x * x).sum());
+    assert_eq!(sum, (0..200_u64).map(|x| x * x).sum::<u64>());
 }
 
 pub(crate) fn a_stream_gives_results_in_order_and_takes_items_as_they_are_wanted(pool: &'static TestPool) {

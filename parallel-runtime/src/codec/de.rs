@@ -309,9 +309,21 @@ impl<'d, 'm> Decoder<'d, 'm> {
 
     #[inline(always)]
     fn sequence<'de, V: Visitor<'de>>(self, run: u8, count: usize, visitor: V) -> Result<V::Value> {
+        self.elements(run, count, &[], visitor)
+    }
+
+    /// `fields`: they are those of a struct.
+    #[inline(always)]
+    fn elements<'de, V: Visitor<'de>>(
+        self,
+        run: u8,
+        count: usize,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value> {
         self.frame.open += 1;
-        let mut elements =
-            Elements { frame: self.frame, run: run & !BROKEN, is_broken: run & BROKEN != 0, left: count, read: 0 };
+        let (run, is_broken) = (run & !BROKEN, run & BROKEN != 0);
+        let mut elements = Elements { frame: self.frame, run, is_broken, left: count, read: 0, fields };
         let value = visitor.visit_seq(&mut elements)?;
         elements.finish()?;
         Ok(value)
@@ -521,7 +533,7 @@ impl<'de> de::Deserializer<'de> for Decoder<'_, '_> {
         let size = size_of::<V::Value>();
         match self.frame.open_struct(self.run, size, fields, is_derived::<V>(), &visitor)? {
             (Some(keys), _, count) => self.pairs(keys, count, fields, visitor),
-            (None, run, count) => self.sequence(run, count, visitor),
+            (None, run, count) => self.elements(run, count, fields, visitor),
         }
     }
 
@@ -593,9 +605,19 @@ struct Elements<'d, 'm> {
     is_broken: bool,
     left: usize,
     read: usize,
+    /// The names of the elements, if they are the fields of a struct.
+    fields: &'static [&'static str],
 }
 
 impl Elements<'_, '_> {
+    #[cold]
+    fn place(&self, error: CodecError) -> CodecError {
+        match self.fields.get(self.read - 1) {
+            Some(name) => error.in_field(name),
+            None => error.in_element(self.read - 1),
+        }
+    }
+
     fn finish(self) -> Result<()> {
         if self.left != 0 || self.is_broken {
             return Err(CodecError::mismatch("there are more elements than its type takes"));
@@ -634,7 +656,7 @@ impl<'de> de::SeqAccess<'de> for &mut Elements<'_, '_> {
         };
         match read {
             Ok(value) => Ok(Some(value)),
-            Err(error) => Err(error.in_element(self.read - 1)),
+            Err(error) => Err(self.place(error)),
         }
     }
 

@@ -287,7 +287,7 @@ fn thousands_of_small_objects_take_neither_descriptors_nor_mappings() {
     fn sum(values: Vec<SharedValue<usize>>) -> usize {
         values.iter().map(SharedValue::get).sum()
     }
-    assert_eq!(sum(values), (0..20_000).sum());
+    assert_eq!(sum(values), (0..20_000).sum::<usize>());
 }
 
 /// A list in a list in a list.
