@@ -1,8 +1,9 @@
 //! What crosses a process border, and what is refused there, type by type.
 
 use std::collections::BTreeSet;
-use std::ffi::{CStr, CString, OsStr};
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::net::IpAddr;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -88,6 +89,103 @@ fn borrowed_names_arrive_although_they_are_no_utf8() {
     assert_eq!(lengths(c"\xffabc", name, Path::new("/a/b")), [4, 2, 3]);
 }
 
+/// A name that no text has.
+fn odd(last: u8) -> PathBuf {
+    PathBuf::from(OsString::from_vec(vec![b'a', 0xff, last]))
+}
+
+#[parallel(mode = "process", pool = 2)]
+fn paths(
+    one: PathBuf,
+    many: Vec<PathBuf>,
+    maybe: Option<PathBuf>,
+    lent: &[PathBuf],
+    changed: &mut [PathBuf],
+) -> Vec<PathBuf> {
+    changed[0].push("b");
+    let mut all = vec![one];
+    all.extend(many);
+    all.extend(maybe);
+    all.extend_from_slice(lent);
+    all
+}
+
+#[parallel(mode = "process", pool = 2)]
+fn extended(name: OsString, c: CString) -> (Option<u8>, u64) {
+    (name.as_bytes().last().copied(), c.as_bytes().len() as u64)
+}
+
+#[parallel(mode = "process", pool = 2)]
+fn path_of(last: u8) -> PathBuf {
+    odd(last)
+}
+
+#[parallel(mode = "process", pool = 2)]
+fn named(names: Names) -> Names {
+    names
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Names {
+    name: OsString,
+    path: PathBuf,
+}
+
+#[test]
+fn paths_that_are_no_utf8_arrive_by_value_in_slices_and_as_results() {
+    let mut changed = [odd(6), odd(7)];
+    let arrived = paths(odd(1), vec![odd(2), odd(3)], Some(odd(4)), &[odd(5)], &mut changed);
+    assert_eq!(arrived, (1..=5).map(odd).collect::<Vec<_>>());
+    assert_eq!(changed, [odd(6).join("b"), odd(7)]);
+    assert_eq!(path_of::map(0..3), [odd(0), odd(1), odd(2)]);
+    assert_eq!(extended(odd(9).into_os_string(), c"\xffab".to_owned()), (Some(9), 3));
+}
+
+#[test]
+fn a_path_that_is_no_utf8_inside_a_value_is_refused_by_the_name_of_its_field_and_an_os_string_is_not() {
+    let names = Names { name: odd(1).into_os_string(), path: PathBuf::from("/a") };
+    assert_eq!(named(names.clone()), names);
+    let error = named::submit(Names { path: odd(1), ..names }).join().unwrap_err().to_string();
+    assert!(error.contains("`Names.path`") && error.contains("UTF-8"), "{error}");
+}
+
+#[parallel(mode = "process", pool = 2)]
+fn plain(array: [u8; 4096], lent: &[f32; 100], changed: &mut [u16; 40], boxed: Box<[f64]>) -> ([u32; 3], Box<[f64]>) {
+    changed[39] = u16::from(array[4095]);
+    ([array.len() as u32, lent.iter().sum::<f32>() as u32, 7], boxed)
+}
+
+#[parallel(mode = "process", pool = 2)]
+fn array_of(value: u8) -> [u8; 5000] {
+    [value; 5000]
+}
+
+#[test]
+fn plain_arrays_of_any_length_and_boxed_slices_arrive() {
+    let mut changed = [0_u16; 40];
+    let (array, boxed) = plain([9; 4096], &[0.5; 100], &mut changed, vec![0.5; 1000].into());
+    assert_eq!((array, boxed.len(), changed[39]), ([4096, 50, 7], 1000, 9));
+    assert_eq!(array_of::map([1, 2]), [[1; 5000], [2; 5000]]);
+}
+
+#[parallel(mode = "process", pool = 2)]
+fn small(a: bool, b: char, c: (), d: i8, e: u128, f: f32, g: isize, h: String, i: &str) -> (bool, char, String) {
+    let () = c;
+    (a, b, format!("{d} {e} {f} {g} {h} {i}"))
+}
+
+#[parallel(mode = "process", pool = 2)]
+fn letter(value: u32) -> char {
+    char::from_u32(value).unwrap()
+}
+
+#[test]
+fn numbers_and_text_arrive() {
+    let (a, b, text) = small(true, 'ß', (), -1, u128::MAX, 0.5, isize::MIN, "ü".to_owned(), "é");
+    assert_eq!((a, b, text), (true, 'ß', format!("-1 {} 0.5 {} ü é", u128::MAX, isize::MIN)));
+    assert_eq!(letter::map([97, 0x10FFFF]), ['a', '\u{10FFFF}']);
+}
+
 #[parallel(mode = "process", pool = 2)]
 fn shorten(list: &mut [String]) {
     list[0].clear();
@@ -99,4 +197,3 @@ fn elements_that_own_memory_come_back_changed() {
     shorten(&mut list);
     assert_eq!(list, ["", "b"]);
 }
-

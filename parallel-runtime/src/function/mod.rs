@@ -6,6 +6,7 @@
 //! | [`erased`] | values and vectors of a type that only the function knows |
 //! | [`remote`] | how calls cross a process border |
 //! | [`pass_mode`], [`referents`] | how each kind of parameter travels |
+//! | [`plain`] | values that are their bytes |
 //! | [`parameter`] | the kinds of parameters, and their owned forms |
 //! | [`result_writer`] | where a worker puts results |
 //! | [`init`] | the functions that prepare workers |
@@ -15,6 +16,7 @@ pub(crate) mod erased;
 pub(crate) mod init;
 mod parameter;
 pub(crate) mod pass_mode;
+mod plain;
 pub(crate) mod referents;
 pub(crate) mod remote;
 mod result_writer;

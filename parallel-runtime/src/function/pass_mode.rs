@@ -1,7 +1,7 @@
 //! How each kind of parameter travels.
 //!
-//! Generated code asks `(&Probe::<ByRef<[f64]>>::new()).pass mode()` and gets the best pass mode that the type allows: the
-//! bytes of a slice of plain data, or serde for everything else. The choice is made by method resolution (a method of
+//! Generated code asks `(&Probe::<ByRef<[f64]>>::new()).pass_mode()` and gets the best pass mode that the type allows: the
+//! bytes of plain data (numbers, text, paths, and vectors, arrays and slices of numbers), or serde for everything else. The choice is made by method resolution (a method of
 //! `Probe<_>` is found before one of `&Probe<_>`), because it has to depend on the element type of the *user's* function and
 //! stable Rust has no specialisation.
 //!
@@ -15,14 +15,17 @@
 //! | `give_back` | worker | encodes what the function changed, unless it changed it in place |
 //! | `take_back` | program | copies what was changed into the caller's memory |
 
+use std::ffi::{CString, OsString};
 use std::marker::PhantomData;
+use std::path::PathBuf;
 
 use bytemuck::Pod;
 #[cfg(feature = "ndarray")]
 use ndarray::{ArrayView, ArrayViewMut, Dimension};
 
 use super::parameter::{ByMut, ByRef, ByValue};
-use super::referents::{ProcessReferent, ProcessReferentMut, ProcessValue};
+use super::plain;
+use super::referents::{ProcessReferent, ProcessReferentMut, ProcessValue, assign_elements};
 use crate::codec::{self, CodecError, Reader, Writer};
 use crate::shared::lending;
 #[cfg(feature = "ndarray")]
@@ -48,15 +51,23 @@ pub trait ViaBytes {
     fn pass_mode(&self) -> Self::PassMode;
 }
 
+/// The first choice for names of files, and what holds them: plain bytes, which need not be UTF-8 as serde would have it.
+pub trait ViaNames {
+    /// The pass mode.
+    type PassMode;
+    /// How it travels.
+    fn pass_mode(&self) -> Self::PassMode;
+}
+
 /// The second choice: serde.
 pub trait ViaSerde<T> {
     /// The pass mode for a value.
     #[inline(always)]
-    fn pass_mode(&self) -> Serde<T>
+    fn pass_mode(&self) -> Value<T>
     where
         T: ProcessValue + Sized,
     {
-        Serde { send: codec::encode::<T>, receive: codec::decode::<T> }
+        Value { send: codec::encode::<T>, receive: codec::decode::<T> }
     }
 }
 
@@ -84,6 +95,110 @@ pub trait ViaReferentMut<T: ?Sized> {
     }
 }
 
+macro_rules! numbers {
+    ($($type:ty),*) => {$(
+        impl ViaBytes for Probe<ByValue<$type>> {
+            type PassMode = Value<$type>;
+            #[inline(always)]
+            fn pass_mode(&self) -> Value<$type> {
+                Value {
+                    send: |value, writer| {
+                        writer.put(value.to_ne_bytes());
+                        Ok(())
+                    },
+                    receive: |reader| reader.take().map(<$type>::from_ne_bytes),
+                }
+            }
+        }
+    )*};
+}
+numbers!(i8, i16, i32, i64, i128, isize, u8, u16, u32, u64, u128, usize, f32, f64);
+
+macro_rules! by_functions {
+    ($($trait:ident for $type:ty: $send:path, $receive:path;)*) => {$(
+        impl $trait for Probe<ByValue<$type>> {
+            type PassMode = Value<$type>;
+            #[inline(always)]
+            fn pass_mode(&self) -> Value<$type> {
+                Value { send: $send, receive: $receive }
+            }
+        }
+    )*};
+}
+by_functions! {
+    ViaBytes for (): plain::send_nothing, plain::receive_nothing;
+    ViaBytes for bool: plain::send_bool, plain::receive_bool;
+    ViaBytes for char: plain::send_char, plain::receive_char;
+    ViaBytes for String: plain::send_string, plain::receive_string;
+    ViaNames for PathBuf: plain::send_path, plain::receive_path;
+    ViaNames for OsString: plain::send_os_string, plain::receive_os_string;
+    ViaNames for CString: plain::send_c_string, plain::receive_c_string;
+    ViaNames for Option<PathBuf>: plain::send_optional_path, plain::receive_optional_path;
+    ViaNames for Option<OsString>: plain::send_optional_os_string, plain::receive_optional_os_string;
+    ViaNames for Vec<PathBuf>: plain::send_paths, plain::receive_paths;
+    ViaNames for Vec<OsString>: plain::send_os_strings, plain::receive_os_strings;
+}
+
+macro_rules! slices_of_names {
+    ($($type:ty: $send:path, $receive:path;)*) => {$(
+        impl ViaNames for Probe<ByRef<[$type]>> {
+            type PassMode = Referent<[$type], Vec<$type>>;
+            fn pass_mode(&self) -> Self::PassMode {
+                Referent { send: $send, receive: $receive, lend: |stored| stored }
+            }
+        }
+        impl ViaNames for Probe<ByMut<[$type]>> {
+            type PassMode = ReferentMut<[$type], Vec<$type>>;
+            fn pass_mode(&self) -> Self::PassMode {
+                ReferentMut {
+                    send: $send,
+                    receive: $receive,
+                    lend: |stored| stored,
+                    lend_mut: |stored| stored,
+                    assign: assign_elements,
+                }
+            }
+        }
+    )*};
+}
+slices_of_names! {
+    PathBuf: plain::send_many, plain::receive_paths;
+    OsString: plain::send_many, plain::receive_os_strings;
+}
+
+impl<E: Pod> ViaBytes for Probe<ByValue<Box<[E]>>> {
+    type PassMode = Value<Box<[E]>>;
+    fn pass_mode(&self) -> Value<Box<[E]>> {
+        Value { send: plain::send_boxed, receive: plain::receive_boxed }
+    }
+}
+impl<E: Pod, const N: usize> ViaBytes for Probe<ByValue<[E; N]>> {
+    type PassMode = Value<[E; N]>;
+    fn pass_mode(&self) -> Value<[E; N]> {
+        Value { send: plain::send_array, receive: plain::receive_array }
+    }
+}
+impl<E: Pod, const N: usize> ViaBytes for Probe<ByRef<[E; N]>> {
+    type PassMode = Referent<[E; N], Box<[E; N]>>;
+    fn pass_mode(&self) -> Self::PassMode {
+        Referent { send: plain::send_array, receive: plain::receive_boxed_array, lend: |stored| stored }
+    }
+}
+impl<E: Pod, const N: usize> ViaBytes for Probe<ByMut<[E; N]>> {
+    type PassMode = ReferentMut<[E; N], Box<[E; N]>>;
+    fn pass_mode(&self) -> Self::PassMode {
+        ReferentMut {
+            send: plain::send_array,
+            receive: plain::receive_boxed_array,
+            lend: |stored| stored,
+            lend_mut: |stored| stored,
+            assign: |target, stored| {
+                *target = *stored;
+                Ok(())
+            },
+        }
+    }
+}
 impl<E: Pod> ViaBytes for Probe<ByValue<Vec<E>>> {
     type PassMode = PlainVec<E>;
     fn pass_mode(&self) -> PlainVec<E> {
@@ -126,17 +241,17 @@ impl<T> ViaSerde<T> for &Probe<ByValue<T>> {}
 impl<T: ?Sized> ViaReferent<T> for &Probe<ByRef<T>> {}
 impl<T: ?Sized> ViaReferentMut<T> for &Probe<ByMut<T>> {}
 
-/// A value through serde.
+/// A value: through serde, or as its bytes.
 ///
-/// This and the following strategies hold functions instead of naming traits in the bounds of their methods: where a type does
+/// This and the following pass modes hold functions instead of naming traits in the bounds of their methods: where a type does
 /// not implement what it must, the compiler then says so once, at the type, and not again for each method. The functions are
 /// constants that are inlined.
-pub struct Serde<T> {
+pub struct Value<T> {
     send: fn(&T, &mut Writer<'_>) -> Result<(), CodecError>,
     receive: fn(&mut Reader<'_>) -> Result<T, CodecError>,
 }
 
-impl<T> Serde<T> {
+impl<T> Value<T> {
     #[inline(always)]
     pub fn send(&self, value: &T, writer: &mut Writer<'_>) -> Result<(), CodecError> {
         (self.send)(value, writer)
@@ -153,13 +268,11 @@ pub struct PlainVec<E>(PhantomData<fn(E)>);
 impl<E: Pod> PlainVec<E> {
     #[expect(clippy::ptr_arg, reason = "generated code passes what the function takes, a `&Vec`")]
     pub fn send(&self, value: &Vec<E>, writer: &mut Writer<'_>) -> Result<(), CodecError> {
-        writer.put((value.len() as u64).to_ne_bytes());
-        writer.put_slice(bytemuck::cast_slice(value));
+        plain::send_elements(value, writer);
         Ok(())
     }
     pub fn receive(&self, reader: &mut Reader<'_>) -> Result<Vec<E>, CodecError> {
-        let len = reader.take_len(size_of::<E>())?;
-        reader.take_plain(len)
+        plain::receive_elements(reader)
     }
 }
 

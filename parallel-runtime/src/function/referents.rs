@@ -1,12 +1,12 @@
 //! What can stand behind a reference, and how it travels.
 
 use std::ffi::{CStr, CString, OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::plain;
 use crate::codec::{self, CodecError, Reader, Writer};
 use crate::shared::handle_table;
 
@@ -96,51 +96,44 @@ impl<E: ProcessValue> ProcessReferentMut for [E] {
         stored
     }
     fn assign(&mut self, stored: Vec<E>) -> Result<(), CodecError> {
-        if stored.len() != self.len() {
-            return Err(CodecError::new(format_args!(
-                "a slice of {} elements came back as {}",
-                self.len(),
-                stored.len()
-            )));
-        }
-        for (target, value) in self.iter_mut().zip(stored) {
-            *target = value;
-        }
-        Ok(())
+        assign_elements(self, stored)
     }
+}
+
+/// Takes over what became of the elements of a slice.
+pub(super) fn assign_elements<E>(target: &mut [E], stored: Vec<E>) -> Result<(), CodecError> {
+    if stored.len() != target.len() {
+        let (before, after) = (target.len(), stored.len());
+        return Err(CodecError::new(format_args!("a slice of {before} elements came back as {after}")));
+    }
+    for (target, value) in target.iter_mut().zip(stored) {
+        *target = value;
+    }
+    Ok(())
 }
 
 impl ProcessReferent for str {
     type Stored = String;
     fn send(&self, writer: &mut Writer<'_>) -> Result<(), CodecError> {
-        codec::encode(self, writer)
+        plain::send_elements(self.as_bytes(), writer);
+        Ok(())
     }
     fn receive(reader: &mut Reader<'_>) -> Result<String, CodecError> {
-        codec::decode(reader)
+        plain::receive_string(reader)
     }
     fn lend(stored: &String) -> &str {
         stored
     }
 }
 
-fn send_bytes(bytes: &[u8], writer: &mut Writer<'_>) {
-    writer.put((bytes.len() as u64).to_ne_bytes());
-    writer.put_slice(bytes);
-}
-
-fn receive_bytes(reader: &mut Reader<'_>) -> Result<Vec<u8>, CodecError> {
-    let len = reader.take_len(1)?;
-    reader.take_plain(len)
-}
-
 impl ProcessReferent for OsStr {
     type Stored = OsString;
     fn send(&self, writer: &mut Writer<'_>) -> Result<(), CodecError> {
-        send_bytes(self.as_bytes(), writer);
+        plain::send_os_str(self, writer);
         Ok(())
     }
     fn receive(reader: &mut Reader<'_>) -> Result<OsString, CodecError> {
-        receive_bytes(reader).map(OsString::from_vec)
+        plain::receive_os_string(reader)
     }
     fn lend(stored: &OsString) -> &OsStr {
         stored
@@ -150,10 +143,11 @@ impl ProcessReferent for OsStr {
 impl ProcessReferent for Path {
     type Stored = PathBuf;
     fn send(&self, writer: &mut Writer<'_>) -> Result<(), CodecError> {
-        self.as_os_str().send(writer)
+        plain::send_os_str(self.as_os_str(), writer);
+        Ok(())
     }
     fn receive(reader: &mut Reader<'_>) -> Result<PathBuf, CodecError> {
-        <OsStr as ProcessReferent>::receive(reader).map(PathBuf::from)
+        plain::receive_path(reader)
     }
     fn lend(stored: &PathBuf) -> &Path {
         stored
@@ -163,11 +157,11 @@ impl ProcessReferent for Path {
 impl ProcessReferent for CStr {
     type Stored = CString;
     fn send(&self, writer: &mut Writer<'_>) -> Result<(), CodecError> {
-        send_bytes(self.to_bytes(), writer);
+        plain::send_elements(self.to_bytes(), writer);
         Ok(())
     }
     fn receive(reader: &mut Reader<'_>) -> Result<CString, CodecError> {
-        CString::new(receive_bytes(reader)?).map_err(CodecError::new)
+        plain::receive_c_string(reader)
     }
     fn lend(stored: &CString) -> &CStr {
         stored

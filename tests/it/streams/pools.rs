@@ -104,14 +104,14 @@ fn an_imap_of_a_pool_that_is_closed_ends_with_errors() {
 fn a_stream_of_items_that_cannot_be_sent_ends() {
     use futures_lite::StreamExt;
     #[parallel(mode = "process", pool = 1)]
-    fn name(path: std::path::PathBuf) -> String {
+    fn name((path,): (std::path::PathBuf,)) -> String {
         path.display().to_string()
     }
-    let bad =
-        || std::path::PathBuf::from(<std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(vec![0xff]));
-    let results = block_on(name::stream([bad(), bad(), "x".into(), bad()]).collect::<Vec<_>>());
+    // serde has no path that is not UTF-8.
+    let bad = || (<std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(vec![0xff]).into(),);
+    let results = block_on(name::stream([bad(), bad(), ("x".into(),), bad()]).collect::<Vec<_>>());
     assert_eq!(results.iter().map(Result::is_ok).collect::<Vec<_>>(), [false, false, true, false]);
-    assert!(name::imap([bad(), "y".into()]).map(|result| result.is_ok()).eq([false, true]));
+    assert!(name::imap([bad(), ("y".into(),)]).map(|result| result.is_ok()).eq([false, true]));
     let (processes, threads) = (ProcessPool::new(1), ThreadPool::new(1));
     processes.shutdown();
     threads.shutdown();
