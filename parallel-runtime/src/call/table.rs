@@ -10,7 +10,6 @@ use crate::function::pass_mode::Returned;
 use crate::function::remote::{Received, RemoteTable, header};
 use crate::function::table::{ErasedFuture, FunctionTable, Run};
 use crate::function::{ResultWriter, ServeError};
-use crate::shared::handle_table;
 
 /// The tables of `F`.
 pub(super) struct Tables<F>(F);
@@ -178,7 +177,8 @@ unsafe fn send_owned<F: ProcessOwnedFn>(
     // SAFETY: as the caller promises.
     let items = unsafe { std::slice::from_raw_parts(items.cast::<F::Owned>(), count) };
     // The thread that sends them lets go of them afterwards.
-    handle_table::retaining(|| items.iter().try_for_each(|item| F::send_owned(item, writer)))
+    writer.keeps_slices = true;
+    items.iter().try_for_each(|item| F::send_owned(item, writer))
 }
 
 /// # Safety

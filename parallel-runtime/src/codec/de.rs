@@ -7,6 +7,7 @@
 
 use serde::de::{self, DeserializeSeed, Expected, Visitor};
 
+use super::attachment::{self, Source};
 use super::error::CodecError;
 use super::frame::{Frame, unread};
 use super::kind::*;
@@ -284,6 +285,22 @@ impl<'d, 'm> Decoder<'d, 'm> {
         }
     }
 
+    /// A handle, or what was written in its place.
+    #[cold]
+    fn attachment<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        let kind = self.frame.kind(self.run)?;
+        match kind {
+            ATTACHED => {
+                let (ticket, source) = self.frame.take_attachment()?;
+                let offered = Offered { ticket, source };
+                visitor.visit_u64(offered.ticket)
+            }
+            BYTES => visitor.visit_byte_buf(self.frame.take_bytes()?),
+            STR | SHORT.. => visitor.visit_string(self.frame.take_text(kind)?),
+            _ => Err(self.frame.unexpected(kind, &visitor)),
+        }
+    }
+
     /// A number of another kind than the type asked for.
     #[cold]
     #[inline(never)]
@@ -479,6 +496,9 @@ impl<'de> de::Deserializer<'de> for Decoder<'_, '_> {
 
     #[inline]
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value> {
+        if attachment::is_ticket(name) {
+            return self.attachment(visitor);
+        }
         // What `serde_json` itself reads by this name it has written as a struct.
         if name == "$serde_json::private::RawValue" {
             return self.deserialize_any(visitor);
@@ -572,6 +592,18 @@ impl<'de> de::Deserializer<'de> for Decoder<'_, '_> {
 
     fn is_human_readable(&self) -> bool {
         true
+    }
+}
+
+/// What is offered while its visitor is at work.
+struct Offered<'m> {
+    ticket: u64,
+    source: &'m dyn Source,
+}
+
+impl Drop for Offered<'_> {
+    fn drop(&mut self) {
+        self.source.withdraw(self.ticket);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use serde::de::{Error, Expected};
 
+use super::attachment::{EXCLUSIVE, Entry, Source};
 use super::error::CodecError;
 use super::kind::*;
 use super::name::{Name, Written};
@@ -21,6 +22,10 @@ pub(super) struct Frame<'m> {
     /// The definitions of shapes, where each begins, how many there are, and how long all that is.
     trailer: Reader<'m>,
     shapes: usize,
+    /// The table of attachments: where it begins in the trailer, and how many there are.
+    table: (usize, usize),
+    /// Those that are exclusive and were given out.
+    given: Vec<u32>,
     floor: usize,
     pub(super) open: u32,
     /// The last name that was no literal.
@@ -28,6 +33,9 @@ pub(super) struct Frame<'m> {
     /// Shapes whose names were compared with the fields of a type: the number, the address of the fields, and whether they are the same.
     compared: [(u32, usize, bool); 4],
 }
+
+/// Bytes of the numbers at the end of the trailer.
+const ENDS: usize = 3 * size_of::<u32>();
 
 /// The names of a shape.
 #[derive(Clone, Copy)]
@@ -59,6 +67,8 @@ impl<'m> Frame<'m> {
             reader,
             trailer,
             shapes: 0,
+            table: (0, 0),
+            given: Vec::new(),
             floor: stack::floor(),
             open: 0,
             text: String::new(),
@@ -69,18 +79,38 @@ impl<'m> Frame<'m> {
     /// Reads what follows the value.
     #[inline(never)]
     pub(super) fn open_trailer(&mut self) -> Result<()> {
-        const ENDS: usize = 2 * size_of::<u32>();
+        const WORD: usize = size_of::<u32>();
         let end = self.reader.left().checked_sub(ENDS).ok_or_else(CodecError::end_of_data)?;
         let number = |place| self.reader.at(place).map(|bytes| u32::from_le_bytes(bytes) as usize);
-        let (shapes, len) = (number(end)?, number(end + size_of::<u32>())?);
+        let (attached, shapes, len) = (number(end)?, number(end + WORD)?, number(end + 2 * WORD)?);
         self.shapes = shapes;
         self.trailer = self.reader.split_end(len)?;
-        // The places are looked up from the end.
-        let places = self.shapes.checked_mul(size_of::<u32>()).and_then(|places| places.checked_add(ENDS));
-        if places.is_none_or(|places| places > len) {
-            return Err(CodecError::mismatch("its shapes are damaged"));
-        }
+        // Both are looked up from the end.
+        let sizes = shapes.checked_mul(WORD).zip(attached.checked_mul(size_of::<Entry>()));
+        let sizes = sizes.and_then(|(places, table)| places.checked_add(ENDS)?.checked_add(table));
+        let Some(table) = sizes.and_then(|sizes| len.checked_sub(sizes)) else {
+            return Err(CodecError::mismatch("what follows the value is damaged"));
+        };
+        self.table = (table, attached);
         Ok(())
+    }
+
+    /// Offers what an entry of the table stands for. Gives the ticket, and where it is offered.
+    #[cold]
+    pub(super) fn take_attachment(&mut self) -> Result<(u64, &'m dyn Source)> {
+        let index = u32::from_le_bytes(self.reader.take()?);
+        let (start, count) = self.table;
+        let Some(source) = self.reader.source().filter(|_| (index as usize) < count) else {
+            return Err(CodecError::mismatch("a handle of shared memory is missing"));
+        };
+        let entry: Entry = self.trailer.at(start + index as usize * size_of::<Entry>())?;
+        if entry[entry.len() - 1] & EXCLUSIVE != 0 {
+            if self.given.contains(&index) {
+                return Err(CodecError::mismatch("the same handle of shared memory is read twice"));
+            }
+            self.given.push(index);
+        }
+        Ok((source.accept(entry)?, source))
     }
 
     /// Whether all of it was read, in order.
@@ -107,7 +137,7 @@ impl<'m> Frame<'m> {
         if number >= self.shapes {
             return Err(CodecError::mismatch("a struct has no shape"));
         }
-        let from_end = (2 + self.shapes - number) * size_of::<u32>();
+        let from_end = ENDS + (self.shapes - number) * size_of::<u32>();
         let place = u32::from_le_bytes(self.trailer.at(self.trailer.left() - from_end)?) as usize;
         let count = u32::from_le_bytes(self.trailer.at(place)?) as usize;
         // A forged count costs no more than there are bytes.
@@ -276,6 +306,7 @@ impl<'m> Frame<'m> {
                 (0..count).try_for_each(|_| self.take_name(&[]).and_then(|_| self.skip_value()))
             }
             UNIT_VARIANT => self.take_name(&[]).map(drop),
+            ATTACHED => self.reader.skip(size_of::<u32>()),
             VARIANT => self.take_name(&[]).and_then(|_| self.skip_value()),
             _ => Err(CodecError::mismatch("there is a value of no kind")),
         }

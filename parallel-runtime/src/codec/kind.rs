@@ -43,6 +43,8 @@ pub(super) const NAMED: u8 = 40;
 pub(super) const UNIT_VARIANT: u8 = 41;
 /// Name, value.
 pub(super) const VARIANT: u8 = 42;
+/// Number of an entry of the frame's table: see [`attachment`](super::attachment).
+pub(super) const ATTACHED: u8 = 43;
 /// With the length of the text in the other bits: a short [`STR`].
 pub(super) const SHORT: u8 = 0x80;
 
@@ -78,6 +80,7 @@ pub(super) fn describe(kind: u8) -> &'static str {
         MAP => "a map",
         STRUCT | PARTIAL | NAMED => "a struct",
         UNIT_VARIANT | VARIANT => "a variant of an enum",
+        ATTACHED => "a handle of shared memory",
         ABSENT => "a field that was skipped",
         _ => "damaged data",
     }

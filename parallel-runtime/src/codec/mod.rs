@@ -14,13 +14,15 @@
 //! struct   = STRUCT, number of its shape (u32), values of its fields
 //! name     = offset in the executable (u32), length (u16); or u32::MAX, length (u16), text
 //! shape    = number of names (u32), names
-//! trailer  = shapes, where each begins (u32), how many there are (u32), length of the trailer (u32)
+//! trailer  = shapes, attachments (16 bytes each), where each shape begins (u32), how many attachments and how many shapes there are (u32),
+//!            length of the trailer (u32)
 //! ```
 //!
 //! * Names are what makes a self-describing format slow and large. Here a name is the place of a literal in the executable, and a struct does
 //!   not carry its names but the number of its [shape](shape), which is written once.
 //! * `Some` is only written where what it holds would read as `None`; so an untagged enum sees what an option holds.
 //! * The numbers of a sequence lie there bare, in a *run*, as long as they are of one kind.
+//! * Handles of shared memory are not in the bytes but [beside them](attachment).
 //! * Names that are no literals of the executable (made at run time, or in a shared library) are written as text; so are all of them where equal
 //!   values must be equal bytes ([`encode_key`]).
 //! * Values say that they are human-readable, since serde's own buffers claim so: what holds an address inside a flattened struct is written and
@@ -35,6 +37,7 @@
 //! each element takes one at least; recursion ends where the stack of the thread does; and what is decoded in the program has a budget of memory
 //! ([`Reader::untrusted`]). Names that are given out lie in the part of the executable that holds literals and is never written, and are UTF-8.
 
+pub(crate) mod attachment;
 mod de;
 mod error;
 mod frame;
@@ -49,6 +52,7 @@ mod writer;
 pub use error::CodecError;
 pub(crate) use error::short_name;
 pub use reader::Reader;
+pub(crate) use writer::Carrier;
 pub(crate) use writer::LentMemory;
 pub use writer::Writer;
 

@@ -3,6 +3,7 @@
 use std::marker::PhantomData;
 use std::ptr;
 
+use super::attachment::Source;
 use super::error::CodecError;
 
 /// What decoding results may allocate by default, in bytes: so much, and so many times the bytes that came.
@@ -28,6 +29,8 @@ pub struct Reader<'m> {
     end: *const u8,
     /// How many bytes values may still take.
     budget: usize,
+    /// Where handles in the values are taken from; `None` where there can be none.
+    source: Option<&'m dyn Source>,
     _memory: PhantomData<&'m [u8]>,
 }
 
@@ -41,14 +44,14 @@ impl<'m> Reader<'m> {
     pub(crate) unsafe fn from_raw(start: *const u8, len: usize) -> Self {
         // SAFETY: the end of the memory, as the caller promises.
         let end = unsafe { start.add(len) };
-        Self { start, next: start, end, budget: usize::MAX, _memory: PhantomData }
+        Self { start, next: start, end, budget: usize::MAX, source: None, _memory: PhantomData }
     }
 
     /// No bytes.
     #[inline(always)]
     pub(super) fn nothing() -> Self {
         let nowhere = ptr::NonNull::<u8>::dangling().as_ptr().cast_const();
-        Self { start: nowhere, next: nowhere, end: nowhere, budget: 0, _memory: PhantomData }
+        Self { start: nowhere, next: nowhere, end: nowhere, budget: 0, source: None, _memory: PhantomData }
     }
 
     /// The same, for data that may have been forged to use up memory: what values take beyond the default budget is an error.
@@ -61,6 +64,18 @@ impl<'m> Reader<'m> {
     pub(crate) fn with_budget(mut self, budget: usize) -> Self {
         self.budget = budget;
         self
+    }
+
+    /// The same, for values in which there may be handles.
+    #[inline(always)]
+    pub(crate) fn receiving(mut self, source: &'m dyn Source) -> Self {
+        self.source = Some(source);
+        self
+    }
+
+    #[inline(always)]
+    pub(crate) fn source(&self) -> Option<&'m dyn Source> {
+        self.source
     }
 
     pub(super) fn budget(&self) -> usize {
@@ -191,7 +206,7 @@ impl<'m> Reader<'m> {
     #[inline(always)]
     pub(super) fn split(&mut self, len: usize) -> Result<Self, CodecError> {
         let start = self.advance(len)?;
-        Ok(Self { start, next: start, end: self.next, budget: self.budget, _memory: PhantomData })
+        Ok(Self { start, next: start, end: self.next, budget: self.budget, source: self.source, _memory: PhantomData })
     }
 
     /// Leaves out the last `len` bytes.
@@ -200,7 +215,7 @@ impl<'m> Reader<'m> {
         // SAFETY: `rest` bytes are left, so that lies inside the memory or one past its end.
         let start = unsafe { self.next.add(rest) };
         let end = std::mem::replace(&mut self.end, start);
-        Ok(Self { start, next: start, end, budget: self.budget, _memory: PhantomData })
+        Ok(Self { start, next: start, end, budget: self.budget, source: self.source, _memory: PhantomData })
     }
 
     /// Bytes read so far.

@@ -5,6 +5,7 @@
 
 use serde::ser::{self, Serialize};
 
+use super::attachment::{self, Attached};
 use super::error::CodecError;
 use super::kind::*;
 use super::plain::Plain;
@@ -51,6 +52,9 @@ impl<'a> Writer<'a> {
         if !self.unsettled_names().is_empty() {
             self.unsettled_names_mut().clear();
         }
+        if !self.entries().is_empty() {
+            self.entries_mut().clear();
+        }
         self.failed = false;
         if self.stack_floor == 0 {
             self.stack_floor = crate::sys::stack::floor();
@@ -67,7 +71,7 @@ impl<'a> Writer<'a> {
     #[inline(always)]
     pub(super) fn close_frame(&mut self, at: usize) -> Result<()> {
         let mut len = (self.len() - at - FRAME) as u64;
-        if self.defined.count() != 0 {
+        if self.defined.count() != 0 || !self.entries().is_empty() {
             len = self.put_trailer(at) | HAS_TRAILER;
         }
         if self.failed {
@@ -77,22 +81,28 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// The definitions of the shapes, where each begins, how many there are, and how long all that is. Gives the length with it.
+    /// The definitions of the shapes, the table of attachments, where each definition begins, how many there are of both, and how long all
+    /// that is. Gives the length with it.
     #[inline(never)]
     fn put_trailer(&mut self, at: usize) -> u64 {
         let start = self.len();
-        if let Some(only) = self.defined.only() {
+        let attached = self.entries().len() as u32;
+        if let (Some(only), 0) = (self.defined.only(), attached) {
             self.put_slice(&only.definition);
-            self.put_both(0_u32.to_le_bytes(), 1_u32.to_le_bytes());
+            self.put_both(0_u32.to_le_bytes(), 0_u32.to_le_bytes());
+            self.put(1_u32.to_le_bytes());
         } else {
             let defined = std::mem::replace(&mut self.defined, shape::Defined::new());
             defined.definitions().for_each(|definition| self.put_slice(definition));
+            for index in 0..self.entries().len() {
+                self.put(self.entries()[index]);
+            }
             let mut place = 0_u32;
             for definition in defined.definitions() {
                 self.put(place.to_le_bytes());
                 place += definition.len() as u32;
             }
-            self.put(defined.count().to_le_bytes());
+            self.put_both(attached.to_le_bytes(), defined.count().to_le_bytes());
         }
         self.put(((self.len() - start + size_of::<u32>()) as u32).to_le_bytes());
         (self.len() - at - FRAME) as u64
@@ -249,12 +259,142 @@ impl<'e, 'a> Encoder<'e, 'a> {
         Ok(Fields { out, header, shape, rest, base, slot, is_partial: false })
     }
 
+    /// A handle, which is offered under this ticket.
+    #[cold]
+    fn attach(self, ticket: u64) -> Result<()> {
+        let out = self.open();
+        let Some(carrier) = out.carrier() else {
+            return Err(CodecError::new("a handle of shared memory cannot be sent from here"));
+        };
+        match carrier.attach(ticket, out)? {
+            Attached::Entry(entry) => {
+                let index = out.entries().len() as u32;
+                out.entries_mut().push(entry);
+                out.put_both([ATTACHED], index.to_le_bytes());
+            }
+            Attached::Bytes(bytes) => {
+                out.put_both([BYTES], (bytes.len() as u64).to_le_bytes());
+                out.put_slice(&bytes);
+            }
+            Attached::Text(text) => out.put_text(&text),
+        }
+        Ok(())
+    }
+
     #[inline(never)]
     fn variant(self, variant: &'static str) -> Result<Self> {
         self.out.check_depth()?;
         let out = self.tag(VARIANT);
         out.put_name(variant)?;
         Ok(out.encoder())
+    }
+}
+
+/// Reads a ticket.
+struct TicketReader;
+
+/// What is none.
+#[cold]
+fn no_ticket<T>() -> Result<T> {
+    Err(CodecError::new("a value that is no handle of shared memory says that it is one"))
+}
+
+macro_rules! no_tickets {
+    ($($method:ident($type:ty)),*) => {$(
+        fn $method(self, _value: $type) -> Result<u64> {
+            no_ticket()
+        }
+    )*};
+}
+
+impl ser::Serializer for TicketReader {
+    type Ok = u64;
+    type Error = CodecError;
+    type SerializeSeq = ser::Impossible<u64, CodecError>;
+    type SerializeTuple = ser::Impossible<u64, CodecError>;
+    type SerializeTupleStruct = ser::Impossible<u64, CodecError>;
+    type SerializeTupleVariant = ser::Impossible<u64, CodecError>;
+    type SerializeMap = ser::Impossible<u64, CodecError>;
+    type SerializeStruct = ser::Impossible<u64, CodecError>;
+    type SerializeStructVariant = ser::Impossible<u64, CodecError>;
+
+    fn serialize_u64(self, ticket: u64) -> Result<u64> {
+        Ok(ticket)
+    }
+
+    no_tickets!(
+        serialize_bool(bool),
+        serialize_i8(i8),
+        serialize_i16(i16),
+        serialize_i32(i32),
+        serialize_i64(i64),
+        serialize_u8(u8),
+        serialize_u16(u16),
+        serialize_u32(u32),
+        serialize_f32(f32),
+        serialize_f64(f64),
+        serialize_char(char),
+        serialize_str(&str),
+        serialize_bytes(&[u8]),
+        serialize_unit_struct(&'static str)
+    );
+
+    fn serialize_none(self) -> Result<u64> {
+        no_ticket()
+    }
+    fn serialize_some<T: Serialize + ?Sized>(self, _value: &T) -> Result<u64> {
+        no_ticket()
+    }
+    fn serialize_unit(self) -> Result<u64> {
+        no_ticket()
+    }
+    fn serialize_unit_variant(self, _: &'static str, _: u32, _: &'static str) -> Result<u64> {
+        no_ticket()
+    }
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, _: &T) -> Result<u64> {
+        no_ticket()
+    }
+    fn serialize_newtype_variant<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        _: u32,
+        _: &'static str,
+        _: &T,
+    ) -> Result<u64> {
+        no_ticket()
+    }
+    fn serialize_seq(self, _: Option<usize>) -> Result<Self::SerializeSeq> {
+        no_ticket()
+    }
+    fn serialize_tuple(self, _: usize) -> Result<Self::SerializeTuple> {
+        no_ticket()
+    }
+    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Self::SerializeTupleStruct> {
+        no_ticket()
+    }
+    fn serialize_tuple_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        _: &'static str,
+        _: usize,
+    ) -> Result<Self::SerializeTupleVariant> {
+        no_ticket()
+    }
+    fn serialize_map(self, _: Option<usize>) -> Result<Self::SerializeMap> {
+        no_ticket()
+    }
+    fn serialize_struct(self, _: &'static str, _: usize) -> Result<Self::SerializeStruct> {
+        no_ticket()
+    }
+    fn serialize_struct_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        _: &'static str,
+        _: usize,
+    ) -> Result<Self::SerializeStructVariant> {
+        no_ticket()
     }
 }
 
@@ -348,7 +488,10 @@ impl<'e, 'a> ser::Serializer for Encoder<'e, 'a> {
     }
 
     #[inline(always)]
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _name: &'static str, value: &T) -> Result<()> {
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, name: &'static str, value: &T) -> Result<()> {
+        if attachment::is_ticket(name) {
+            return self.attach(value.serialize(TicketReader)?);
+        }
         value.serialize(self)
     }
 

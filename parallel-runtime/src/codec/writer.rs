@@ -1,16 +1,21 @@
 //! The buffer that values are encoded into.
 
+use std::any::Any;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
 
+use super::attachment::{Attached, Entry, Purpose};
+use super::error::CodecError;
 use super::shape::Defined;
 
-/// A part of shared memory that a task may change, where this process sees it.
+/// A part of shared memory that is lent to a task, where this process sees it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LentMemory {
     pub(crate) start: NonNull<u8>,
     pub(crate) len: usize,
+    /// Whether the task may change it, and nothing else uses it meanwhile.
+    pub(crate) exclusive: bool,
 }
 
 // SAFETY: it is an address and a length; what is done with the memory is up to the code that does it.
@@ -23,10 +28,18 @@ unsafe impl Sync for LentMemory {}
 struct More {
     /// Where the slices lie that the callee may change in place.
     marks: Vec<u64>,
-    /// Parts of shared memory that are lent to the callee, who may change them.
+    /// Parts of shared memory that are lent to the callee.
     lent: Vec<LentMemory>,
     /// The names of fields of structs that are being written and have no known shape.
     names: Vec<&'static str>,
+    /// The table of the frame: what travels beside its value.
+    entries: Vec<Entry>,
+}
+
+/// What takes attachments along.
+pub(crate) trait Carrier: Sync {
+    /// Takes what is offered under a ticket.
+    fn attach(&self, ticket: u64, writer: &mut Writer<'_>) -> Result<Attached, CodecError>;
 }
 
 /// A bounded byte buffer.
@@ -54,6 +67,14 @@ pub struct Writer<'a> {
     /// How far down the stack may be used.
     pub(super) stack_floor: usize,
     more: Option<Box<More>>,
+    /// What takes handles along; `None` where they mean nothing.
+    carrier: Option<&'static dyn Carrier>,
+    /// What the values are written for.
+    pub(crate) purpose: Purpose,
+    /// Whether slices must be kept that are lent, because their owner may be dropped before they are read.
+    pub(crate) keeps_slices: bool,
+    /// What the carrier keeps with the values.
+    pub(crate) luggage: Option<Box<dyn Any>>,
     _buffer: PhantomData<&'a mut [MaybeUninit<u8>]>,
 }
 
@@ -74,8 +95,32 @@ impl<'a> Writer<'a> {
             failed: false,
             stack_floor: 0,
             more: None,
+            carrier: None,
+            purpose: Purpose::Move,
+            keeps_slices: false,
+            luggage: None,
             _buffer: PhantomData,
         }
+    }
+
+    /// The same, which takes handles along that are in the values.
+    #[inline(always)]
+    pub(crate) fn carrying(mut self, carrier: &'static dyn Carrier, purpose: Purpose) -> Self {
+        self.carrier = Some(carrier);
+        self.purpose = purpose;
+        self
+    }
+
+    pub(super) fn carrier(&self) -> Option<&'static dyn Carrier> {
+        self.carrier
+    }
+
+    /// Lets another writer go on for this one for a while.
+    pub(crate) fn lend_to<R>(&mut self, other: &mut Writer<'_>, write: impl FnOnce(&mut Writer<'_>) -> R) -> R {
+        (other.carrier, other.purpose, other.luggage) = (self.carrier, self.purpose, self.luggage.take());
+        let result = write(other);
+        self.luggage = other.luggage.take();
+        result
     }
 
     /// Bytes that the values written so far take, whether or not they fitted.
@@ -132,6 +177,17 @@ impl<'a> Writer<'a> {
         self.more.as_ref().map_or(&[], |more| &more.names)
     }
 
+    /// The table of the frame.
+    #[inline]
+    pub(super) fn entries(&self) -> &[Entry] {
+        self.more.as_ref().map_or(&[], |more| &more.entries)
+    }
+
+    #[cold]
+    pub(super) fn entries_mut(&mut self) -> &mut Vec<Entry> {
+        &mut self.more().entries
+    }
+
     #[cold]
     pub(super) fn unsettled_names_mut(&mut self) -> &mut Vec<&'static str> {
         &mut self.more().names
@@ -147,9 +203,9 @@ impl<'a> Writer<'a> {
         self.more.as_mut().map_or_else(Vec::new, |more| std::mem::take(&mut more.marks))
     }
 
-    /// Remembers that shared memory is lent to the callee, who may change it.
-    pub(crate) fn lend<E>(&mut self, slice: &[E]) {
-        self.more().lent.push(LentMemory { start: NonNull::from(slice).cast(), len: size_of_val(slice) });
+    /// Remembers that shared memory is lent to the callee.
+    pub(crate) fn lend<E>(&mut self, slice: &[E], exclusive: bool) {
+        self.more().lent.push(LentMemory { start: NonNull::from(slice).cast(), len: size_of_val(slice), exclusive });
     }
 
     /// Takes what was lent.

@@ -13,7 +13,7 @@ use crate::options::{CallOptions, WorkerOptions};
 use crate::remote::failure;
 use crate::sandbox::{Allowed, Sandbox};
 use crate::shared::handle::Handle;
-use crate::shared::handle_table;
+use crate::shared::handle_table::{self, Carried};
 
 /// Bits of a request.
 const ASYNC: u32 = 1;
@@ -81,9 +81,7 @@ impl Request {
             shared: 0,
             body: Vec::new(),
         };
-        let ((), blobs) = handle_table::far(pool, || request.write(function, items, guess.max(64)))?;
-        request.shared = handle_table::shared_bytes();
-        request.blobs = blobs;
+        request.write(pool, function, items, guess.max(64))?;
         request.takes_back = !request.marks.is_empty();
         let size = (request.body.len() / count.max(1)) as u64;
         if (0..).zip(&request.starts).all(|(index, start)| index * size == *start) && !request.body.is_empty() {
@@ -94,6 +92,7 @@ impl Request {
 
     fn write(
         &mut self,
+        pool: u64,
         function: &'static FunctionTable,
         (first, count): (*const u8, usize),
         guess: usize,
@@ -103,7 +102,7 @@ impl Request {
             self.starts.clear();
             let mut body = Vec::with_capacity(room);
             let memory: &mut [MaybeUninit<u8>] = body.spare_capacity_mut();
-            let mut writer = Writer::new(memory);
+            let mut writer = handle_table::carrying_far(Writer::new(memory), pool);
             for index in 0..count {
                 self.starts.push(writer.len() as u64);
                 let item = first.wrapping_add(index * function.item.size());
@@ -114,6 +113,8 @@ impl Request {
             if !writer.overflowed() {
                 self.alignment = writer.alignment() as u32;
                 self.marks = writer.take_marks();
+                let Carried { shared, blobs, .. } = handle_table::take(&mut writer);
+                (self.shared, self.blobs) = (shared, blobs);
                 drop(writer);
                 // SAFETY: the writer has written the first `len` bytes of the spare capacity.
                 unsafe { body.set_len(len) };
@@ -121,7 +122,6 @@ impl Request {
                 return Ok(());
             }
             room = len;
-            handle_table::shared_bytes();
         }
         Err(CodecError::new("its `Serialize` wrote different amounts of data for the same value"))
     }

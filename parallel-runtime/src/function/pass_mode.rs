@@ -30,7 +30,7 @@ use crate::codec::{self, CodecError, Reader, Writer};
 use crate::shared::lending;
 #[cfg(feature = "ndarray")]
 use crate::shared::ndarray::{PlainView, PlainViewMut};
-use crate::shared::vec::{SharedVec, send_unshared};
+use crate::shared::vec::{SharedVec, receive_unshared, send_unshared};
 
 /// Asks how `P`, one of [`ByValue`], [`ByRef`] and [`ByMut`], travels.
 pub struct Probe<P>(PhantomData<fn(P)>);
@@ -284,7 +284,7 @@ impl<E: Pod> Unshared<E> {
         send_unshared(value, writer)
     }
     pub fn receive(&self, reader: &mut Reader<'_>) -> Result<SharedVec<E>, CodecError> {
-        codec::decode(reader)
+        receive_unshared(reader)
     }
 }
 
@@ -293,7 +293,7 @@ pub struct PlainSlice<E>(PhantomData<fn(E)>);
 
 impl<E: Pod> PlainSlice<E> {
     pub fn send(&self, value: &[E], writer: &mut Writer<'_>) -> Result<(), CodecError> {
-        if lending::send(value, writer)? {
+        if lending::send(value, false, writer)? {
             return Ok(());
         }
         writer.put((value.len() as u64).to_ne_bytes());
@@ -321,8 +321,7 @@ pub struct PlainSliceMut<E>(PhantomData<fn(E)>);
 
 impl<E: Pod> PlainSliceMut<E> {
     pub fn send(&self, value: &[E], writer: &mut Writer<'_>) -> Result<(), CodecError> {
-        if lending::send(value, writer)? {
-            writer.lend(value);
+        if lending::send(value, true, writer)? {
             return Ok(());
         }
         writer.put((value.len() as u64).to_ne_bytes());
@@ -348,7 +347,7 @@ impl<E: Pod> PlainSliceMut<E> {
         Ok(())
     }
     pub fn take_back(&self, target: &mut [E], returned: &mut Returned<'_>) -> Result<(), CodecError> {
-        if lending::is_lent(target) {
+        if !returned.is_far() && lending::is_lent(target) {
             // It was changed where it lies.
             return Ok(());
         }
@@ -427,6 +426,11 @@ impl<'a> Returned<'a> {
     /// The encoded output.
     pub fn results(&mut self) -> &mut Reader<'a> {
         &mut self.results
+    }
+
+    /// Whether it came from another machine.
+    fn is_far(&self) -> bool {
+        self.results.source().is_some_and(|source| source.is_far())
     }
 
     /// The bytes from the next changed slice on.

@@ -58,7 +58,7 @@ pub trait ProcessReferentMut: ProcessReferent {
 impl<T: ProcessValue> ProcessReferent for T {
     type Stored = T;
     fn send(&self, writer: &mut Writer<'_>) -> Result<(), CodecError> {
-        handle_table::lending(|| codec::encode(self, writer))
+        handle_table::lending(writer, |writer| codec::encode(self, writer))
     }
     fn receive(reader: &mut Reader<'_>) -> Result<T, CodecError> {
         codec::decode(reader)
@@ -81,7 +81,7 @@ impl<T: ProcessValue> ProcessReferentMut for T {
 impl<E: ProcessValue> ProcessReferent for [E] {
     type Stored = Vec<E>;
     fn send(&self, writer: &mut Writer<'_>) -> Result<(), CodecError> {
-        handle_table::lending(|| codec::encode(self, writer))
+        handle_table::lending(writer, |writer| codec::encode(self, writer))
     }
     fn receive(reader: &mut Reader<'_>) -> Result<Vec<E>, CodecError> {
         codec::decode(reader)

@@ -83,24 +83,21 @@ impl<V, E: FnMut(&V, &mut Writer<'_>) -> Result<(), CodecError>> Deliverable for
 
 /// Makes sure that the objects whose handles are in a result exist until the program has read it, and that their owners have gone
 /// with it.
-#[inline(always)]
-fn keep(handles: Option<HandleTable>, value: &mut dyn Deliverable) -> Result<(), ServeError> {
-    let Some(handles) = handles else { return Ok(()) };
+#[cold]
+fn keep(
+    mut handles: HandleTable,
+    value: &mut dyn Deliverable,
+    arguments: Option<&handle_table::Arguments>,
+) -> Result<(), ServeError> {
     if handles.is_promised() {
         value.let_go();
-    }
-    keep_some(handles)
-}
-
-#[cold]
-fn keep_some(mut handles: HandleTable) -> Result<(), ServeError> {
-    if handles.is_promised() {
         handles.settle().map_err(ServeError::Encode)?;
     }
     for handle in &handles.entries {
         let Reference { id, nonce, .. } = handle.reference();
         let keep = ControlRequest::Keep { id: id.into(), nonce, task: link::task() };
-        if !handle_table::is_kept_by_message(id) && link::ask(&keep)[0] == 0 {
+        let is_kept = arguments.is_some_and(|arguments| arguments.keep_object(id));
+        if !is_kept && link::ask(&keep)[0] == 0 {
             return Err(ServeError::Encode(CodecError::new("the shared memory behind a handle in it is gone")));
         }
     }
@@ -116,6 +113,8 @@ pub struct ResultWriter<'w> {
     slot: &'w Slot,
     generation: u64,
     overflow: &'w mut dyn Overflow,
+    /// What came with the arguments, which the message keeps.
+    arguments: Option<&'w handle_table::Arguments>,
     /// This worker's record, if the items have a time limit.
     watched: Option<&'w Record>,
     /// Whether the message is to end before its last item.
@@ -136,13 +135,15 @@ impl<'w> ResultWriter<'w> {
         slot: &'w Slot,
         generation: u64,
         overflow: &'w mut dyn Overflow,
+        arguments: Option<&'w handle_table::Arguments>,
         watched: Option<&'w Record>,
     ) -> Self {
         Self {
-            writer,
+            writer: handle_table::carrying_results(writer),
             slot,
             generation,
             overflow,
+            arguments,
             watched,
             enough: None,
             full: false,
@@ -258,7 +259,10 @@ impl<'w> ResultWriter<'w> {
     fn open(&mut self) {
         self.writer.rewind(self.committed);
         self.writer.put([0; code::HEADER]);
-        handle_table::begin();
+        if self.writer.luggage.is_some() {
+            // What an encoding that panicked has left.
+            self.writer.luggage = None;
+        }
     }
 
     /// A result was encoded, or could not be.
@@ -270,13 +274,15 @@ impl<'w> ResultWriter<'w> {
         value: &mut dyn Deliverable,
     ) -> Result<(), ServeError> {
         if let Err(error) = encoded {
-            handle_table::abort();
+            self.writer.luggage = None;
             return Err(ServeError::Encode(error));
         }
         if self.writer.overflowed() {
             return self.deliver_elsewhere(code, value);
         }
-        keep(handle_table::finish(), value)?;
+        if let Some(handles) = handle_table::take(&mut self.writer).handles {
+            keep(handles, value, self.arguments)?;
+        }
         // How long it is, so that the next one is found even if this one does not decode.
         let before = self.committed;
         let len = (self.writer.len() - before - code::HEADER) as u32;
@@ -293,19 +299,19 @@ impl<'w> ResultWriter<'w> {
         let needed = self.writer.len() - before;
         self.writer.rewind(before);
         self.full = true;
-        let placed = self.overflow.overflow(self.delivered, needed, &mut |writer| {
-            handle_table::again();
-            writer.put([code, 0, 0, 0, 0]);
-            value.encode(writer)
-        });
-        let placed = match placed {
-            Ok(placed) => placed,
-            Err(error) => {
-                handle_table::abort();
-                return Err(error);
-            }
-        };
-        keep(handle_table::finish(), value)?;
+        let Self { writer: short, overflow, .. } = self;
+        // What it took along is taken anew.
+        short.luggage = None;
+        let placed = overflow.overflow(self.delivered, needed, &mut |writer| {
+            short.luggage = None;
+            short.lend_to(writer, |writer| {
+                writer.put([code, 0, 0, 0, 0]);
+                value.encode(writer)
+            })
+        })?;
+        if let Some(handles) = handle_table::take(&mut self.writer).handles {
+            keep(handles, value, self.arguments)?;
+        }
         self.publish(match placed {
             Placed::Moved(len) => len,
             Placed::Apart => before,

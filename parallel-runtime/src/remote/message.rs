@@ -4,11 +4,12 @@ use std::mem::MaybeUninit;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::codec::attachment::Purpose;
 use crate::codec::{CodecError, LentMemory, Writer};
 use crate::error::TaskError;
 use crate::ipc::board::slot::{INLINE_ALIGNMENT, INLINE_ARGUMENTS};
 use crate::observe::Seen;
-use crate::shared::handle_table::{self, HandleTable};
+use crate::shared::handle_table::{self, Carried, HandleTable};
 use crate::shared::{Arena, Block};
 
 /// One or several items for one function.
@@ -49,12 +50,29 @@ pub(crate) struct Loan {
 }
 
 impl Loan {
+    /// What goes with what a writer has written, and how many bytes that refers to.
+    ///
+    /// # Errors
+    ///
+    /// If a part of memory is lent twice, and may be changed. No borrow checker allows that; but what is lent is up to a `ProcessFn`, which
+    /// can be written by hand.
     #[inline(always)]
-    fn of(handles: Option<HandleTable>, lent: Vec<LentMemory>) -> Option<Box<Self>> {
+    fn take(writer: &mut Writer<'_>) -> Result<(Option<Box<Self>>, u64), CodecError> {
+        let Carried { handles, shared, .. } = handle_table::take(writer);
+        let lent = writer.take_lent();
         if handles.is_none() && lent.is_empty() {
-            return None;
+            return Ok((None, shared));
         }
-        Some(Box::new(Self { handles: handles.unwrap_or_default(), lent }))
+        let mut loan = Self { handles: handles.unwrap_or_default(), lent };
+        if overlap(&loan.lent) {
+            loan.unload();
+            return Err(CodecError::new("a part of shared memory that a task may change is lent twice"));
+        }
+        loan.lent.retain(|lent| lent.exclusive);
+        if loan.lent.is_empty() && loan.handles.is_empty() {
+            return Ok((None, shared));
+        }
+        Ok((Some(Box::new(loan)), shared))
     }
 
     /// Whether a task that is still running could change what its caller has.
@@ -94,6 +112,25 @@ impl Loan {
         };
         Some(Snapshot(self.lent.iter().map(copy).collect()))
     }
+}
+
+/// Whether memory is lent twice of which one may be changed.
+fn overlap(lent: &[LentMemory]) -> bool {
+    let end = |lent: &LentMemory| lent.start.addr().get() + lent.len;
+    if lent.iter().all(|lent| !lent.exclusive) || lent.is_sorted_by(|one, next| end(one) <= next.start.addr().get()) {
+        return false;
+    }
+    let mut sorted: Vec<&LentMemory> = lent.iter().collect();
+    sorted.sort_unstable_by_key(|lent| lent.start);
+    // How far shared and exclusive parts reach so far.
+    let (mut shared, mut exclusive) = (0, 0);
+    sorted.into_iter().any(|lent| {
+        let start = lent.start.addr().get();
+        let overlaps = start < exclusive || (lent.exclusive && start < shared);
+        let reach = if lent.exclusive { &mut exclusive } else { &mut shared };
+        *reach = (*reach).max(end(lent));
+        overlaps
+    })
 }
 
 /// What lay in shared memory before a task could change it.
@@ -245,84 +282,81 @@ impl Scratch {
     }
 }
 
-impl<'b> Body<'b> {
+/// The arguments of a call as they were encoded, and what goes with them.
+pub(crate) struct EncodedArguments<'b> {
+    pub(crate) body: Body<'b>,
+    pub(crate) loan: Option<Box<Loan>>,
+    /// Bytes of shared memory that it refers to.
+    pub(crate) shared: u64,
+}
+
+impl<'b> EncodedArguments<'b> {
     /// Encodes a call. `encode` may be called twice: once to measure, once to write. `guess` is about how many bytes it will
     /// take; a good guess saves the first call.
     #[inline]
-    pub(crate) fn encode(
+    pub(crate) fn new(
         arena: &Arc<Arena>,
         scratch: &'b mut Scratch,
         guess: usize,
         encode: &mut dyn FnMut(&mut Writer<'_>) -> Result<(), CodecError>,
-    ) -> Result<(Self, Option<Box<Loan>>), Refused> {
-        let ((body, lent), handles) =
-            handle_table::collecting(|| Self::encode_anywhere(arena, scratch, guess, encode))?;
-        Ok((body, Loan::of(handles, lent)))
-    }
-
-    /// As [`encode`](Body::encode), with copies of exclusive owners: see [`handle_table::copying`].
-    #[cold]
-    pub(crate) fn encode_copies(
-        arena: &Arc<Arena>,
-        guess: usize,
-        encode: &mut dyn FnMut(&mut Writer<'_>) -> Result<(), CodecError>,
-    ) -> Result<(Self, Option<Box<Loan>>), Refused> {
-        let mut encode = |writer: &mut Writer<'_>| handle_table::copying(|| encode(writer));
-        let ((body, lent), handles) = handle_table::collecting(|| Self::encode_in_block(arena, guess, &mut encode))?;
-        Ok((body, Loan::of(handles, lent)))
-    }
-
-    #[inline]
-    fn encode_anywhere(
-        arena: &Arc<Arena>,
-        scratch: &'b mut Scratch,
-        guess: usize,
-        encode: &mut dyn FnMut(&mut Writer<'_>) -> Result<(), CodecError>,
-    ) -> Result<(Self, Vec<LentMemory>), Refused> {
+    ) -> Result<Self, Refused> {
         if guess > INLINE_ARGUMENTS {
-            return Self::encode_in_block(arena, guess, encode);
+            return Self::encode_in_block(arena, guess, Purpose::Move, encode);
         }
-        let mut writer = Writer::new(&mut scratch.0);
+        let mut writer = handle_table::carrying(Writer::new(&mut scratch.0), Purpose::Move);
         encode(&mut writer)?;
         let len = writer.len();
         if !writer.overflowed() && !writer.has_marks() && writer.alignment() <= INLINE_ALIGNMENT {
-            let lent = writer.take_lent();
+            let (loan, shared) = Loan::take(&mut writer)?;
             drop(writer);
             let written = &scratch.0[..len];
             // SAFETY: the writer has written these bytes; a `MaybeUninit<u8>` that is written is laid out as a `u8`.
             let written = unsafe { std::slice::from_raw_parts(written.as_ptr().cast::<u8>(), len) };
-            return Ok((Self::Inline(written), lent));
+            return Ok(Self { body: Body::Inline(written), loan, shared });
         }
+        // What it took along is taken anew.
         drop(writer);
-        handle_table::again();
-        Self::encode_in_block(arena, len, encode)
+        Self::encode_in_block(arena, len, Purpose::Move, encode)
+    }
+
+    /// As [`new`](EncodedArguments::new), with copies of exclusive owners: see [`Purpose::Copy`].
+    #[cold]
+    pub(crate) fn of_copies(
+        arena: &Arc<Arena>,
+        guess: usize,
+        encode: &mut dyn FnMut(&mut Writer<'_>) -> Result<(), CodecError>,
+    ) -> Result<Self, Refused> {
+        Self::encode_in_block(arena, guess, Purpose::Copy, encode)
     }
 
     #[cold]
     fn encode_in_block(
         arena: &Arc<Arena>,
         guess: usize,
+        purpose: Purpose,
         encode: &mut dyn FnMut(&mut Writer<'_>) -> Result<(), CodecError>,
-    ) -> Result<(Self, Vec<LentMemory>), Refused> {
+    ) -> Result<Self, Refused> {
         let mut room = guess.max(1);
         for _ in 0..2 {
             let mut block = arena.take(room as u64).map_err(Refused::Memory)?;
             let there = usize::try_from(block.len()).unwrap_or(room);
             // SAFETY: no worker knows of this block: it was just taken.
             let memory = unsafe { block.bytes_mut(there) };
-            let mut writer = Writer::new(memory);
+            let mut writer = handle_table::carrying(Writer::new(memory), purpose);
             encode(&mut writer)?;
-            let (len, marks, lent) = (writer.len(), writer.take_marks(), writer.take_lent());
+            let (len, marks) = (writer.len(), writer.take_marks());
             if !writer.overflowed() {
+                let (loan, shared) = Loan::take(&mut writer)?;
                 drop(writer);
-                return Ok((Self::Block(Arguments { block, len, marks }), lent));
+                return Ok(Self { body: Body::Block(Arguments { block, len, marks }), loan, shared });
             }
             room = len;
-            handle_table::again();
         }
         Err(Refused::Codec(CodecError::new("its `Serialize` wrote different amounts of data for the same value")))
     }
+}
 
+impl Body<'_> {
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Inline(bytes) => bytes.len(),

@@ -9,7 +9,6 @@ use crate::function::erased::{ErasedValue, ErasedVec};
 use crate::function::pass_mode::{Changed, Returned};
 use crate::function::remote::Received;
 use crate::function::table::{FunctionTable, Piece};
-use crate::shared::handle_table;
 
 /// The results of an outcome, one after the other.
 pub(super) struct ResultReader<'o> {
@@ -19,21 +18,19 @@ pub(super) struct ResultReader<'o> {
     /// Items whose results lie together and have not been read.
     together: usize,
     granted: bool,
-    _source: handle_table::Entered,
 }
 
 impl<'o> ResultReader<'o> {
     pub(super) fn new(function: &'static FunctionTable, outcome: &'o Outcome) -> Self {
-        // Also where a container's value is being decoded, whose `Deserialize` has called a task.
-        let source = handle_table::enter(outcome.source());
         let bytes = outcome.results.as_slice();
         // SAFETY: the bytes are private and live as long as the outcome; only copies are made from this reader.
         let results = unsafe { Reader::from_raw(bytes.as_ptr(), bytes.len()) }.untrusted();
+        let results = results.receiving(outcome.origin().source());
         let rare = outcome.rare.as_deref();
         let arguments = rare.and_then(|rare| rare.arguments.as_ref()).map_or(Changed::default(), Left::changed);
         let granted = rare.is_some_and(|rare| rare.granted.is_some());
         let together = (outcome.done as usize).saturating_sub(usize::from(granted));
-        Self { function, outcome, returned: Returned { results, arguments }, together, granted, _source: source }
+        Self { function, outcome, returned: Returned { results, arguments }, together, granted }
     }
 
     /// Reads values until one is none, and says why it is not. To be called again with the items after that one. `items` is null, or
@@ -114,7 +111,8 @@ impl<'o> ResultReader<'o> {
             Some((block, len)) if std::mem::take(&mut self.granted) => {
                 // SAFETY: the block is mapped as long as the outcome lives, `len` was checked against it, and only copies are
                 // made from this reader.
-                self.returned.results = unsafe { Reader::from_raw(block.start().as_ptr(), *len) }.untrusted();
+                let results = unsafe { Reader::from_raw(block.start().as_ptr(), *len) }.untrusted();
+                self.returned.results = results.receiving(self.outcome.origin().source());
                 true
             }
             _ => false,

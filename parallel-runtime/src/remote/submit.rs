@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::message::{About, Body, Loan, Message, Refused, Retry, Scratch, Snapshot};
+use super::message::{About, EncodedArguments, Loan, Message, Refused, Retry, Scratch, Snapshot};
 use super::result_reader;
 use super::task_state::{Outcome, Owner};
 use super::transport::{Batch, NotSubmitted, Retries, Submitted, Transport};
@@ -11,7 +11,7 @@ use crate::codec::Writer;
 use crate::error::TaskError;
 use crate::function::table::{Piece, Written};
 use crate::options::CallOptions;
-use crate::shared::{Arena, handle_table};
+use crate::shared::Arena;
 
 /// An encoded batch.
 pub(crate) struct Encoded<'b> {
@@ -41,15 +41,16 @@ pub(crate) fn encode<'b>(
         bytes = writer.len();
         Ok(())
     };
-    let (body, mut loan) = match Body::encode(arena, scratch, guess, &mut write).map_err(refused)? {
-        // What was changed is to be copied into what the item refers to.
-        (body, Some(loan)) if remote.takes_back && loan.is_promised() => {
-            loan.unload();
-            drop(body);
-            Body::encode_copies(arena, guess, &mut write).map_err(refused)?
-        }
-        encoded => encoded,
-    };
+    let EncodedArguments { body, mut loan, shared } =
+        match EncodedArguments::new(arena, scratch, guess, &mut write).map_err(refused)? {
+            // What was changed is to be copied into what the item refers to.
+            EncodedArguments { body, loan: Some(loan), .. } if remote.takes_back && loan.is_promised() => {
+                loan.unload();
+                drop(body);
+                EncodedArguments::of_copies(arena, guess, &mut write).map_err(refused)?
+            }
+            encoded => encoded,
+        };
     let may_retry = options.retries.is_some_and(|retries| retries > 0);
     let caller_retries = retries == Retries::Caller && may_retry;
     // Which owner belongs to which item, and which part to which, would have to be known when some of them are sent again.
@@ -73,7 +74,7 @@ pub(crate) fn encode<'b>(
     let (limit, is_async) = (options.timeout, function.is_async());
     let again = |retries| Retry::new(retries, (entry, is_async), limit, &body, loan.as_deref());
     let retry = options.retries.filter(|_| retries == Retries::Engine).and_then(again);
-    let about = About { function: function.name, shared: handle_table::shared_bytes() };
+    let about = About { function: function.name, shared };
     let owner = owner.map(|transport| Owner { engine: Arc::clone(transport) as _, function });
     let (items, seen) = (count as u32, None);
     let message = Message { entry, items, seen, timed, is_async, limit, retry, body, loan };

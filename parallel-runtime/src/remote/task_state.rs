@@ -14,7 +14,7 @@ use crate::error::TaskError;
 use crate::function::pass_mode::Changed;
 use crate::function::table::FunctionTable;
 use crate::observe::Fate;
-use crate::shared::handle_table;
+use crate::shared::handle_table::Origin;
 use crate::shared::{Block, Handle};
 use crate::sys::futex;
 use crate::wait::notify::{Watcher, Watchers};
@@ -204,11 +204,8 @@ impl Outcome {
     }
 
     /// Where its bytes come from.
-    pub(crate) fn source(&self) -> handle_table::Source {
-        if self.rare.as_ref().is_some_and(|rare| rare.is_far) {
-            return handle_table::Source::Far;
-        }
-        handle_table::Source::Message
+    pub(crate) fn origin(&self) -> Origin {
+        if self.rare.as_ref().is_some_and(|rare| rare.is_far) { Origin::Far } else { Origin::Result }
     }
 
     pub(crate) fn rare(&mut self) -> &mut Rare {

@@ -12,6 +12,9 @@ use super::handle::Handle;
 use super::segment::DIRECTORY;
 use crate::codec::CodecError;
 
+/// A buffer of so many bytes that nothing changes is sent as a blob.
+pub(crate) const LARGE: usize = 64 << 10;
+
 /// The name of the blob that holds an object of this program, for the pool that what is being encoded is for. It has one for each pool, so
 /// that one may remove its own without asking the others.
 pub(crate) fn name_of(handle: &Handle, pool: u64) -> String {

@@ -21,6 +21,7 @@ use serde::{Deserializer, Serializer, de};
 use super::handle::Handle;
 use super::local_handles;
 use super::lock::{Holding, Lock, Taken};
+use super::serial;
 use super::space::Space;
 use super::tables::Kind;
 use crate::error::TaskError;
@@ -183,11 +184,11 @@ impl<T> Cells<T> {
     }
 
     pub(super) fn encode<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        local_handles::encode(&self.handle, serializer)
+        serial::encode(&self.handle, serializer)
     }
 
     pub(super) fn decode<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let handle = local_handles::decode(deserializer, Kind::Cells)?;
+        let handle = serial::decode(deserializer, Kind::Cells)?;
         Self::all(handle).ok_or_else(|| de::Error::custom("the shared memory behind this handle is another"))
     }
 }

@@ -1,52 +1,21 @@
-//! Handles of shared memory that travel inside values.
+//! Handles of shared memory that travel with values.
 //!
-//! A handle is encoded as the name of its object. Somebody must have the object until the other side has it: so each handle that
-//! is encoded on this thread is noted here, and the process that sends the bytes takes the notes along.
+//! Whoever sends a value has the objects whose handles are in it until the other side has them: so each handle that is written is noted
+//! ([`HandleTable`]), and the notes go with the message. What is written for a handle is its entry in the table of the frame
+//! ([`codec::attachment`](crate::codec::attachment)); an exclusive owner is in one table once.
 
 use std::any::Any;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::codec::CodecError;
-use crate::shared::handle::Handle;
-
-/// What the value that is being encoded is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Purpose {
-    /// Nothing of ours: another serialiser is at work.
-    None,
-    /// It moves away, and its owner does not use it any more.
-    Move,
-    /// It is lent: its owner goes on to use it.
-    Lend,
-    /// It moves away, but the process that sends it keeps it until an answer comes: so an exclusive owner is sent as a copy.
-    Copy,
-    /// It goes to another machine, where no handle means anything: what lies in shared memory is sent itself.
-    Far,
-}
-
-/// How an exclusive owner travels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Owner {
-    /// Itself.
-    Moved,
-    /// As a copy, which its own encoding makes.
-    Copied,
-}
-
-/// Where the bytes come from that are decoded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Source {
-    /// A message, which keeps the objects that it names.
-    Message,
-    /// A container, which they are taken out of.
-    Taken,
-    /// A container, where they stay.
-    Copied,
-    /// Another machine.
-    Far,
-}
+use super::handle::{Handle, Reference};
+use super::local_handles;
+use super::offer::{GIVEN, Given, OFFERS, Offer};
+use super::tables::Kind;
+use crate::codec::attachment::{Attached, EXCLUSIVE, Entry, Purpose, Source};
+use crate::codec::{Carrier, CodecError, Writer};
 
 /// The handles in an encoded value.
 #[derive(Debug, Default)]
@@ -54,33 +23,13 @@ pub(crate) struct HandleTable {
     pub(crate) entries: Vec<Arc<Handle>>,
     /// Named segments of which there are slices in it.
     segments: Vec<Arc<dyn Any + Send + Sync>>,
-    /// Exclusive owners among them that move away, each with the pass that has met it: by the number of the object, and their own.
-    owners: BTreeMap<(u32, u32), (Arc<Handle>, u32)>,
-    /// How often the value has been encoded before: first to measure it, then to write it.
-    pass: u32,
+    /// Exclusive owners among them that move away: by the number of the object, and their own.
+    owners: BTreeMap<(u32, u32), Arc<Handle>>,
     /// Whether they are only promised: they were found behind references, so that somebody may be using what they own.
     promised: bool,
 }
 
-thread_local! {
-    static PURPOSE: Cell<Purpose> = const { Cell::new(Purpose::None) };
-    static SOURCE: Cell<Source> = const { Cell::new(Source::Message) };
-    static RECEIVED: RefCell<BTreeSet<u32>> = const { RefCell::new(BTreeSet::new()) };
-    static MESSAGE: Cell<u64> = const { Cell::new(0) };
-    static RETAINING: Cell<bool> = const { Cell::new(false) };
-    static LOADED: Cell<bool> = const { Cell::new(false) };
-    static SHARED: Cell<u64> = const { Cell::new(0) };
-    #[cfg(feature = "dask")]
-    static POOL: Cell<u64> = const { Cell::new(0) };
-    #[cfg(feature = "dask")]
-    static BLOBS: RefCell<Vec<Arc<Handle>>> = const { RefCell::new(Vec::new()) };
-    static CARGO: RefCell<HandleTable> = const { RefCell::new(HandleTable::NONE) };
-}
-
 impl HandleTable {
-    const NONE: Self =
-        Self { entries: Vec::new(), segments: Vec::new(), owners: BTreeMap::new(), pass: 0, promised: false };
-
     /// Whether exclusive owners have moved away.
     pub(crate) fn has_owners(&self) -> bool {
         !self.owners.is_empty()
@@ -99,7 +48,7 @@ impl HandleTable {
     pub(crate) fn settle(&mut self) -> Result<(), CodecError> {
         self.promised = false;
         let mut result = Ok(());
-        for ((_, number), (handle, _)) in &self.owners {
+        for ((_, number), handle) in &self.owners {
             if handle.end_promise(*number) {
                 result = Err(CodecError::new(
                     "a `SharedVec` in it has not gone with it: somebody else has it, for instance in an `Arc`; pass the only one, pass a slice of it, or `share()` it",
@@ -111,312 +60,363 @@ impl HandleTable {
 
     /// It was not sent after all.
     pub(crate) fn unload(self) {
-        for ((_, number), (handle, _)) in &self.owners {
+        self.take_owners_back();
+    }
+
+    fn take_owners_back(&self) {
+        for ((_, number), handle) in &self.owners {
             if !handle.end_promise(*number) {
                 handle.take_back(*number);
             }
         }
     }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.segments.is_empty() && self.owners.is_empty()
+    }
+
+    fn note(&mut self, handle: &Arc<Handle>) {
+        // Many items often share one.
+        if !self.entries.iter().rev().take(4).any(|other| Arc::ptr_eq(other, handle)) {
+            self.entries.push(Arc::clone(handle));
+        }
+    }
+
+    fn note_owner(&mut self, handle: &Arc<Handle>, number: u32, sent: bool) -> Result<(), CodecError> {
+        self.note(handle);
+        if sent {
+            self.owners.insert((handle.reference().id, number), Arc::clone(handle));
+            return Ok(());
+        }
+        let is_here = self.owners.contains_key(&(handle.reference().id, number));
+        Err(CodecError::new(match is_here {
+            true => "the same `SharedVec` is in it twice",
+            false => "this `SharedVec` was sent away before",
+        }))
+    }
 }
 
-/// A value is about to be encoded on this thread. What an encoding that panicked has left is forgotten.
-#[inline(always)]
-pub(crate) fn begin() {
-    if LOADED.get() {
-        abort();
+/// What a writer keeps with the values that were written. Owners in it go back if it is dropped, since the values are not sent then.
+#[derive(Debug, Default)]
+struct Luggage {
+    table: HandleTable,
+    /// Bytes that the values refer to.
+    shared: u64,
+    /// Objects that have to get to the other machine some other way.
+    #[cfg(feature = "dask")]
+    blobs: Vec<Arc<Handle>>,
+    /// The pool that the values go through.
+    #[cfg(feature = "dask")]
+    pool: u64,
+}
+
+impl Drop for Luggage {
+    fn drop(&mut self) {
+        self.table.take_owners_back();
     }
-    PURPOSE.set(if is_far_away() { Purpose::Far } else { Purpose::Move });
+}
+
+fn luggage<'w>(writer: &'w mut Writer<'_>) -> &'w mut Luggage {
+    let luggage = writer.luggage.get_or_insert_with(|| Box::new(Luggage::default()));
+    luggage.downcast_mut().expect("all luggage is of this kind")
+}
+
+/// What goes with the values that were written.
+#[derive(Debug, Default)]
+pub(crate) struct Carried {
+    /// Handles in them, if there are any.
+    pub(crate) handles: Option<HandleTable>,
+    /// Bytes that they refer to.
+    pub(crate) shared: u64,
+    #[cfg(feature = "dask")]
+    pub(crate) blobs: Vec<Arc<Handle>>,
+}
+
+/// Takes what goes with the values that a writer has written.
+#[inline(always)]
+pub(crate) fn take(writer: &mut Writer<'_>) -> Carried {
+    match writer.luggage.take() {
+        None => Carried::default(),
+        Some(luggage) => unpack(luggage),
+    }
+}
+
+#[cold]
+fn unpack(luggage: Box<dyn Any>) -> Carried {
+    let mut luggage = luggage.downcast::<Luggage>().expect("all luggage is of this kind");
+    let table = std::mem::take(&mut luggage.table);
+    Carried {
+        handles: Some(table).filter(|table| !table.is_empty()),
+        shared: luggage.shared,
+        #[cfg(feature = "dask")]
+        blobs: std::mem::take(&mut luggage.blobs),
+    }
+}
+
+/// A writer whose values go to a worker of this machine, or to the program.
+#[inline(always)]
+pub(crate) fn carrying(writer: Writer<'_>, purpose: Purpose) -> Writer<'_> {
+    writer.carrying(&Handles, purpose)
+}
+
+/// A writer of results: of a worker.
+#[inline(always)]
+pub(crate) fn carrying_results(writer: Writer<'_>) -> Writer<'_> {
+    let purpose = if FAR_AWAY.load(Ordering::Relaxed) { Purpose::Far } else { Purpose::Move };
+    writer.carrying(&Handles, purpose)
+}
+
+/// A writer whose values go to another machine, through this pool.
+#[cfg(feature = "dask")]
+pub(crate) fn carrying_far(writer: Writer<'_>, pool: u64) -> Writer<'_> {
+    let mut writer = writer.carrying(&Handles, Purpose::Far);
+    luggage(&mut writer).pool = pool;
+    writer
 }
 
 /// Worker: whether results go to another machine.
-#[cfg(feature = "dask")]
-static FAR_AWAY: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+static FAR_AWAY: AtomicBool = AtomicBool::new(false);
 
 /// Worker: results go to another machine.
 #[cfg(feature = "dask")]
 pub(crate) fn set_far_away() {
-    FAR_AWAY.store(true, std::sync::atomic::Ordering::Relaxed);
+    FAR_AWAY.store(true, Ordering::Relaxed);
 }
 
+/// Writes what its owner goes on to use.
 #[inline(always)]
-fn is_far_away() -> bool {
-    #[cfg(feature = "dask")]
-    return FAR_AWAY.load(std::sync::atomic::Ordering::Relaxed);
-    #[cfg(not(feature = "dask"))]
-    false
+pub(crate) fn lending<R>(writer: &mut Writer<'_>, write: impl FnOnce(&mut Writer<'_>) -> R) -> R {
+    let before = writer.purpose;
+    if before != Purpose::Far {
+        // Nothing moves to another machine.
+        writer.purpose = Purpose::Lend;
+    }
+    let result = write(writer);
+    writer.purpose = before;
+    result
 }
 
-/// Whether what is being encoded goes to another machine.
-#[cfg(feature = "dask")]
-#[inline]
-pub(crate) fn is_far() -> bool {
-    PURPOSE.try_with(|purpose| purpose.get() == Purpose::Far).unwrap_or(false)
+/// Notes that so many bytes are referred to by what is being written.
+pub(super) fn count_shared(writer: &mut Writer<'_>, bytes: u64) {
+    let luggage = luggage(writer);
+    luggage.shared = luggage.shared.saturating_add(bytes);
 }
 
-/// Encodes something that goes to another machine, through this pool. Gives the objects that have to get there some other way.
-#[cfg(feature = "dask")]
-pub(crate) fn far<R, E>(pool: u64, encode: impl FnOnce() -> Result<R, E>) -> Result<(R, Vec<Arc<Handle>>), E> {
-    POOL.set(pool);
-    BLOBS.take();
-    let (value, _) = collecting_for(Purpose::Far, encode)?;
-    Ok((value, BLOBS.take()))
+/// Notes a named segment of which a slice is being written that must be kept.
+pub(super) fn keep_segment(writer: &mut Writer<'_>, segment: Arc<dyn Any + Send + Sync>) {
+    luggage(writer).table.segments.push(segment);
 }
 
-/// The pool that what is being encoded goes through.
-#[cfg(feature = "dask")]
-pub(crate) fn far_pool() -> u64 {
-    POOL.get()
+/// Notes an object of which a slice is being written that must be kept.
+pub(super) fn keep_object(writer: &mut Writer<'_>, handle: &Arc<Handle>) {
+    luggage(writer).table.note(handle);
 }
 
 /// Notes an object that has to be on the other machine.
 #[cfg(feature = "dask")]
-pub(crate) fn note_blob(handle: &Arc<Handle>) {
-    BLOBS.with_borrow_mut(|blobs| {
-        if !blobs.iter().any(|other| Arc::ptr_eq(other, handle)) {
-            blobs.push(Arc::clone(handle));
-        }
-    });
-}
-
-/// It is encoded: gives its handles, if there are any.
-#[inline(always)]
-pub(crate) fn finish() -> Option<HandleTable> {
-    PURPOSE.set(Purpose::None);
-    if LOADED.get() { Some(take()) } else { None }
-}
-
-#[cold]
-fn take() -> HandleTable {
-    LOADED.set(false);
-    CARGO.take()
-}
-
-/// The same value is encoded once more.
-#[inline(always)]
-pub(crate) fn again() {
-    if LOADED.get() {
-        CARGO.with_borrow_mut(|handles| handles.pass += 1);
-    }
-    SHARED.set(0);
-}
-
-/// Notes a named segment of which a slice is being encoded that must be kept.
-pub(crate) fn keep_segment(segment: Arc<dyn Any + Send + Sync>) {
-    LOADED.set(true);
-    CARGO.with_borrow_mut(|handles| handles.segments.push(segment));
-}
-
-/// It could not be encoded.
-#[inline(always)]
-pub(crate) fn abort() {
-    PURPOSE.set(Purpose::None);
-    if LOADED.get() {
-        take().unload();
+pub(super) fn note_blob(writer: &mut Writer<'_>, handle: &Arc<Handle>) {
+    let blobs = &mut luggage(writer).blobs;
+    if !blobs.iter().any(|other| Arc::ptr_eq(other, handle)) {
+        blobs.push(Arc::clone(handle));
     }
 }
 
-/// Encodes something on the side, while another value may be half encoded.
-#[inline]
-pub(crate) fn collecting<R, E>(encode: impl FnOnce() -> Result<R, E>) -> Result<(R, Option<HandleTable>), E> {
-    collecting_for(Purpose::Move, encode)
+/// The pool that what is being written goes through.
+#[cfg(feature = "dask")]
+pub(super) fn far_pool(writer: &mut Writer<'_>) -> u64 {
+    luggage(writer).pool
 }
 
-#[inline]
-fn collecting_for<R, E>(
-    purpose: Purpose,
-    encode: impl FnOnce() -> Result<R, E>,
-) -> Result<(R, Option<HandleTable>), E> {
-    /// Also if `encode` panics.
-    struct Restore {
-        purpose: Purpose,
-        others: Option<HandleTable>,
-    }
-    impl Drop for Restore {
-        #[inline(always)]
-        fn drop(&mut self) {
-            if LOADED.get() {
-                take().unload();
-            }
-            PURPOSE.set(self.purpose);
-            if let Some(others) = self.others.take() {
-                LOADED.set(true);
-                CARGO.set(others);
-            }
-        }
-    }
-    SHARED.set(0);
-    let restore = Restore { purpose: PURPOSE.get(), others: LOADED.get().then(take) };
-    PURPOSE.set(purpose);
-    let result = encode();
-    let handles = if LOADED.get() { Some(take()) } else { None };
-    drop(restore);
-    match result {
-        Ok(value) => Ok((value, handles)),
-        Err(error) => {
-            if let Some(handles) = handles {
-                handles.unload();
-            }
-            Err(error)
-        }
-    }
-}
-
-fn with_purpose<R>(purpose: Purpose, encode: impl FnOnce() -> R) -> R {
-    let before = PURPOSE.replace(purpose);
-    let result = encode();
-    PURPOSE.set(before);
-    result
-}
-
-/// Encodes what its owner goes on to use.
-#[inline(always)]
-pub(crate) fn lending<R>(encode: impl FnOnce() -> R) -> R {
-    // Nothing moves to another machine.
-    let purpose = if PURPOSE.get() == Purpose::Far { Purpose::Far } else { Purpose::Lend };
-    with_purpose(purpose, encode)
-}
-
-/// Encodes what is dropped only when an answer has come.
-#[inline(always)]
-pub(crate) fn copying<R>(encode: impl FnOnce() -> R) -> R {
-    SHARED.set(0);
-    with_purpose(Purpose::Copy, encode)
-}
-
-/// Encodes slices that must be kept because their owner may be dropped before they are read.
-pub(crate) fn retaining<R>(encode: impl FnOnce() -> R) -> R {
-    struct Restore(bool);
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            RETAINING.set(self.0);
-        }
-    }
-    let _restore = Restore(RETAINING.replace(true));
-    encode()
-}
-
-pub(crate) fn is_retaining() -> bool {
-    RETAINING.get()
-}
-
-/// Until its end, bytes come from a certain source.
-pub(crate) struct Entered(Source);
-
-impl Drop for Entered {
-    fn drop(&mut self) {
-        SOURCE.set(self.0);
-    }
-}
-
-/// From here on bytes come from there.
-pub(crate) fn enter(source: Source) -> Entered {
-    Entered(SOURCE.replace(source))
-}
-
-/// Decodes what comes from a container.
-pub(crate) fn from<R>(source: Source, decode: impl FnOnce() -> R) -> R {
-    let _entered = enter(source);
-    decode()
-}
-
-/// Where the bytes come from.
-pub(crate) fn source() -> Source {
-    SOURCE.get()
-}
-
-/// Worker: a message begins.
-pub(crate) fn begin_message() {
-    MESSAGE.set(MESSAGE.get() + 1);
-    RECEIVED.with_borrow_mut(BTreeSet::clear);
-}
-
-/// Worker: which message is run.
-pub(crate) fn message() -> u64 {
-    MESSAGE.get()
-}
-
-/// Worker: this object was named by the bytes that are decoded.
-pub(crate) fn receive(id: u32) {
-    if SOURCE.get() == Source::Message {
-        let _ = RECEIVED.try_with(|received| received.borrow_mut().insert(id));
-    }
-}
-
-/// Worker: whether the message that is being run keeps this object.
-pub(crate) fn is_kept_by_message(id: u32) -> bool {
-    RECEIVED.try_with(|received| received.borrow().contains(&id)).unwrap_or(false)
-}
-
-/// Notes that so many bytes are referred to by what is being encoded.
-pub(crate) fn count_shared(bytes: u64) {
-    SHARED.set(SHARED.get().saturating_add(bytes));
-}
-
-/// How many bytes were referred to since this was last asked.
-#[inline(always)]
-pub(crate) fn shared_bytes() -> u64 {
-    SHARED.replace(0)
-}
-
-/// Notes a handle that is being encoded.
-pub(crate) fn carry(handle: &Arc<Handle>) -> Result<(), CodecError> {
-    if PURPOSE.get() == Purpose::Far {
+/// Whether handles can be written, and what is sent does not move to another machine.
+fn check_near(writer: &Writer<'_>) -> Result<(), CodecError> {
+    if writer.purpose == Purpose::Far {
         return Err(CodecError::new(
             "a handle of shared memory means something on one machine only: to another one pass plain values, a `SharedSlice` or a `SharedVec`",
         ));
     }
-    if PURPOSE.get() == Purpose::None && !RETAINING.get() {
-        return Err(CodecError::new(
-            "a handle of shared memory means something to this program and its workers only: pass it to a task, or serialise what it holds",
-        ));
-    }
-    if CARGO.try_with(|_| ()).is_err() {
-        return Err(CodecError::new(
-            "a handle of shared memory cannot be sent by a destructor of a thread's own variables",
-        ));
-    }
-    LOADED.set(true);
-    CARGO.with_borrow_mut(|handles| {
-        // Many items often share one.
-        if !handles.entries.iter().rev().take(4).any(|other| Arc::ptr_eq(other, handle)) {
-            handles.entries.push(Arc::clone(handle));
-        }
-    });
     Ok(())
 }
 
-/// Notes an exclusive owner that moves away, found behind a reference of unknown origin.
-pub(crate) fn carry_owner(handle: &Arc<Handle>, number: u32) -> Result<Owner, CodecError> {
-    match PURPOSE.get() {
-        Purpose::Copy => return Ok(Owner::Copied),
-        Purpose::Lend => {
-            return Err(CodecError::new(
-                "a `SharedVec` has one owner, so it cannot be sent from behind a reference: pass it by value, pass a slice of it, or `share()` it",
-            ));
-        }
-        Purpose::Move | Purpose::None | Purpose::Far => {}
+/// Notes an exclusive owner that moves away, and that nothing else can refer to. Gives its entry.
+pub(super) fn send_owner(
+    handle: &Arc<Handle>,
+    number: u32,
+    bytes: u64,
+    writer: &mut Writer<'_>,
+) -> Result<Entry, CodecError> {
+    check_near(writer)?;
+    count_shared(writer, bytes);
+    luggage(writer).table.note_owner(handle, number, handle.send_away(number))?;
+    Ok(entry(handle, EXCLUSIVE))
+}
+
+/// As it stands in the table of a frame.
+pub(super) fn entry(handle: &Handle, flags: u8) -> Entry {
+    let Reference { id, nonce, .. } = handle.reference();
+    let mut entry = [0; 16];
+    entry[..8].copy_from_slice(&nonce.to_le_bytes());
+    entry[8..12].copy_from_slice(&id.to_le_bytes());
+    entry[15] = flags;
+    entry
+}
+
+/// What an entry names.
+pub(super) fn given(entry: Entry, copied: bool) -> Given {
+    let [a, b, c, d, e, f, g, h, i, j, k, l, .., flags] = entry;
+    Given {
+        id: u32::from_le_bytes([i, j, k, l]),
+        nonce: u64::from_le_bytes([a, b, c, d, e, f, g, h]),
+        exclusive: flags & EXCLUSIVE != 0,
+        copied,
     }
-    note_owner(handle, number, Handle::promise)?;
-    CARGO.with_borrow_mut(|handles| handles.promised = true);
-    Ok(Owner::Moved)
 }
 
-/// Notes an exclusive owner that moves away, and that nothing else can refer to.
-pub(crate) fn carry_unshared_owner(handle: &Arc<Handle>, number: u32) -> Result<(), CodecError> {
-    note_owner(handle, number, Handle::send_away)
-}
+/// Takes handles along.
+struct Handles;
 
-fn note_owner(handle: &Arc<Handle>, number: u32, send: impl FnOnce(&Handle, u32) -> bool) -> Result<(), CodecError> {
-    carry(handle)?;
-    CARGO.with_borrow_mut(|handles| {
-        let owner = (handle.reference().id, number);
-        let pass = handles.pass;
-        match handles.owners.get_mut(&owner) {
-            Some((_, met)) if *met < pass => *met = pass,
-            None if send(handle, number) => drop(handles.owners.insert(owner, (Arc::clone(handle), pass))),
-            Some(_) => return Err(CodecError::new("the same `SharedVec` is in it twice")),
-            None => return Err(CodecError::new("this `SharedVec` was sent away before")),
+impl Carrier for Handles {
+    fn attach(&self, ticket: u64, writer: &mut Writer<'_>) -> Result<Attached, CodecError> {
+        let Some(offer) = OFFERS.take(ticket) else {
+            return Err(CodecError::new("a value that is no handle of shared memory says that it is one"));
+        };
+        if writer.purpose == Purpose::Far {
+            return attach_far(&offer, writer);
         }
-        Ok(())
-    })
+        let Some(handle) = &offer.handle else {
+            return Err(CodecError::new(offer.refusal.unwrap_or_else(|| "it stays with this process".to_owned())));
+        };
+        let bytes = offer.elements.as_ref().map_or(handle.reference().len, |elements| elements.len() as u64);
+        let Some(number) = offer.owner else {
+            count_shared(writer, bytes);
+            luggage(writer).table.note(handle);
+            return Ok(Attached::Entry(entry(handle, 0)));
+        };
+        match writer.purpose {
+            Purpose::Copy => {
+                let copy = copy(&offer)?;
+                count_shared(writer, bytes);
+                luggage(writer).table.note(&copy);
+                Ok(Attached::Entry(entry(&copy, EXCLUSIVE)))
+            }
+            Purpose::Lend => Err(CodecError::new(
+                "a `SharedVec` has one owner, so it cannot be sent from behind a reference: pass it by value, pass a slice of it, or `share()` it",
+            )),
+            Purpose::Move | Purpose::Far => {
+                count_shared(writer, bytes);
+                let table = &mut luggage(writer).table;
+                table.note_owner(handle, number, handle.promise(number))?;
+                table.promised = true;
+                Ok(Attached::Entry(entry(handle, EXCLUSIVE)))
+            }
+        }
+    }
+}
+
+/// A copy of what is offered, in memory of its own.
+fn copy(offer: &Offer) -> Result<Arc<Handle>, CodecError> {
+    let nothing = || CodecError::new("there is nothing to copy");
+    let elements = offer.elements.as_ref().ok_or_else(nothing)?;
+    let (copy, _) =
+        local_handles::create(elements.len() as u64, elements.alignment as u64, Kind::Vec).map_err(CodecError::new)?;
+    let memory = local_handles::memory(&copy).ok_or_else(nothing)?;
+    // SAFETY: it was offered by this thread just now, and its serialisation goes on when this returns.
+    let bytes = unsafe { elements.bytes() };
+    // SAFETY: the memory was just made for so many bytes, and nothing else knows of it.
+    unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), memory.as_ptr(), bytes.len()) };
+    Ok(copy)
+}
+
+#[cfg(feature = "dask")]
+fn attach_far(offer: &Offer, writer: &mut Writer<'_>) -> Result<Attached, CodecError> {
+    let Some(elements) = &offer.elements else { return check_near(writer).map(|()| Attached::Bytes(Vec::new())) };
+    if let Some(handle) = &offer.handle
+        // A result has no program that would bring it anywhere.
+        && elements.unchanging && elements.len() >= super::blob::LARGE && !crate::sys::role::in_worker()
+    {
+        note_blob(writer, handle);
+        count_shared(writer, elements.len() as u64);
+        return Ok(Attached::Text(super::blob::name_of(handle, far_pool(writer))));
+    }
+    // SAFETY: it was offered by this thread just now, and its serialisation goes on when this returns.
+    Ok(Attached::Bytes(unsafe { elements.bytes() }.to_vec()))
+}
+
+#[cfg(not(feature = "dask"))]
+fn attach_far(_offer: &Offer, writer: &mut Writer<'_>) -> Result<Attached, CodecError> {
+    check_near(writer).map(|()| Attached::Bytes(Vec::new()))
+}
+
+/// Worker: what the arguments of a message have brought.
+#[derive(Default)]
+pub(crate) struct Arguments {
+    objects: RefCell<BTreeSet<u32>>,
+    kept: RefCell<Vec<Arc<dyn Any + Send + Sync>>>,
+}
+
+impl Arguments {
+    /// Whether the message keeps this object.
+    pub(crate) fn keep_object(&self, id: u32) -> bool {
+        self.objects.borrow().contains(&id)
+    }
+}
+
+impl Source for Arguments {
+    fn accept(&self, entry: Entry) -> Result<u64, CodecError> {
+        let given = given(entry, false);
+        self.objects.borrow_mut().insert(given.id);
+        Ok(GIVEN.put(given))
+    }
+
+    fn withdraw(&self, ticket: u64) {
+        GIVEN.take(ticket);
+    }
+
+    fn keep(&self, kept: Arc<dyn Any + Send + Sync>) {
+        self.kept.borrow_mut().push(kept);
+    }
+
+    fn is_far(&self) -> bool {
+        false
+    }
+}
+
+/// Where values come from that are no arguments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// A worker of this machine, which has sent a result.
+    Result,
+    /// A container, which they are taken out of.
+    Taken,
+    /// A container, where they stay.
+    Copied,
+    /// Another machine.
+    Far,
+}
+
+impl Origin {
+    /// The source.
+    pub(crate) fn source(self) -> &'static dyn Source {
+        match self {
+            Self::Result => &Self::Result,
+            Self::Taken => &Self::Taken,
+            Self::Copied => &Self::Copied,
+            Self::Far => &Self::Far,
+        }
+    }
+}
+
+impl Source for Origin {
+    fn accept(&self, entry: Entry) -> Result<u64, CodecError> {
+        Ok(GIVEN.put(given(entry, *self == Self::Copied)))
+    }
+
+    fn withdraw(&self, ticket: u64) {
+        GIVEN.take(ticket);
+    }
+
+    fn keep(&self, _kept: Arc<dyn Any + Send + Sync>) {}
+
+    fn is_far(&self) -> bool {
+        *self == Self::Far
+    }
 }

@@ -11,6 +11,8 @@ use bytemuck::Pod;
 
 use super::space::Space;
 use super::{named, objects};
+#[cfg(feature = "dask")]
+use crate::codec::attachment::Purpose;
 use crate::codec::{CodecError, Reader, Writer};
 use crate::shared::handle_table;
 
@@ -42,44 +44,43 @@ fn place_of<E>(slice: &[E]) -> Option<Place> {
 /// Whether a slice is lent where it lies.
 #[inline]
 pub(crate) fn is_lent<E>(slice: &[E]) -> bool {
-    #[cfg(feature = "dask")]
-    if handle_table::source() == handle_table::Source::Far {
-        return false;
-    }
     place_of(slice).is_some()
 }
 
-/// Writes where a slice lies, if it is in shared memory.
+/// Writes where a slice lies, if it is in shared memory. `exclusive`: it is borrowed as such, and the task may change it.
 #[inline]
-pub(crate) fn send<E: Pod>(slice: &[E], writer: &mut Writer<'_>) -> Result<bool, CodecError> {
+pub(crate) fn send<E: Pod>(slice: &[E], exclusive: bool, writer: &mut Writer<'_>) -> Result<bool, CodecError> {
     #[cfg(feature = "dask")]
-    if handle_table::is_far() {
+    if writer.purpose == Purpose::Far {
         return Ok(super::far::send_slice(slice, [slice.len() as u64 | LENT, BLOB], writer));
     }
     match place_of(slice) {
-        Some(place) => send_place(slice, place, writer).map(|()| true),
+        Some(place) => {
+            writer.lend(slice, exclusive);
+            send_place(slice, place, writer).map(|()| true)
+        }
         None => Ok(false),
     }
 }
 
 #[cold]
 fn send_place<E: Pod>(slice: &[E], place: Place, writer: &mut Writer<'_>) -> Result<(), CodecError> {
-    handle_table::count_shared(size_of_val(slice) as u64);
+    handle_table::count_shared(writer, size_of_val(slice) as u64);
     writer.put((slice.len() as u64 | LENT).to_ne_bytes());
     match place {
         Place::Arena(offset) => {
-            if handle_table::is_retaining()
+            if writer.keeps_slices
                 && let Some(handle) = objects::at(offset)
             {
-                handle_table::carry(&handle)?;
+                handle_table::keep_object(writer, &handle);
             }
             writer.put(offset.to_ne_bytes());
         }
         Place::Named(place) => {
             writer.put(NAMED.to_ne_bytes());
             place.send(writer);
-            if handle_table::is_retaining() {
-                handle_table::keep_segment(place.segment);
+            if writer.keeps_slices {
+                handle_table::keep_segment(writer, place.segment);
             }
         }
     }
@@ -108,7 +109,7 @@ fn receive_place<'m, E: Pod>(reader: &mut Reader<'m>) -> Result<Lent<'m, E>, Cod
     let len = u64::from_ne_bytes(reader.take()?) & !LENT;
     let bytes = len.checked_mul(size_of::<E>() as u64).ok_or_else(missing)?;
     let start = match u64::from_ne_bytes(reader.take()?) {
-        NAMED => named::Place::receive(reader)?.map(bytes)?,
+        NAMED => named::Place::receive(reader)?.map(bytes, reader)?,
         #[cfg(feature = "dask")]
         BLOB => super::far::receive_slice::<E>(reader, len as usize)?.cast(),
         offset => Space::existing().and_then(|space| space.at(offset, bytes)).ok_or_else(missing)?,

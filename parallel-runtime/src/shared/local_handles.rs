@@ -1,13 +1,11 @@
 //! Which objects this process has: how handles are made, found again, and let go of.
 
 use std::collections::HashMap;
+use std::ptr::NonNull;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
-
 use super::handle::{Handle, PROMISED, Reference, SHARED};
-use super::handle_table;
 use super::objects;
 use super::space::Space;
 use super::tables::{Kind, Object};
@@ -92,9 +90,7 @@ fn adopt(id: u32, nonce: u64, kind: Kind) -> Option<Arc<Handle>> {
     if !role::in_worker() {
         return objects::adopt(id, nonce, kind);
     }
-    let handle = adopt_in_worker(id, nonce, Some(kind))?;
-    handle_table::receive(id);
-    Some(handle)
+    adopt_in_worker(id, nonce, Some(kind))
 }
 
 /// Makes an object of `len` bytes that starts at a multiple of `alignment`; `true` if all of it reads as zeros.
@@ -126,20 +122,6 @@ pub(super) fn share(handle: &Handle, number: u32) -> bool {
     true
 }
 
-/// Writes a handle.
-pub(super) fn encode<S: Serializer>(handle: &Arc<Handle>, serializer: S) -> Result<S::Ok, S::Error> {
-    handle_table::carry(handle).map_err(ser::Error::custom)?;
-    let Reference { id, nonce, len, .. } = handle.reference();
-    handle_table::count_shared(len);
-    (id, nonce).serialize(serializer)
-}
-
-/// Reads a handle of a kind.
-pub(super) fn decode<'de, D: Deserializer<'de>>(deserializer: D, kind: Kind) -> Result<Arc<Handle>, D::Error> {
-    let (id, nonce) = Deserialize::deserialize(deserializer)?;
-    named(id, nonce, kind).map_err(de::Error::custom)
-}
-
 /// The object that a handle of a kind names.
 pub(super) fn named(id: u32, nonce: u64, kind: Kind) -> Result<Arc<Handle>, &'static str> {
     adopt(id, nonce, kind).ok_or("the shared memory behind this handle is gone, or is of another kind")
@@ -148,4 +130,10 @@ pub(super) fn named(id: u32, nonce: u64, kind: Kind) -> Result<Arc<Handle>, &'st
 /// Keeps an object that a container or a static names, which has it.
 pub(super) fn pin(id: u32, nonce: u64) -> Option<Arc<Handle>> {
     if role::in_worker() { adopt_in_worker(id, nonce, None) } else { objects::named(id.into(), nonce) }
+}
+
+/// Where the memory of an object lies.
+pub(super) fn memory(handle: &Handle) -> Option<NonNull<u8>> {
+    let Reference { offset, len, .. } = handle.reference();
+    Space::existing()?.at(offset, len)
 }

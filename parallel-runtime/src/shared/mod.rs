@@ -25,6 +25,7 @@ pub(crate) mod blob;
 pub(crate) mod broken;
 mod cells;
 pub(crate) mod containers;
+mod exchange;
 #[cfg(feature = "dask")]
 pub(crate) mod far;
 pub(crate) mod handle;
@@ -36,9 +37,11 @@ mod named;
 #[cfg(feature = "ndarray")]
 pub(crate) mod ndarray;
 pub(crate) mod objects;
+mod offer;
 mod or_panic;
 pub(crate) mod raw;
 pub(crate) mod segment;
+mod serial;
 mod slab;
 pub(crate) mod slice;
 pub(crate) mod space;

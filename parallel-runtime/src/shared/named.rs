@@ -24,7 +24,6 @@ use shared_memory::{Shmem, ShmemConf, ShmemError};
 use super::segment::{self, DIRECTORY};
 use crate::codec::{self, CodecError, Reader, Writer};
 use crate::error::TaskError;
-use crate::shared::handle_table;
 
 /// A mapped segment.
 pub(crate) struct Named {
@@ -135,8 +134,10 @@ impl Named {
     pub(super) fn open(name: &str) -> Result<Arc<Self>, TaskError> {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         check_name(name)?;
+        // Check, open and register are one step.
+        let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(inode) = inode_of(name) {
-            forget_finished();
+            forget_unused(&mut kept);
             if living().any(|named| named.inode == inode) {
                 let reason = "this process has it open already, and there can be only one `&mut`: pass that `SharedVec`, or parts of it";
                 return Err(error(name, io::Error::new(io::ErrorKind::AlreadyExists, reason)));
@@ -262,13 +263,13 @@ pub(super) struct Place {
     offset: u64,
 }
 
-/// Worker: mappings, each with the message that has used it last, and the name by which it was opened.
-static KEPT: Mutex<Vec<(u64, String, Arc<Named>)>> = Mutex::new(Vec::new());
+/// Worker: mappings of segments that tasks were lent parts of, each with the name by which it was opened. They stay for the next task, as
+/// long as nothing else wants the segment.
+static KEPT: Mutex<Vec<(String, Arc<Named>)>> = Mutex::new(Vec::new());
 
-/// Worker: nothing uses what earlier messages were lent.
-fn forget_finished() {
-    let message = handle_table::message();
-    KEPT.lock().unwrap_or_else(PoisonError::into_inner).retain(|(used, ..)| *used == message);
+/// Worker: forgets the mappings that no task uses. What is in use is kept by its message as well.
+fn forget_unused(kept: &mut Vec<(String, Arc<Named>)>) {
+    kept.retain(|(_, named)| Arc::strong_count(named) > 1);
 }
 
 impl Place {
@@ -278,31 +279,31 @@ impl Place {
     }
 
     /// Worker: the address of `len` bytes there, in a mapping that stays as long as the message is run.
-    pub(super) fn map(&self, len: u64) -> Result<NonNull<u8>, CodecError> {
-        let message = handle_table::message();
-        let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = kept.iter_mut().find(|(.., named)| named.inode == self.inode && named.name == self.name);
-        let named = match known {
-            Some((used, _, named)) => {
-                *used = message;
-                Arc::clone(named)
-            }
-            None => {
-                // Those that the program has let go of would keep their memory.
-                kept.retain(|(used, file, named)| *used == message || inode_of(file) == Some(named.inode));
-                let named = Named::open_any(&self.file_name, &self.name, None).map_err(CodecError::new)?;
-                if named.inode != self.inode {
-                    let reason = format!("the named segment `{}` is another one by now", self.name);
-                    return Err(CodecError::new(reason));
-                }
-                kept.push((message, self.file_name.clone(), Arc::clone(&named)));
-                named
-            }
-        };
+    pub(super) fn map(&self, len: u64, reader: &Reader<'_>) -> Result<NonNull<u8>, CodecError> {
+        let missing = || CodecError::new("a slice of shared memory came where there can be none");
+        let source = reader.source().ok_or_else(missing)?;
+        let named = self.mapping()?;
         if self.offset.checked_add(len).is_none_or(|end| end > named.len as u64) {
             return Err(CodecError::new(format_args!("the named segment `{}` is shorter than it was", self.name)));
         }
-        // SAFETY: `offset + len` was just checked to lie inside the mapping, which `KEPT` keeps.
-        Ok(unsafe { named.start.add(self.offset as usize) })
+        // SAFETY: `offset + len` was just checked to lie inside the mapping.
+        let start = unsafe { named.start.add(self.offset as usize) };
+        source.keep(named);
+        Ok(start)
+    }
+
+    fn mapping(&self) -> Result<Arc<Named>, CodecError> {
+        let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, named)) = kept.iter().find(|(_, named)| named.inode == self.inode && named.name == self.name) {
+            return Ok(Arc::clone(named));
+        }
+        // Those that the program has let go of would keep their memory.
+        kept.retain(|(file, named)| Arc::strong_count(named) > 1 || inode_of(file) == Some(named.inode));
+        let named = Named::open_any(&self.file_name, &self.name, None).map_err(CodecError::new)?;
+        if named.inode != self.inode {
+            return Err(CodecError::new(format_args!("the named segment `{}` is another one by now", self.name)));
+        }
+        kept.push((self.file_name.clone(), Arc::clone(&named)));
+        Ok(named)
     }
 }

@@ -213,7 +213,7 @@ impl<E: Pod, D: Dimension> PlainView<E, D> {
     pub fn send(&self, view: &ArrayView<'_, E, D>, writer: &mut Writer<'_>) -> Result<(), CodecError> {
         codec::encode(view.shape(), writer)?;
         if let Some(elements) = view.as_slice()
-            && lending::send(elements, writer)?
+            && lending::send(elements, false, writer)?
         {
             return Ok(());
         }
@@ -256,9 +256,8 @@ impl<E: Pod, D: Dimension> PlainViewMut<E, D> {
             return Ok(());
         }
         if let Some(elements) = view.as_slice()
-            && lending::send(elements, writer)?
+            && lending::send(elements, true, writer)?
         {
-            writer.lend(elements);
             return Ok(());
         }
         Err(CodecError::new(

@@ -5,18 +5,17 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use bytemuck::Pod;
-#[cfg(not(feature = "dask"))]
-use serde::{Deserialize, Deserializer};
-use serde::{Serialize, Serializer, de, ser};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::handle::{Handle, Reference};
+use super::handle::Handle;
 use super::local_handles;
 use super::named::Named;
+use super::offer::{Claim, Elements, Given, Offer};
 use super::segment::ALIGNMENT;
 use super::space::Space;
 use super::tables::Kind;
+use crate::codec::CodecError;
 use crate::error::TaskError;
-use crate::shared::handle_table;
 
 /// What a [`SharedVec`](crate::SharedVec) can hold: plain data (`bytemuck`'s `Pod`), any bytes of which are a value.
 ///
@@ -113,16 +112,6 @@ impl<T: Pod> Raw<T> {
         fits.then_some(Self { start, len, memory: Memory::Object(handle), _elements: PhantomData })
     }
 
-    /// Elements that lie somewhere, aligned, as long as `memory` is there.
-    ///
-    /// # Safety
-    ///
-    /// `len` elements from `start` are initialised, and nothing writes them.
-    #[cfg(feature = "dask")]
-    pub(super) unsafe fn of_blob(start: NonNull<T>, len: usize, memory: Memory) -> Self {
-        Self { start, len, memory, _elements: PhantomData }
-    }
-
     pub(super) fn of_named(named: Arc<Named>) -> Result<Self, TaskError> {
         let (start, bytes) = (named.start().cast::<T>(), named.len());
         let len = bytes.checked_div(size_of::<T>()).unwrap_or(0);
@@ -136,51 +125,65 @@ impl<T: Pod> Raw<T> {
         Ok(Self { start, len, memory: Memory::Named(named), _elements: PhantomData })
     }
 
-    pub(super) fn encode<S: Serializer>(
-        &self,
-        serializer: S,
-        note: impl FnOnce(&Arc<Handle>) -> Result<(), S::Error>,
-    ) -> Result<S::Ok, S::Error> {
-        let reference = match &self.memory {
-            Memory::None => None,
-            Memory::Object(handle) => {
-                note(handle)?;
-                handle_table::count_shared((self.len * size_of::<T>()) as u64);
-                let Reference { id, nonce, .. } = handle.reference();
-                Some((id, nonce))
-            }
+    /// Writes it: as a handle, or as what it holds where no handle means anything. `owner`: the number of its exclusive owner, if it has one.
+    pub(super) fn encode<S: Serializer>(&self, serializer: S, owner: Option<u32>) -> Result<S::Ok, S::Error> {
+        (self.len as u64, self.offer(owner)).serialize(serializer)
+    }
+
+    fn offer(&self, owner: Option<u32>) -> Option<Offer> {
+        let (handle, refusal) = match &self.memory {
+            Memory::None => return None,
+            Memory::Object(handle) => (Some(Arc::clone(handle)), None),
             #[cfg(feature = "dask")]
-            Memory::Blob(_) => {
-                return Err(ser::Error::custom(
-                    "a `SharedSlice` that came from another machine cannot be put into a container: copy it (`SharedSlice::from_slice`)",
-                ));
-            }
-            Memory::Named(named) => {
-                return Err(ser::Error::custom(format_args!(
-                    "the named segment `{}` stays with this process: pass a slice of it, or open it by its name",
-                    named.name()
-                )));
-            }
+            Memory::Blob(_) => (None, Some(
+                "a `SharedSlice` that came from another machine cannot be put into a container: copy it (`SharedSlice::from_slice`)".to_owned(),
+            )),
+            Memory::Named(named) => (None, Some(format!(
+                "the named segment `{}` stays with this process: pass a slice of it, or open it by its name",
+                named.name()
+            ))),
         };
-        (self.len as u64, reference).serialize(serializer)
+        Some(Offer { handle, owner, elements: Some(Elements::new(self.slice(), owner.is_none())), refusal })
+    }
+
+    /// Reads it. Says whether it came with its exclusive owner, and whether what it came from keeps it.
+    pub(super) fn decode<'de, D: Deserializer<'de>>(
+        deserializer: D,
+        kind: Kind,
+    ) -> Result<(Self, Option<Given>), D::Error> {
+        let (len, claim) = <(u64, Option<Claim>)>::deserialize(deserializer)?;
+        let len = usize::try_from(len).map_err(de::Error::custom)?;
+        match claim {
+            None if len != 0 && size_of::<T>() != 0 => Err(de::Error::custom("a buffer with elements has memory")),
+            None => Ok((Self { len, ..Self::EMPTY }, None)),
+            Some(Claim::Given(given)) => {
+                let handle = local_handles::named(given.id, given.nonce, kind).map_err(de::Error::custom)?;
+                let raw = Self::of(handle, len);
+                let raw = raw.ok_or_else(|| de::Error::custom("the shared memory behind this handle is another"))?;
+                Ok((raw, Some(given)))
+            }
+            Some(Claim::Bytes(bytes)) => {
+                if len.checked_mul(size_of::<T>()) != Some(bytes.len()) {
+                    return Err(de::Error::custom("the bytes of a buffer are not as many as its elements take"));
+                }
+                let (raw, _) = Self::new(len).map_err(de::Error::custom)?;
+                // SAFETY: the memory was just made for so many bytes, and nothing else knows of it.
+                unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), raw.start.as_ptr().cast(), bytes.len()) };
+                Ok((raw, None))
+            }
+            Some(Claim::Blob(name)) => Self::open_blob(&name, len).map(|raw| (raw, None)).map_err(de::Error::custom),
+        }
+    }
+
+    #[cfg(feature = "dask")]
+    fn open_blob(name: &str, len: usize) -> Result<Self, CodecError> {
+        let blob = super::blob::Blob::open(name)?;
+        let start = blob.at::<T>(0, len).ok_or_else(|| CodecError::new("the shared data is shorter than it was"))?;
+        Ok(Self { start, len, memory: Memory::Blob(blob), _elements: PhantomData })
     }
 
     #[cfg(not(feature = "dask"))]
-    pub(super) fn decode<'de, D: Deserializer<'de>>(deserializer: D, kind: Kind) -> Result<Self, D::Error> {
-        let (len, reference) = <(u64, Option<(u32, u64)>)>::deserialize(deserializer)?;
-        Self::of_reference(len, reference, kind)
-    }
-
-    /// The elements of the object that a handle names, or none.
-    pub(super) fn of_reference<E: de::Error>(len: u64, reference: Option<(u32, u64)>, kind: Kind) -> Result<Self, E> {
-        let len = usize::try_from(len).map_err(E::custom)?;
-        let Some((id, nonce)) = reference else {
-            if len != 0 && size_of::<T>() != 0 {
-                return Err(E::custom("a buffer with elements has memory"));
-            }
-            return Ok(Self { len, ..Self::EMPTY });
-        };
-        let handle = local_handles::named(id, nonce, kind).map_err(E::custom)?;
-        Self::of(handle, len).ok_or_else(|| E::custom("the shared memory behind this handle is another"))
+    fn open_blob(_name: &str, _len: usize) -> Result<Self, CodecError> {
+        Err(CodecError::new("it comes from another machine, for which the feature `dask` is needed"))
     }
 }

@@ -4,12 +4,11 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use bytemuck::Pod;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::raw::{Memory, Raw};
 use super::statics::{Object, SharedObject};
 use super::tables::Kind;
-use crate::shared::handle_table;
 
 /// Plain data in shared memory that nothing changes any more, like an `Arc<[T]>`: one large table for every worker.
 ///
@@ -68,17 +67,13 @@ impl<T> SharedSlice<T> {
 
 impl<T: Pod> Serialize for SharedSlice<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[cfg(feature = "dask")]
-        if handle_table::is_far() {
-            return self.raw.encode_far(serializer, true);
-        }
-        self.raw.encode(serializer, |handle| handle_table::carry(handle).map_err(ser::Error::custom))
+        self.raw.encode(serializer, None)
     }
 }
 
 impl<'de, T: Pod> Deserialize<'de> for SharedSlice<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = Raw::decode(deserializer, Kind::Slice)?;
+        let (raw, _) = Raw::decode(deserializer, Kind::Slice)?;
         if let Memory::Object(handle) = &raw.memory
             && !handle.mark_shared()
         {

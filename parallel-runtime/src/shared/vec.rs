@@ -4,17 +4,19 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 
 use bytemuck::Pod;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::local_handles;
 use super::named::Named;
+use super::offer::GIVEN;
 use super::or_panic::or_panic;
 use super::raw::{Memory, Raw, SharedElement};
 use super::slice::SharedSlice;
 use super::tables::Kind;
-use crate::codec::{self, CodecError, Writer};
+use crate::codec::attachment::Purpose;
+use crate::codec::{self, CodecError, Reader, Writer};
 use crate::error::TaskError;
-use crate::shared::handle_table::{self, Owner};
+use crate::shared::handle_table;
 
 /// A buffer in shared memory with one owner: like a `Vec<T>` of fixed length whose elements a task in another process can read
 /// and change where they are.
@@ -233,52 +235,62 @@ impl<T> DerefMut for SharedVec<T> {
 
 impl<T: Pod> Serialize for SharedVec<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[cfg(feature = "dask")]
-        if handle_table::is_far() {
-            return self.raw.encode_far(serializer, false);
-        }
-        let mut owner = Owner::Moved;
-        if let Memory::Object(handle) = &self.raw.memory {
-            owner = handle_table::carry_owner(handle, self.number).map_err(ser::Error::custom)?;
-        }
-        if owner == Owner::Moved {
-            return self.raw.encode(serializer, |_| Ok(()));
-        }
-        // The message keeps it.
-        let copy = Self::try_from_slice(self).map_err(ser::Error::custom)?;
-        copy.raw.encode(serializer, |handle| handle_table::carry(handle).map_err(ser::Error::custom))
+        self.raw.encode(serializer, Some(self.number))
     }
 }
 
-/// As an argument or a result of its own, where nothing else can refer to it.
+/// Writes one that is an argument or a result of its own, where nothing else can refer to it.
 pub(crate) fn send_unshared<T: Pod>(vec: &SharedVec<T>, writer: &mut Writer<'_>) -> Result<(), CodecError> {
-    #[cfg(feature = "dask")]
-    if handle_table::is_far() {
-        return codec::encode(vec, writer);
-    }
-    if let Memory::Object(handle) = &vec.raw.memory {
-        handle_table::carry_unshared_owner(handle, vec.number)?;
-    }
-    codec::encode(&Unshared(&vec.raw), writer)
+    let handle = match &vec.raw.memory {
+        Memory::Object(handle) if writer.purpose != Purpose::Far => handle,
+        _ => {
+            writer.put([AS_VALUE]);
+            return codec::encode(vec, writer);
+        }
+    };
+    let bytes = size_of_val(&**vec) as u64;
+    let entry = handle_table::send_owner(handle, vec.number, bytes, writer)?;
+    writer.put([AS_ENTRY]);
+    writer.put((vec.len() as u64).to_ne_bytes());
+    writer.put(entry);
+    Ok(())
 }
 
-struct Unshared<'v, T>(&'v Raw<T>);
-
-impl<T: Pod> Serialize for Unshared<'_, T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.encode(serializer, |_| Ok(()))
+/// Reads what [`send_unshared`] has written.
+pub(crate) fn receive_unshared<T: Pod>(reader: &mut Reader<'_>) -> Result<SharedVec<T>, CodecError> {
+    if reader.take_u8()? == AS_VALUE {
+        return codec::decode(reader);
     }
+    let len = usize::try_from(u64::from_ne_bytes(reader.take()?)).map_err(CodecError::mismatch)?;
+    let entry = reader.take()?;
+    let source = reader.source().ok_or_else(|| CodecError::new("a `SharedVec` came where there can be none"))?;
+    let ticket = source.accept(entry)?;
+    let given = GIVEN.take(ticket).ok_or_else(|| CodecError::new("a `SharedVec` was lost"))?;
+    let handle = local_handles::named(given.id, given.nonce, Kind::Vec).map_err(CodecError::new)?;
+    let raw = Raw::of(handle, len).ok_or_else(|| CodecError::new("the shared memory behind this handle is another"))?;
+    SharedVec::own(raw).ok_or_else(|| CodecError::new(OWNED))
 }
+
+/// How one that is unshared is written.
+const AS_VALUE: u8 = 0;
+const AS_ENTRY: u8 = 1;
+
+const OWNED: &str = "this `SharedVec` has an owner already";
 
 impl<'de, T: Pod> Deserialize<'de> for SharedVec<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = Raw::decode(deserializer, Kind::Vec)?;
-        if handle_table::source() == handle_table::Source::Copied && matches!(raw.memory, Memory::Object(_)) {
-            return Err(de::Error::custom(
-                "a `SharedVec` has one owner, so it can be taken out of a container but not read in it: store a `SharedSlice` (`share()`)",
-            ));
+        let (raw, given) = Raw::decode(deserializer, Kind::Vec)?;
+        if let Some(given) = given {
+            if given.copied {
+                return Err(de::Error::custom(
+                    "a `SharedVec` has one owner, so it can be taken out of a container but not read in it: store a `SharedSlice` (`share()`)",
+                ));
+            }
+            if !given.exclusive {
+                return Err(de::Error::custom("this handle is not that of an owner"));
+            }
         }
-        Self::own(raw).ok_or_else(|| de::Error::custom("this `SharedVec` has an owner already"))
+        Self::own(raw).ok_or_else(|| de::Error::custom(OWNED))
     }
 }
 

@@ -98,40 +98,79 @@ fn a_batch_of_which_one_item_cannot_be_sent_keeps_the_others() {
 
 #[test]
 fn another_serialiser_refuses_a_handle() {
-    let mut text = Vec::new();
-    let refused = SharedValue::new(1).serialize(&mut NotOurs(&mut text));
-    assert!(refused.unwrap_err().to_string().contains("handle of shared memory"));
+    let refused = [
+        serde_json::to_string(&SharedValue::new(1)),
+        serde_json::to_string(&SharedVec::from_slice(&[1_u8])),
+        serde_json::to_string(&SharedVec::from_slice(&[1_u8]).share()),
+        serde_json::to_string(&SharedList::<u8>::new()),
+    ];
+    for refused in refused {
+        let error = refused.unwrap_err().to_string();
+        assert!(
+            error.contains("handle of shared memory") && error.contains("pass the handle to a task as it is"),
+            "{error}"
+        );
+    }
+    for text in ["[3,7]", "[3,[0,7]]", "[3,\"name\"]", "[0,0]", "7"] {
+        assert!(serde_json::from_str::<SharedVec<u64>>(text).is_err(), "{text}");
+        assert!(serde_json::from_str::<SharedValue<u64>>(text).is_err(), "{text}");
+    }
 }
 
-/// The least of a serialiser: it takes tuples of numbers.
-struct NotOurs<'a>(&'a mut Vec<u64>);
+/// Serialises its buffer by way of text.
+struct AsText(SharedVec<u64>);
 
-mod not_ours {
-    use serde::ser::{Error as _, Impossible, SerializeTuple, Serializer};
-
-    type Error = serde::de::value::Error;
-
-    macro_rules! refuse {
-        ($($method:ident($($type:ty),*)),*) => {$(
-            fn $method(self, $(_: $type),*) -> Result<Self::Ok, Error> {
-                Err(Error::custom("not a tuple"))
-            }
-        )*};
+impl Serialize for AsText {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serde_json::to_string(&self.0).map_err(serde::ser::Error::custom)?.serialize(serializer)
     }
+}
 
-    impl SerializeTuple for &mut super::NotOurs<'_> {
+impl<'de> Deserialize<'de> for AsText {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        serde_json::from_str(&text).map(Self).map_err(serde::de::Error::custom)
+    }
+}
+
+#[test]
+fn another_serialiser_refuses_a_handle_inside_a_message_too() {
+    #[parallel(mode = "process", pool = 1)]
+    fn length(text: AsText) -> usize {
+        text.0.len()
+    }
+    let error = length::submit(AsText(SharedVec::from_slice(&[1, 2, 3]))).join().unwrap_err().to_string();
+    assert!(error.contains("`AsText`") && error.contains("this serialiser is another one"), "{error}");
+}
+
+/// Serialises a number as if it were a handle, by the name that handles use.
+struct Forged(u64);
+
+/// The name by which handles ask to travel beside the bytes: it is not secret.
+fn name_of_tickets() -> &'static str {
+    use serde::ser::{Impossible, Serializer};
+    /// Notes the name of the newtype struct in a pair.
+    struct Spy;
+    type Error = serde::de::value::Error;
+    impl serde::ser::SerializeTuple for Spy {
         type Ok = ();
         type Error = Error;
-        fn serialize_element<T: serde::Serialize + ?Sized>(&mut self, _: &T) -> Result<(), Error> {
-            self.0.push(0);
-            Ok(())
+        fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
+            value.serialize(Spy)
         }
         fn end(self) -> Result<(), Error> {
             Ok(())
         }
     }
-
-    impl Serializer for &mut super::NotOurs<'_> {
+    static NAME: std::sync::Mutex<Option<&'static str>> = std::sync::Mutex::new(None);
+    macro_rules! nothing {
+        ($($method:ident($($type:ty),*)),*) => {$(
+            fn $method(self, $(_: $type),*) -> Result<(), Error> {
+                Ok(())
+            }
+        )*};
+    }
+    impl Serializer for Spy {
         type Ok = ();
         type Error = Error;
         type SerializeSeq = Impossible<(), Error>;
@@ -141,8 +180,7 @@ mod not_ours {
         type SerializeMap = Impossible<(), Error>;
         type SerializeStruct = Impossible<(), Error>;
         type SerializeStructVariant = Impossible<(), Error>;
-
-        refuse!(
+        nothing!(
             serialize_bool(bool),
             serialize_i8(i8),
             serialize_i16(i16),
@@ -162,29 +200,30 @@ mod not_ours {
             serialize_unit_struct(&'static str),
             serialize_unit_variant(&'static str, u32, &'static str)
         );
-        fn serialize_some<T: serde::Serialize + ?Sized>(self, _: &T) -> Result<(), Error> {
-            Err(Error::custom("not a tuple"))
+        fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Error> {
+            value.serialize(self)
         }
-        fn serialize_newtype_struct<T: serde::Serialize + ?Sized>(self, _: &'static str, _: &T) -> Result<(), Error> {
-            Err(Error::custom("not a tuple"))
+        fn serialize_newtype_struct<T: Serialize + ?Sized>(self, name: &'static str, value: &T) -> Result<(), Error> {
+            *NAME.lock().unwrap() = Some(name);
+            value.serialize(self)
         }
-        fn serialize_newtype_variant<T: serde::Serialize + ?Sized>(
+        fn serialize_newtype_variant<T: Serialize + ?Sized>(
             self,
             _: &'static str,
             _: u32,
             _: &'static str,
             _: &T,
         ) -> Result<(), Error> {
-            Err(Error::custom("not a tuple"))
-        }
-        fn serialize_seq(self, _: Option<usize>) -> Result<Self::SerializeSeq, Error> {
-            Err(Error::custom("not a tuple"))
+            Ok(())
         }
         fn serialize_tuple(self, _: usize) -> Result<Self, Error> {
-            Ok(self)
+            Ok(Spy)
+        }
+        fn serialize_seq(self, _: Option<usize>) -> Result<Self::SerializeSeq, Error> {
+            unimplemented!()
         }
         fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Self::SerializeTupleStruct, Error> {
-            Err(Error::custom("not a tuple"))
+            unimplemented!()
         }
         fn serialize_tuple_variant(
             self,
@@ -193,13 +232,13 @@ mod not_ours {
             _: &'static str,
             _: usize,
         ) -> Result<Self::SerializeTupleVariant, Error> {
-            Err(Error::custom("not a tuple"))
+            unimplemented!()
         }
         fn serialize_map(self, _: Option<usize>) -> Result<Self::SerializeMap, Error> {
-            Err(Error::custom("not a tuple"))
+            unimplemented!()
         }
         fn serialize_struct(self, _: &'static str, _: usize) -> Result<Self::SerializeStruct, Error> {
-            Err(Error::custom("not a tuple"))
+            unimplemented!()
         }
         fn serialize_struct_variant(
             self,
@@ -208,9 +247,61 @@ mod not_ours {
             _: &'static str,
             _: usize,
         ) -> Result<Self::SerializeStructVariant, Error> {
-            Err(Error::custom("not a tuple"))
+            unimplemented!()
         }
     }
+    let refused = SharedVec::from_slice(&[1_u64]).serialize(Spy);
+    assert!(refused.unwrap_err().to_string().contains("another one"));
+    NAME.lock().unwrap().expect("it has asked")
+}
+
+impl Serialize for Forged {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_newtype_struct(name_of_tickets(), &self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Forged {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        u64::deserialize(deserializer).map(Self)
+    }
+}
+
+#[test]
+fn what_is_no_handle_does_not_pass_for_one() {
+    #[parallel(mode = "process", pool = 1)]
+    fn number(forged: Forged) -> u64 {
+        forged.0
+    }
+    for ticket in [0, 1, 2, 1000, u64::MAX] {
+        let error = number::submit(Forged(ticket)).join().unwrap_err().to_string();
+        assert!(error.contains("no handle of shared memory"), "{error}");
+    }
+}
+
+/// Two owners that are one, written from one place.
+struct Twice(SharedVec<u64>);
+
+impl Serialize for Twice {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (&self.0, &self.0).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Twice {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <(SharedVec<u64>, SharedVec<u64>)>::deserialize(deserializer).map(|both| Self(both.0))
+    }
+}
+
+#[test]
+fn one_owner_is_not_sent_twice() {
+    #[parallel(mode = "process", pool = 1)]
+    fn length(twice: Twice) -> usize {
+        twice.0.len()
+    }
+    let error = length::submit(Twice(SharedVec::from_slice(&[1]))).join().unwrap_err().to_string();
+    assert!(error.contains("in it twice"), "{error}");
 }
 
 #[test]

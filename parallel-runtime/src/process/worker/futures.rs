@@ -15,7 +15,6 @@ use crate::ipc::board::Slot;
 use crate::ipc::board::ring::entry;
 use crate::ipc::board::slot::{DEFERRED, DISMISSED, DROPPED, LATE, TIMED};
 use crate::panics;
-use crate::shared::handle_table;
 use crate::sys::clock;
 use crate::wait::executor;
 
@@ -134,12 +133,11 @@ impl Worker {
         panics::discard(|| executor::inside(|| drop(future)));
         let board = self.board;
         let slot = board.slot(index);
-        handle_table::begin_message();
         let mut delivery = Delivery::new(self, slot, 1);
         let memory = delivery.memory();
         // SAFETY: the room is the message's alone: in its slot. `delivery` does not touch it until the results is gone.
         let memory = unsafe { std::slice::from_raw_parts_mut(memory.0, memory.1) };
-        let mut results = ResultWriter::new(Writer::new(memory), slot, generation, &mut delivery, None);
+        let mut results = ResultWriter::new(Writer::new(memory), slot, generation, &mut delivery, None, None);
         results.begin();
         match result.map(|deliver| panics::catch(|| deliver(&mut results))) {
             Ok(Ok(Ok(()))) => {}

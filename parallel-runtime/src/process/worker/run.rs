@@ -174,9 +174,9 @@ impl Worker {
         let len = slot.arguments_len.load(Ordering::Relaxed) as usize;
         // SAFETY: the program wrote `len` bytes of arguments there, at an address aligned as they need; the message is ours
         // until it is completed, so nothing else touches them, and we may change them in place.
-        let mut reader = unsafe { Reader::from_raw(start, len) };
-
-        handle_table::begin_message();
+        let reader = unsafe { Reader::from_raw(start, len) };
+        let arguments = handle_table::Arguments::default();
+        let mut reader = reader.receiving(&arguments);
         let usage = self.usage;
         let worn_out = || usage.is_some_and(Usage::is_high);
         let mut delivery = Delivery::new(self, slot, items);
@@ -184,7 +184,8 @@ impl Worker {
         // SAFETY: the room is the message's alone: in its slot, or in its part of the region. `delivery` does not touch it until
         // the results is gone.
         let memory = unsafe { std::slice::from_raw_parts_mut(memory.0, memory.1) };
-        let mut results = ResultWriter::new(Writer::new(memory), slot, generation, &mut delivery, watched);
+        let mut results =
+            ResultWriter::new(Writer::new(memory), slot, generation, &mut delivery, Some(&arguments), watched);
         if usage.is_some() {
             results.end_when(&worn_out);
         }

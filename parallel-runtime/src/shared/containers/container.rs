@@ -114,13 +114,13 @@ macro_rules! handle {
 
         impl<$($generic),*> serde::Serialize for $type<$($generic),*> {
             fn serialize<__S: serde::Serializer>(&self, serializer: __S) -> Result<__S::Ok, __S::Error> {
-                crate::shared::local_handles::encode(&self.container.handle, serializer)
+                crate::shared::serial::encode(&self.container.handle, serializer)
             }
         }
 
         impl<'de, $($generic),*> serde::Deserialize<'de> for $type<$($generic),*> {
             fn deserialize<__D: serde::Deserializer<'de>>(deserializer: __D) -> Result<Self, __D::Error> {
-                let handle = crate::shared::local_handles::decode(deserializer, crate::shared::tables::Kind::$kind)?;
+                let handle = crate::shared::serial::decode(deserializer, crate::shared::tables::Kind::$kind)?;
                 Self::of(handle).ok_or_else(|| serde::de::Error::custom("the shared memory behind this handle is another"))
             }
         }

@@ -15,12 +15,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::heap::{BLOCK_HEAD, Heap, damaged};
+use crate::codec::attachment::Purpose;
 use crate::codec::{self, CodecError, Reader, Writer, short_name};
 use crate::error::TaskError;
 use crate::ipc::control::ControlRequest;
 use crate::ipc::link;
 use crate::shared::handle::{Handle, Reference};
-use crate::shared::handle_table::{self, HandleTable, Source};
+use crate::shared::handle_table::{self, Carried, HandleTable, Origin};
 use crate::shared::local_handles;
 use crate::shared::objects;
 use crate::shared::space::Space;
@@ -66,7 +67,7 @@ impl Packed {
     /// It was not put into the container after all: gives the value.
     #[track_caller]
     pub(super) fn unpack<T: DeserializeOwned>(self) -> T {
-        unpack(self.as_slice(), Source::Taken)
+        unpack(self.as_slice(), Origin::Taken)
     }
 
     pub(super) fn as_slice(&self) -> &[u8] {
@@ -88,13 +89,13 @@ pub(super) fn pack_and_keep<T: Serialize>(value: T) -> (Packed, Option<T>) {
     let refuse = |error| -> ! {
         panic!("a `{}` cannot be put into a shared container: {error}", short_name(std::any::type_name::<T>()))
     };
-    match handle_table::collecting(|| encode(&value, codec::encode)) {
-        Ok((bytes, Some(mut handles))) if handles.is_promised() => {
+    match encode(&value, Purpose::Move, codec::encode) {
+        Ok(mut packed) if packed.handles.is_promised() => {
             drop(value);
-            handles.settle().unwrap_or_else(|error| refuse(error));
-            (Packed { bytes, handles }, None)
+            packed.handles.settle().unwrap_or_else(|error| refuse(error));
+            (packed, None)
         }
-        Ok((bytes, handles)) => (Packed { bytes, handles: handles.unwrap_or_default() }, Some(value)),
+        Ok(packed) => (packed, Some(value)),
         Err(error) => refuse(error),
     }
 }
@@ -117,14 +118,13 @@ pub(super) fn pack<T: Serialize>(value: T) -> Packed {
 #[track_caller]
 pub(super) fn pack_key<T: Serialize>(key: T) -> Packed {
     let refuse = |error| -> ! { panic!("a `{}` cannot be a key: {error}", short_name(std::any::type_name::<T>())) };
-    match handle_table::collecting(|| encode(&key, codec::encode_key)) {
-        Ok((bytes, handles)) => {
-            let mut handles = handles.unwrap_or_default();
+    match encode(&key, Purpose::Move, codec::encode_key) {
+        Ok(mut packed) => {
             drop(key);
-            if handles.is_promised() {
-                handles.settle().unwrap_or_else(|error| refuse(error));
+            if packed.handles.is_promised() {
+                packed.handles.settle().unwrap_or_else(|error| refuse(error));
             }
-            Packed { bytes, handles }
+            packed
         }
         Err(error) => refuse(error),
     }
@@ -133,8 +133,8 @@ pub(super) fn pack_key<T: Serialize>(key: T) -> Packed {
 /// Encodes a key that is looked up, and stays with the caller.
 #[track_caller]
 pub(super) fn pack_lookup<T: Serialize + ?Sized>(key: &T) -> Packed {
-    match handle_table::collecting(|| handle_table::lending(|| encode(key, codec::encode_key))) {
-        Ok((bytes, handles)) => Packed { bytes, handles: handles.unwrap_or_default() },
+    match encode(key, Purpose::Lend, codec::encode_key) {
+        Ok(packed) => packed,
         Err(error) => panic!("a `{}` cannot be a key: {error}", short_name(std::any::type_name::<T>())),
     }
 }
@@ -142,25 +142,31 @@ pub(super) fn pack_lookup<T: Serialize + ?Sized>(key: &T) -> Packed {
 #[inline]
 fn encode<T: Serialize + ?Sized>(
     value: &T,
+    purpose: Purpose,
     write: impl Fn(&T, &mut Writer<'_>) -> Result<(), CodecError>,
-) -> Result<Bytes, CodecError> {
+) -> Result<Packed, CodecError> {
     let mut few = [MaybeUninit::uninit(); ON_STACK];
-    let mut writer = Writer::new(&mut few);
+    let mut writer = handle_table::carrying(Writer::new(&mut few), purpose);
     write(value, &mut writer)?;
     let len = writer.len();
     if !writer.overflowed() {
-        return Ok(Bytes::Few(few, len));
+        let Carried { handles, .. } = handle_table::take(&mut writer);
+        drop(writer);
+        return Ok(Packed { bytes: Bytes::Few(few, len), handles: handles.unwrap_or_default() });
     }
-    handle_table::again();
+    // What it took along is taken anew.
+    drop(writer);
     let mut many = Vec::with_capacity(len);
-    let mut writer = Writer::new(&mut many.spare_capacity_mut()[..len]);
+    let mut writer = handle_table::carrying(Writer::new(&mut many.spare_capacity_mut()[..len]), purpose);
     write(value, &mut writer)?;
     if writer.len() != len {
         return Err(CodecError::new("its `Serialize` wrote different amounts of data for the same value"));
     }
+    let Carried { handles, .. } = handle_table::take(&mut writer);
+    drop(writer);
     // SAFETY: the writer has written `len` bytes into the vector's spare capacity.
     unsafe { many.set_len(len) };
-    Ok(Bytes::Many(many))
+    Ok(Packed { bytes: Bytes::Many(many), handles: handles.unwrap_or_default() })
 }
 
 /// Decodes a value.
@@ -169,13 +175,13 @@ fn encode<T: Serialize + ?Sized>(
 ///
 /// If its `Deserialize` fails.
 #[track_caller]
-pub(super) fn unpack<T: DeserializeOwned>(bytes: &[u8], source: Source) -> T {
+pub(super) fn unpack<T: DeserializeOwned>(bytes: &[u8], origin: Origin) -> T {
     // SAFETY: the bytes are private; only copies are made from this reader.
-    let mut reader = unsafe { Reader::from_raw(bytes.as_ptr(), bytes.len()) };
+    let mut reader = unsafe { Reader::from_raw(bytes.as_ptr(), bytes.len()) }.receiving(origin.source());
     if !role::in_worker() {
         reader = reader.untrusted();
     }
-    match handle_table::from(source, || codec::decode(&mut reader)) {
+    match codec::decode(&mut reader) {
         Ok(value) => value,
         Err(error) => {
             panic!("a `{}` cannot be read from a shared container: {error}", short_name(std::any::type_name::<T>()))

@@ -16,7 +16,7 @@ use super::contents::{Node, Packed, Taken, announce, pack, pack_and_keep, pack_k
 use super::table::{LEN, Place, SEED, Table, find, mend, number, put, take_out};
 use super::words::set;
 use crate::error::TaskError;
-use crate::shared::handle_table::Source;
+use crate::shared::handle_table::Origin;
 use crate::shared::or_panic::or_panic;
 use crate::shared::tables::Kind;
 
@@ -160,7 +160,7 @@ impl<K: Serialize, V: Serialize + DeserializeOwned> SharedDict<K, V> {
         let Place::Of(_, node) = find(&open, hash, key.as_slice()) else { return None };
         let copy = node.value(open.heap);
         drop(open);
-        Some(unpack(&copy.bytes, Source::Copied))
+        Some(unpack(&copy.bytes, Origin::Copied))
     }
 
     /// Whether there is a value for a key.
@@ -234,7 +234,7 @@ impl<K: Serialize, V: Serialize + DeserializeOwned> SharedDict<K, V> {
         let hash = self.hash(key.as_slice());
         let open = self.container.open_for_user(None, mend).expect("there is no deadline");
         let before = match find(&open, hash, key.as_slice()) {
-            Place::Of(_, node) => Some(unpack(&node.value(open.heap).bytes, Source::Copied)),
+            Place::Of(_, node) => Some(unpack(&node.value(open.heap).bytes, Origin::Copied)),
             _ => None,
         };
         let (result, value) = change(before)?;
@@ -257,13 +257,13 @@ impl<K: Serialize, V: Serialize + DeserializeOwned> SharedDict<K, V> {
     fn taken(&self, taken: &Taken) -> V {
         // `taken` keeps the objects until they are decoded.
         retract(&self.container.handle, &taken.handles);
-        unpack(&taken.bytes, Source::Taken)
+        unpack(&taken.bytes, Origin::Taken)
     }
 
     /// Copies of all values, of one moment, in no particular order.
     #[track_caller]
     pub fn values(&self) -> Vec<V> {
-        self.copies(Node::value).iter().map(|copy| unpack(&copy.bytes, Source::Copied)).collect()
+        self.copies(Node::value).iter().map(|copy| unpack(&copy.bytes, Origin::Copied)).collect()
     }
 }
 
@@ -271,7 +271,7 @@ impl<K: DeserializeOwned, V> SharedDict<K, V> {
     /// Copies of all keys, of one moment, in no particular order.
     #[track_caller]
     pub fn keys(&self) -> Vec<K> {
-        self.copies(Node::key).iter().map(|copy| unpack(&copy.bytes, Source::Copied)).collect()
+        self.copies(Node::key).iter().map(|copy| unpack(&copy.bytes, Origin::Copied)).collect()
     }
 }
 
@@ -285,7 +285,7 @@ impl<K: DeserializeOwned + Eq + Hash, V: DeserializeOwned> SharedDict<K, V> {
         drop(open);
         let decoded = copies
             .iter()
-            .map(|(key, value)| (unpack(&key.bytes, Source::Copied), unpack(&value.bytes, Source::Copied)));
+            .map(|(key, value)| (unpack(&key.bytes, Origin::Copied), unpack(&value.bytes, Origin::Copied)));
         decoded.collect()
     }
 }

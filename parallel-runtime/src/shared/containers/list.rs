@@ -16,7 +16,7 @@ use super::contents::{Node, Packed, Taken, announce, pack, pack_and_keep, retrac
 use super::heap::{BLOCK_HEAD, damaged};
 use super::words::set;
 use crate::error::TaskError;
-use crate::shared::handle_table::Source;
+use crate::shared::handle_table::Origin;
 use crate::shared::or_panic::or_panic;
 use crate::shared::tables::Kind;
 
@@ -291,7 +291,7 @@ impl<T: Serialize + DeserializeOwned> SharedList<T> {
         let places = Places::of(&open).filter(|places| (index as u64) < places.len(&open))?;
         let copy = places.node(&open, index as u64).value(open.heap);
         drop(open);
-        Some(unpack(&copy.bytes, Source::Copied))
+        Some(unpack(&copy.bytes, Origin::Copied))
     }
 
     /// Sets the element at `index`. Gives the one from before.
@@ -334,7 +334,7 @@ impl<T: Serialize + DeserializeOwned> SharedList<T> {
             drop(open);
             out_of_range(index, len)
         };
-        let mut value: T = unpack(&places.node(&open, index as u64).value(open.heap).bytes, Source::Copied);
+        let mut value: T = unpack(&places.node(&open, index as u64).value(open.heap).bytes, Origin::Copied);
         let result = change(&mut value);
         // What is left of it ends after the lock.
         let (value, _kept) = pack_and_keep(value);
@@ -355,7 +355,7 @@ impl<T: Serialize + DeserializeOwned> SharedList<T> {
         let nodes = Places::of(&open).into_iter().flat_map(|places| places.nodes(&open));
         let copies: Vec<Taken> = nodes.map(|node| node.value(open.heap)).collect();
         drop(open);
-        copies.iter().map(|copy| unpack(&copy.bytes, Source::Copied)).collect()
+        copies.iter().map(|copy| unpack(&copy.bytes, Origin::Copied)).collect()
     }
 
     /// Decodes what was taken out.
@@ -363,7 +363,7 @@ impl<T: Serialize + DeserializeOwned> SharedList<T> {
     fn taken(&self, taken: &Taken) -> T {
         // `taken` keeps the objects until they are decoded.
         retract(&self.container.handle, &taken.handles);
-        unpack(&taken.bytes, Source::Taken)
+        unpack(&taken.bytes, Origin::Taken)
     }
 }
 

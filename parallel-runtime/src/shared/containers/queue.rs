@@ -20,7 +20,7 @@ use super::contents::{Node, Packed, announce, pack_and_keep, retract, unpack};
 use super::heap::{BLOCK_HEAD, damaged};
 use super::words::set;
 use crate::error::TaskError;
-use crate::shared::handle_table::Source;
+use crate::shared::handle_table::Origin;
 use crate::shared::lock::{back_off, sleep};
 use crate::shared::or_panic::or_panic;
 use crate::shared::tables::Kind;
@@ -389,7 +389,7 @@ impl<T: Serialize + DeserializeOwned> SharedQueue<T> {
         }
         // `taken` keeps the objects until they are decoded.
         retract(&self.container.handle, &taken.handles);
-        Ok(Some(unpack(&taken.bytes, Source::Taken)))
+        Ok(Some(unpack(&taken.bytes, Origin::Taken)))
     }
 
     /// Takes the oldest element; waits while the queue is empty, but not longer than `limit`. `None` if it is still empty then.

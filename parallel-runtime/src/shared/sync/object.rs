@@ -87,16 +87,14 @@ macro_rules! handle {
 
         impl serde::Serialize for $type {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                crate::shared::local_handles::encode(&self.$field.handle, serializer)
+                crate::shared::serial::encode(&self.$field.handle, serializer)
             }
         }
 
         impl<'de> serde::Deserialize<'de> for $type {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let handle = crate::shared::local_handles::decode(
-                    deserializer,
-                    <Head as crate::shared::sync::object::Header>::KIND,
-                )?;
+                let handle =
+                    crate::shared::serial::decode(deserializer, <Head as crate::shared::sync::object::Header>::KIND)?;
                 let $field = <$parts>::of(handle)
                     .ok_or_else(|| serde::de::Error::custom("the shared memory behind this handle is another"))?;
                 Ok(Self { $field })
