@@ -73,7 +73,7 @@ fn serve(message: Bytes) -> Outcome {
     // SAFETY: the bytes are there as long as the reader, and nothing else uses them.
     let mut reader = unsafe { Reader::from_raw(arguments.as_mut_ptr().cast_const(), arguments.len()) };
     let mut overflow = NoRoom;
-    let mut results = ResultWriter::new(Writer::new(&mut room), &slot, 1, &mut overflow, None);
+    let mut results = ResultWriter::new(Writer::new(&mut room), &slot, 1, &mut overflow, None, None);
     let served = serve(&mut reader, &mut results, items);
     let (done, len) = (results.delivered(), results.len());
     drop(results);

@@ -14,22 +14,36 @@ const PANICKED: u8 = 6;
 
 /// Writes an error. Those that no engine makes for a task become their text.
 fn put(error: &TaskError, writer: &mut Writer<'_>) -> Result<(), CodecError> {
+    let mut kind = |kind: u8| writer.put([kind]);
     match error {
-        TaskError::Cancelled => codec::encode(&CANCELLED, writer),
+        TaskError::Cancelled => kind(CANCELLED),
+        TaskError::PoolClosed => kind(CLOSED),
         TaskError::WorkerDied { pid, signal, exit_code, reason, stderr, .. } => {
-            codec::encode(&(DIED, pid, signal, exit_code, reason, stderr), writer)
+            kind(DIED);
+            codec::encode(&(pid, signal, exit_code, reason, stderr), writer)?;
         }
-        TaskError::TimedOut { after } => codec::encode(&(TIMED_OUT, after.as_nanos() as u64), writer),
+        TaskError::TimedOut { after } => {
+            kind(TIMED_OUT);
+            codec::encode(&(after.as_nanos() as u64), writer)?;
+        }
         TaskError::OutOfSharedMemory { requested, available } => {
-            codec::encode(&(NO_MEMORY, requested, available), writer)
+            kind(NO_MEMORY);
+            codec::encode(&(requested, available), writer)?;
         }
-        TaskError::PoolClosed => codec::encode(&CLOSED, writer),
         TaskError::Panicked { message, location, backtrace, .. } => {
-            codec::encode(&(PANICKED, message, location, backtrace), writer)
+            kind(PANICKED);
+            codec::encode(&(message, location, backtrace), writer)?;
         }
-        TaskError::Spawn(error) => codec::encode(&(SPAWN, error.to_string()), writer),
-        other => codec::encode(&(SPAWN, other.to_string()), writer),
+        TaskError::Spawn(error) => {
+            kind(SPAWN);
+            codec::encode(&error.to_string(), writer)?;
+        }
+        other => {
+            kind(SPAWN);
+            codec::encode(&other.to_string(), writer)?;
+        }
     }
+    Ok(())
 }
 
 /// An error as bytes.
@@ -49,7 +63,7 @@ pub(crate) fn encode(error: &TaskError) -> Vec<u8> {
 /// The error that was written.
 pub(crate) fn take(reader: &mut Reader<'_>) -> Result<TaskError, CodecError> {
     let function = "";
-    Ok(match codec::decode::<u8>(reader)? {
+    Ok(match reader.take_u8()? {
         CANCELLED => TaskError::Cancelled,
         DIED => {
             let (pid, signal, exit_code, reason, stderr) = codec::decode(reader)?;

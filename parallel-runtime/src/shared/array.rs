@@ -1,6 +1,7 @@
 //! `SharedArray`.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
 use bytemuck::Pod;
@@ -167,7 +168,7 @@ impl<T: Pod + Send> SharedArray<T> {
     #[track_caller]
     fn guard(&self) -> SharedArrayGuard<'_, T> {
         let locked = self.cells.for_user(None).expect("there is no deadline");
-        SharedArrayGuard { cells: &self.cells, _locked: locked }
+        SharedArrayGuard { cells: &self.cells, _locked: locked, _elements: PhantomData }
     }
 
     /// A copy of all elements, of one moment.
@@ -188,9 +189,25 @@ impl<T: Pod + Send> SharedArray<T> {
 }
 
 /// The lock of a [`SharedArray`]. It derefs to the elements, `[T]`, where they are.
+///
+/// As with a `MutexGuard`, it can be shared with other threads if its elements can:
+///
+/// ```compile_fail,E0277
+/// use std::cell::Cell;
+/// use std::marker::PhantomData;
+///
+/// use parallel_runtime::SharedArrayGuard;
+///
+/// #[derive(Clone, Copy)]
+/// struct NotSync(PhantomData<Cell<u8>>);
+///
+/// fn sync<T: Sync>() {}
+/// sync::<SharedArrayGuard<'static, NotSync>>();
+/// ```
 pub struct SharedArrayGuard<'a, T> {
     cells: &'a Cells<T>,
     _locked: Locked<'a, T>,
+    _elements: PhantomData<&'a mut [T]>,
 }
 
 impl<T: Pod> Deref for SharedArrayGuard<'_, T> {

@@ -1,5 +1,6 @@
 //! `SharedSlice`.
 
+use std::marker::PhantomData;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -27,13 +28,36 @@ use super::tables::Kind;
 /// let found = look_up::map((0..4).map(|index| (table.clone(), index)));
 /// assert_eq!(found, [0, 3, 6, 9]);
 /// ```
+///
+/// As with an `Arc<[T]>`, what is sent to another thread must be `Send` and `Sync`:
+///
+/// ```compile_fail,E0277
+/// use std::cell::Cell;
+/// use std::marker::PhantomData;
+///
+/// use parallel_runtime::SharedSlice;
+///
+/// #[derive(Clone, Copy)]
+/// struct NotSync(PhantomData<Cell<u8>>);
+///
+/// fn send<T: Send>() {}
+/// send::<SharedSlice<NotSync>>();
+/// ```
 pub struct SharedSlice<T> {
     pub(super) raw: Raw<T>,
+    /// Other threads may have clones.
+    _shared: PhantomData<Arc<T>>,
+}
+
+impl<T> SharedSlice<T> {
+    pub(super) fn new(raw: Raw<T>) -> Self {
+        Self { raw, _shared: PhantomData }
+    }
 }
 
 impl<T> Clone for SharedSlice<T> {
     fn clone(&self) -> Self {
-        Self { raw: self.raw.clone() }
+        Self::new(self.raw.clone())
     }
 }
 
@@ -79,7 +103,7 @@ impl<'de, T: Pod> Deserialize<'de> for SharedSlice<T> {
         {
             return Err(de::Error::custom("this shared memory has an exclusive owner"));
         }
-        Ok(Self { raw })
+        Ok(Self::new(raw))
     }
 }
 
@@ -93,6 +117,6 @@ impl<T: Pod> SharedObject for SharedSlice<T> {
     fn from_object(object: Object) -> Self {
         let len = (object.0.reference().len as usize).checked_div(size_of::<T>()).unwrap_or(0);
         object.0.mark_shared();
-        Self { raw: Raw::of(object.0, len).expect("the object of a static is of its type") }
+        Self::new(Raw::of(object.0, len).expect("the object of a static is of its type"))
     }
 }

@@ -195,7 +195,7 @@ impl<T: Pod> SharedVec<T> {
         if let Memory::Object(handle) = &self.raw.memory {
             local_handles::share(handle, self.number);
         }
-        SharedSlice { raw: self.raw.clone() }
+        SharedSlice::new(self.raw.clone())
     }
 
     /// The exclusive owner of these elements, if there is no other.
