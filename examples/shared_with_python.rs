@@ -40,7 +40,8 @@ memory.close()
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let name = format!("parallel_example_{}", std::process::id());
-    let mut numbers = SharedVec::<f64>::create_named(&name, 1_000_000)?;
+    // SAFETY: Python has it only while its process runs, and nothing here uses the numbers meanwhile.
+    let mut numbers = unsafe { SharedVec::<f64>::create_named(&name, 1_000_000) }?;
     numbers.iter_mut().enumerate().for_each(|(index, number)| *number = index as f64);
 
     let sums = double::map(numbers.chunks_mut(100_000));

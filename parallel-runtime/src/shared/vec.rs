@@ -142,9 +142,6 @@ impl<T> SharedVec<T> {
     /// what was left by a program that was killed is removed by the next that makes a segment. Parts of it are passed to tasks without
     /// copying, like those of any `SharedVec`; but it cannot be moved to one.
     ///
-    /// Nothing keeps another program from writing while this one reads, which the borrow checker cannot see: agree on turns, by a pipe or
-    /// a queue between the programs.
-    ///
     /// Python before 3.13 removes the *name* of every segment that it has had open when it ends, whatever program made it
     /// ([bpo-38119](https://github.com/python/cpython/issues/82300); from 3.13 on `SharedMemory(name, track=False)` does not). The memory stays, and tasks go on to work on it;
     /// but no process can open it by its name any more.
@@ -153,7 +150,8 @@ impl<T> SharedVec<T> {
     /// use parallel_runtime::SharedVec;
     ///
     /// let name = format!("frames-{}", std::process::id());
-    /// let mut frames = SharedVec::<u16>::create_named(&name, 1000).unwrap();
+    /// // SAFETY: no other program knows of it yet.
+    /// let mut frames = unsafe { SharedVec::<u16>::create_named(&name, 1000) }.unwrap();
     /// frames[7] = 99;
     /// // What another program sees that opens it by its name:
     /// let bytes = std::fs::read(format!("/dev/shm/{name}")).unwrap();
@@ -164,7 +162,14 @@ impl<T> SharedVec<T> {
     ///
     /// [`TaskError::OutOfSharedMemory`] if `/dev/shm` is too small; [`TaskError::Named`] if the name is taken or not valid, or if `len`
     /// is 0.
-    pub fn create_named(name: &str, len: usize) -> Result<Self, TaskError>
+    ///
+    /// # Safety
+    ///
+    /// Other processes open it by its name, and neither the borrow checker nor this library sees what they do. As long as a reference to its
+    /// elements is in use here or in a task, no other process writes them; as long as an exclusive one is, none reads them; and none makes the
+    /// segment shorter. Agree on turns, by a pipe or a queue between the programs. A worker process of this program is such a process as well, if
+    /// it opens the segment by its name: pass it a slice instead.
+    pub unsafe fn create_named(name: &str, len: usize) -> Result<Self, TaskError>
     where
         T: SharedElement,
     {
@@ -175,13 +180,17 @@ impl<T> SharedVec<T> {
 
     /// The segment of that name, made by [`create_named`](SharedVec::create_named) or by another program.
     ///
-    /// The name stays when the `SharedVec` is dropped. Its length is that of the segment; another program must not make it shorter.
+    /// The name stays when the `SharedVec` is dropped. Its length is that of the segment.
     ///
     /// # Errors
     ///
     /// [`TaskError::Named`] if there is none, it may not be opened, this process has it open already, or it does not hold a whole number of `T`;
     /// [`TaskError::OutOfSharedMemory`] if its maker has not reserved its memory, and `/dev/shm` is too small for it.
-    pub fn open_named(name: &str) -> Result<Self, TaskError>
+    ///
+    /// # Safety
+    ///
+    /// As for [`create_named`](SharedVec::create_named): other processes have it too.
+    pub unsafe fn open_named(name: &str) -> Result<Self, TaskError>
     where
         T: SharedElement,
     {

@@ -4,7 +4,19 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use parallel_runtime::{SharedValue, SharedVec, TaskError, parallel};
+use parallel_runtime::{SharedElement, SharedValue, SharedVec, TaskError, parallel};
+
+/// A segment of which this test decides what is done with it.
+fn create<T: SharedElement>(name: &str, len: usize) -> Result<SharedVec<T>, TaskError> {
+    // SAFETY: the test writes and reads it in turns, in all processes that have it.
+    unsafe { SharedVec::create_named(name, len) }
+}
+
+/// The same, of one that exists.
+fn open_segment<T: SharedElement>(name: &str) -> Result<SharedVec<T>, TaskError> {
+    // SAFETY: as in `create`.
+    unsafe { SharedVec::open_named(name) }
+}
 
 fn name(of: &str) -> String {
     format!("test-{}-{of}", std::process::id())
@@ -21,9 +33,26 @@ fn double(numbers: &mut [i32]) -> i32 {
 }
 
 #[test]
+fn a_lent_segment_stays_mapped_while_another_thread_of_the_task_opens_one() {
+    #[parallel(mode = "process", pool = 1)]
+    fn work(numbers: &mut [u64], other: String) -> u64 {
+        numbers[0] = 1;
+        std::thread::scope(|scope| _ = scope.spawn(|| open_segment::<u8>(&other).map(drop)).join().unwrap().unwrap());
+        numbers[0] += 1;
+        numbers[0]
+    }
+    let mut numbers = create::<u64>(&name("lent"), 1000).unwrap();
+    let other = name("other");
+    let _other = create::<u8>(&other, 1000).unwrap();
+    assert_eq!(work(&mut numbers, other.clone()), 2);
+    assert_eq!(work(&mut numbers, other), 2);
+    assert_eq!(numbers[0], 2);
+}
+
+#[test]
 fn parts_of_a_named_segment_are_changed_where_they_are() {
     let name = name("parts");
-    let mut ours = SharedVec::<i32>::create_named(&name, 1000).unwrap();
+    let mut ours = create::<i32>(&name, 1000).unwrap();
     ours.iter_mut().enumerate().for_each(|(index, number)| *number = index as i32);
     assert_eq!(double::map(ours.chunks_mut(500)).iter().sum::<i32>(), 999_000);
     let bytes = std::fs::read(file(&name)).unwrap();
@@ -35,12 +64,12 @@ fn parts_of_a_named_segment_are_changed_where_they_are() {
 fn a_process_has_a_named_segment_open_once() {
     #[parallel(mode = "process", pool = 1)]
     fn open(name: String, part: &[i32]) -> Result<usize, String> {
-        let opened = SharedVec::<i32>::open_named(&name).map_err(|error| error.to_string())?;
+        let opened = open_segment::<i32>(&name).map_err(|error| error.to_string())?;
         Ok(opened.len() + part.len())
     }
     let name = name("once");
-    let ours = SharedVec::<i32>::create_named(&name, 1000).unwrap();
-    let refused = SharedVec::<i32>::open_named(&name).unwrap_err().to_string();
+    let ours = create::<i32>(&name, 1000).unwrap();
+    let refused = open_segment::<i32>(&name).unwrap_err().to_string();
     assert!(refused.contains("has it open already"), "{refused}");
     // Neither may a task that was lent a part of it.
     assert!(open(name.clone(), &ours[..10]).unwrap_err().contains("has it open already"));
@@ -52,9 +81,9 @@ fn a_process_has_a_named_segment_open_once() {
 fn tasks_work_on_a_named_segment_whose_name_somebody_has_removed() {
     // Python before 3.13 does that when it ends.
     let (made, opened) = (name("made"), name("opened"));
-    let mut ours = SharedVec::<i32>::create_named(&made, 10).unwrap();
+    let mut ours = create::<i32>(&made, 10).unwrap();
     std::fs::write(file(&opened), [1; 40]).unwrap();
-    let mut theirs = SharedVec::<i32>::open_named(&opened).unwrap();
+    let mut theirs = open_segment::<i32>(&opened).unwrap();
     std::fs::remove_file(file(&made)).unwrap();
     std::fs::remove_file(file(&opened)).unwrap();
     let pool = parallel_runtime::ProcessPool::new(1);
@@ -81,11 +110,11 @@ fn a_task_that_outlives_the_call_keeps_the_named_segment_and_retries_find_it_as_
         }
         numbers[0]
     }
-    let mut vec = SharedVec::<i32>::create_named(&name("outlived"), 10).unwrap();
+    let mut vec = create::<i32>(&name("outlived"), 10).unwrap();
     vec.fill(2);
     assert_eq!(total::submit(vec).join().unwrap(), 20);
     assert!(!file(&name("outlived")).exists());
-    let mut vec = SharedVec::<i32>::create_named(&name("retried"), 10).unwrap();
+    let mut vec = create::<i32>(&name("retried"), 10).unwrap();
     let tries = SharedValue::new(0);
     assert_eq!(once_more(&mut vec, tries.clone()), 1);
     assert_eq!((tries.get(), vec[0]), (3, 1));
@@ -94,9 +123,9 @@ fn a_task_that_outlives_the_call_keeps_the_named_segment_and_retries_find_it_as_
 #[test]
 fn a_named_segment_is_for_its_user_only_and_goes_with_its_maker() {
     let name = name("life");
-    let vec = SharedVec::<u8>::create_named(&name, 10).unwrap();
+    let vec = create::<u8>(&name, 10).unwrap();
     assert_eq!(std::fs::metadata(file(&name)).unwrap().permissions().mode() & 0o777, 0o600);
-    let taken = SharedVec::<u8>::create_named(&name, 10).unwrap_err();
+    let taken = create::<u8>(&name, 10).unwrap_err();
     assert!(matches!(&taken, TaskError::Named { source, .. } if source.kind() == std::io::ErrorKind::AlreadyExists));
     drop(vec);
     assert!(!file(&name).exists());
@@ -107,18 +136,18 @@ fn a_named_segment_is_for_its_user_only_and_goes_with_its_maker() {
 #[test]
 fn what_cannot_be_a_segment_is_refused_by_name() {
     for bad in ["", "a/b", "../x", ".hidden", "parallel-1-2", "nul\0"] {
-        assert!(matches!(SharedVec::<u8>::create_named(bad, 1), Err(TaskError::Named { .. })), "{bad:?}");
-        assert!(SharedVec::<u8>::open_named(bad).is_err());
+        assert!(matches!(create::<u8>(bad, 1), Err(TaskError::Named { .. })), "{bad:?}");
+        assert!(open_segment::<u8>(bad).is_err());
     }
-    let missing = SharedVec::<u8>::open_named(&name("missing")).unwrap_err();
+    let missing = open_segment::<u8>(&name("missing")).unwrap_err();
     assert!(missing.to_string().contains("missing"), "{missing}");
-    assert!(SharedVec::<u8>::create_named(&name("empty"), 0).is_err());
+    assert!(create::<u8>(&name("empty"), 0).is_err());
     let odd = name("odd");
     std::fs::write(file(&odd), [0; 10]).unwrap();
-    let error = SharedVec::<u64>::open_named(&odd).unwrap_err();
+    let error = open_segment::<u64>(&odd).unwrap_err();
     std::fs::remove_file(file(&odd)).unwrap();
     assert!(error.to_string().contains("10 bytes are not a whole number of `u64`"), "{error}");
-    let large = SharedVec::<u8>::create_named(&name("large"), 1 << 50).unwrap_err();
+    let large = create::<u8>(&name("large"), 1 << 50).unwrap_err();
     assert!(matches!(large, TaskError::OutOfSharedMemory { .. } | TaskError::Named { .. }), "{large}");
     assert!(!file(&name("large")).exists());
 }
@@ -129,7 +158,7 @@ fn a_named_segment_cannot_be_moved_to_a_task_but_a_copy_can() {
     fn len(vec: SharedVec<u8>) -> usize {
         vec.len()
     }
-    let vec = SharedVec::<u8>::create_named(&name("moved"), 10).unwrap();
+    let vec = create::<u8>(&name("moved"), 10).unwrap();
     let copy = SharedVec::from_slice(&vec);
     let refused = len::try_map([vec]);
     assert!(matches!(&refused[0], Err(TaskError::Encode { reason, .. }) if reason.contains("pass a slice of it")));
@@ -159,7 +188,7 @@ resource_tracker.unregister = lambda *_: None
 #[test]
 fn python_reads_and_writes_a_segment_of_ours() {
     let name = name("to-python");
-    let mut ours = SharedVec::<f64>::create_named(&name, 1000).unwrap();
+    let mut ours = create::<f64>(&name, 1000).unwrap();
     ours.iter_mut().enumerate().for_each(|(index, number)| *number = index as f64);
     let script = format!(
         "{OPEN}
@@ -196,10 +225,10 @@ memory.close()
     if python(&script, &name).is_none() {
         return;
     }
-    let mut theirs = SharedVec::<i32>::open_named(&name).unwrap();
+    let mut theirs = open_segment::<i32>(&name).unwrap();
     drop(theirs);
     assert!(file(&name).exists(), "the name is its maker's");
-    theirs = SharedVec::<i32>::open_named(&name).unwrap();
+    theirs = open_segment::<i32>(&name).unwrap();
     assert_eq!(double::map(theirs.chunks_mut(250)).iter().sum::<i32>(), 999_000);
     drop(theirs);
     let script = format!(
@@ -226,7 +255,7 @@ fn a_worker_lets_go_of_segments_whose_names_are_gone() {
     }
     let pool = parallel_runtime::ProcessPool::new(1);
     for round in 0..5 {
-        let vec = SharedVec::<u8>::create_named(&name(&format!("worker-lets-go-{round}")), 100).unwrap();
+        let vec = create::<u8>(&name(&format!("worker-lets-go-{round}")), 100).unwrap();
         assert!(mapped::on(&pool).call(&vec) <= 2);
     }
 }
