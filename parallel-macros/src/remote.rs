@@ -26,7 +26,9 @@ fn pass_modes(function: &Function, options: &Options) -> (Vec<Ident>, TokenStrea
 fn imports(options: &Options) -> TokenStream {
     let runtime = &options.runtime;
     quote! {
-        use #runtime::private::{ViaBytes as _, ViaNames as _, ViaReferent as _, ViaReferentMut as _, ViaSerde as _};
+        use #runtime::private::{
+            ViaBytes as _, ViaErrors as _, ViaIoErrors as _, ViaNames as _, ViaReferent as _, ViaReferentMut as _, ViaSerde as _,
+        };
     }
 }
 

@@ -129,7 +129,7 @@ mod wait;
 extern crate self as parallel_runtime;
 
 pub use call::{Call, Imap, ImapUnordered, OwnedFn, ParallelFn, Pool, ProcessFn, TaskStream};
-pub use error::{PoolError, TaskError};
+pub use error::{PoolError, RemoteError, TaskError};
 pub use function::OwnedSlice;
 pub use observe::stats::{Percentiles, PoolStats, WorkerLoad};
 pub use observe::timeline::Timeline;

@@ -2,7 +2,9 @@
 
 pub use crate::call::{Detached, ProcessOwnedFn, Remote, RemoteOwned, awaited};
 pub use crate::codec::{CodecError, Reader, Writer};
-pub use crate::function::pass_mode::{Probe, Returned, ViaBytes, ViaNames, ViaReferent, ViaReferentMut, ViaSerde};
+pub use crate::function::pass_mode::{
+    Probe, Returned, ViaBytes, ViaErrors, ViaIoErrors, ViaNames, ViaReferent, ViaReferentMut, ViaSerde,
+};
 pub use crate::function::referents::{ProcessReferent, ProcessReferentMut, ProcessValue};
 pub use crate::function::{ByMut, ByRef, ByValue, IntoOwned, Lend, LendMut, One, ResultWriter, ServeError};
 pub use crate::options::Mode;

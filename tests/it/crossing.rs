@@ -7,7 +7,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use parallel_runtime::parallel;
+use parallel_runtime::{RemoteError, TaskError, parallel};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -184,6 +184,75 @@ fn numbers_and_text_arrive() {
     let (a, b, text) = small(true, 'ß', (), -1, u128::MAX, 0.5, isize::MIN, "ü".to_owned(), "é");
     assert_eq!((a, b, text), (true, 'ß', format!("-1 {} 0.5 {} ü é", u128::MAX, isize::MIN)));
     assert_eq!(letter::map([97, 0x10FFFF]), ['a', '\u{10FFFF}']);
+}
+
+/// Errors of other crates, as results.
+mod errors {
+    use std::error::Error;
+    use std::io;
+
+    use super::*;
+
+    #[parallel(mode = "process", pool = 2)]
+    fn read(path: &str) -> io::Result<Vec<u8>> {
+        std::fs::read(path)
+    }
+
+    #[parallel(mode = "process", pool = 2)]
+    fn boxed(text: String) -> Result<i32, Box<dyn Error + Send + Sync>> {
+        Ok(text.parse()?)
+    }
+
+    #[parallel(mode = "process", pool = 2)]
+    fn half(number: u32) -> anyhow::Result<u32> {
+        use anyhow::Context;
+        anyhow::ensure!(number != 9, "nine is right out");
+        let exact: u8 = number.try_into().with_context(|| format!("{number} is too large"))?;
+        Ok(u32::from(exact) / 2)
+    }
+
+    #[parallel(mode = "process", pool = 2)]
+    fn foreign(text: String) -> Result<i32, RemoteError> {
+        text.parse().map_err(RemoteError::from_error)
+    }
+
+    #[parallel(mode = "process", pool = 2)]
+    fn task_error(kill: bool) -> Result<(), TaskError> {
+        if kill {
+            Err(task_error::submit(false).join().and_then(|result| result).unwrap_err())
+        } else {
+            Err(TaskError::Cancelled)
+        }
+    }
+
+    #[test]
+    fn errors_of_the_system_keep_their_kind() {
+        let error = read("/no/such/file").unwrap_err();
+        assert_eq!((error.kind(), error.raw_os_error()), (io::ErrorKind::NotFound, Some(2)));
+        assert!(read("/proc/self/exe").is_ok_and(|bytes| !bytes.is_empty()));
+        let kinds = read::map(["/no/such/file", "/", "/proc/self/exe"])
+            .into_iter()
+            .map(|read| read.map_err(|error| error.kind()));
+        let kinds: Vec<_> = kinds.map(Result::err).collect();
+        assert_eq!(kinds, [Some(io::ErrorKind::NotFound), Some(io::ErrorKind::IsADirectory), None]);
+    }
+
+    #[test]
+    fn errors_of_any_type_arrive_with_their_sources() {
+        assert_eq!(boxed("7".to_owned()).unwrap(), 7);
+        assert_eq!(boxed("x".to_owned()).unwrap_err().to_string(), "invalid digit found in string");
+        assert_eq!(half(8).unwrap(), 4);
+        assert_eq!(half(9).unwrap_err().to_string(), "nine is right out");
+        let error = half::submit(300).join().unwrap().unwrap_err();
+        assert_eq!(format!("{error:#}"), "300 is too large: out of range integral type conversion attempted");
+        assert!(error.downcast_ref::<RemoteError>().is_some_and(|error| error.source().is_some()));
+        assert_eq!(foreign("x".to_owned()).unwrap_err().to_string(), "invalid digit found in string");
+    }
+
+    #[test]
+    fn errors_of_tasks_are_values() {
+        assert!(matches!(task_error(true), Err(TaskError::Cancelled)));
+    }
 }
 
 #[parallel(mode = "process", pool = 2)]

@@ -6,6 +6,7 @@
 //! | [`erased`] | values and vectors of a type that only the function knows |
 //! | [`remote`] | how calls cross a process border |
 //! | [`pass_mode`], [`referents`] | how each kind of parameter travels |
+//! | [`errors`] | results with errors that serde does not know |
 //! | [`plain`] | values that are their bytes |
 //! | [`parameter`] | the kinds of parameters, and their owned forms |
 //! | [`result_writer`] | where a worker puts results |
@@ -13,6 +14,7 @@
 
 pub(crate) mod code;
 pub(crate) mod erased;
+mod errors;
 pub(crate) mod init;
 mod parameter;
 pub(crate) mod pass_mode;

@@ -15,7 +15,9 @@
 //! | `give_back` | worker | encodes what the function changed, unless it changed it in place |
 //! | `take_back` | program | copies what was changed into the caller's memory |
 
+use std::error::Error;
 use std::ffi::{CString, OsString};
+use std::io;
 use std::marker::PhantomData;
 use std::path::PathBuf;
 
@@ -23,10 +25,12 @@ use bytemuck::Pod;
 #[cfg(feature = "ndarray")]
 use ndarray::{ArrayView, ArrayViewMut, Dimension};
 
+use super::errors;
 use super::parameter::{ByMut, ByRef, ByValue};
 use super::plain;
 use super::referents::{ProcessReferent, ProcessReferentMut, ProcessValue, assign_elements};
 use crate::codec::{self, CodecError, Reader, Writer};
+use crate::error::RemoteError;
 use crate::shared::lending;
 #[cfg(feature = "ndarray")]
 use crate::shared::ndarray::{PlainView, PlainViewMut};
@@ -57,6 +61,40 @@ pub trait ViaNames {
     type PassMode;
     /// How it travels.
     fn pass_mode(&self) -> Self::PassMode;
+}
+
+/// The first choice for results with an error of a type that holds any other: its text, and that of its sources.
+pub trait ViaErrors<T, E> {
+    /// The pass mode.
+    fn pass_mode(&self) -> Value<Result<T, E>>
+    where
+        T: ProcessValue;
+}
+
+/// The same for [`io::Error`].
+pub trait ViaIoErrors<T> {
+    /// The pass mode.
+    fn pass_mode(&self) -> Value<io::Result<T>>
+    where
+        T: ProcessValue;
+}
+
+impl<T, E: AsRef<dyn Error + Send + Sync> + From<RemoteError>> ViaErrors<T, E> for Probe<ByValue<Result<T, E>>> {
+    fn pass_mode(&self) -> Value<Result<T, E>>
+    where
+        T: ProcessValue,
+    {
+        Value { send: errors::send_dynamic, receive: errors::receive }
+    }
+}
+
+impl<T> ViaIoErrors<T> for Probe<ByValue<io::Result<T>>> {
+    fn pass_mode(&self) -> Value<io::Result<T>>
+    where
+        T: ProcessValue,
+    {
+        Value { send: errors::send_io, receive: errors::receive }
+    }
 }
 
 /// The second choice: serde.

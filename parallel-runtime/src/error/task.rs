@@ -1,4 +1,4 @@
-//! What can go wrong with a task, and with a pool.
+//! Why a task has no result, and why a pool cannot be used.
 
 use std::io;
 use std::time::Duration;
@@ -154,6 +154,64 @@ pub enum PoolError {
 }
 
 impl TaskError {
+    /// The path of the function, where it is known: a task that was cancelled, timed out or never started does not say it.
+    pub fn function(&self) -> Option<&str> {
+        match self {
+            Self::Panicked { function, .. }
+            | Self::WorkerDied { function, .. }
+            | Self::Encode { function, .. }
+            | Self::Decode { function, .. } => Some(*function).filter(|function| !function.is_empty()),
+            _ => None,
+        }
+    }
+
+    /// What can be done about it.
+    ///
+    /// ```
+    /// use parallel_runtime::{TaskError, parallel};
+    ///
+    /// #[parallel]
+    /// fn half(number: u32) -> u32 {
+    ///     assert!(number % 2 == 0, "{number} is odd");
+    ///     number / 2
+    /// }
+    ///
+    /// let error = half::submit(3).join().unwrap_err();
+    /// assert!(error.function().unwrap().ends_with("half"));
+    /// assert!(error.help().contains("RUST_BACKTRACE"));
+    /// ```
+    pub fn help(&self) -> &'static str {
+        match self {
+            Self::Panicked { .. } => {
+                "mend the function, or return a `Result`; `RUST_BACKTRACE=1` tells where a worker panicked"
+            }
+            Self::WorkerDied { .. } => {
+                "look at the signal and the last lines on stderr; `retries` runs the task again, `memory_limit` ends it earlier"
+            }
+            Self::TimedOut { .. } => "allow more time (`timeout`), or find out where it hangs",
+            Self::Cancelled => {
+                "nothing, if it was cancelled on purpose: `cancel`, `kill`, and a map's first error do that"
+            }
+            Self::Encode { .. } => {
+                "change what the message names; `mode = \"thread\"` needs no encoding, and `RemoteError` carries errors of any type"
+            }
+            Self::Decode { .. } => {
+                "make `Serialize` and `Deserialize` of the type agree: what one writes the other reads, under the same names"
+            }
+            Self::OutOfSharedMemory { .. } => {
+                "pass less at a time, or allow more: `ulimit -v`, the size of /dev/shm, the memory limit of the container"
+            }
+            Self::Named { .. } => "choose another name, or open what is there with `open_named`",
+            Self::Spawn(_) => {
+                "see what the system said: limits on processes and memory (`ulimit -u`, `ulimit -v`) are the usual reasons"
+            }
+            Self::Cluster { .. } => {
+                "look whether the scheduler runs and can be reached, and whether its workers have this executable"
+            }
+            Self::PoolClosed => "submit before `shutdown()` or `kill()`, or use another pool",
+        }
+    }
+
     /// Whether `retries` are for it: it says nothing about what the function does with its arguments.
     pub(crate) fn may_be_retried(&self) -> bool {
         matches!(self, Self::WorkerDied { .. } | Self::TimedOut { .. })
