@@ -26,13 +26,16 @@ pub(crate) struct WorkerOptions {
     pub(crate) memory_limit: Option<u64>,
     pub(crate) init: Option<fn()>,
     pub(crate) sandbox: Option<Sandbox>,
+    /// What one result may take in the program's memory, in bytes.
+    pub(crate) result_limit: Option<u64>,
 }
 
 /// See [`WorkerOptions::key`].
 pub(crate) type WorkerKey = (Option<u64>, Option<u64>, usize, Option<Sandbox>);
 
 impl WorkerOptions {
-    pub(crate) const NONE: Self = Self { max_tasks_per_worker: None, memory_limit: None, init: None, sandbox: None };
+    pub(crate) const NONE: Self =
+        Self { max_tasks_per_worker: None, memory_limit: None, init: None, sandbox: None, result_limit: None };
 
     /// What two functions must agree in to share a pool.
     pub(crate) fn key(self) -> WorkerKey {

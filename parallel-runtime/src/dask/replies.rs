@@ -134,7 +134,7 @@ impl Engine {
             let outcome = match position.map(|position| replies.swap_remove(position)) {
                 Some(reply) => {
                     state.saw(request.request.entry, reply.done, reply.nanoseconds);
-                    outcome(reply, request.request.marks)
+                    outcome(reply, request.request.marks).limited(self.options.result_limit)
                 }
                 None => Outcome::error(self.lost("a worker has sent something that is not a reply to a request")),
             };
@@ -173,7 +173,7 @@ impl Engine {
         let task_states: Vec<_> = sent.requests.iter_mut().map(take).collect();
         for (id, task_state) in task_states {
             state.submission_of.remove(&id);
-            let mut outcome = Outcome { done: 1, ..Outcome::default() };
+            let mut outcome = Outcome { done: 1, ..Outcome::default() }.limited(self.options.result_limit);
             let rare = outcome.rare();
             rare.is_far = true;
             rare.away = Some(Arc::clone(&away) as _);

@@ -195,6 +195,7 @@ impl<'p> Arrived<'p> {
                 // SAFETY: the program put it there with `init::offset_of`, and runs the same executable.
                 init: some(init).map(|init| unsafe { crate::function::init::at(init) }),
                 sandbox: (flags & SANDBOX != 0).then(|| Sandbox::kept(&Allowed::from_bytes(sandbox))),
+                result_limit: None,
             },
             function: kept(&String::from_utf8_lossy(function)),
             starts,

@@ -157,6 +157,17 @@ impl DaskPool {
         self
     }
 
+    /// As [`ProcessPool::result_limit`](crate::ProcessPool::result_limit).
+    ///
+    /// # Panics
+    ///
+    /// If `bytes` is 0.
+    pub const fn result_limit(mut self, bytes: u64) -> Self {
+        assert!(bytes > 0, "no result takes zero bytes");
+        self.options.result_limit = Some(bytes);
+        self
+    }
+
     /// As [`ProcessPool::init`](crate::ProcessPool::init): in each worker process of the cluster.
     pub const fn init(mut self, init: fn()) -> Self {
         self.options.init = Some(init);

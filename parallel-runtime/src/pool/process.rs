@@ -131,6 +131,36 @@ impl ProcessPool {
         self
     }
 
+    /// How much memory of the program one result may take, in bytes; of a map, the results of one message.
+    ///
+    /// A worker that has been taken over by hostile input can send a few bytes that claim to be a large value: each `None` in a
+    /// `Vec<Option<[u64; 32]>>` is one byte on its way and 264 in memory. A result that takes more than this fails with
+    /// [`TaskError::Decode`](crate::TaskError::Decode). The default is 64 MiB, and 32 times the bytes that came: results that are made of
+    /// numbers and text never come near it.
+    ///
+    /// ```
+    /// use parallel_runtime::{ProcessPool, TaskError, parallel};
+    ///
+    /// static SMALL: ProcessPool = ProcessPool::new(1).result_limit(1 << 20);
+    ///
+    /// #[parallel(pool = SMALL, mode = "process")]
+    /// fn nothing(count: usize) -> Vec<Option<[u64; 8]>> {
+    ///     vec![None; count]
+    /// }
+    ///
+    /// assert_eq!(nothing(1000).len(), 1000);
+    /// assert!(matches!(nothing::submit(100_000).join(), Err(TaskError::Decode { .. })));
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If `bytes` is 0.
+    pub const fn result_limit(mut self, bytes: u64) -> Self {
+        assert!(bytes > 0, "no result takes zero bytes");
+        self.options.result_limit = Some(bytes);
+        self
+    }
+
     /// Runs once in each worker before its first task: to open a library, say. If it panics, or its process dies, tasks end as
     /// [`TaskError::Spawn`](crate::TaskError::Spawn) with the reason.
     pub const fn init(mut self, init: fn()) -> Self {

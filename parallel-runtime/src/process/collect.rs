@@ -78,7 +78,9 @@ impl Engine {
                 return true;
             }
         }
-        self.finish_with(state, index, |state, task| collect(state, index, slot, word, task));
+        self.finish_with(state, index, |state, task| {
+            collect(state, index, slot, word, task).limited(self.options.result_limit)
+        });
         true
     }
 
@@ -131,7 +133,7 @@ impl Engine {
                         continue;
                     }
                     self.finish_with(state, index, |state, task| {
-                        let mut outcome = collect(state, index, slot, word, task);
+                        let mut outcome = collect(state, index, slot, word, task).limited(self.options.result_limit);
                         // One that was terminating for an item which then ended has begun no other.
                         let between = terminating.is_some_and(|terminating| outcome.done > terminating.item);
                         if outcome.done < task.items && (outcome.done == 0 || !between) {

@@ -24,8 +24,7 @@ impl<'o> ResultReader<'o> {
     pub(super) fn new(function: &'static FunctionTable, outcome: &'o Outcome) -> Self {
         let bytes = outcome.results.as_slice();
         // SAFETY: the bytes are private and live as long as the outcome; only copies are made from this reader.
-        let results = unsafe { Reader::from_raw(bytes.as_ptr(), bytes.len()) }.untrusted();
-        let results = results.receiving(outcome.origin().source());
+        let results = outcome.reader(unsafe { Reader::from_raw(bytes.as_ptr(), bytes.len()) });
         let rare = outcome.rare.as_deref();
         let arguments = rare.and_then(|rare| rare.arguments.as_ref()).map_or(Changed::default(), Left::changed);
         let granted = rare.is_some_and(|rare| rare.granted.is_some());
@@ -111,8 +110,7 @@ impl<'o> ResultReader<'o> {
             Some((block, len)) if std::mem::take(&mut self.granted) => {
                 // SAFETY: the block is mapped as long as the outcome lives, `len` was checked against it, and only copies are
                 // made from this reader.
-                let results = unsafe { Reader::from_raw(block.start().as_ptr(), *len) }.untrusted();
-                self.returned.results = results.receiving(self.outcome.origin().source());
+                self.returned.results = self.outcome.reader(unsafe { Reader::from_raw(block.start().as_ptr(), *len) });
                 true
             }
             _ => false,

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use super::message::{Arguments, Loan};
 use crate::backend::Collector;
+use crate::codec::Reader;
 use crate::error::TaskError;
 use crate::function::pass_mode::Changed;
 use crate::function::table::FunctionTable;
@@ -120,6 +121,8 @@ pub(crate) struct Rare {
     pub(crate) kept: Vec<Arc<Handle>>,
     /// It comes from another machine.
     pub(crate) is_far: bool,
+    /// What its results may take in memory, in bytes, if its pool says so.
+    pub(crate) result_limit: Option<u64>,
     /// Nothing knows which of its items was at fault: each is to be sent alone.
     pub(crate) apart: bool,
     /// The results are still there: for the engine to know.
@@ -206,6 +209,24 @@ impl Outcome {
     /// Where its bytes come from.
     pub(crate) fn origin(&self) -> Origin {
         if self.rare.as_ref().is_some_and(|rare| rare.is_far) { Origin::Far } else { Origin::Result }
+    }
+
+    /// With what its pool says that results may take.
+    pub(crate) fn limited(mut self, result_limit: Option<u64>) -> Self {
+        if result_limit.is_some() {
+            self.rare().result_limit = result_limit;
+        }
+        self
+    }
+
+    /// A reader of its results, which may be forged.
+    pub(crate) fn reader<'o>(&'o self, reader: Reader<'o>) -> Reader<'o> {
+        let limit = self.rare.as_ref().and_then(|rare| rare.result_limit);
+        let reader = match limit {
+            Some(bytes) => reader.with_budget(usize::try_from(bytes).unwrap_or(usize::MAX)),
+            None => reader.untrusted(),
+        };
+        reader.receiving(self.origin().source())
     }
 
     pub(crate) fn rare(&mut self) -> &mut Rare {
