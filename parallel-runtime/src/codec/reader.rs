@@ -5,6 +5,7 @@ use std::ptr;
 
 use super::attachment::Source;
 use super::error::CodecError;
+use crate::sys::memory;
 
 /// What decoding results may allocate by default, in bytes: so much, and so many times the bytes that came.
 const BUDGET: usize = 64 << 20;
@@ -150,6 +151,7 @@ impl<'m> Reader<'m> {
         let size = count.checked_mul(size_of::<T>()).ok_or_else(CodecError::end_of_data)?;
         let start = self.advance(size)?;
         let mut values: Vec<T> = Vec::with_capacity(count);
+        memory::will_fill(values.as_mut_ptr().cast(), size);
         // SAFETY: `advance` checked that `size` bytes are readable; the vector has room for `count` elements, that is `size`
         // bytes, and is fresh memory, so the two do not overlap.
         unsafe { ptr::copy_nonoverlapping(start, values.as_mut_ptr().cast::<u8>(), size) };

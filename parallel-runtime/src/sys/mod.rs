@@ -9,6 +9,7 @@
 //! | [`fork`] | programs that fork, or close all descriptors |
 //! | [`futex`] | sleeping on a word of shared memory |
 //! | [`image`] | functions, statics and literals as offsets into the executable |
+//! | [`memory`] | large buffers |
 //! | [`role`] | whether this process is a program, a worker or a node |
 //! | [`signals`] | signals in words |
 //! | [`spin`] | looking for a while before sleeping |
@@ -22,6 +23,7 @@ pub(crate) mod exit;
 pub(crate) mod fork;
 pub(crate) mod futex;
 pub(crate) mod image;
+pub(crate) mod memory;
 #[cfg(test)]
 pub(crate) mod random;
 pub(crate) mod role;
