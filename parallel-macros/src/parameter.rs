@@ -1,9 +1,9 @@
 //! One parameter.
 
-use proc_macro2::{Ident, Span, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{Pat, Path, Type};
+use syn::{Generics, Pat, Path, Type};
 
 /// How a parameter takes its argument.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -66,6 +66,15 @@ impl Parameter {
         quote_spanned!(self.span()=> #runtime::private::#marker<#referent>)
     }
 
+    /// The marker type by which it crosses a process border: a worker may keep what a reference points to, if that borrows nothing.
+    pub(crate) fn pass_marker(&self, runtime: &Path, generics: &Generics) -> TokenStream {
+        let referent = self.referent();
+        if self.kind() != Kind::Ref || may_borrow(quote!(#referent), generics) {
+            return self.marker(runtime);
+        }
+        quote_spanned!(self.span()=> #runtime::private::BySharedRef<#referent>)
+    }
+
     /// The type that owns its argument.
     pub(crate) fn owned(&self, runtime: &Path) -> TokenStream {
         let referent = self.referent();
@@ -83,6 +92,21 @@ impl Parameter {
             _ => quote!(impl #runtime::private::IntoOwned<#marker, Owned = #owned>),
         }
     }
+}
+
+/// Whether a type may borrow something: it names a lifetime or a generic type, or is one that cannot be seen.
+fn may_borrow(ty: TokenStream, generics: &Generics) -> bool {
+    ty.into_iter().any(|token| match token {
+        TokenTree::Group(group) => may_borrow(group.stream(), generics),
+        TokenTree::Punct(punct) => punct.as_char() == '\'' || punct.as_char() == '!',
+        TokenTree::Ident(ident) => {
+            ident == "Self"
+                || ident == "impl"
+                || ident == "dyn"
+                || generics.type_params().any(|parameter| parameter.ident == ident)
+        }
+        TokenTree::Literal(_) => false,
+    })
 }
 
 /// `T` for `(T)`, as in `&(dyn A + B)`.

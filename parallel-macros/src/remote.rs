@@ -16,7 +16,7 @@ fn pass_modes(function: &Function, options: &Options) -> (Vec<Ident>, TokenStrea
     let names: Vec<Ident> =
         (0..function.parameters.len()).map(|position| format_ident!("__pass_mode_{position}")).collect();
     let lets = function.parameters.iter().zip(&names).map(|(parameter, name)| {
-        let marker = parameter.marker(runtime);
+        let marker = parameter.pass_marker(runtime, &function.generics);
         // The span makes an error point at the parameter's type.
         quote_spanned!(parameter.span()=> let #name = (&#runtime::private::Probe::<#marker>::new()).pass_mode();)
     });
@@ -28,6 +28,7 @@ fn imports(options: &Options) -> TokenStream {
     quote! {
         use #runtime::private::{
             ViaBytes as _, ViaErrors as _, ViaIoErrors as _, ViaNames as _, ViaReferent as _, ViaReferentMut as _, ViaSerde as _,
+            ViaSharedReferent as _,
         };
     }
 }

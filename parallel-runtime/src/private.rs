@@ -4,9 +4,12 @@ pub use crate::call::{Detached, ProcessOwnedFn, Remote, RemoteOwned, awaited};
 pub use crate::codec::{CodecError, Reader, Writer};
 pub use crate::function::pass_mode::{
     Probe, Returned, ViaBytes, ViaErrors, ViaIoErrors, ViaNames, ViaReferent, ViaReferentMut, ViaSerde,
+    ViaSharedReferent,
 };
 pub use crate::function::referents::{ProcessReferent, ProcessReferentMut, ProcessValue};
-pub use crate::function::{ByMut, ByRef, ByValue, IntoOwned, Lend, LendMut, One, ResultWriter, ServeError};
+pub use crate::function::{
+    ByMut, ByRef, BySharedRef, ByValue, IntoOwned, Lend, LendMut, One, ResultWriter, ServeError,
+};
 pub use crate::options::Mode;
 pub use crate::pool::Spec;
 pub use crate::wait::executor::drive;

@@ -266,3 +266,111 @@ fn elements_that_own_memory_come_back_changed() {
     shorten(&mut list);
     assert_eq!(list, ["", "b"]);
 }
+
+/// What many items refer to.
+mod shared_references {
+    use std::collections::HashMap;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use parallel_runtime::{ProcessPool, SharedValue};
+
+    use super::*;
+
+    static WRITTEN: AtomicUsize = AtomicUsize::new(0);
+    static READ: AtomicUsize = AtomicUsize::new(0);
+
+    /// Says how often it was written and read.
+    struct Config {
+        entries: HashMap<u32, String>,
+    }
+
+    impl Serialize for Config {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            WRITTEN.fetch_add(1, Ordering::Relaxed);
+            self.entries.serialize(serializer)
+        }
+    }
+
+    impl<'de> Deserialize<'de> for Config {
+        fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            READ.fetch_add(1, Ordering::Relaxed);
+            HashMap::deserialize(deserializer).map(|entries| Self { entries })
+        }
+    }
+
+    /// The entry, which process ran it, and how often it has read a configuration.
+    #[parallel(mode = "process", pool = 2)]
+    fn look_up(config: &Config, key: u32) -> (String, u32, usize) {
+        (config.entries[&key].clone(), std::process::id(), READ.load(Ordering::Relaxed))
+    }
+
+    #[test]
+    fn a_reference_in_many_items_crosses_once_for_each_worker() {
+        let config = Config { entries: (0..10_000).map(|key| (key, format!("entry {key}"))).collect() };
+        let pool = ProcessPool::new(2);
+        for chunk in [None, Some(1), Some(500)] {
+            let (written, keys) = (WRITTEN.load(Ordering::Relaxed), 0..2000_u32);
+            let call = look_up::on(&pool);
+            let call = if let Some(chunk) = chunk { call.chunk(chunk) } else { call };
+            let found = call.map(keys.clone().map(|key| (&config, key)));
+            assert!(found.iter().zip(keys).all(|((entry, ..), key)| *entry == format!("entry {key}")));
+            // In the first item, and in memory of its own; each is measured first.
+            assert!(WRITTEN.load(Ordering::Relaxed) - written <= 5, "{chunk:?}");
+            let mut read: HashMap<u32, Vec<usize>> = HashMap::new();
+            found.iter().for_each(|(_, pid, count)| read.entry(*pid).or_default().push(*count));
+            for counts in read.values() {
+                // The first item's own, and the one that is kept.
+                assert!(counts.last().unwrap() - counts.first().unwrap() <= 1, "{chunk:?}");
+            }
+        }
+    }
+
+    #[parallel(mode = "process", pool = 2)]
+    fn many(
+        config: &HashMap<u32, String>,
+        text: &str,
+        table: &[f64],
+        names: &[PathBuf],
+        array: &[u16; 500],
+        counter: &SharedValue<u64>,
+        key: u32,
+    ) -> String {
+        counter.update(|count| *count += 1);
+        format!("{} {} {} {} {}", config[&key], &text[..1], table[key as usize], names[0].display(), array[499])
+    }
+
+    #[test]
+    fn references_of_every_kind_in_many_items_are_what_they_are_in_one() {
+        let config: HashMap<u32, String> = (0..1000).map(|key| (key, format!("entry {key}"))).collect();
+        let (text, table, names, array) = ("t".repeat(1000), vec![0.5; 1000], vec![odd(1); 200], [7; 500]);
+        let counter = SharedValue::new(0_u64);
+        let item = |key: u32| (&config, &*text, &table[..], &names[..], &array, &counter, key);
+        let results = many::map((0..1000).map(item));
+        let expected = |key: u32| format!("entry {key} t 0.5 {} 7", odd(1).display());
+        assert!(results.iter().zip(0..).all(|(result, key)| *result == expected(key)));
+        let (a, b, c, d, e, f, g) = item(5);
+        assert_eq!(many(a, b, c, d, e, f, g), expected(5));
+        assert_eq!(counter.get(), 1001);
+    }
+
+    #[test]
+    fn references_to_other_things_are_not_mixed_up() {
+        let configs: Vec<HashMap<u32, String>> =
+            (0..40).map(|number| (0..100).map(|key| (key, format!("{number}:{key}"))).collect()).collect();
+        #[parallel(mode = "process", pool = 2)]
+        fn get(config: &HashMap<u32, String>, key: u32) -> String {
+            config[&key].clone()
+        }
+        let item = |index: u32| (&configs[index as usize % configs.len()], index % 100);
+        for chunk in [1, 7, 300] {
+            let results = get::options().chunk(chunk).map((0..2000).map(item));
+            assert!(
+                results.iter().zip(0..).all(|(result, index)| *result == format!("{}:{}", index % 40, index % 100))
+            );
+        }
+        // Owned arguments lie where those before them lay.
+        let owned = |index: u32| (configs[index as usize % configs.len()].clone(), index % 100);
+        let results = get::map_async((0..2000).map(owned).collect::<Vec<_>>()).join().unwrap();
+        assert!(results.iter().zip(0..).all(|(result, index)| *result == format!("{}:{}", index % 40, index % 100)));
+    }
+}

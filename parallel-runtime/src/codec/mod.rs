@@ -52,9 +52,9 @@ mod writer;
 pub use error::CodecError;
 pub(crate) use error::short_name;
 pub use reader::Reader;
-pub(crate) use writer::Carrier;
 pub(crate) use writer::LentMemory;
 pub use writer::Writer;
+pub(crate) use writer::{Carrier, ReferenceKey, References};
 
 /// Writes a value through serde, as one frame.
 #[inline(always)]

@@ -42,6 +42,28 @@ pub(crate) trait Carrier: Sync {
     fn attach(&self, ticket: u64, writer: &mut Writer<'_>) -> Result<Attached, CodecError>;
 }
 
+/// A reference, as what it points to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ReferenceKey {
+    pub(crate) address: usize,
+    pub(crate) size: usize,
+    /// The function that encodes it.
+    pub(crate) encode: usize,
+}
+
+/// Finds references that are in many of the values that are written.
+pub(crate) trait References {
+    /// Where what a reference points to lies, if it was met before: `encode` writes it there. Three numbers, which the reader understands.
+    fn place_of(
+        &mut self,
+        key: ReferenceKey,
+        encode: &mut dyn FnMut(&mut Writer<'_>) -> Result<(), CodecError>,
+    ) -> Result<Option<[u64; 3]>, CodecError>;
+
+    /// What a reference points to is worth a place of its own, if it is met again.
+    fn note(&mut self, key: ReferenceKey);
+}
+
 /// A bounded byte buffer.
 ///
 /// It never fails for lack of room: past its end it only counts. The caller then knows from
@@ -67,6 +89,7 @@ pub struct Writer<'a> {
     /// How far down the stack may be used.
     pub(super) stack_floor: usize,
     more: Option<Box<More>>,
+    references: Option<&'a mut (dyn References + 'a)>,
     /// What takes handles along; `None` where they mean nothing.
     carrier: Option<&'static dyn Carrier>,
     /// What the values are written for.
@@ -95,6 +118,7 @@ impl<'a> Writer<'a> {
             failed: false,
             stack_floor: 0,
             more: None,
+            references: None,
             carrier: None,
             purpose: Purpose::Move,
             keeps_slices: false,
@@ -109,6 +133,19 @@ impl<'a> Writer<'a> {
         self.carrier = Some(carrier);
         self.purpose = purpose;
         self
+    }
+
+    /// The same, for values in which references may be that are in others as well.
+    pub(crate) fn with_references(mut self, references: Option<&'a mut (dyn References + 'a)>) -> Self {
+        self.references = references;
+        self
+    }
+
+    /// Finds references; `None` if these are of no use.
+    #[inline(always)]
+    pub(crate) fn references(&mut self) -> Option<&mut (dyn References + 'a)> {
+        // What owns its arguments lies where the next arguments will.
+        if self.keeps_slices { None } else { self.references.as_deref_mut() }
     }
 
     pub(super) fn carrier(&self) -> Option<&'static dyn Carrier> {

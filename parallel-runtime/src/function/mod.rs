@@ -8,6 +8,7 @@
 //! | [`pass_mode`], [`referents`] | how each kind of parameter travels |
 //! | [`errors`] | results with errors that serde does not know |
 //! | [`plain`] | values that are their bytes |
+//! | [`shared_referent`] | what many items of a map refer to |
 //! | [`parameter`] | the kinds of parameters, and their owned forms |
 //! | [`result_writer`] | where a worker puts results |
 //! | [`init`] | the functions that prepare workers |
@@ -22,8 +23,9 @@ mod plain;
 pub(crate) mod referents;
 pub(crate) mod remote;
 mod result_writer;
+pub(crate) mod shared_referent;
 pub(crate) mod table;
 
-pub use parameter::{ByMut, ByRef, ByValue, IntoOwned, Lend, LendMut, One, OwnedSlice};
+pub use parameter::{ByMut, ByRef, BySharedRef, ByValue, IntoOwned, Lend, LendMut, One, OwnedSlice};
 pub(crate) use result_writer::{Delivered, Encode, Overflow, Placed};
 pub use result_writer::{ResultWriter, ServeError};

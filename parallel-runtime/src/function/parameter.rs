@@ -13,6 +13,9 @@ pub struct ByValue<T>(PhantomData<fn(T)>);
 /// A parameter `&T`.
 pub struct ByRef<T: ?Sized>(PhantomData<fn(&T)>);
 
+/// A parameter `&T` of a type that borrows nothing: a worker may keep what it points to.
+pub struct BySharedRef<T: ?Sized>(PhantomData<fn(&T)>);
+
 /// A parameter `&mut T`.
 pub struct ByMut<T: ?Sized>(PhantomData<fn(&T)>);
 

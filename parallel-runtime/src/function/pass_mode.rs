@@ -26,9 +26,10 @@ use bytemuck::Pod;
 use ndarray::{ArrayView, ArrayViewMut, Dimension};
 
 use super::errors;
-use super::parameter::{ByMut, ByRef, ByValue};
+use super::parameter::{ByMut, ByRef, BySharedRef, ByValue};
 use super::plain;
 use super::referents::{ProcessReferent, ProcessReferentMut, ProcessValue, assign_elements};
+use super::shared_referent::{self, Place, SharedReferent};
 use crate::codec::{self, CodecError, Reader, Writer};
 use crate::error::RemoteError;
 use crate::shared::lending;
@@ -121,6 +122,27 @@ pub trait ViaReferent<T: ?Sized> {
     }
 }
 
+/// The second choice for `&T` of a type that borrows nothing.
+pub trait ViaSharedReferent<T: ?Sized> {
+    /// The pass mode for what a reference points to.
+    #[inline(always)]
+    fn pass_mode(&self) -> SharedReferent<T, T::Stored>
+    where
+        T: ProcessReferent,
+    {
+        SharedReferent { send: T::send, receive: T::receive, lend: T::lend }
+    }
+}
+
+impl<T: ?Sized> ViaSharedReferent<T> for &Probe<BySharedRef<T>> {}
+
+impl<E: Pod> ViaBytes for Probe<BySharedRef<[E]>> {
+    type PassMode = SharedPlainSlice<E>;
+    fn pass_mode(&self) -> SharedPlainSlice<E> {
+        SharedPlainSlice(PhantomData)
+    }
+}
+
 /// The second choice for `&mut T`.
 pub trait ViaReferentMut<T: ?Sized> {
     /// The pass mode for what an exclusive reference points to.
@@ -185,6 +207,12 @@ macro_rules! slices_of_names {
                 Referent { send: $send, receive: $receive, lend: |stored| stored }
             }
         }
+        impl ViaNames for Probe<BySharedRef<[$type]>> {
+            type PassMode = SharedReferent<[$type], Vec<$type>>;
+            fn pass_mode(&self) -> Self::PassMode {
+                SharedReferent { send: $send, receive: $receive, lend: |stored| stored }
+            }
+        }
         impl ViaNames for Probe<ByMut<[$type]>> {
             type PassMode = ReferentMut<[$type], Vec<$type>>;
             fn pass_mode(&self) -> Self::PassMode {
@@ -220,6 +248,12 @@ impl<E: Pod, const N: usize> ViaBytes for Probe<ByRef<[E; N]>> {
     type PassMode = Referent<[E; N], Box<[E; N]>>;
     fn pass_mode(&self) -> Self::PassMode {
         Referent { send: plain::send_array, receive: plain::receive_boxed_array, lend: |stored| stored }
+    }
+}
+impl<E: Pod, const N: usize> ViaBytes for Probe<BySharedRef<[E; N]>> {
+    type PassMode = SharedReferent<[E; N], Box<[E; N]>>;
+    fn pass_mode(&self) -> Self::PassMode {
+        SharedReferent { send: plain::send_array, receive: plain::receive_boxed_array, lend: |stored| stored }
     }
 }
 impl<E: Pod, const N: usize> ViaBytes for Probe<ByMut<[E; N]>> {
@@ -352,6 +386,36 @@ impl<E: Pod> PlainSlice<E> {
     pub fn lend<'h>(&self, stored: &'h &[E]) -> &'h [E] {
         stored
     }
+}
+
+/// A slice of plain data that many items may refer to: then all of them read it in one place.
+pub struct SharedPlainSlice<E>(PhantomData<fn(E)>);
+
+impl<E: Pod> SharedPlainSlice<E> {
+    #[inline]
+    pub fn send(&self, value: &[E], writer: &mut Writer<'_>) -> Result<(), CodecError> {
+        if writer.references().is_none() {
+            writer.put([shared_referent::INLINE]);
+            return PlainSlice(PhantomData).send(value, writer);
+        }
+        shared_referent::send(value, send_slice::<E>, writer)
+    }
+
+    #[inline]
+    pub fn receive<'m>(&self, reader: &mut Reader<'m>) -> Result<&'m [E], CodecError> {
+        let slice = PlainSlice(PhantomData);
+        let Some(place) = Place::receive(reader)? else { return slice.receive(reader) };
+        let mut inner = place.reader(reader)?;
+        slice.receive(&mut inner)
+    }
+
+    pub fn lend<'h>(&self, stored: &'h &[E]) -> &'h [E] {
+        stored
+    }
+}
+
+fn send_slice<E: Pod>(value: &[E], writer: &mut Writer<'_>) -> Result<(), CodecError> {
+    PlainSlice(PhantomData).send(value, writer)
 }
 
 /// An exclusive slice of plain data: its bytes, changed in place by the worker, copied back once by the program.

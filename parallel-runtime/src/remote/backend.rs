@@ -45,6 +45,7 @@ fn submit_one(
         stops: true,
         accepted: false,
         owner: has_handle.then_some(transport),
+        references: None,
     };
     Ok(transport.submit(batch).map_err(NotSubmitted::into_error)?.task)
 }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::message::Snapshot;
+use super::references::SharedReferences;
 use super::result_reader::{ResultReader, missing};
 use super::task_state::{Outcome, TaskState};
 use super::transport::{Batch, NotSubmitted, Retries, Submitted, Transport};
@@ -59,6 +60,8 @@ pub(super) struct BatchQueue<'a> {
     manner: Manner,
     /// Raised for each batch that ends.
     signal: Option<Arc<Signal>>,
+    /// What is known of references in the items.
+    references: SharedReferences,
 }
 
 /// Why a batch was not sent.
@@ -94,6 +97,7 @@ impl<'a> BatchQueue<'a> {
             ended: 0,
             manner,
             signal: None,
+            references: SharedReferences::default(),
         })
     }
 
@@ -188,6 +192,7 @@ impl<'a> BatchQueue<'a> {
             stops: self.manner == Manner::StopsAtFailure,
             accepted: self.accepted,
             owner: None,
+            references: Some(&mut self.references),
         };
         let Submitted { task, before, bytes } = match self.transport.submit(batch) {
             Ok(submitted) => submitted,

@@ -4,6 +4,7 @@ use std::mem::MaybeUninit;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::references::{SharedReferences, Stored, Writing};
 use crate::codec::attachment::Purpose;
 use crate::codec::{CodecError, LentMemory, Writer};
 use crate::error::TaskError;
@@ -47,6 +48,8 @@ pub(crate) struct Loan {
     handles: HandleTable,
     /// Parts of shared memory that the task may change.
     lent: Vec<LentMemory>,
+    /// What many items of a map refer to.
+    references: Vec<Arc<Stored>>,
 }
 
 impl Loan {
@@ -63,7 +66,7 @@ impl Loan {
         if handles.is_none() && lent.is_empty() {
             return Ok((None, shared));
         }
-        let mut loan = Self { handles: handles.unwrap_or_default(), lent };
+        let mut loan = Self { handles: handles.unwrap_or_default(), lent, references: Vec::new() };
         if overlap(&loan.lent) {
             loan.unload();
             return Err(CodecError::new("a part of shared memory that a task may change is lent twice"));
@@ -73,6 +76,17 @@ impl Loan {
             return Ok((None, shared));
         }
         Ok((Some(Box::new(loan)), shared))
+    }
+
+    /// With what the items refer to.
+    fn referring(loan: Option<Box<Self>>, references: Option<&mut SharedReferences>) -> Option<Box<Self>> {
+        let used = references.map_or_else(Vec::new, SharedReferences::take_used);
+        if used.is_empty() {
+            return loan;
+        }
+        let mut loan = loan.unwrap_or_default();
+        loan.references = used;
+        Some(loan)
     }
 
     /// Whether a task that is still running could change what its caller has.
@@ -298,17 +312,21 @@ impl<'b> EncodedArguments<'b> {
         arena: &Arc<Arena>,
         scratch: &'b mut Scratch,
         guess: usize,
+        mut references: Option<&mut SharedReferences>,
         encode: &mut dyn FnMut(&mut Writer<'_>) -> Result<(), CodecError>,
     ) -> Result<Self, Refused> {
         if guess > INLINE_ARGUMENTS {
-            return Self::encode_in_block(arena, guess, Purpose::Move, encode);
+            return Self::encode_in_block(arena, guess, Purpose::Move, references, encode);
         }
-        let mut writer = handle_table::carrying(Writer::new(&mut scratch.0), Purpose::Move);
+        let mut writing = references.as_deref_mut().map(|references| Writing { references, arena });
+        let mut writer = handle_table::carrying(Writer::new(&mut scratch.0), Purpose::Move)
+            .with_references(writing.as_mut().map(|writing| writing as _));
         encode(&mut writer)?;
         let len = writer.len();
         if !writer.overflowed() && !writer.has_marks() && writer.alignment() <= INLINE_ALIGNMENT {
             let (loan, shared) = Loan::take(&mut writer)?;
             drop(writer);
+            let loan = Loan::referring(loan, references);
             let written = &scratch.0[..len];
             // SAFETY: the writer has written these bytes; a `MaybeUninit<u8>` that is written is laid out as a `u8`.
             let written = unsafe { std::slice::from_raw_parts(written.as_ptr().cast::<u8>(), len) };
@@ -316,7 +334,7 @@ impl<'b> EncodedArguments<'b> {
         }
         // What it took along is taken anew.
         drop(writer);
-        Self::encode_in_block(arena, len, Purpose::Move, encode)
+        Self::encode_in_block(arena, len, Purpose::Move, references, encode)
     }
 
     /// As [`new`](EncodedArguments::new), with copies of exclusive owners: see [`Purpose::Copy`].
@@ -326,7 +344,7 @@ impl<'b> EncodedArguments<'b> {
         guess: usize,
         encode: &mut dyn FnMut(&mut Writer<'_>) -> Result<(), CodecError>,
     ) -> Result<Self, Refused> {
-        Self::encode_in_block(arena, guess, Purpose::Copy, encode)
+        Self::encode_in_block(arena, guess, Purpose::Copy, None, encode)
     }
 
     #[cold]
@@ -334,6 +352,7 @@ impl<'b> EncodedArguments<'b> {
         arena: &Arc<Arena>,
         guess: usize,
         purpose: Purpose,
+        mut references: Option<&mut SharedReferences>,
         encode: &mut dyn FnMut(&mut Writer<'_>) -> Result<(), CodecError>,
     ) -> Result<Self, Refused> {
         let mut room = guess.max(1);
@@ -342,12 +361,15 @@ impl<'b> EncodedArguments<'b> {
             let there = usize::try_from(block.len()).unwrap_or(room);
             // SAFETY: no worker knows of this block: it was just taken.
             let memory = unsafe { block.bytes_mut(there) };
-            let mut writer = handle_table::carrying(Writer::new(memory), purpose);
+            let mut writing = references.as_deref_mut().map(|references| Writing { references, arena });
+            let mut writer = handle_table::carrying(Writer::new(memory), purpose)
+                .with_references(writing.as_mut().map(|writing| writing as _));
             encode(&mut writer)?;
             let (len, marks) = (writer.len(), writer.take_marks());
             if !writer.overflowed() {
                 let (loan, shared) = Loan::take(&mut writer)?;
                 drop(writer);
+                let loan = Loan::referring(loan, references);
                 return Ok(Self { body: Body::Block(Arguments { block, len, marks }), loan, shared });
             }
             room = len;

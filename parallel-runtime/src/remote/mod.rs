@@ -24,6 +24,7 @@ mod handle;
 mod map;
 pub(crate) mod message;
 mod prefetch;
+pub(crate) mod references;
 mod result_reader;
 pub(crate) mod submit;
 pub(crate) mod task_state;

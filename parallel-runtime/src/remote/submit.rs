@@ -29,7 +29,7 @@ pub(crate) fn encode<'b>(
     batch: Batch<'_>,
     scratch: &'b mut Scratch,
 ) -> Result<Encoded<'b>, NotSubmitted> {
-    let Batch { function, items, options, retries, guess, timed, owner, .. } = batch;
+    let Batch { function, items, options, retries, guess, timed, owner, references, .. } = batch;
     let remote = function.remote();
     let refused = |refused: Refused| NotSubmitted::Items(refused.into_task_error(function.name));
     let entry = remote.entry().map_err(|error| NotSubmitted::Engine(TaskError::Spawn(error)))?;
@@ -42,7 +42,7 @@ pub(crate) fn encode<'b>(
         Ok(())
     };
     let EncodedArguments { body, mut loan, shared } =
-        match EncodedArguments::new(arena, scratch, guess, &mut write).map_err(refused)? {
+        match EncodedArguments::new(arena, scratch, guess, references, &mut write).map_err(refused)? {
             // What was changed is to be copied into what the item refers to.
             EncodedArguments { body, loan: Some(loan), .. } if remote.takes_back && loan.is_promised() => {
                 loan.unload();
@@ -101,6 +101,7 @@ pub(super) fn call(transport: &dyn Transport, mut one: Piece<'_>, options: CallO
             stops: true,
             accepted: accepted.is_some(),
             owner: None,
+            references: None,
         };
         let Submitted { task, before: snapshot, .. } = transport.submit(batch).map_err(NotSubmitted::into_error)?;
         before = before.or(snapshot);

@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use super::message::Snapshot;
+use super::references::SharedReferences;
 use super::task_state::{TaskControl, TaskState};
 use crate::backend::OwnProcess;
 use crate::backend::batch_policy::Granularity;
@@ -84,6 +85,8 @@ pub(crate) struct Batch<'s> {
     pub(crate) accepted: bool,
     /// If the task has a handle: the engine itself.
     pub(crate) owner: Option<&'s Arc<dyn Transport>>,
+    /// What is known of references in items, if they are some of many.
+    pub(crate) references: Option<&'s mut SharedReferences>,
 }
 
 /// A batch that is on its way.

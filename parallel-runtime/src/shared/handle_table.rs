@@ -153,6 +153,11 @@ fn unpack(luggage: Box<dyn Any>) -> Carried {
     }
 }
 
+/// Whether parts of memory are lent with the values that a writer has written.
+pub(crate) fn lends(writer: &mut Writer<'_>) -> bool {
+    !writer.take_lent().is_empty()
+}
+
 /// A writer whose values go to a worker of this machine, or to the program.
 #[inline(always)]
 pub(crate) fn carrying(writer: Writer<'_>, purpose: Purpose) -> Writer<'_> {

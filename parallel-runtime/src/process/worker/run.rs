@@ -11,6 +11,7 @@ use super::usage::Usage;
 use crate::codec::{Reader, Writer};
 use crate::function::ResultWriter;
 use crate::function::remote::serve_at;
+use crate::function::shared_referent;
 use crate::ipc::board::ring::{Claim, entry};
 use crate::ipc::board::slot::{LEVEL, TIMED};
 use crate::ipc::board::{Slot, sleep, wait_while_terminating};
@@ -190,6 +191,7 @@ impl Worker {
             results.end_when(&worn_out);
         }
         let result = panics::catch(|| serve(&mut reader, &mut results, most));
+        shared_referent::end_message();
         // Where the next item starts is not known after a failure, so the message ends; the program sends the rest again.
         match result {
             Ok(Ok(())) => {}
