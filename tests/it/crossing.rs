@@ -169,9 +169,14 @@ fn plain_arrays_of_any_length_and_boxed_slices_arrive() {
 }
 
 #[parallel(mode = "process", pool = 2)]
-fn small(a: bool, b: char, c: (), d: i8, e: u128, f: f32, g: isize, h: String, i: &str) -> (bool, char, String) {
+fn small(a: bool, b: char, c: (), d: i8, e: u128) -> (bool, char, String) {
     let () = c;
-    (a, b, format!("{d} {e} {f} {g} {h} {i}"))
+    (a, b, format!("{d} {e}"))
+}
+
+#[parallel(mode = "process", pool = 2)]
+fn mixed(f: f32, g: isize, h: String, i: &str) -> String {
+    format!("{f} {g} {h} {i}")
 }
 
 #[parallel(mode = "process", pool = 2)]
@@ -181,8 +186,9 @@ fn letter(value: u32) -> char {
 
 #[test]
 fn numbers_and_text_arrive() {
-    let (a, b, text) = small(true, 'ß', (), -1, u128::MAX, 0.5, isize::MIN, "ü".to_owned(), "é");
-    assert_eq!((a, b, text), (true, 'ß', format!("-1 {} 0.5 {} ü é", u128::MAX, isize::MIN)));
+    let (a, b, text) = small(true, 'ß', (), -1, u128::MAX);
+    assert_eq!((a, b, text), (true, 'ß', format!("-1 {}", u128::MAX)));
+    assert_eq!(mixed(0.5, isize::MIN, "ü".to_owned(), "é"), format!("0.5 {} ü é", isize::MIN));
     assert_eq!(letter::map([97, 0x10FFFF]), ['a', '\u{10FFFF}']);
 }
 
@@ -326,31 +332,29 @@ mod shared_references {
     }
 
     #[parallel(mode = "process", pool = 2)]
-    fn many(
-        config: &HashMap<u32, String>,
-        text: &str,
-        table: &[f64],
-        names: &[PathBuf],
-        array: &[u16; 500],
-        counter: &SharedValue<u64>,
-        key: u32,
-    ) -> String {
+    fn many(config: &HashMap<u32, String>, text: &str, table: &[f64], names: &[PathBuf], key: u32) -> String {
+        format!("{} {} {} {}", config[&key], &text[..1], table[key as usize], names[0].display())
+    }
+
+    #[parallel(mode = "process", pool = 2)]
+    fn arrays(array: &[u16; 500], counter: &SharedValue<u64>, key: usize) -> u16 {
         counter.update(|count| *count += 1);
-        format!("{} {} {} {} {}", config[&key], &text[..1], table[key as usize], names[0].display(), array[499])
+        array[key]
     }
 
     #[test]
     fn references_of_every_kind_in_many_items_are_what_they_are_in_one() {
         let config: HashMap<u32, String> = (0..1000).map(|key| (key, format!("entry {key}"))).collect();
-        let (text, table, names, array) = ("t".repeat(1000), vec![0.5; 1000], vec![odd(1); 200], [7; 500]);
-        let counter = SharedValue::new(0_u64);
-        let item = |key: u32| (&config, &*text, &table[..], &names[..], &array, &counter, key);
+        let (text, table, names) = ("t".repeat(1000), vec![0.5; 1000], vec![odd(1); 200]);
+        let item = |key: u32| (&config, &*text, &table[..], &names[..], key);
         let results = many::map((0..1000).map(item));
-        let expected = |key: u32| format!("entry {key} t 0.5 {} 7", odd(1).display());
+        let expected = |key: u32| format!("entry {key} t 0.5 {}", odd(1).display());
         assert!(results.iter().zip(0..).all(|(result, key)| *result == expected(key)));
-        let (a, b, c, d, e, f, g) = item(5);
-        assert_eq!(many(a, b, c, d, e, f, g), expected(5));
-        assert_eq!(counter.get(), 1001);
+        let (a, b, c, d, e) = item(5);
+        assert_eq!(many(a, b, c, d, e), expected(5));
+        let (array, counter) = (std::array::from_fn(|index| index as u16), SharedValue::new(0_u64));
+        assert!(arrays::map((0..500).map(|key| (&array, &counter, key))).into_iter().eq(0..500));
+        assert_eq!(counter.get(), 500);
     }
 
     #[test]

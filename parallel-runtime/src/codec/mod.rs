@@ -19,10 +19,10 @@
 //! ```
 //!
 //! * Names are what makes a self-describing format slow and large. Here a name is the place of a literal in the executable, and a struct does
-//!   not carry its names but the number of its [shape](shape), which is written once.
+//!   not carry its names but the number of its [`shape`], which is written once.
 //! * `Some` is only written where what it holds would read as `None`; so an untagged enum sees what an option holds.
 //! * The numbers of a sequence lie there bare, in a *run*, as long as they are of one kind.
-//! * Handles of shared memory are not in the bytes but [beside them](attachment).
+//! * Handles of shared memory are not in the bytes but beside them: see [`attachment`].
 //! * Names that are no literals of the executable (made at run time, or in a shared library) are written as text; so are all of them where equal
 //!   values must be equal bytes ([`encode_key`]).
 //! * Values say that they are human-readable, since serde's own buffers claim so: what holds an address inside a flattened struct is written and

@@ -114,8 +114,12 @@ pub(super) struct Defined {
     few: [Option<&'static Shape>; 3],
     count: u32,
     /// From the fourth on.
-    more: Option<Box<Vec<Known>>>,
+    more: Option<Box<More>>,
 }
+
+/// In a box of its own, since few values have them.
+#[derive(Default)]
+struct More(Vec<Known>);
 
 enum Known {
     Remembered(&'static Shape),
@@ -156,7 +160,7 @@ impl Defined {
     /// The definitions, by number.
     pub(super) fn definitions(&self) -> impl Iterator<Item = &[u8]> {
         let few = self.few.iter().flatten().map(|shape| &*shape.definition);
-        few.chain(self.more.iter().flat_map(|more| more.iter()).map(|known| &*known.shape().definition))
+        few.chain(self.more.iter().flat_map(|more| &more.0).map(|known| &*known.shape().definition))
     }
 
     /// The number of a shape that is remembered.
@@ -179,7 +183,7 @@ impl Defined {
     #[cold]
     fn number_of_more(&mut self, shape: &'static Shape) -> u32 {
         let is_it = |known: &Known| matches!(known, Known::Remembered(other) if std::ptr::eq(*other, shape));
-        let more = self.more.get_or_insert_default();
+        let More(more) = &mut **self.more.get_or_insert_default();
         let at = more.iter().position(is_it).unwrap_or_else(|| {
             more.push(Known::Remembered(shape));
             self.count += 1;
@@ -197,7 +201,7 @@ impl Defined {
         }
         let own = |known: &Known| matches!(known, Known::Own(shape) if shape.has(names));
         self.fill();
-        let more = self.more.get_or_insert_default();
+        let More(more) = &mut **self.more.get_or_insert_default();
         let at = match more.iter().rev().take(64).position(own) {
             Some(back) => more.len() - 1 - back,
             None => {

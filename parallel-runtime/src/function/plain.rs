@@ -21,6 +21,7 @@ pub(super) fn receive_elements<E: Pod>(reader: &mut Reader<'_>) -> Result<Vec<E>
     reader.take_plain(len)
 }
 
+#[expect(clippy::borrowed_box, reason = "a pass mode has a `&T`")]
 pub(super) fn send_boxed<E: Pod>(elements: &Box<[E]>, writer: &mut Writer<'_>) -> Result<()> {
     send_elements(elements, writer);
     Ok(())
@@ -109,6 +110,7 @@ pub(super) fn receive_os_string(reader: &mut Reader<'_>) -> Result<OsString> {
     receive_elements(reader).map(OsString::from_vec)
 }
 
+#[expect(clippy::ptr_arg, reason = "a pass mode has a `&T`")]
 pub(super) fn send_path(path: &PathBuf, writer: &mut Writer<'_>) -> Result<()> {
     send_os_str(path.as_os_str(), writer);
     Ok(())
@@ -133,6 +135,7 @@ fn receive_many<T: From<OsString>>(reader: &mut Reader<'_>) -> Result<Vec<T>> {
 
 macro_rules! many {
     ($($type:ty: $send:ident, $receive:ident;)*) => {$(
+        #[expect(clippy::ptr_arg, reason = "a pass mode has a `&T`")]
         pub(super) fn $send(many: &Vec<$type>, writer: &mut Writer<'_>) -> Result<()> {
             send_many(many, writer)
         }

@@ -356,7 +356,6 @@ impl<'a> BatchQueue<'a> {
             results.fail(failure);
             next = (next + read + 1).min(ended.max(next + 1));
         }
-        drop(reader);
         if let Some(error) = outcome.take_error() {
             let error = error.of(self.function.name);
             if !goes_on {

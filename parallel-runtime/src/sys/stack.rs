@@ -44,8 +44,10 @@ fn look_up() -> Stack {
         return unknown;
     }
     let mut attributes = std::mem::MaybeUninit::<libc::pthread_attr_t>::uninit();
-    // SAFETY: `pthread_self` is this thread, which runs; the attributes are written.
-    if unsafe { libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()) } != 0 {
+    // SAFETY: it has no conditions.
+    let this = unsafe { libc::pthread_self() };
+    // SAFETY: this thread runs; the attributes are written.
+    if unsafe { libc::pthread_getattr_np(this, attributes.as_mut_ptr()) } != 0 {
         return unknown;
     }
     let (mut start, mut size, mut guard) = (std::ptr::null_mut(), 0, 0);

@@ -37,7 +37,7 @@ fn a_lent_segment_stays_mapped_while_another_thread_of_the_task_opens_one() {
     #[parallel(mode = "process", pool = 1)]
     fn work(numbers: &mut [u64], other: String) -> u64 {
         numbers[0] = 1;
-        std::thread::scope(|scope| _ = scope.spawn(|| open_segment::<u8>(&other).map(drop)).join().unwrap().unwrap());
+        std::thread::scope(|scope| scope.spawn(|| open_segment::<u8>(&other).map(drop)).join().unwrap()).unwrap();
         numbers[0] += 1;
         numbers[0]
     }
