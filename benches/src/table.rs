@@ -7,6 +7,7 @@ mod measure;
 mod peers;
 mod sharing;
 mod streams;
+mod values;
 mod work;
 
 use std::hint::black_box;
@@ -27,7 +28,7 @@ fn main() {
     procspawn::init();
     // `cargo bench -p parallel-benches -- map` runs the sections whose names contain `map`.
     let wanted = std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();
-    let sections: [(&str, MakeSection); 16] = [
+    let sections: [(&str, MakeSection); 19] = [
         ("round trip", round_trip),
         ("submit and join", submit_and_join),
         ("map, tiny items", map_tiny),
@@ -40,6 +41,9 @@ fn main() {
         ("shared value", sharing::value),
         ("shared dict", sharing::dict),
         ("shared queue", sharing::queue),
+        ("echo", values::echoes),
+        ("structs", values::structs),
+        ("shared reference", values::shared_reference),
         ("as completed", streams::completed),
         ("imap", streams::imap),
         ("await", streams::awaited),

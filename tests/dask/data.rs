@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use parallel_runtime::{SharedSlice, SharedValue, SharedVec, TaskError, WaitFor, as_completed, parallel, scope, wait};
 
+use serde::{Deserialize, Serialize};
+
 use super::cluster::Cluster;
 use super::streams::block_on;
 
@@ -50,6 +52,64 @@ fn forever(_x: u64) {
     }
 }
 
+/// What serde's attributes make of types, in one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type")]
+struct Everything {
+    #[serde(skip_deserializing)]
+    id: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    maybe: Option<u8>,
+    nested: Option<Option<()>>,
+    any: Vec<Any>,
+    value: serde_json::Value,
+    #[serde(flatten)]
+    rest: Rest,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Rest {
+    x: Any,
+    y: Option<char>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Any {
+    Number(i64),
+    Text(String),
+    Pair(bool, f64),
+}
+
+#[parallel(mode = "dask")]
+fn through(value: Everything, lent: &Everything, changed: &mut Everything) -> [Everything; 2] {
+    changed.maybe = Some(7);
+    [value, lent.clone()]
+}
+
+#[parallel(mode = "dask")]
+fn read(path: String) -> std::io::Result<Vec<u8>> {
+    std::fs::read(path)
+}
+
+#[test]
+#[ignore = "needs Python with `distributed`"]
+fn every_representation_and_errors_of_any_type_cross() {
+    let cluster = Cluster::start(1);
+    let pool = cluster.pool();
+    let any = vec![Any::Number(-1), Any::Text("a".to_owned()), Any::Pair(true, 0.5)];
+    let rest = Rest { x: Any::Number(1), y: Some('y') };
+    let value = serde_json::json!({"a": [null, 1.5, "b"]});
+    let sent = Everything { id: 9, maybe: None, nested: Some(None), any, value, rest };
+    let expected = Everything { id: 0, ..sent.clone() };
+    let mut changed = sent.clone();
+    let arrived = through::on(&pool).call((sent.clone(), &sent, &mut changed));
+    assert_eq!(arrived, [expected.clone(), expected.clone()]);
+    assert_eq!(changed, Everything { maybe: Some(7), ..expected });
+    let error = read::on(&pool).call("/no/such/file".to_owned()).unwrap_err();
+    assert_eq!((error.kind(), error.raw_os_error()), (std::io::ErrorKind::NotFound, Some(2)));
+}
+
 /// How often shared data is in the memory of this machine.
 fn blobs() -> usize {
     let entries = std::fs::read_dir("/dev/shm").unwrap().filter_map(Result::ok);
@@ -69,7 +129,7 @@ fn a_large_slice_is_brought_to_a_machine_once() {
     assert_eq!(blobs(), before + 1);
     // Parts of it, too.
     let sums = sum::on(&pool).map(table.chunks(1 << 20));
-    assert_eq!(sums.iter().sum::<u64>(), table.iter().sum());
+    assert_eq!(sums.iter().sum::<u64>(), table.iter().sum::<u64>());
     assert_eq!(blobs(), before + 1);
     let copied = pool.stats().bytes_copied;
     assert!(copied < 1 << 20, "{copied} bytes were copied");

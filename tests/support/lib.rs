@@ -17,6 +17,7 @@ pages! {
     GettingStarted: "../../docs/src/getting-started.md",
     FromPython: "../../docs/src/from-python.md",
     Choosing: "../../docs/src/choosing.md",
+    Values: "../../docs/src/values.md",
     SharedMemory: "../../docs/src/shared-memory.md",
     Faults: "../../docs/src/faults.md",
     Security: "../../docs/src/security.md",

@@ -232,6 +232,24 @@ fn any_bytes_are_a_value_or_an_error() {
 }
 
 #[test]
+fn a_writer_counts_past_its_end() {
+    let mut buffer = [MaybeUninit::new(0); 3];
+    let mut writer = Writer::new(&mut buffer);
+    writer.put([1, 2]);
+    writer.put([3, 4]);
+    writer.put_slice(&[]);
+    writer.put_slice(&[5]);
+    writer.patch(2, [9, 9]);
+    assert!(writer.overflowed() && writer.len() == 5);
+    writer.rewind(2);
+    writer.put([6]);
+    assert!(!writer.overflowed());
+    drop(writer);
+    // SAFETY: all were initialised.
+    assert_eq!(buffer.map(|byte| unsafe { byte.assume_init() }), [1, 2, 6]);
+}
+
+#[test]
 fn a_reader_never_leaves_its_bytes() {
     with_random_bytes(|random| {
         let bytes: Vec<u8> = random.arbitrary()?;

@@ -250,9 +250,13 @@ impl<'a> Writer<'a> {
         self.more.as_mut().map_or_else(Vec::new, |more| std::mem::take(&mut more.lent))
     }
 
-    /// Takes room for `count` more bytes; `None` if they do not fit, and are only counted.
+    /// Takes room for `count` more bytes; `None` if they do not fit, and are only counted, or if there are none.
     #[inline(always)]
     fn room(&mut self, count: usize) -> Option<*mut u8> {
+        if count == 0 {
+            // Past the end there is no address for them either.
+            return None;
+        }
         if self.room >= count {
             // SAFETY: `len + room <= capacity` while there is room, so the target lies inside the buffer, which is exclusively borrowed
             // for `'a`.
