@@ -32,27 +32,36 @@ pub struct Reader<'m> {
     budget: usize,
     /// Where handles in the values are taken from; `None` where there can be none.
     source: Option<&'m dyn Source>,
+    /// Whether references into the memory may be given out, and into memory that is lent with it: for arguments alone.
+    lends: bool,
     _memory: PhantomData<&'m [u8]>,
 }
 
 impl<'m> Reader<'m> {
-    /// Reads memory that may be shared with another process.
+    /// Reads memory that may be shared with another process, which may be writing it: only copies are made of what is there.
     ///
     /// # Safety
     ///
-    /// `len` bytes from `start` are readable for `'m`. If [`slice`](Reader::slice) is called, nothing writes them during
-    /// `'m`; if [`slice_mut`](Reader::slice_mut) is called, they are writable and nothing else touches them during `'m`.
+    /// `len` bytes from `start` are readable for `'m`.
     pub(crate) unsafe fn from_raw(start: *const u8, len: usize) -> Self {
         // SAFETY: the end of the memory, as the caller promises.
         let end = unsafe { start.add(len) };
-        Self { start, next: start, end, budget: usize::MAX, source: None, _memory: PhantomData }
+        Self { start, next: start, end, budget: usize::MAX, source: None, lends: false, _memory: PhantomData }
     }
 
     /// No bytes.
     #[inline(always)]
     pub(super) fn nothing() -> Self {
         let nowhere = ptr::NonNull::<u8>::dangling().as_ptr().cast_const();
-        Self { start: nowhere, next: nowhere, end: nowhere, budget: 0, source: None, _memory: PhantomData }
+        Self {
+            start: nowhere,
+            next: nowhere,
+            end: nowhere,
+            budget: 0,
+            source: None,
+            lends: false,
+            _memory: PhantomData,
+        }
     }
 
     /// The same, for data that may have been forged to use up memory: what values take beyond the default budget is an error.
@@ -72,6 +81,22 @@ impl<'m> Reader<'m> {
     pub(crate) fn receiving(mut self, source: &'m dyn Source) -> Self {
         self.source = Some(source);
         self
+    }
+
+    /// The same, for the arguments of a task: they are used where they lie.
+    ///
+    /// # Safety
+    ///
+    /// The memory is writable for `'m`, and nothing else touches it; what it says is lent to this task is.
+    #[inline(always)]
+    pub(crate) unsafe fn lending(mut self) -> Self {
+        self.lends = true;
+        self
+    }
+
+    /// Whether [`lending`](Reader::lending) was promised.
+    pub(crate) fn lends(&self) -> bool {
+        self.lends
     }
 
     #[inline(always)]
@@ -208,7 +233,15 @@ impl<'m> Reader<'m> {
     #[inline(always)]
     pub(super) fn split(&mut self, len: usize) -> Result<Self, CodecError> {
         let start = self.advance(len)?;
-        Ok(Self { start, next: start, end: self.next, budget: self.budget, source: self.source, _memory: PhantomData })
+        Ok(Self {
+            start,
+            next: start,
+            end: self.next,
+            budget: self.budget,
+            source: self.source,
+            lends: self.lends,
+            _memory: PhantomData,
+        })
     }
 
     /// Leaves out the last `len` bytes.
@@ -217,7 +250,15 @@ impl<'m> Reader<'m> {
         // SAFETY: `rest` bytes are left, so that lies inside the memory or one past its end.
         let start = unsafe { self.next.add(rest) };
         let end = std::mem::replace(&mut self.end, start);
-        Ok(Self { start, next: start, end, budget: self.budget, source: self.source, _memory: PhantomData })
+        Ok(Self {
+            start,
+            next: start,
+            end,
+            budget: self.budget,
+            source: self.source,
+            lends: self.lends,
+            _memory: PhantomData,
+        })
     }
 
     /// Bytes read so far.
@@ -243,7 +284,7 @@ impl<'m> Reader<'m> {
     pub(crate) fn slice<T: bytemuck::AnyBitPattern>(&mut self, count: usize) -> Result<&'m [T], CodecError> {
         let start = self.plain_start::<T>(count)?;
         let start = if size_of::<T>() == 0 { ptr::NonNull::dangling().as_ptr() } else { start };
-        // SAFETY: `plain_start` checked length and alignment (elements of no size lie anywhere); by the contract of `from_raw` nothing writes this memory
+        // SAFETY: `plain_start` checked length and alignment (elements of no size lie anywhere); as `lending` was promised nothing writes this memory
         // during `'m`; every bit pattern is a value of `T`.
         Ok(unsafe { std::slice::from_raw_parts(start, count) })
     }
@@ -252,12 +293,15 @@ impl<'m> Reader<'m> {
     pub(crate) fn slice_mut<T: bytemuck::Pod>(&mut self, count: usize) -> Result<&'m mut [T], CodecError> {
         let start = self.plain_start::<T>(count)?;
         let start = if size_of::<T>() == 0 { ptr::NonNull::dangling().as_ptr() } else { start };
-        // SAFETY: as in `slice`; by the contract of `from_raw` nothing else touches this memory during `'m`, and the cursor
+        // SAFETY: as in `slice`; as `lending` was promised nothing else touches this memory during `'m`, and the cursor
         // has moved past it, so it is handed out once.
         Ok(unsafe { std::slice::from_raw_parts_mut(start.cast_mut(), count) })
     }
 
     fn plain_start<T>(&mut self, count: usize) -> Result<*const T, CodecError> {
+        if !self.lends {
+            return Err(CodecError::new("a slice can be used where it lies in arguments only"));
+        }
         let size = count.checked_mul(size_of::<T>()).ok_or_else(CodecError::end_of_data)?;
         let start = self.advance(size)?.cast::<T>();
         if size_of::<T>() != 0 && !start.is_aligned() {

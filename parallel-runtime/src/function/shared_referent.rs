@@ -86,7 +86,11 @@ impl Place {
         let len = usize::try_from(self.len).map_err(|_| missing())?;
         // SAFETY: the range was just checked to be mapped. The program keeps it as long as the message, whose arguments are read as long as `'m`,
         // and nothing writes it.
-        let reader = unsafe { Reader::from_raw(start.as_ptr(), len) };
+        let mut reader = unsafe { Reader::from_raw(start.as_ptr(), len) };
+        if outer.lends() {
+            // SAFETY: as above. Only shared references to it are given out: nothing that is lent exclusively is put there.
+            reader = unsafe { reader.lending() };
+        }
         Ok(match outer.source() {
             Some(source) => reader.receiving(source),
             None => reader,

@@ -395,3 +395,27 @@ impl Body<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ptr::NonNull;
+
+    use super::*;
+
+    #[test]
+    fn what_may_be_changed_is_lent_once() {
+        let lent = |parts: &[(usize, usize, bool)]| {
+            let part = |&(start, len, exclusive): &(usize, usize, bool)| {
+                let start = NonNull::new(std::ptr::without_provenance_mut(0x1000 + start)).unwrap();
+                LentMemory { start, len, exclusive }
+            };
+            overlap(&parts.iter().map(part).collect::<Vec<_>>())
+        };
+        assert!(!lent(&[]) && !lent(&[(0, 8, true), (8, 8, true), (16, 8, false)]));
+        assert!(!lent(&[(16, 8, true), (0, 8, true), (8, 8, false), (8, 8, false)]));
+        assert!(!lent(&[(0, 100, false), (50, 100, false)]), "shared parts may overlap");
+        assert!(lent(&[(0, 8, true), (0, 8, true)]) && lent(&[(0, 8, true), (0, 8, false)]));
+        assert!(lent(&[(0, 100, false), (10, 5, false), (50, 1, true)]));
+        assert!(lent(&[(40, 20, true), (0, 41, false)]) && lent(&[(0, 100, true), (10, 5, false), (200, 1, true)]));
+    }
+}

@@ -177,7 +177,8 @@ impl Worker {
         // until it is completed, so nothing else touches them, and we may change them in place.
         let reader = unsafe { Reader::from_raw(start, len) };
         let arguments = handle_table::Arguments::default();
-        let mut reader = reader.receiving(&arguments);
+        // SAFETY: as above; the program has written what is lent, and lends it until the message is completed.
+        let mut reader = unsafe { reader.lending() }.receiving(&arguments);
         let usage = self.usage;
         let worn_out = || usage.is_some_and(Usage::is_high);
         let mut delivery = Delivery::new(self, slot, items);
