@@ -1,6 +1,6 @@
 //! What travels beside the bytes of a value, as file descriptors do beside those of a socket.
 //!
-//! A handle of shared memory is no data: whoever has one may use the memory, and some of them may exist once only. So in the bytes it is an
+//! A handle of shared memory is no data: the process that has it may use the memory, and some handles may exist once only. So in the bytes it is an
 //! index into a table that follows the value in its frame, and nothing but this library writes or reads that table: see [`frame`](super::frame).
 //! What code of the user's makes of the bytes between can name an entry of the table of its own message, and no other; one that is
 //! exclusive is given out once.

@@ -1,4 +1,4 @@
-//! What goes in comes out; and what somebody has forged costs an error, not more.
+//! What goes in comes out; and what is forged costs an error, not more.
 
 use std::collections::{BTreeMap, HashMap};
 use std::mem::MaybeUninit;

@@ -1,7 +1,7 @@
 //! What is on its way between a handle and the reader or writer of its message, by number: see [`codec::attachment`](crate::codec::attachment).
 //!
-//! Each is put here, and taken or withdrawn, within one call on one thread. Whoever else knows the number can at most take it first, by which
-//! the call fails.
+//! Each is put here, and taken or withdrawn, within one call on one thread. Other code that knows the number can at most take it first, by which the
+//! call fails.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};

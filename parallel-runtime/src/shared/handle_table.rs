@@ -1,6 +1,6 @@
 //! Handles of shared memory that travel with values.
 //!
-//! Whoever sends a value has the objects whose handles are in it until the other side has them: so each handle that is written is noted
+//! The process that sends a value has the objects whose handles are in it until the other side has them: so each handle that is written is noted
 //! ([`HandleTable`]), and the notes go with the message. What is written for a handle is its entry in the table of the frame
 //! ([`codec::attachment`](crate::codec::attachment)); an exclusive owner is in one table once.
 
@@ -25,7 +25,7 @@ pub(crate) struct HandleTable {
     segments: Vec<Arc<dyn Any + Send + Sync>>,
     /// Exclusive owners among them that move away: by the number of the object, and their own.
     owners: BTreeMap<(u32, u32), Arc<Handle>>,
-    /// Whether they are only promised: they were found behind references, so that somebody may be using what they own.
+    /// Whether they are only promised: they were found behind references, so that what they own may be in use.
     promised: bool,
 }
 
@@ -51,7 +51,7 @@ impl HandleTable {
         for ((_, number), handle) in &self.owners {
             if handle.end_promise(*number) {
                 result = Err(CodecError::new(
-                    "a `SharedVec` in it has not gone with it: somebody else has it, for instance in an `Arc`; pass the only one, pass a slice of it, or `share()` it",
+                    "a `SharedVec` in it has not gone with it: something else has it, for instance an `Arc`; pass the only one, pass a slice of it, or `share()` it",
                 ));
             }
         }

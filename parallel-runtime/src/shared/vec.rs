@@ -52,7 +52,7 @@ use crate::shared::handle_table;
 ///   lent as `&mut` is copied before the first try, and each further try finds it as it was.
 /// * A task that takes a `SharedVec` by value is not tried again: it may have passed it on.
 /// * It also moves inside structs, vectors and whatever else implements `Serialize`, without copying. Since `Serialize` takes `&self`,
-///   the value around it is dropped before anybody reads the message: if the `SharedVec` is still there then (in an `Arc` that others
+///   the value around it is dropped before the message is read: if the `SharedVec` is still there then (in an `Arc` that others
 ///   have), the call fails. Behind a reference it cannot move at all. Inside another value *beside a `&mut` parameter* it is copied.
 /// * Memory is freed when the owner is dropped, or dies.
 pub struct SharedVec<T> {
