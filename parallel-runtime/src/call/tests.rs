@@ -71,7 +71,9 @@ fn serve(message: Bytes) -> Outcome {
     // SAFETY: the entry is that of a function of this executable, which this process is.
     let serve = unsafe { serve_at(entry) };
     // SAFETY: the bytes are there as long as the reader, and nothing else uses them.
-    let mut reader = unsafe { Reader::from_raw(arguments.as_mut_ptr().cast_const(), arguments.len()) };
+    let reader = unsafe { Reader::from_raw(arguments.as_mut_ptr().cast_const(), arguments.len()) };
+    // SAFETY: as above; nothing else touches them.
+    let mut reader = unsafe { reader.lending() };
     let mut overflow = NoRoom;
     let mut results = ResultWriter::new(Writer::new(&mut room), &slot, 1, &mut overflow, None, None);
     let served = serve(&mut reader, &mut results, items);
