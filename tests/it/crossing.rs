@@ -111,6 +111,13 @@ fn paths(
 }
 
 #[parallel(mode = "process", pool = 2)]
+fn behind(path: &PathBuf, changed: &mut PathBuf, many: &Vec<PathBuf>) -> PathBuf {
+    changed.push("c");
+    assert_eq!(many[0], odd(9));
+    path.clone()
+}
+
+#[parallel(mode = "process", pool = 2)]
 fn extended(name: OsString, c: CString) -> (Option<u8>, u64) {
     (name.as_bytes().last().copied(), c.as_bytes().len() as u64)
 }
@@ -138,6 +145,9 @@ fn paths_that_are_no_utf8_arrive_by_value_in_slices_and_as_results() {
     assert_eq!(arrived, (1..=5).map(odd).collect::<Vec<_>>());
     assert_eq!(changed, [odd(6).join("b"), odd(7)]);
     assert_eq!(path_of::map(0..3), [odd(0), odd(1), odd(2)]);
+    let mut path = odd(8);
+    assert_eq!(behind(&odd(7), &mut path, &vec![odd(9)]), odd(7));
+    assert_eq!(path, odd(8).join("c"));
     assert_eq!(extended(odd(9).into_os_string(), c"\xffab".to_owned()), (Some(9), 3));
 }
 

@@ -512,3 +512,70 @@ mod refused {
         }
     }
 }
+
+/// Handles of shared memory in what serde buffers.
+mod handles {
+    use parallel_runtime::{SharedSlice, SharedValue, SharedVec};
+
+    use super::*;
+
+    #[derive(Clone, Serialize, Deserialize)]
+    struct Image {
+        pixels: SharedSlice<u8>,
+        count: SharedValue<u32>,
+    }
+
+    #[derive(Clone, Serialize, Deserialize)]
+    #[serde(tag = "type")]
+    enum Tagged {
+        Image { image: Image, size: u8 },
+    }
+
+    #[derive(Clone, Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Untagged {
+        Number(u32),
+        Image(Image),
+    }
+
+    #[derive(Clone, Serialize, Deserialize)]
+    struct Flat {
+        #[serde(flatten)]
+        image: Image,
+        tagged: Tagged,
+        untagged: Untagged,
+    }
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(tag = "type")]
+    enum Owned {
+        Buffer { vec: SharedVec<u8> },
+    }
+
+    #[parallel(mode = "process", pool = 2)]
+    fn count(flat: Flat) -> (u32, Flat) {
+        let Tagged::Image { image, size } = &flat.tagged;
+        flat.image.count.update(|count| *count += u32::from(image.pixels[3]) + u32::from(*size));
+        (flat.image.pixels.iter().map(|pixel| u32::from(*pixel)).sum(), flat)
+    }
+
+    #[parallel(mode = "process", pool = 2)]
+    fn fill(owned: Owned, value: u8) -> Owned {
+        let Owned::Buffer { mut vec } = owned;
+        vec.fill(value);
+        Owned::Buffer { vec }
+    }
+
+    #[test]
+    fn handles_cross_in_flattened_tagged_and_untagged_types() {
+        let image = Image { pixels: SharedSlice::from_slice(&[1; 1000]), count: SharedValue::new(0) };
+        let tagged = Tagged::Image { image: image.clone(), size: 5 };
+        let flat = Flat { image: image.clone(), tagged, untagged: Untagged::Image(image.clone()) };
+        let results = count::map([flat.clone(), flat]);
+        assert!(results.iter().all(|(sum, back)| *sum == 1000 && back.image.pixels.len() == 1000));
+        assert!(matches!(&results[0].1.untagged, Untagged::Image(image) if image.pixels[0] == 1));
+        assert_eq!(image.count.get(), 12);
+        let Owned::Buffer { vec } = fill(Owned::Buffer { vec: SharedVec::zeroed(100) }, 7);
+        assert_eq!(vec, [7; 100]);
+    }
+}

@@ -5,11 +5,11 @@
 //!
 //! Little of it is generic: as much as can be is read before a visitor is needed.
 
-use serde::de::{self, DeserializeSeed, Expected, Visitor};
+use serde::de::{self, DeserializeSeed, Expected, IntoDeserializer, Visitor};
 
-use super::attachment::{self, Source};
+use super::attachment;
 use super::error::CodecError;
-use super::frame::{Frame, unread};
+use super::frame::{Frame, Offered, unread};
 use super::kind::*;
 use super::name::{Name, Text};
 use super::plain;
@@ -40,6 +40,8 @@ enum Token {
     Name(Name),
     Sequence(u8, usize),
     Pairs(Keys, usize),
+    /// The ticket of a handle.
+    Attached(u64),
 }
 
 /// What an option holds.
@@ -115,6 +117,12 @@ impl Frame<'_> {
             STR | SHORT.. => Token::Str(self.take_text(kind)?),
             BYTES => Token::Bytes(self.take_bytes()?),
             UNIT_VARIANT => Token::Name(self.take_name(&[])?),
+            ATTACHED => {
+                // It is kept by serde's buffers, and taken some time before the value ends.
+                let (ticket, source) = self.take_attachment()?;
+                self.offered.push(Offered { ticket, source });
+                Token::Attached(ticket)
+            }
             _ => {
                 if let Some((run, count)) = self.take_sequence(kind)? {
                     return Ok(Token::Sequence(run, count));
@@ -282,6 +290,7 @@ impl<'d, 'm> Decoder<'d, 'm> {
             Token::Name(name) => name.visit(visitor),
             Token::Sequence(run, count) => self.sequence(run, count, visitor),
             Token::Pairs(keys, count) => self.pairs(keys, count, &[], visitor),
+            Token::Attached(ticket) => visitor.visit_newtype_struct(ticket.into_deserializer()),
         }
     }
 
@@ -592,18 +601,6 @@ impl<'de> de::Deserializer<'de> for Decoder<'_, '_> {
 
     fn is_human_readable(&self) -> bool {
         true
-    }
-}
-
-/// What is offered while its visitor is at work.
-struct Offered<'m> {
-    ticket: u64,
-    source: &'m dyn Source,
-}
-
-impl Drop for Offered<'_> {
-    fn drop(&mut self) {
-        self.source.withdraw(self.ticket);
     }
 }
 

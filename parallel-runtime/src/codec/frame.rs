@@ -26,12 +26,26 @@ pub(super) struct Frame<'m> {
     table: (usize, usize),
     /// Those that are exclusive and were given out.
     given: Vec<u32>,
+    /// What is in serde's buffers.
+    pub(super) offered: Vec<Offered<'m>>,
     floor: usize,
     pub(super) open: u32,
     /// The last name that was no literal.
     pub(super) text: String,
     /// Shapes whose names were compared with the fields of a type: the number, the address of the fields, and whether they are the same.
     compared: [(u32, usize, bool); 4],
+}
+
+/// A handle that is offered, until this ends.
+pub(super) struct Offered<'m> {
+    pub(super) ticket: u64,
+    pub(super) source: &'m dyn Source,
+}
+
+impl Drop for Offered<'_> {
+    fn drop(&mut self) {
+        self.source.withdraw(self.ticket);
+    }
 }
 
 /// Bytes of the numbers at the end of the trailer.
@@ -69,6 +83,7 @@ impl<'m> Frame<'m> {
             shapes: 0,
             table: (0, 0),
             given: Vec::new(),
+            offered: Vec::new(),
             floor: stack::floor(),
             open: 0,
             text: String::new(),
@@ -239,14 +254,12 @@ impl<'m> Frame<'m> {
     #[inline(never)]
     pub(super) fn take_text(&mut self, kind: u8) -> Result<String> {
         let len = if kind & SHORT != 0 { usize::from(kind & !SHORT) } else { self.take_count()? };
-        self.reader.charge(len)?;
         String::from_utf8(self.reader.take_plain::<u8>(len)?).map_err(CodecError::mismatch)
     }
 
     /// Bytes of which the kind has been read.
     pub(super) fn take_bytes(&mut self) -> Result<Vec<u8>> {
         let len = self.take_count()?;
-        self.reader.charge(len)?;
         self.reader.take_plain(len)
     }
 

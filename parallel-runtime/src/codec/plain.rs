@@ -74,7 +74,6 @@ pub(super) fn vector<'de, V: Visitor<'de>>(
 }
 
 fn take<T: bytemuck::AnyBitPattern>(reader: &mut Reader<'_>, count: usize) -> Result<Vec<T>, CodecError> {
-    reader.charge(count.saturating_mul(size_of::<T>()))?;
     reader.take_plain(count)
 }
 

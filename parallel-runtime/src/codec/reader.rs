@@ -13,7 +13,9 @@ const BUDGET_TIMES: usize = 32;
 
 #[cold]
 fn too_large() -> CodecError {
-    CodecError::new("it would take more memory than results may take: see the option `result_limit`")
+    CodecError::new(
+        "it would take more memory than results may take: allow more by `ProcessPool::result_limit`, or return less at a time",
+    )
 }
 
 /// A cursor over encoded bytes.
@@ -175,6 +177,7 @@ impl<'m> Reader<'m> {
     pub(crate) fn take_plain<T: bytemuck::AnyBitPattern>(&mut self, count: usize) -> Result<Vec<T>, CodecError> {
         let size = count.checked_mul(size_of::<T>()).ok_or_else(CodecError::end_of_data)?;
         let start = self.advance(size)?;
+        self.charge(size)?;
         let mut values: Vec<T> = Vec::with_capacity(count);
         memory::will_fill(values.as_mut_ptr().cast(), size);
         // SAFETY: `advance` checked that `size` bytes are readable; the vector has room for `count` elements, that is `size`

@@ -37,9 +37,7 @@ pub(super) const FRAME: usize = size_of::<u64>();
 
 #[cold]
 fn too_deep() -> CodecError {
-    CodecError::new(
-        "it is nested too deeply for the stack of this thread: pass it in a flat form, or from a thread with a larger stack",
-    )
+    CodecError::new("it is nested too deeply for the stack of this thread: pass it in a flat form")
 }
 
 impl<'a> Writer<'a> {

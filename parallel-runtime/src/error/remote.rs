@@ -93,6 +93,12 @@ impl Error for RemoteError {
     }
 }
 
+impl From<io::Error> for RemoteError {
+    fn from(error: io::Error) -> Self {
+        Self::new(&error)
+    }
+}
+
 impl From<RemoteError> for io::Error {
     fn from(error: RemoteError) -> Self {
         match error.io {

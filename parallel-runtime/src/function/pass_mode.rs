@@ -199,6 +199,44 @@ by_functions! {
     ViaNames for Vec<OsString>: plain::send_os_strings, plain::receive_os_strings;
 }
 
+macro_rules! references_to_names {
+    ($($type:ty: $send:path, $receive:path;)*) => {$(
+        impl ViaNames for Probe<ByRef<$type>> {
+            type PassMode = Referent<$type, $type>;
+            fn pass_mode(&self) -> Self::PassMode {
+                Referent { send: $send, receive: $receive, lend: |stored| stored }
+            }
+        }
+        impl ViaNames for Probe<BySharedRef<$type>> {
+            type PassMode = SharedReferent<$type, $type>;
+            fn pass_mode(&self) -> Self::PassMode {
+                SharedReferent { send: $send, receive: $receive, lend: |stored| stored }
+            }
+        }
+        impl ViaNames for Probe<ByMut<$type>> {
+            type PassMode = ReferentMut<$type, $type>;
+            fn pass_mode(&self) -> Self::PassMode {
+                ReferentMut {
+                    send: $send,
+                    receive: $receive,
+                    lend: |stored| stored,
+                    lend_mut: |stored| stored,
+                    assign: |target, stored| {
+                        *target = stored;
+                        Ok(())
+                    },
+                }
+            }
+        }
+    )*};
+}
+references_to_names! {
+    PathBuf: plain::send_path, plain::receive_path;
+    OsString: plain::send_os_string, plain::receive_os_string;
+    Vec<PathBuf>: plain::send_paths, plain::receive_paths;
+    Vec<OsString>: plain::send_os_strings, plain::receive_os_strings;
+}
+
 macro_rules! slices_of_names {
     ($($type:ty: $send:path, $receive:path;)*) => {$(
         impl ViaNames for Probe<ByRef<[$type]>> {

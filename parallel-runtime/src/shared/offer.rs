@@ -118,10 +118,14 @@ pub(super) enum Claim {
 impl<'de> Deserialize<'de> for Claim {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Ticket;
-        impl Visitor<'_> for Ticket {
+        impl<'de> Visitor<'de> for Ticket {
             type Value = Claim;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a handle of shared memory")
+            }
+            fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Claim, D::Error> {
+                // Out of one of serde's buffers.
+                u64::deserialize(deserializer).and_then(|ticket| self.visit_u64(ticket))
             }
             fn visit_u64<E: de::Error>(self, ticket: u64) -> Result<Claim, E> {
                 GIVEN.take(ticket).map(Claim::Given).ok_or_else(|| {

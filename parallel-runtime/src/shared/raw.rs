@@ -38,7 +38,7 @@ use crate::error::TaskError;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an element of a `SharedVec`, `SharedSlice` or `SharedArray`",
     label = "not plain data",
-    note = "a struct of numbers becomes plain by `#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)] #[repr(C)]`, with `bytemuck = {{ version = \"1\", features = [\"derive\"] }}` in HandleTable.toml",
+    note = "a struct of numbers becomes plain by `#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)] #[repr(C)]`, with `bytemuck = {{ version = \"1\", features = [\"derive\"] }}` in Cargo.toml",
     note = "elements of any serialisable type go into a `SharedList`"
 )]
 pub trait SharedElement: Pod {}

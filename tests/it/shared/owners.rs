@@ -28,7 +28,7 @@ fn a_shared_vec_in_an_arc_moves_only_if_nobody_else_has_it() {
         vec.0[0]
     }
     fn is_refused<T>(result: Result<T, TaskError>) {
-        assert!(matches!(result, Err(TaskError::Encode { reason, .. }) if reason.contains("somebody else has it")));
+        assert!(matches!(result, Err(TaskError::Encode { reason, .. }) if reason.contains("something else has it")));
     }
     let ours = Counted(Arc::new(SharedVec::from_slice(&[5, 6])));
     let borrowed = &ours.0[1..];
@@ -61,7 +61,7 @@ fn containers_refuse_a_shared_vec_that_somebody_else_has() {
     let queue = SharedQueue::bounded(1);
     let ours = Counted(Arc::new(SharedVec::from_slice(&[5])));
     let refused = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| queue.push(ours.clone())));
-    assert!(refused.unwrap_err().downcast_ref::<String>().unwrap().contains("somebody else has it"));
+    assert!(refused.unwrap_err().downcast_ref::<String>().unwrap().contains("something else has it"));
     queue.push(ours).unwrap();
     // What does not fit comes back, although it was packed.
     let Err(TryPushError::Full(back)) = queue.try_push(Counted(Arc::new(SharedVec::from_slice(&[8])))) else {
