@@ -51,7 +51,7 @@ fn a_result_in_an_arc_that_the_worker_keeps_is_refused() {
     }
     let made = make::try_map([true, false]);
     assert!(
-        matches!(&made[0], Err(TaskError::Encode { what: "result", reason, .. }) if reason.contains("somebody else"))
+        matches!(&made[0], Err(TaskError::Encode { what: "result", reason, .. }) if reason.contains("something else"))
     );
     assert_eq!(*made[1].as_ref().unwrap().0, [7]);
 }
