@@ -387,4 +387,38 @@ mod shared_references {
         let results = get::map_async((0..2000).map(owned).collect::<Vec<_>>()).join().unwrap();
         assert!(results.iter().zip(0..).all(|(result, index)| *result == format!("{}:{}", index % 40, index % 100)));
     }
+
+    #[test]
+    fn slices_without_a_size_and_views_of_one_array_are_not_mixed_up() {
+        #[derive(Clone, Serialize, Deserialize)]
+        struct Unit;
+        #[parallel(mode = "process", pool = 1)]
+        fn lengths(units: &[Unit], whole: &[u32; 64], parts: &[f32; 64], length: usize) -> (usize, u32, u32, usize) {
+            (units.len(), whole[1], parts[1].to_bits(), length)
+        }
+        let (units, array) = (vec![Unit; 1000], [7_u32; 64]);
+        let floats: &[f32; 64] = bytemuck::cast_ref(&array);
+        let results = lengths::map((0..1000).map(|length| (&units[..length], &array, floats, length)));
+        assert!(results.iter().enumerate().all(|(length, result)| *result == (length, 7, 7, length)));
+    }
+
+    #[test]
+    fn what_a_task_has_spoilt_before_it_panicked_is_not_what_others_see() {
+        use std::sync::Mutex;
+        #[derive(Serialize, Deserialize)]
+        struct Table {
+            guarded: Mutex<u32>,
+            filler: Vec<u8>,
+        }
+        #[parallel(mode = "process", pool = 1, chunk = 10)]
+        fn lock(table: &Table, panics: bool) -> bool {
+            let guard = table.guarded.lock();
+            assert!(!panics, "with the lock");
+            guard.is_ok()
+        }
+        let table = Table { guarded: Mutex::new(0), filler: vec![0; 1000] };
+        let results = lock::try_map((0..100).map(|number| (&table, number == 50)));
+        let failed = results.iter().enumerate().filter(|(_, result)| !matches!(result, Ok(true)));
+        assert_eq!(failed.map(|(index, _)| index).collect::<Vec<_>>(), [50]);
+    }
 }

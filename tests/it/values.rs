@@ -282,6 +282,11 @@ rows! {
         A { a: 1, inner: Inner { b: 2, c: Some("::1".parse().unwrap()), d: -7, e: 'e' } };
         A { a: 1, inner: Inner { b: 2, c: None, d: 7, e: 'ß' } };
     ]
+    field_flatten_a_map_with_letters_for_keys {
+        struct A { a: u8, #[serde(flatten)] rest: BTreeMap<char, u8> }
+    } [
+        A { a: 1, rest: BTreeMap::from([('x', 1), ('ß', 2)]) };
+    ]
     field_flatten_a_map {
         struct A { a: u8, #[serde(flatten)] rest: BTreeMap<String, serde_json::Value> }
     } [
@@ -465,6 +470,109 @@ mod refused {
             struct A { lazy: Lazy, after: u64 }
             "`A.lazy`", "does not read all"
         }
+    }
+
+    fn or_default<'de, T: Deserialize<'de> + Default, D: serde::Deserializer<'de>>(value: D) -> Result<T, D::Error> {
+        Ok(T::deserialize(value).unwrap_or_default())
+    }
+
+    /// Reads a text as a flag, and goes on.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    struct Written {
+        flag: String,
+        number: u8,
+        text: String,
+    }
+
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    #[serde(into = "Written")]
+    struct Swallows {
+        #[serde(deserialize_with = "or_default")]
+        flag: bool,
+        number: u8,
+        text: String,
+    }
+
+    impl From<Swallows> for Written {
+        fn from(value: Swallows) -> Self {
+            Self { flag: "\n\x05\u{1}true".repeat(20), number: value.number, text: value.text }
+        }
+    }
+
+    #[test]
+    fn an_error_that_a_type_swallows_harms_nothing_else() {
+        let sent = Swallows { flag: true, number: 9, text: "after".to_owned() };
+        crosses(&sent, &Swallows { flag: false, ..sent.clone() });
+    }
+
+    /// Catches a panic of what it writes.
+    #[derive(Debug, Clone, Default, Deserialize)]
+    struct Catches(u32, u32);
+
+    impl Serialize for Catches {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            use serde::ser::SerializeTupleStruct;
+            struct Panics;
+            impl Serialize for Panics {
+                fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                    let mut sequence = serializer.serialize_seq(Some(3))?;
+                    serde::ser::SerializeSeq::serialize_element(&mut sequence, &"half")?;
+                    std::panic::resume_unwind(Box::new("half-way"));
+                }
+            }
+            let mut tuple = serializer.serialize_tuple_struct("Catches", 2)?;
+            tuple.serialize_field(&self.0)?;
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| tuple.serialize_field(&Panics)));
+            tuple.end()
+        }
+    }
+
+    #[test]
+    fn a_panic_that_a_type_swallows_refuses_its_value() {
+        let error = first::submit(Catches(1, 2), 5).join().unwrap_err().to_string();
+        assert!(error.contains("after an error or a panic"), "{error}");
+    }
+
+    /// Holds itself through a type that is written as what it holds.
+    #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+    struct Node {
+        #[serde(default, skip_serializing_if = "Link::is_end")]
+        next: Link,
+    }
+
+    #[derive(Debug, Clone, Default)]
+    struct Link(Option<Box<Node>>);
+
+    impl Link {
+        fn is_end(&self) -> bool {
+            self.0.is_none()
+        }
+    }
+
+    impl Serialize for Link {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            self.0.as_ref().unwrap().serialize(serializer)
+        }
+    }
+
+    impl<'de> Deserialize<'de> for Link {
+        fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            Node::deserialize(deserializer).map(|node| Self(Some(Box::new(node))))
+        }
+    }
+
+    #[parallel(mode = "process", pool = 2)]
+    fn look(node: &Node) -> bool {
+        node.next.is_end()
+    }
+
+    #[test]
+    fn structs_in_structs_end_with_the_stack() {
+        let node = |depth: usize| (0..depth).fold(Node::default(), |next, _| Node { next: Link(Some(Box::new(next))) });
+        assert!(!look(&node(20)));
+        let deep = Box::leak(Box::new(node(100_000)));
+        let error = look::try_map([&*deep]).pop().unwrap().unwrap_err().to_string();
+        assert!(error.contains("nested too deeply"), "{error}");
     }
 
     #[test]

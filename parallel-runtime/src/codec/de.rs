@@ -5,7 +5,8 @@
 //!
 //! Little of it is generic: as much as can be is read before a visitor is needed.
 
-use serde::de::{self, DeserializeSeed, Expected, IntoDeserializer, Visitor};
+use serde::de::value::MapDeserializer;
+use serde::de::{self, DeserializeSeed, Expected, Visitor};
 
 use super::attachment;
 use super::error::CodecError;
@@ -139,9 +140,7 @@ impl Frame<'_> {
     /// of these fields, if there are any.
     #[inline(never)]
     fn take_pairs(&mut self, kind: u8, fields: &'static [&'static str]) -> Result<Option<(Keys, usize)>> {
-        if kind != STRUCT {
-            self.check_depth()?;
-        }
+        self.check_depth()?;
         Ok(Some(match kind {
             STRUCT | PARTIAL => {
                 let (number, names) = self.take_shape()?;
@@ -150,7 +149,13 @@ impl Frame<'_> {
                 (keys, names.count)
             }
             MAP => (Keys::Values, self.take_count()?),
-            NAMED => (Keys::Names, u32::from_le_bytes(self.reader.take()?) as usize),
+            NAMED => {
+                let count = u32::from_le_bytes(self.reader.take()?) as usize;
+                if count > self.reader.left() {
+                    return Err(CodecError::end_of_data());
+                }
+                (Keys::Names, count)
+            }
             VARIANT => (Keys::Names, 1),
             _ => return Ok(None),
         }))
@@ -167,7 +172,10 @@ impl Frame<'_> {
     fn open_sequence(&mut self, run: u8, size: usize, expected: &dyn Expected) -> Result<(u8, usize)> {
         self.reader.charge(size)?;
         let kind = self.kind(run)?;
-        self.take_sequence(kind)?.ok_or_else(|| self.unexpected(kind, expected))
+        match self.take_sequence(kind)? {
+            Some(sequence) => Ok(sequence),
+            None => Err(self.unexpected(kind, expected)),
+        }
     }
 
     /// A map begins: where its keys are, and how many.
@@ -175,7 +183,10 @@ impl Frame<'_> {
     fn open_map(&mut self, run: u8, size: usize, expected: &dyn Expected) -> Result<(Keys, usize)> {
         self.reader.charge(size)?;
         let kind = self.kind(run)?;
-        self.take_pairs(kind, &[])?.ok_or_else(|| self.unexpected(kind, expected))
+        match self.take_pairs(kind, &[])? {
+            Some(pairs) => Ok(pairs),
+            None => Err(self.unexpected(kind, expected)),
+        }
     }
 
     /// A struct begins: where the names of its fields are, and how many. If they are not in the data, it is a sequence.
@@ -192,6 +203,7 @@ impl Frame<'_> {
     ) -> Result<(Option<Keys>, u8, usize)> {
         self.reader.charge(size)?;
         let kind = self.kind(run)?;
+        self.check_depth()?;
         if kind == STRUCT {
             let (number, names) = self.take_shape()?;
             let are_fields = !fields.is_empty() && self.check_names(number, names, fields)?;
@@ -204,8 +216,10 @@ impl Frame<'_> {
         if let Some((keys, count)) = self.take_pairs(kind, fields)? {
             return Ok((Some(keys), 0, count));
         }
-        let (run, count) = self.take_sequence(kind)?.ok_or_else(|| self.unexpected(kind, expected))?;
-        Ok((None, run, count))
+        match self.take_sequence(kind)? {
+            Some((run, count)) => Ok((None, run, count)),
+            None => Err(self.unexpected(kind, expected)),
+        }
     }
 
     /// A variant begins: where its name is, and whether it holds something. `Err` with the text of a string that is one.
@@ -217,7 +231,13 @@ impl Frame<'_> {
             UNIT_VARIANT => (Keys::Names, false),
             VARIANT => (Keys::Names, true),
             // As JSON has it, which implementations by hand count on.
-            MAP if self.take_count()? == 1 => (Keys::Values, true),
+            MAP => {
+                if self.take_count()? != 1 {
+                    self.give_up();
+                    return Err(CodecError::mismatch("a map of other than one entry is no variant of an enum"));
+                }
+                (Keys::Values, true)
+            }
             kind @ (STR | SHORT..) => {
                 self.text = self.take_text(kind)?;
                 (Keys::Text, false)
@@ -290,7 +310,11 @@ impl<'d, 'm> Decoder<'d, 'm> {
             Token::Name(name) => name.visit(visitor),
             Token::Sequence(run, count) => self.sequence(run, count, visitor),
             Token::Pairs(keys, count) => self.pairs(keys, count, &[], visitor),
-            Token::Attached(ticket) => visitor.visit_newtype_struct(ticket.into_deserializer()),
+            // No type but a handle reads this out of a buffer.
+            Token::Attached(ticket) => {
+                let entry = std::iter::once((attachment::NAME, ticket));
+                visitor.visit_newtype_struct(MapDeserializer::<_, CodecError>::new(entry))
+            }
         }
     }
 
@@ -321,7 +345,8 @@ impl<'d, 'm> Decoder<'d, 'm> {
             Some(Token::I128(value)) => visitor.visit_i128(value),
             Some(Token::U128(value)) => visitor.visit_u128(value),
             Some(Token::Float(value)) => visitor.visit_f64(value),
-            _ => Err(self.frame.unexpected(kind, &visitor)),
+            Some(_) => Err(CodecError::mismatch("there is no number")),
+            None => Err(self.frame.unexpected(kind, &visitor)),
         }
     }
 
@@ -389,7 +414,7 @@ impl<'d, 'm> Decoder<'d, 'm> {
                 match token {
                     Token::Char(value) => visitor.visit_char(value),
                     Token::Bytes(value) => visitor.visit_byte_buf(value),
-                    _ => Err(self.frame.unexpected(kind, &visitor)),
+                    _ => Err(CodecError::mismatch("there is no text")),
                 }
             }
             _ => Err(self.frame.unexpected(kind, &visitor)),
@@ -530,6 +555,7 @@ impl<'de> de::Deserializer<'de> for Decoder<'_, '_> {
         if self.run == 0
             && let Some([count]) = self.frame.reader.take_after(TUPLE)
         {
+            self.frame.check_depth()?;
             return self.sequence(0, count.into(), visitor);
         }
         let (run, count) = self.frame.open_sequence(self.run, 0, &visitor)?;
@@ -589,6 +615,7 @@ impl<'de> de::Deserializer<'de> for Decoder<'_, '_> {
             STR | SHORT.. => visitor.visit_string(self.frame.take_text(kind)?),
             UNIT_VARIANT => self.frame.take_name(&[])?.visit(visitor),
             BYTES => visitor.visit_byte_buf(self.frame.take_bytes()?),
+            CHAR => self.other_text(kind, visitor),
             _ => Err(self.frame.unexpected(kind, &visitor)),
         }
     }
@@ -617,6 +644,7 @@ fn is_derived<V>() -> bool {
 /// Reads one value that is part of another one, and makes sure that it was read.
 #[inline(always)]
 fn part<'de, S: DeserializeSeed<'de>>(frame: &mut Frame<'_>, seed: S) -> Result<S::Value> {
+    frame.reader.charge(size_of::<S::Value>())?;
     let (before, open) = (frame.reader.offset(), frame.open);
     let value = seed.deserialize(Decoder::new(frame))?;
     if frame.reader.offset() == before || frame.open != open {
@@ -679,6 +707,7 @@ impl<'de> de::SeqAccess<'de> for &mut Elements<'_, '_> {
         let read = if self.run == 0 {
             part(self.frame, seed)
         } else {
+            self.frame.reader.charge(size_of::<S::Value>())?;
             let end = self.frame.reader.offset() + width(self.run);
             let value = seed.deserialize(Decoder { frame: self.frame, run: self.run });
             if value.is_ok() && self.frame.reader.offset() != end { Err(unread()) } else { value }

@@ -169,7 +169,13 @@ impl<'m> Frame<'m> {
     }
 
     #[inline(always)]
-    pub(super) fn name_among(&self, name: &Written, fields: &'static [&'static str], likely: usize) -> Result<Name> {
+    pub(super) fn name_among(
+        &mut self,
+        name: &Written,
+        fields: &'static [&'static str],
+        likely: usize,
+    ) -> Result<Name> {
+        self.reader.charge(name.text_len())?;
         name.name_among(&self.trailer, fields, likely)
     }
 
@@ -177,6 +183,7 @@ impl<'m> Frame<'m> {
     #[inline(always)]
     pub(super) fn take_name(&mut self, known: &'static [&'static str]) -> Result<Name> {
         let written = Written::at(&self.reader, 0)?;
+        self.reader.charge(written.text_len())?;
         let name = written.name_among(&self.reader, known, usize::MAX)?;
         self.reader.skip(written.size())?;
         Ok(name)
@@ -208,13 +215,13 @@ impl<'m> Frame<'m> {
         if (known_number, known_address) == (number, address) {
             return Ok(are_same);
         }
-        let are_same = self.compare_names(names, fields)?;
+        let are_same = self.compare_names(names, fields).inspect_err(|_| self.give_up())?;
         self.compared[slot] = (number, address, are_same);
         Ok(are_same)
     }
 
     #[inline(never)]
-    fn compare_names(&self, names: Names, fields: &'static [&'static str]) -> Result<bool> {
+    fn compare_names(&mut self, names: Names, fields: &'static [&'static str]) -> Result<bool> {
         let mut place = names.place;
         let mut in_order = 0;
         while names.count == fields.len() && in_order < names.count {
@@ -269,7 +276,7 @@ impl<'m> Frame<'m> {
         let (run, count) = match kind {
             SEQ => (self.reader.take_u8()?, self.take_count()?),
             BYTES => (U8, self.take_count()?),
-            TUPLE => return Ok(Some((0, self.reader.take_u8()?.into()))),
+            TUPLE => (0, self.reader.take_u8()?.into()),
             _ => return Ok(None),
         };
         self.check_depth()?;
@@ -325,9 +332,18 @@ impl<'m> Frame<'m> {
         }
     }
 
-    /// What there is is not what the type expects.
+    /// The value is refused half-way: nothing that comes after it can be read, whatever becomes of the error.
     #[cold]
-    pub(super) fn unexpected(&self, kind: u8, expected: &dyn Expected) -> CodecError {
+    pub(super) fn give_up(&mut self) {
+        self.open = self.open.saturating_add(1 << 20);
+    }
+
+    /// What there is, of which the kind has been read, is not what the type expects. It is passed over: code of the user's may go on.
+    #[cold]
+    pub(super) fn unexpected(&mut self, kind: u8, expected: &dyn Expected) -> CodecError {
+        if self.skip(kind).is_err() {
+            self.give_up();
+        }
         CodecError::mismatch(format_args!("there is {}, and its type expects {expected}", describe(kind)))
     }
 }

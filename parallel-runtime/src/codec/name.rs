@@ -36,10 +36,16 @@ impl Written {
         if self.offset == TEXT { NAME + self.len } else { NAME }
     }
 
+    /// How many bytes of text it has.
+    #[inline(always)]
+    pub(super) fn text_len(&self) -> usize {
+        if self.offset == TEXT { self.len } else { 0 }
+    }
+
     /// Whether it is this very literal.
     #[inline(always)]
     pub(super) fn is(&self, literal: &'static str) -> bool {
-        self.len == literal.len() && image::is_literal_at(literal, self.offset)
+        self.offset != TEXT && self.len == literal.len() && image::is_literal_at(literal, self.offset)
     }
 
     /// What it says.
@@ -50,9 +56,8 @@ impl Written {
             let literal = literal.ok_or_else(|| CodecError::mismatch("a name lies outside the executable"))?;
             return Ok(Name::Literal(literal));
         }
-        let bytes = (0..self.len).map(|index| reader.at::<1>(self.text + index).map(|[byte]| byte));
-        let text = String::from_utf8(bytes.collect::<Result<_, _>>()?).map_err(CodecError::mismatch)?;
-        Ok(Name::Text(text))
+        let bytes = reader.copy_at(self.text, self.len)?;
+        Ok(Name::Text(String::from_utf8(bytes).map_err(CodecError::mismatch)?))
     }
 
     /// What it says, which is most likely the `likely` one of these, or another one of them.

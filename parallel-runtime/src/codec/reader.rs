@@ -216,6 +216,22 @@ impl<'m> Reader<'m> {
         Ok(unsafe { ptr::read(start.cast::<[u8; N]>()) })
     }
 
+    /// A copy of so many bytes at a place after the next one, which are not taken.
+    pub(super) fn copy_at(&self, place: usize, len: usize) -> Result<Vec<u8>, CodecError> {
+        let left = self.left();
+        if place > left || left - place < len {
+            return Err(CodecError::end_of_data());
+        }
+        // SAFETY: the place was just checked to lie inside the memory.
+        let start = unsafe { self.next.add(place) };
+        let mut bytes: Vec<u8> = Vec::with_capacity(len);
+        // SAFETY: `len` bytes from there are readable, as was checked; the vector has room for them, and is other memory.
+        unsafe { ptr::copy_nonoverlapping(start, bytes.as_mut_ptr(), len) };
+        // SAFETY: so many were just written.
+        unsafe { bytes.set_len(len) };
+        Ok(bytes)
+    }
+
     /// The bytes after this one, if it is the next one; all are taken then.
     #[inline(always)]
     pub(super) fn take_after<const N: usize>(&mut self, first: u8) -> Option<[u8; N]> {

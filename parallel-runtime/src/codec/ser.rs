@@ -54,6 +54,8 @@ impl<'a> Writer<'a> {
             self.entries_mut().clear();
         }
         self.failed = false;
+        self.begun = 0;
+        self.first = 0;
         if self.stack_floor == 0 {
             self.stack_floor = crate::sys::stack::floor();
         }
@@ -72,8 +74,8 @@ impl<'a> Writer<'a> {
         if self.defined.count() != 0 || !self.entries().is_empty() {
             len = self.put_trailer(at) | HAS_TRAILER;
         }
-        if self.failed {
-            return Err(CodecError::new("its `Serialize` went on after an error"));
+        if self.failed || self.begun != 0 {
+            return Err(CodecError::new("its `Serialize` went on after an error or a panic"));
         }
         self.patch(at, len.to_le_bytes());
         Ok(())
@@ -106,8 +108,7 @@ impl<'a> Writer<'a> {
         (self.len() - at - FRAME) as u64
     }
 
-    /// To be called before a value that can hold one of its own type: what holds itself without an end in between is no type, so structs and
-    /// tuples are not looked at.
+    /// To be called before a value that can hold others.
     #[inline(always)]
     fn check_depth(&self) -> Result<()> {
         if crate::sys::stack::pointer() < self.stack_floor { Err(too_deep()) } else { Ok(()) }
@@ -240,6 +241,7 @@ impl<'e, 'a> Encoder<'e, 'a> {
         if len >= 8 {
             return self.sequence(Some(len));
         }
+        self.out.check_depth()?;
         let out = self.open();
         out.put([TUPLE, len as u8]);
         let (header, stated) = (usize::MAX, len as u64);
@@ -248,6 +250,7 @@ impl<'e, 'a> Encoder<'e, 'a> {
 
     #[inline(always)]
     fn fields(self, type_name: &'static str) -> Result<Fields<'e, 'a>> {
+        self.out.check_depth()?;
         let out = self.open();
         let header = out.len();
         let slot = shape::slot_of(type_name);
@@ -603,9 +606,11 @@ impl Elements<'_, '_> {
     fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<()> {
         self.count += 1;
         let before = self.out.len();
+        self.out.begun += 1;
         if let Err(error) = value.serialize(Encoder { out: self.out, expect: self.expect, some: false }) {
             return Err(self.fail(error));
         }
+        self.out.begun -= 1;
         if self.width != 0 && self.out.len() - before != self.width {
             self.turn(before);
         }
@@ -664,7 +669,10 @@ impl Entries<'_, '_> {
     #[inline(always)]
     fn part<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<()> {
         self.count += 1;
-        value.serialize(self.out.encoder()).map_err(|error| self.fail(error))
+        self.out.begun += 1;
+        value.serialize(self.out.encoder()).map_err(|error| self.fail(error))?;
+        self.out.begun -= 1;
+        Ok(())
     }
 
     #[cold]
@@ -731,8 +739,12 @@ impl Fields<'_, '_> {
     #[inline(never)]
     fn field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<()> {
         self.name(name)?;
+        self.out.begun += 1;
         match value.serialize(self.out.encoder()) {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                self.out.begun -= 1;
+                Ok(())
+            }
             Err(error) => Err(self.out.fail_in_field(error, name)),
         }
     }

@@ -1,6 +1,6 @@
 //! The buffer that values are encoded into.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
@@ -47,8 +47,7 @@ pub(crate) trait Carrier: Sync {
 pub(crate) struct ReferenceKey {
     pub(crate) address: usize,
     pub(crate) size: usize,
-    /// The function that encodes it.
-    pub(crate) encode: usize,
+    pub(crate) type_id: TypeId,
 }
 
 /// Finds references that are in many of the values that are written.
@@ -86,6 +85,8 @@ pub struct Writer<'a> {
     pub(super) canonical: bool,
     /// An error that was returned to code of the user's.
     pub(super) failed: bool,
+    /// Parts of values that were begun and not ended.
+    pub(super) begun: u32,
     /// How far down the stack may be used.
     pub(super) stack_floor: usize,
     more: Option<Box<More>>,
@@ -116,6 +117,7 @@ impl<'a> Writer<'a> {
             first: 0,
             canonical: false,
             failed: false,
+            begun: 0,
             stack_floor: 0,
             more: None,
             references: None,

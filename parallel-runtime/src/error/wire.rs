@@ -122,6 +122,8 @@ fn of_parts((kind, function, texts, numbers, error): Parts) -> Option<TaskError>
 /// Names of functions that were read, at most: they are never freed.
 const MOST_NAMES: usize = 4096;
 
+const LONGEST_NAME: usize = 1000;
+
 /// The path of a function as one that lives as long as the process: a name is kept once.
 fn intern(name: &str) -> &'static str {
     static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
@@ -129,7 +131,7 @@ fn intern(name: &str) -> &'static str {
     if let Some(known) = names.get(name) {
         return known;
     }
-    if names.len() >= MOST_NAMES {
+    if names.len() >= MOST_NAMES || name.len() > LONGEST_NAME {
         return "";
     }
     let name: &'static str = Box::leak(name.into());

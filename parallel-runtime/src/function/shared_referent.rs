@@ -26,19 +26,20 @@ const LEAST: usize = 128;
 
 type Encode<T> = fn(&T, &mut Writer<'_>) -> Result<(), CodecError>;
 
-fn key<T: ?Sized>(value: &T, encode: Encode<T>) -> ReferenceKey {
+fn key<T: ?Sized>(value: &T) -> ReferenceKey {
     let address = std::ptr::from_ref(value).cast::<u8>().addr();
-    ReferenceKey { address, size: size_of_val(value), encode: encode as usize }
+    ReferenceKey { address, size: size_of_val(value), type_id: typeid::of::<T>() }
 }
 
 /// Writes what a reference points to, or where it is.
 #[inline]
 pub(super) fn send<T: ?Sized>(value: &T, encode: Encode<T>, writer: &mut Writer<'_>) -> Result<(), CodecError> {
-    let Some(references) = writer.references() else {
+    // Slices of what has no size differ in length alone, which their size does not tell.
+    let Some(references) = writer.references().filter(|_| size_of_val(value) != 0) else {
         writer.put([INLINE]);
         return encode(value, writer);
     };
-    let key = key(value, encode);
+    let key = key(value);
     if let Some(place) = references.place_of(key, &mut |writer| encode(value, writer))? {
         writer.put([ELSEWHERE]);
         place.into_iter().for_each(|word| writer.put(word.to_ne_bytes()));
@@ -126,8 +127,17 @@ pub(crate) fn end_message() {
     }
 }
 
+/// Worker: there is nothing to do.
+#[inline]
+pub(crate) fn rest() {
+    if STATE.get() != State::Nothing {
+        forget();
+    }
+}
+
+/// Worker: forgets what is kept: a task that has panicked may have left it half changed, and one that has nothing to do needs no memory.
 #[cold]
-fn forget() {
+pub(crate) fn forget() {
     STATE.set(State::Nothing);
     let decoded = DECODED.with_borrow_mut(std::mem::take);
     // Not under the borrow: a destructor may be the user's.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use serde::de::{self, Deserialize, Deserializer, Visitor};
+use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 use serde::ser::{self, Serialize, Serializer};
 
 use super::exchange::Exchange;
@@ -125,7 +125,15 @@ impl<'de> Deserialize<'de> for Claim {
             }
             fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Claim, D::Error> {
                 // Out of one of serde's buffers.
-                u64::deserialize(deserializer).and_then(|ticket| self.visit_u64(ticket))
+                deserializer.deserialize_map(self)
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Claim, A::Error> {
+                let entry: Option<(String, u64)> = entries.next_entry()?;
+                let ticket = entry.filter(|(name, _)| name == attachment::NAME).map(|(_, ticket)| ticket);
+                self.visit_u64(
+                    ticket
+                        .ok_or_else(|| de::Error::custom("there is something else than a handle of shared memory"))?,
+                )
             }
             fn visit_u64<E: de::Error>(self, ticket: u64) -> Result<Claim, E> {
                 GIVEN.take(ticket).map(Claim::Given).ok_or_else(|| {

@@ -138,6 +138,7 @@ impl Worker {
         }
         // From here on no thread relies on us: the next step may take long.
         record.searching.store(0, Ordering::Relaxed);
+        shared_referent::rest();
         // What a task printed without a line's end must not wait for the next task.
         let _ = io::stdout().flush();
         let sleepers = self.board.sleepers();
@@ -192,7 +193,10 @@ impl Worker {
             results.end_when(&worn_out);
         }
         let result = panics::catch(|| serve(&mut reader, &mut results, most));
-        shared_referent::end_message();
+        match result {
+            Ok(Ok(())) => shared_referent::end_message(),
+            _ => shared_referent::forget(),
+        }
         // Where the next item starts is not known after a failure, so the message ends; the program sends the rest again.
         match result {
             Ok(Ok(())) => {}
