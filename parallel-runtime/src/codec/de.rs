@@ -121,7 +121,7 @@ impl Frame<'_> {
             ATTACHED => {
                 // It is kept by serde's buffers, and taken some time before the value ends.
                 let (ticket, source) = self.take_attachment()?;
-                self.offered.push(Offered { ticket, source });
+                self.rare().offered.push(Offered { ticket, source });
                 Token::Attached(ticket)
             }
             _ => {
@@ -239,7 +239,8 @@ impl Frame<'_> {
                 (Keys::Values, true)
             }
             kind @ (STR | SHORT..) => {
-                self.text = self.take_text(kind)?;
+                let text = self.take_text(kind)?;
+                self.rare().text = text;
                 (Keys::Text, false)
             }
             kind => return Err(self.unexpected(kind, expected)),
@@ -829,7 +830,7 @@ impl<'d, 'm> Variant<'d, 'm> {
     #[inline(never)]
     fn name(&mut self) -> Result<&str> {
         if matches!(self.keys, Keys::Text) {
-            return Ok(&self.frame.text);
+            return Ok(&self.frame.rare().text);
         }
         let name = self.frame.take_name(self.variants)?;
         Ok(self.frame.keep(name))

@@ -24,16 +24,22 @@ pub(super) struct Frame<'m> {
     shapes: usize,
     /// The table of attachments: where it begins in the trailer, and how many there are.
     table: (usize, usize),
-    /// Those that are exclusive and were given out.
+    rare: Option<Box<Rare<'m>>>,
+    floor: usize,
+    pub(super) open: u32,
+    /// Shapes whose names were compared with the fields of a type: the number, the address of the fields, and whether they are the same.
+    compared: [(u32, usize, bool); 4],
+}
+
+/// What few values need.
+#[derive(Default)]
+pub(super) struct Rare<'m> {
+    /// Entries of the table that are exclusive and were given out.
     given: Vec<u32>,
     /// What is in serde's buffers.
     pub(super) offered: Vec<Offered<'m>>,
-    floor: usize,
-    pub(super) open: u32,
     /// The last name that was no literal.
     pub(super) text: String,
-    /// Shapes whose names were compared with the fields of a type: the number, the address of the fields, and whether they are the same.
-    compared: [(u32, usize, bool); 4],
 }
 
 /// A handle that is offered, until this ends.
@@ -82,11 +88,9 @@ impl<'m> Frame<'m> {
             trailer,
             shapes: 0,
             table: (0, 0),
-            given: Vec::new(),
-            offered: Vec::new(),
+            rare: None,
             floor: stack::floor(),
             open: 0,
-            text: String::new(),
             compared: [(0, 0, false); 4],
         }
     }
@@ -120,12 +124,17 @@ impl<'m> Frame<'m> {
         };
         let entry: Entry = self.trailer.at(start + index as usize * size_of::<Entry>())?;
         if entry[entry.len() - 1] & EXCLUSIVE != 0 {
-            if self.given.contains(&index) {
+            if self.rare().given.contains(&index) {
                 return Err(CodecError::mismatch("the same handle of shared memory is read twice"));
             }
-            self.given.push(index);
+            self.rare().given.push(index);
         }
         Ok((source.accept(entry)?, source))
+    }
+
+    #[cold]
+    pub(super) fn rare(&mut self) -> &mut Rare<'m> {
+        self.rare.get_or_insert_default()
     }
 
     /// Whether all of it was read, in order.
@@ -194,8 +203,9 @@ impl<'m> Frame<'m> {
         match name {
             Name::Literal(name) => name,
             Name::Text(name) => {
-                self.text = name;
-                &self.text
+                let rare = self.rare();
+                rare.text = name;
+                &rare.text
             }
         }
     }

@@ -54,7 +54,7 @@ pub(crate) use error::short_name;
 pub use reader::Reader;
 pub(crate) use writer::LentMemory;
 pub use writer::Writer;
-pub(crate) use writer::{Carrier, ReferenceKey, References};
+pub(crate) use writer::{ReferenceKey, References};
 
 /// Writes a value through serde, as one frame.
 #[inline(always)]

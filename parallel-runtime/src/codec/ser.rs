@@ -47,12 +47,7 @@ impl<'a> Writer<'a> {
         let at = self.len();
         self.put([0; FRAME]);
         self.defined.clear();
-        if !self.unsettled_names().is_empty() {
-            self.unsettled_names_mut().clear();
-        }
-        if !self.entries().is_empty() {
-            self.entries_mut().clear();
-        }
+        self.forget_more();
         self.failed = false;
         self.begun = 0;
         self.first = 0;
@@ -233,7 +228,8 @@ impl<'e, 'a> Encoder<'e, 'a> {
         let header = out.len();
         let stated = len.unwrap_or(0) as u64;
         out.put_both([SEQ, PLAIN], stated.to_le_bytes());
-        Ok(Elements { out, header, stated, count: 0, run: 0, expect: FIRST, width: usize::MAX, rest: 0 })
+        let end = out.len();
+        Ok(Elements { out, header, stated, count: 0, run: 0, expect: FIRST, width: usize::MAX, rest: 0, end })
     }
 
     #[inline]
@@ -245,7 +241,8 @@ impl<'e, 'a> Encoder<'e, 'a> {
         let out = self.open();
         out.put([TUPLE, len as u8]);
         let (header, stated) = (usize::MAX, len as u64);
-        Ok(Elements { out, header, stated, count: 0, run: 0, expect: PLAIN, width: 0, rest: 0 })
+        let end = out.len();
+        Ok(Elements { out, header, stated, count: 0, run: 0, expect: PLAIN, width: 0, rest: 0, end })
     }
 
     #[inline(always)]
@@ -267,7 +264,7 @@ impl<'e, 'a> Encoder<'e, 'a> {
         let Some(carrier) = out.carrier() else {
             return Err(CodecError::new("a handle of shared memory cannot be sent from here"));
         };
-        match carrier.attach(ticket, out)? {
+        match carrier(ticket, out)? {
             Attached::Entry(entry) => {
                 let index = out.entries().len() as u32;
                 out.entries_mut().push(entry);
@@ -599,19 +596,23 @@ pub(super) struct Elements<'e, 'a> {
     width: usize,
     /// Where the number of the elements after the run goes.
     rest: usize,
+    /// Where the last element ends.
+    end: usize,
 }
 
 impl Elements<'_, '_> {
     #[inline(always)]
     fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<()> {
-        self.count += 1;
         let before = self.out.len();
-        self.out.begun += 1;
+        if before != self.end {
+            return Err(self.damaged());
+        }
         if let Err(error) = value.serialize(Encoder { out: self.out, expect: self.expect, some: false }) {
             return Err(self.fail(error));
         }
-        self.out.begun -= 1;
-        if self.width != 0 && self.out.len() - before != self.width {
+        self.count += 1;
+        self.end = self.out.len();
+        if self.width != 0 && self.end - before != self.width {
             self.turn(before);
         }
         Ok(())
@@ -619,8 +620,14 @@ impl Elements<'_, '_> {
 
     #[cold]
     fn fail(&mut self, error: CodecError) -> CodecError {
-        let index = self.run + self.count - 1;
+        let index = self.run + self.count;
         self.out.fail(error.in_element(index as usize))
+    }
+
+    /// Something has been written that is no element: one that has panicked half-way, in code that goes on after that.
+    #[cold]
+    fn damaged(&mut self) -> CodecError {
+        self.out.fail(CodecError::new("its `Serialize` went on after an error or a panic"))
     }
 
     /// The first element was written, or the first that is not of the run.
@@ -638,11 +645,15 @@ impl Elements<'_, '_> {
 
     #[inline(always)]
     fn finish(self) -> Result<()> {
-        if self.rest == 0 && self.count == self.stated { Ok(()) } else { self.correct() }
+        let is_right = self.rest == 0 && self.count == self.stated && self.out.len() == self.end;
+        if is_right { Ok(()) } else { self.correct() }
     }
 
     #[cold]
-    fn correct(self) -> Result<()> {
+    fn correct(mut self) -> Result<()> {
+        if self.out.len() != self.end {
+            return Err(self.damaged());
+        }
         let mut in_head = self.count;
         if self.rest != 0 {
             self.out.patch(self.rest, self.count.to_le_bytes());

@@ -36,11 +36,8 @@ struct More {
     entries: Vec<Entry>,
 }
 
-/// What takes attachments along.
-pub(crate) trait Carrier: Sync {
-    /// Takes what is offered under a ticket.
-    fn attach(&self, ticket: u64, writer: &mut Writer<'_>) -> Result<Attached, CodecError>;
-}
+/// What takes attachments along: it takes what is offered under a ticket.
+pub(crate) type Carrier = fn(u64, &mut Writer<'_>) -> Result<Attached, CodecError>;
 
 /// A reference, as what it points to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +89,7 @@ pub struct Writer<'a> {
     more: Option<Box<More>>,
     references: Option<&'a mut (dyn References + 'a)>,
     /// What takes handles along; `None` where they mean nothing.
-    carrier: Option<&'static dyn Carrier>,
+    carrier: Option<Carrier>,
     /// What the values are written for.
     pub(crate) purpose: Purpose,
     /// Whether slices must be kept that are lent, because their owner may be dropped before they are read.
@@ -131,7 +128,7 @@ impl<'a> Writer<'a> {
 
     /// The same, which takes handles along that are in the values.
     #[inline(always)]
-    pub(crate) fn carrying(mut self, carrier: &'static dyn Carrier, purpose: Purpose) -> Self {
+    pub(crate) fn carrying(mut self, carrier: Carrier, purpose: Purpose) -> Self {
         self.carrier = Some(carrier);
         self.purpose = purpose;
         self
@@ -150,7 +147,7 @@ impl<'a> Writer<'a> {
         if self.keeps_slices { None } else { self.references.as_deref_mut() }
     }
 
-    pub(super) fn carrier(&self) -> Option<&'static dyn Carrier> {
+    pub(super) fn carrier(&self) -> Option<Carrier> {
         self.carrier
     }
 
@@ -203,6 +200,15 @@ impl<'a> Writer<'a> {
     /// From here on equal values are equal bytes.
     pub(super) fn set_canonical(&mut self) {
         self.canonical = true;
+    }
+
+    /// What belongs to the frame before is of no use.
+    #[inline(always)]
+    pub(super) fn forget_more(&mut self) {
+        if let Some(more) = &mut self.more {
+            more.names.clear();
+            more.entries.clear();
+        }
     }
 
     #[cold]

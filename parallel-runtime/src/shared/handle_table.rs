@@ -15,7 +15,7 @@ use super::local_handles;
 use super::offer::{GIVEN, Given, OFFERS, Offer};
 use super::tables::Kind;
 use crate::codec::attachment::{Attached, EXCLUSIVE, Entry, Purpose, Source};
-use crate::codec::{Carrier, CodecError, Writer};
+use crate::codec::{CodecError, Writer};
 
 /// The handles in an encoded value.
 #[derive(Debug, Default)]
@@ -161,20 +161,20 @@ pub(crate) fn lends(writer: &mut Writer<'_>) -> bool {
 /// A writer whose values go to a worker of this machine, or to the program.
 #[inline(always)]
 pub(crate) fn carrying(writer: Writer<'_>, purpose: Purpose) -> Writer<'_> {
-    writer.carrying(&Handles, purpose)
+    writer.carrying(attach, purpose)
 }
 
 /// A writer of results: of a worker.
 #[inline(always)]
 pub(crate) fn carrying_results(writer: Writer<'_>) -> Writer<'_> {
     let purpose = if FAR_AWAY.load(Ordering::Relaxed) { Purpose::Far } else { Purpose::Move };
-    writer.carrying(&Handles, purpose)
+    writer.carrying(attach, purpose)
 }
 
 /// A writer whose values go to another machine, through this pool.
 #[cfg(feature = "dask")]
 pub(crate) fn carrying_far(writer: Writer<'_>, pool: u64) -> Writer<'_> {
-    let mut writer = writer.carrying(&Handles, Purpose::Far);
+    let mut writer = writer.carrying(attach, Purpose::Far);
     luggage(&mut writer).pool = pool;
     writer
 }
@@ -277,42 +277,38 @@ pub(super) fn given(entry: Entry, copied: bool) -> Given {
 }
 
 /// Takes handles along.
-struct Handles;
-
-impl Carrier for Handles {
-    fn attach(&self, ticket: u64, writer: &mut Writer<'_>) -> Result<Attached, CodecError> {
-        let Some(offer) = OFFERS.take(ticket) else {
-            return Err(CodecError::new("a value that is no handle of shared memory says that it is one"));
-        };
-        if writer.purpose == Purpose::Far {
-            return attach_far(&offer, writer);
-        }
-        let Some(handle) = &offer.handle else {
-            return Err(CodecError::new(offer.refusal.unwrap_or_else(|| "it stays with this process".to_owned())));
-        };
-        let bytes = offer.elements.as_ref().map_or(handle.reference().len, |elements| elements.len() as u64);
-        let Some(number) = offer.owner else {
+fn attach(ticket: u64, writer: &mut Writer<'_>) -> Result<Attached, CodecError> {
+    let Some(offer) = OFFERS.take(ticket) else {
+        return Err(CodecError::new("a value that is no handle of shared memory says that it is one"));
+    };
+    if writer.purpose == Purpose::Far {
+        return attach_far(&offer, writer);
+    }
+    let Some(handle) = &offer.handle else {
+        return Err(CodecError::new(offer.refusal.unwrap_or_else(|| "it stays with this process".to_owned())));
+    };
+    let bytes = offer.elements.as_ref().map_or(handle.reference().len, |elements| elements.len() as u64);
+    let Some(number) = offer.owner else {
+        count_shared(writer, bytes);
+        luggage(writer).table.note(handle);
+        return Ok(Attached::Entry(entry(handle, 0)));
+    };
+    match writer.purpose {
+        Purpose::Copy => {
+            let copy = copy(&offer)?;
             count_shared(writer, bytes);
-            luggage(writer).table.note(handle);
-            return Ok(Attached::Entry(entry(handle, 0)));
-        };
-        match writer.purpose {
-            Purpose::Copy => {
-                let copy = copy(&offer)?;
-                count_shared(writer, bytes);
-                luggage(writer).table.note(&copy);
-                Ok(Attached::Entry(entry(&copy, EXCLUSIVE)))
-            }
-            Purpose::Lend => Err(CodecError::new(
-                "a `SharedVec` has one owner, so it cannot be sent from behind a reference: pass it by value, pass a slice of it, or `share()` it",
-            )),
-            Purpose::Move | Purpose::Far => {
-                count_shared(writer, bytes);
-                let table = &mut luggage(writer).table;
-                table.note_owner(handle, number, handle.promise(number))?;
-                table.promised = true;
-                Ok(Attached::Entry(entry(handle, EXCLUSIVE)))
-            }
+            luggage(writer).table.note(&copy);
+            Ok(Attached::Entry(entry(&copy, EXCLUSIVE)))
+        }
+        Purpose::Lend => Err(CodecError::new(
+            "a `SharedVec` has one owner, so it cannot be sent from behind a reference: pass it by value, pass a slice of it, or `share()` it",
+        )),
+        Purpose::Move | Purpose::Far => {
+            count_shared(writer, bytes);
+            let table = &mut luggage(writer).table;
+            table.note_owner(handle, number, handle.promise(number))?;
+            table.promised = true;
+            Ok(Attached::Entry(entry(handle, EXCLUSIVE)))
         }
     }
 }
