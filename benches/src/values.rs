@@ -85,7 +85,7 @@ pub fn structs() -> Section<'static> {
     Section::new("1,000 structs of eight fields, there and back", 7)
         .subject(Subject::ours("ours", move || per(20, |_| black_box(echo_structs(for_ours.clone())).len() as u64)))
         .subject(Subject::new("as `serde_json::Value`", move || {
-            per(20, |_| black_box(echo_value(for_value.clone())).is_array().into())
+            per(20, |_| black_box(echo_value(for_value.clone())).is_array())
         }))
         .subject(Subject::new("as JSON text, encoded and decoded here and there", move || {
             per(20, |_| {

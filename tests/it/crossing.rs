@@ -110,6 +110,7 @@ fn paths(
     all
 }
 
+#[allow(clippy::ptr_arg)]
 #[parallel(mode = "process", pool = 2)]
 fn behind(path: &PathBuf, changed: &mut PathBuf, many: &Vec<PathBuf>) -> PathBuf {
     changed.push("c");

@@ -507,6 +507,7 @@ mod refused {
 
     /// Catches a panic of what it writes.
     #[derive(Debug, Clone, Default, Deserialize)]
+    #[allow(dead_code)]
     struct Catches(u32, u32);
 
     impl Serialize for Catches {
