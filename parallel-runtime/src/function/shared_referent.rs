@@ -11,6 +11,7 @@
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use crate::codec::{CodecError, Reader, ReferenceKey, Writer};
 use crate::shared::Space;
@@ -127,18 +128,33 @@ pub(crate) fn end_message() {
     }
 }
 
-/// Worker: there is nothing to do.
+/// How long a worker that has nothing to do keeps it.
+const IDLE: Duration = Duration::from_secs(5);
+
+thread_local!(static IDLE_SINCE: Cell<Option<Instant>> = const { Cell::new(None) });
+
+/// Worker: there is nothing to do. Says when this is to be called again, if there is still nothing to do then.
 #[inline]
-pub(crate) fn rest() {
-    if STATE.get() != State::Nothing {
-        forget();
+pub(crate) fn rest() -> Option<Instant> {
+    if STATE.get() == State::Nothing { None } else { rest_with_some() }
+}
+
+#[cold]
+fn rest_with_some() -> Option<Instant> {
+    let until = IDLE_SINCE.get().unwrap_or_else(Instant::now) + IDLE;
+    if Instant::now() < until {
+        IDLE_SINCE.set(Some(until - IDLE));
+        return Some(until);
     }
+    forget();
+    None
 }
 
 /// Worker: forgets what is kept: a task that has panicked may have left it half changed, and one that has nothing to do needs no memory.
 #[cold]
 pub(crate) fn forget() {
     STATE.set(State::Nothing);
+    IDLE_SINCE.set(None);
     let decoded = DECODED.with_borrow_mut(std::mem::take);
     // Not under the borrow: a destructor may be the user's.
     crate::panics::discard(|| drop(decoded));
@@ -176,6 +192,7 @@ impl<T: ?Sized, H: 'static> SharedReferent<T, H> {
     #[cold]
     fn receive_kept(&self, place: &Place, reader: &Reader<'_>) -> Result<Rc<H>, CodecError> {
         STATE.set(State::Used);
+        IDLE_SINCE.set(None);
         let known = DECODED
             .with_borrow(|decoded| decoded.iter().find(|(id, _)| *id == place.id).map(|(_, kept)| Rc::clone(kept)));
         if let Some(known) = known {

@@ -138,7 +138,10 @@ impl Worker {
         }
         // From here on no thread relies on us: the next step may take long.
         record.searching.store(0, Ordering::Relaxed);
-        shared_referent::rest();
+        let deadline = match (deadline, shared_referent::rest()) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
         // What a task printed without a line's end must not wait for the next task.
         let _ = io::stdout().flush();
         let sleepers = self.board.sleepers();
