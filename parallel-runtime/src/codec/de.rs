@@ -136,18 +136,22 @@ impl Frame<'_> {
         })
     }
 
+    /// Where the names of a struct's fields are, and how many, read as a struct of these fields, if there are any.
+    #[inline(always)]
+    fn take_fields(&mut self, kind: u8, fields: &'static [&'static str]) -> Result<(Keys, usize)> {
+        let (number, names) = self.take_shape()?;
+        let are_fields = !fields.is_empty() && self.check_names(number, names, fields)?;
+        let keys = if are_fields && kind == STRUCT { Keys::Fields } else { Keys::Shape(names.place) };
+        Ok((keys, names.count))
+    }
+
     /// What can be read as a map, of which the kind has been read: where its keys are, and how many. `None` if it cannot. It is read as a struct
     /// of these fields, if there are any.
     #[inline(never)]
     fn take_pairs(&mut self, kind: u8, fields: &'static [&'static str]) -> Result<Option<(Keys, usize)>> {
         self.check_depth()?;
         Ok(Some(match kind {
-            STRUCT | PARTIAL => {
-                let (number, names) = self.take_shape()?;
-                let are_fields = !fields.is_empty() && self.check_names(number, names, fields)?;
-                let keys = if are_fields && kind == STRUCT { Keys::Fields } else { Keys::Shape(names.place) };
-                (keys, names.count)
-            }
+            STRUCT | PARTIAL => self.take_fields(kind, fields)?,
             MAP => (Keys::Values, self.take_count()?),
             NAMED => {
                 let count = u32::from_le_bytes(self.reader.take()?) as usize;
@@ -203,18 +207,16 @@ impl Frame<'_> {
     ) -> Result<(Option<Keys>, u8, usize)> {
         self.reader.charge(size)?;
         let kind = self.kind(run)?;
-        self.check_depth()?;
-        if kind == STRUCT {
-            let (number, names) = self.take_shape()?;
-            let are_fields = !fields.is_empty() && self.check_names(number, names, fields)?;
-            return Ok(match (are_fields, in_order) {
-                (true, true) => (None, 0, names.count),
-                (true, false) => (Some(Keys::Fields), 0, names.count),
-                (false, _) => (Some(Keys::Shape(names.place)), 0, names.count),
-            });
-        }
-        if let Some((keys, count)) = self.take_pairs(kind, fields)? {
-            return Ok((Some(keys), 0, count));
+        // Most are of this kind: a call less.
+        let pairs = if kind == STRUCT {
+            self.check_depth()?;
+            Some(self.take_fields(kind, fields)?)
+        } else {
+            self.take_pairs(kind, fields)?
+        };
+        if let Some((keys, count)) = pairs {
+            let keys = if in_order && matches!(keys, Keys::Fields) { None } else { Some(keys) };
+            return Ok((keys, 0, count));
         }
         match self.take_sequence(kind)? {
             Some((run, count)) => Ok((None, run, count)),
@@ -222,7 +224,7 @@ impl Frame<'_> {
         }
     }
 
-    /// A variant begins: where its name is, and whether it holds something. `Err` with the text of a string that is one.
+    /// A variant begins: where its name is, and whether it holds something. A string is the name of one that holds nothing.
     #[inline(never)]
     fn open_variant(&mut self, run: u8, size: usize, expected: &dyn Expected) -> Result<(Keys, bool)> {
         self.check_depth()?;
