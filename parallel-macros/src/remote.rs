@@ -100,9 +100,11 @@ pub(crate) fn functions(function: &Function, options: &Options) -> TokenStream {
     };
     let again = (!given_back.is_empty()).then_some(&lets);
     let result = quote!(::core::result::Result<(), #runtime::private::CodecError>);
+    // `unsafe` is ours: its premise, that both sides ask the same pass modes in the same order, holds for what follows. Lints against
+    // `unsafe` in the user's crate do not look into what an attribute of another crate writes.
     quote! {
         #(#cfgs)*
-        impl #bounds #runtime::ProcessFn for #name #arguments #clause {
+        unsafe impl #bounds #runtime::ProcessFn for #name #arguments #clause {
             fn serve(
                 reader: &mut #runtime::private::Reader<'_>,
                 results: &mut #runtime::private::ResultWriter<'_>,
@@ -184,7 +186,7 @@ pub(crate) fn owned_functions(function: &Function, options: &Options, generics: 
     let result = quote!(::core::result::Result<(), #runtime::private::CodecError>);
     quote! {
         #(#cfgs)*
-        impl #bounds #runtime::private::ProcessOwnedFn for #name #arguments #clause {
+        unsafe impl #bounds #runtime::private::ProcessOwnedFn for #name #arguments #clause {
             fn send_owned(item: &Self::Owned, writer: &mut #runtime::private::Writer<'_>) -> #result {
                 #imports
                 #lets

@@ -126,13 +126,18 @@ pub trait OwnedFn: ParallelFn<Output: 'static> {
     }
 }
 
-/// An annotated function that can run in a worker process: one with `mode = "process"`.
+/// An annotated function that can run in a worker process: one with `mode = "process"`. `#[parallel]` implements it.
+///
+/// # Safety
+///
+/// `serve` receives the parameters by the same pass modes, in the same order, as `send` sends them; `receive` and `take_back` receive
+/// what `serve` delivers. Messages are not typed beyond that: a slice that is lent is a place in memory, and the receiver believes it.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot run on a `ProcessPool`",
     label = "this function is not `mode = \"process\"`",
     note = "annotate it with `#[parallel(mode = \"process\")]`: it may then run on either kind of pool"
 )]
-pub trait ProcessFn: ParallelFn {
+pub unsafe trait ProcessFn: ParallelFn {
     /// Worker: decodes the arguments of one item, runs the function, delivers its result.
     #[doc(hidden)]
     fn serve(reader: &mut Reader<'_>, results: &mut ResultWriter<'_>) -> Result<(), ServeError>;
@@ -158,8 +163,12 @@ pub trait ProcessFn: ParallelFn {
 }
 
 /// A function that is both: its owned arguments can cross.
+///
+/// # Safety
+///
+/// `send_owned` sends what [`ProcessFn::send`] sends for the same arguments.
 #[doc(hidden)]
-pub trait ProcessOwnedFn: ProcessFn + OwnedFn {
+pub unsafe trait ProcessOwnedFn: ProcessFn + OwnedFn {
     /// Program: encodes the arguments of one item.
     fn send_owned(item: &Self::Owned, writer: &mut Writer<'_>) -> Result<(), CodecError>;
 }

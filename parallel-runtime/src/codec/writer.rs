@@ -9,13 +9,11 @@ use super::attachment::{Attached, Entry, Purpose};
 use super::error::CodecError;
 use super::shape::Defined;
 
-/// A part of shared memory that is lent to a task, where this process sees it.
+/// A part of shared memory that is lent to a task, which may change it, where this process sees it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LentMemory {
     pub(crate) start: NonNull<u8>,
     pub(crate) len: usize,
-    /// Whether the task may change it, and nothing else uses it meanwhile.
-    pub(crate) exclusive: bool,
 }
 
 // SAFETY: it is an address and a length; what is done with the memory is up to the code that does it.
@@ -248,9 +246,9 @@ impl<'a> Writer<'a> {
         self.more.as_mut().map_or_else(Vec::new, |more| std::mem::take(&mut more.marks))
     }
 
-    /// Remembers that shared memory is lent to the callee.
-    pub(crate) fn lend<E>(&mut self, slice: &[E], exclusive: bool) {
-        self.more().lent.push(LentMemory { start: NonNull::from(slice).cast(), len: size_of_val(slice), exclusive });
+    /// Remembers that shared memory is lent to the callee, which may change it.
+    pub(crate) fn lend<E>(&mut self, slice: &[E]) {
+        self.more().lent.push(LentMemory { start: NonNull::from(slice).cast(), len: size_of_val(slice) });
     }
 
     /// Takes what was lent.

@@ -412,9 +412,9 @@ impl<E: Pod> PlainSlice<E> {
         Ok(())
     }
     pub fn receive<'m>(&self, reader: &mut Reader<'m>) -> Result<&'m [E], CodecError> {
-        if let Some(lent) = lending::receive(reader, false)? {
-            // SAFETY: the program has lent this memory to the message, whose arguments are read as long as `'m`; its owner does not
-            // change it meanwhile.
+        if let Some(lent) = lending::receive(reader)? {
+            // SAFETY: `send` of this pass mode has lent this memory to the message (`ProcessFn` promises that no other wrote it), whose
+            // arguments are read as long as `'m`; its owner does not change it meanwhile.
             return Ok(unsafe { lent.slice() });
         }
         let len = reader.take_len(size_of::<E>())?;
@@ -471,9 +471,9 @@ impl<E: Pod> PlainSliceMut<E> {
         Ok(())
     }
     pub fn receive<'m>(&self, reader: &mut Reader<'m>) -> Result<&'m mut [E], CodecError> {
-        if let Some(lent) = lending::receive(reader, true)? {
-            // SAFETY: the program has lent this memory to the message, whose arguments are read as long as `'m`; it was borrowed
-            // exclusively there, so nothing else uses it meanwhile.
+        if let Some(lent) = lending::receive(reader)? {
+            // SAFETY: `send` of this pass mode has lent this memory to the message (`ProcessFn` promises that no other wrote it), whose
+            // arguments are read as long as `'m`; it was borrowed exclusively there, so nothing else uses it meanwhile.
             return Ok(unsafe { lent.slice_mut() });
         }
         let len = reader.take_len(size_of::<E>())?;

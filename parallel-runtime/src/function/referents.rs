@@ -27,13 +27,18 @@ pub trait ProcessValue: Serialize + DeserializeOwned {}
 impl<T: Serialize + DeserializeOwned> ProcessValue for T {}
 
 /// What can stand behind a reference that crosses a process border.
+///
+/// # Safety
+///
+/// `receive` reads what `send` wrote and nothing else: where a lent slice lies, and where a value that many items share lies, stand in
+/// the message among the arguments' bytes, and are believed. All implementations are in this file.
 #[diagnostic::on_unimplemented(
     message = "`&{Self}` cannot cross to a worker process",
     label = "not serialisable",
     note = "behind a reference, a `mode = \"process\"` function takes serde's `Serialize` and `Deserialize` types, `str`, `Path`, `OsStr`, `CStr`, and slices of plain (`bytemuck::Pod`) or serialisable elements",
     note = "derive them: `#[derive(serde::Serialize, serde::Deserialize)]`, or use `mode = \"thread\"`"
 )]
-pub trait ProcessReferent {
+pub unsafe trait ProcessReferent {
     /// What a worker keeps of it while the function runs.
     type Stored;
     /// Encodes it.
@@ -45,19 +50,24 @@ pub trait ProcessReferent {
 }
 
 /// What can stand behind an exclusive reference that crosses a process border.
+///
+/// # Safety
+///
+/// As for [`ProcessReferent`].
 #[diagnostic::on_unimplemented(
     message = "`&mut {Self}` cannot cross to a worker process",
     label = "not serialisable, or not of a fixed size",
     note = "behind a `&mut`, a `mode = \"process\"` function takes serde's `Serialize` and `Deserialize` types, and slices of plain (`bytemuck::Pod`) or serialisable elements"
 )]
-pub trait ProcessReferentMut: ProcessReferent {
+pub unsafe trait ProcessReferentMut: ProcessReferent {
     /// The reference that the function takes.
     fn lend_mut(stored: &mut Self::Stored) -> &mut Self;
     /// Takes over what the function has changed.
     fn assign(&mut self, stored: Self::Stored) -> Result<(), CodecError>;
 }
 
-impl<T: ProcessValue> ProcessReferent for T {
+// SAFETY: `send` writes one frame and `receive` reads one; what a type's serde implementations do stays within it.
+unsafe impl<T: ProcessValue> ProcessReferent for T {
     type Stored = T;
     fn send(&self, writer: &mut Writer<'_>) -> Result<(), CodecError> {
         handle_table::lending(writer, |writer| codec::encode(self, writer))
@@ -70,7 +80,8 @@ impl<T: ProcessValue> ProcessReferent for T {
     }
 }
 
-impl<T: ProcessValue> ProcessReferentMut for T {
+// SAFETY: nothing more is sent or received.
+unsafe impl<T: ProcessValue> ProcessReferentMut for T {
     fn lend_mut(stored: &mut T) -> &mut T {
         stored
     }
@@ -80,7 +91,8 @@ impl<T: ProcessValue> ProcessReferentMut for T {
     }
 }
 
-impl<E: ProcessValue> ProcessReferent for [E] {
+// SAFETY: `send` writes one frame and `receive` reads one; what the elements' serde implementations do stays within it.
+unsafe impl<E: ProcessValue> ProcessReferent for [E] {
     type Stored = Vec<E>;
     fn send(&self, writer: &mut Writer<'_>) -> Result<(), CodecError> {
         handle_table::lending(writer, |writer| codec::encode(self, writer))
@@ -93,7 +105,8 @@ impl<E: ProcessValue> ProcessReferent for [E] {
     }
 }
 
-impl<E: ProcessValue> ProcessReferentMut for [E] {
+// SAFETY: nothing more is sent or received.
+unsafe impl<E: ProcessValue> ProcessReferentMut for [E] {
     fn lend_mut(stored: &mut Vec<E>) -> &mut [E] {
         stored
     }
@@ -114,7 +127,8 @@ pub(super) fn assign_elements<E>(target: &mut [E], stored: Vec<E>) -> Result<(),
     Ok(())
 }
 
-impl ProcessReferent for str {
+// SAFETY: `send_elements` writes a length and so many bytes, which `receive_string` reads.
+unsafe impl ProcessReferent for str {
     type Stored = String;
     fn send(&self, writer: &mut Writer<'_>) -> Result<(), CodecError> {
         plain::send_elements(self.as_bytes(), writer);
@@ -128,7 +142,8 @@ impl ProcessReferent for str {
     }
 }
 
-impl ProcessReferent for OsStr {
+// SAFETY: `receive_os_string` reads what `send_os_str` writes.
+unsafe impl ProcessReferent for OsStr {
     type Stored = OsString;
     fn send(&self, writer: &mut Writer<'_>) -> Result<(), CodecError> {
         plain::send_os_str(self, writer);
@@ -142,7 +157,8 @@ impl ProcessReferent for OsStr {
     }
 }
 
-impl ProcessReferent for Path {
+// SAFETY: `receive_path` reads what `send_os_str` writes.
+unsafe impl ProcessReferent for Path {
     type Stored = PathBuf;
     fn send(&self, writer: &mut Writer<'_>) -> Result<(), CodecError> {
         plain::send_os_str(self.as_os_str(), writer);
@@ -156,7 +172,8 @@ impl ProcessReferent for Path {
     }
 }
 
-impl ProcessReferent for CStr {
+// SAFETY: `send_elements` writes a length and so many bytes, which `receive_c_string` reads.
+unsafe impl ProcessReferent for CStr {
     type Stored = CString;
     fn send(&self, writer: &mut Writer<'_>) -> Result<(), CodecError> {
         plain::send_elements(self.to_bytes(), writer);

@@ -54,28 +54,15 @@ pub(crate) struct Loan {
 
 impl Loan {
     /// What goes with what a writer has written, and how many bytes that refers to.
-    ///
-    /// # Errors
-    ///
-    /// If a part of memory is lent twice, and may be changed. No borrow checker allows that; but what is lent is up to a `ProcessFn`, which
-    /// can be written by hand.
     #[inline(always)]
-    fn take(writer: &mut Writer<'_>) -> Result<(Option<Box<Self>>, u64), CodecError> {
+    fn take(writer: &mut Writer<'_>) -> (Option<Box<Self>>, u64) {
         let Carried { handles, shared, .. } = handle_table::take(writer);
         let lent = writer.take_lent();
         if handles.is_none() && lent.is_empty() {
-            return Ok((None, shared));
+            return (None, shared);
         }
-        let mut loan = Self { handles: handles.unwrap_or_default(), lent, references: Vec::new() };
-        if overlap(&loan.lent) {
-            loan.unload();
-            return Err(CodecError::new("a part of shared memory that a task may change is lent twice"));
-        }
-        loan.lent.retain(|lent| lent.exclusive);
-        if loan.lent.is_empty() && loan.handles.is_empty() {
-            return Ok((None, shared));
-        }
-        Ok((Some(Box::new(loan)), shared))
+        let loan = Self { handles: handles.unwrap_or_default(), lent, references: Vec::new() };
+        (Some(Box::new(loan)), shared)
     }
 
     /// With what the items refer to.
@@ -126,25 +113,6 @@ impl Loan {
         };
         Some(Snapshot(self.lent.iter().map(copy).collect()))
     }
-}
-
-/// Whether memory is lent twice of which one may be changed.
-fn overlap(lent: &[LentMemory]) -> bool {
-    let end = |lent: &LentMemory| lent.start.addr().get() + lent.len;
-    if lent.iter().all(|lent| !lent.exclusive) || lent.is_sorted_by(|one, next| end(one) <= next.start.addr().get()) {
-        return false;
-    }
-    let mut sorted: Vec<&LentMemory> = lent.iter().collect();
-    sorted.sort_unstable_by_key(|lent| lent.start);
-    // How far shared and exclusive parts reach so far.
-    let (mut shared, mut exclusive) = (0, 0);
-    sorted.into_iter().any(|lent| {
-        let start = lent.start.addr().get();
-        let overlaps = start < exclusive || (lent.exclusive && start < shared);
-        let reach = if lent.exclusive { &mut exclusive } else { &mut shared };
-        *reach = (*reach).max(end(lent));
-        overlaps
-    })
 }
 
 /// What lay in shared memory before a task could change it.
@@ -324,7 +292,7 @@ impl<'b> EncodedArguments<'b> {
         encode(&mut writer)?;
         let len = writer.len();
         if !writer.overflowed() && !writer.has_marks() && writer.alignment() <= INLINE_ALIGNMENT {
-            let (loan, shared) = Loan::take(&mut writer)?;
+            let (loan, shared) = Loan::take(&mut writer);
             drop(writer);
             let loan = Loan::referring(loan, references);
             let written = &scratch.0[..len];
@@ -367,7 +335,7 @@ impl<'b> EncodedArguments<'b> {
             encode(&mut writer)?;
             let (len, marks) = (writer.len(), writer.take_marks());
             if !writer.overflowed() {
-                let (loan, shared) = Loan::take(&mut writer)?;
+                let (loan, shared) = Loan::take(&mut writer);
                 drop(writer);
                 let loan = Loan::referring(loan, references);
                 return Ok(Self { body: Body::Block(Arguments { block, len, marks }), loan, shared });
@@ -393,29 +361,5 @@ impl Body<'_> {
             Self::Kept(bytes) => Body::Kept(bytes),
             Self::Block(arguments) => Body::Block(arguments),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::ptr::NonNull;
-
-    use super::*;
-
-    #[test]
-    fn what_may_be_changed_is_lent_once() {
-        let lent = |parts: &[(usize, usize, bool)]| {
-            let part = |&(start, len, exclusive): &(usize, usize, bool)| {
-                let start = NonNull::new(std::ptr::without_provenance_mut(0x1000 + start)).unwrap();
-                LentMemory { start, len, exclusive }
-            };
-            overlap(&parts.iter().map(part).collect::<Vec<_>>())
-        };
-        assert!(!lent(&[]) && !lent(&[(0, 8, true), (8, 8, true), (16, 8, false)]));
-        assert!(!lent(&[(16, 8, true), (0, 8, true), (8, 8, false), (8, 8, false)]));
-        assert!(!lent(&[(0, 100, false), (50, 100, false)]), "shared parts may overlap");
-        assert!(lent(&[(0, 8, true), (0, 8, true)]) && lent(&[(0, 8, true), (0, 8, false)]));
-        assert!(lent(&[(0, 100, false), (10, 5, false), (50, 1, true)]));
-        assert!(lent(&[(40, 20, true), (0, 41, false)]) && lent(&[(0, 100, true), (10, 5, false), (200, 1, true)]));
     }
 }

@@ -19,10 +19,6 @@ use crate::shared::handle_table;
 /// Set in the length of a slice that was lent; its place follows instead of its elements.
 const LENT: u64 = 1 << 63;
 
-/// Set beside it if the slice is lent exclusively. What is received as a `&mut` was sent as one, whatever a `ProcessFn` does that was written by
-/// hand.
-const EXCLUSIVE: u64 = 1 << 62;
-
 /// Instead of an offset, for a slice of a named segment: number of the segment's file, and where in it, follow.
 const NAMED: u64 = u64::MAX;
 
@@ -60,18 +56,19 @@ pub(crate) fn send<E: Pod>(slice: &[E], exclusive: bool, writer: &mut Writer<'_>
     }
     match place_of(slice) {
         Some(place) => {
-            writer.lend(slice, exclusive);
-            send_place(slice, exclusive, place, writer).map(|()| true)
+            if exclusive {
+                writer.lend(slice);
+            }
+            send_place(slice, place, writer).map(|()| true)
         }
         None => Ok(false),
     }
 }
 
 #[cold]
-fn send_place<E: Pod>(slice: &[E], exclusive: bool, place: Place, writer: &mut Writer<'_>) -> Result<(), CodecError> {
+fn send_place<E: Pod>(slice: &[E], place: Place, writer: &mut Writer<'_>) -> Result<(), CodecError> {
     handle_table::count_shared(writer, size_of_val(slice) as u64);
-    let flags = if exclusive { LENT | EXCLUSIVE } else { LENT };
-    writer.put((slice.len() as u64 | flags).to_ne_bytes());
+    writer.put((slice.len() as u64 | LENT).to_ne_bytes());
     match place {
         Place::Arena(offset) => {
             if writer.keeps_slices
@@ -99,26 +96,23 @@ pub(crate) struct Lent<'m, E> {
     _message: PhantomData<&'m [E]>,
 }
 
-/// Reads where a slice lies, if that follows. `exclusive`: it is to be changed.
+/// Reads where a slice lies, if that follows.
 #[inline]
-pub(crate) fn receive<'m, E: Pod>(reader: &mut Reader<'m>, exclusive: bool) -> Result<Option<Lent<'m, E>>, CodecError> {
+pub(crate) fn receive<'m, E: Pod>(reader: &mut Reader<'m>) -> Result<Option<Lent<'m, E>>, CodecError> {
     match reader.peek_u64() {
-        Some(len) if len & LENT != 0 => receive_place(reader, exclusive).map(Some),
+        Some(len) if len & LENT != 0 => receive_place(reader).map(Some),
         _ => Ok(None),
     }
 }
 
 #[cold]
-fn receive_place<'m, E: Pod>(reader: &mut Reader<'m>, exclusive: bool) -> Result<Lent<'m, E>, CodecError> {
+fn receive_place<'m, E: Pod>(reader: &mut Reader<'m>) -> Result<Lent<'m, E>, CodecError> {
     let missing = || CodecError::new("a slice of shared memory is not where it was");
     if !reader.lends() {
         return Err(CodecError::new("a slice is lent with arguments only"));
     }
     let word = u64::from_ne_bytes(reader.take()?);
-    if exclusive && word & EXCLUSIVE == 0 {
-        return Err(CodecError::new("a slice was lent to be read, and not to be changed"));
-    }
-    let len = word & !(LENT | EXCLUSIVE);
+    let len = word & !LENT;
     let bytes = len.checked_mul(size_of::<E>() as u64).ok_or_else(missing)?;
     let start = match u64::from_ne_bytes(reader.take()?) {
         NAMED => named::Place::receive(reader)?.map(bytes, reader)?,

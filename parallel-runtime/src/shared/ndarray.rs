@@ -228,9 +228,9 @@ impl<E: Pod, D: Dimension> PlainView<E, D> {
 
     pub fn receive<'m>(&self, reader: &mut Reader<'m>) -> Result<ArrayView<'m, E, D>, CodecError> {
         let shape: D = receive_shape(reader)?;
-        let elements = if let Some(lent) = lending::receive(reader, false)? {
-            // SAFETY: the program has lent this memory to the message, whose arguments are read as long as `'m`; its owner does not
-            // change it meanwhile.
+        let elements = if let Some(lent) = lending::receive(reader)? {
+            // SAFETY: `send` of this pass mode has lent this memory to the message (`ProcessFn` promises that no other wrote it), whose
+            // arguments are read as long as `'m`; its owner does not change it meanwhile.
             unsafe { lent.slice() }
         } else {
             let len = reader.take_len(size_of::<E>())?;
@@ -267,9 +267,9 @@ impl<E: Pod, D: Dimension> PlainViewMut<E, D> {
 
     pub fn receive<'m>(&self, reader: &mut Reader<'m>) -> Result<ArrayViewMut<'m, E, D>, CodecError> {
         let shape: D = receive_shape(reader)?;
-        let elements = if let Some(lent) = lending::receive(reader, true)? {
-            // SAFETY: the program has lent this memory to the message, whose arguments are read as long as `'m`; it was borrowed
-            // exclusively there, so nothing else uses it meanwhile.
+        let elements = if let Some(lent) = lending::receive(reader)? {
+            // SAFETY: `send` of this pass mode has lent this memory to the message (`ProcessFn` promises that no other wrote it), whose
+            // arguments are read as long as `'m`; it was borrowed exclusively there, so nothing else uses it meanwhile.
             unsafe { lent.slice_mut() }
         } else {
             reader.take_len(size_of::<E>())?;

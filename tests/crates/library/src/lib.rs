@@ -1,4 +1,7 @@
-//! A library crate with annotated functions, for the tests: its users know nothing of pools.
+//! A library crate with annotated functions, for the tests: its users know nothing of pools. It has no `unsafe` of its own, and what the
+//! attribute writes does not count.
+#![forbid(unsafe_code)]
+#![deny(clippy::undocumented_unsafe_blocks, clippy::multiple_unsafe_ops_per_block)]
 
 use parallel_runtime::parallel;
 
