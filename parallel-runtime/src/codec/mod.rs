@@ -47,6 +47,8 @@ mod plain;
 mod reader;
 mod ser;
 mod shape;
+mod ticket;
+mod token;
 mod writer;
 
 pub use error::CodecError;
