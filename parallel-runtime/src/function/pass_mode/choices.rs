@@ -14,6 +14,7 @@ use super::modes::{PlainSlice, PlainSliceMut, PlainVec, Referent, ReferentMut, S
 use super::probe::{
     Probe, ViaBytes, ViaErrors, ViaIoErrors, ViaNames, ViaReferent, ViaReferentMut, ViaSerde, ViaSharedReferent,
 };
+use crate::codec::CodecError;
 use crate::error::RemoteError;
 use crate::function::parameter::{ByMut, ByRef, BySharedRef, ByValue};
 use crate::function::referents::{ProcessValue, assign_elements};
@@ -94,75 +95,54 @@ by_functions! {
     ViaNames for Vec<OsString>: plain::send_os_strings, plain::receive_os_strings;
 }
 
-macro_rules! references_to_names {
-    ($($type:ty: $send:path, $receive:path;)*) => {$(
-        impl ViaNames for Probe<ByRef<$type>> {
-            type PassMode = Referent<$type, $type>;
+/// What a reference points to, by functions: `assign` takes over what came back.
+macro_rules! behind_references {
+    ($([$($generics:tt)*] $trait:ident for $type:ty, stored as $stored:ty: $send:path, $receive:path, $assign:path;)*) => {$(
+        impl<$($generics)*> $trait for Probe<ByRef<$type>> {
+            type PassMode = Referent<$type, $stored>;
             fn pass_mode(&self) -> Self::PassMode {
                 Referent { send: $send, receive: $receive, lend: |stored| stored }
             }
         }
-        impl ViaNames for Probe<BySharedRef<$type>> {
-            type PassMode = SharedReferent<$type, $type>;
+        impl<$($generics)*> $trait for Probe<BySharedRef<$type>> {
+            type PassMode = SharedReferent<$type, $stored>;
             fn pass_mode(&self) -> Self::PassMode {
                 SharedReferent { send: $send, receive: $receive, lend: |stored| stored }
             }
         }
-        impl ViaNames for Probe<ByMut<$type>> {
-            type PassMode = ReferentMut<$type, $type>;
+        impl<$($generics)*> $trait for Probe<ByMut<$type>> {
+            type PassMode = ReferentMut<$type, $stored>;
             fn pass_mode(&self) -> Self::PassMode {
                 ReferentMut {
                     send: $send,
                     receive: $receive,
                     lend: |stored| stored,
                     lend_mut: |stored| stored,
-                    assign: |target, stored| {
-                        *target = stored;
-                        Ok(())
-                    },
+                    assign: $assign,
                 }
             }
         }
     )*};
 }
-references_to_names! {
-    PathBuf: plain::send_path, plain::receive_path;
-    OsString: plain::send_os_string, plain::receive_os_string;
-    Vec<PathBuf>: plain::send_paths, plain::receive_paths;
-    Vec<OsString>: plain::send_os_strings, plain::receive_os_strings;
+behind_references! {
+    [] ViaNames for PathBuf, stored as PathBuf: plain::send_path, plain::receive_path, assign;
+    [] ViaNames for OsString, stored as OsString: plain::send_os_string, plain::receive_os_string, assign;
+    [] ViaNames for Vec<PathBuf>, stored as Vec<PathBuf>: plain::send_paths, plain::receive_paths, assign;
+    [] ViaNames for Vec<OsString>, stored as Vec<OsString>: plain::send_os_strings, plain::receive_os_strings, assign;
+    [] ViaNames for [PathBuf], stored as Vec<PathBuf>: plain::send_many, plain::receive_paths, assign_elements;
+    [] ViaNames for [OsString], stored as Vec<OsString>: plain::send_many, plain::receive_os_strings, assign_elements;
+    [E: Pod, const N: usize] ViaBytes for [E; N], stored as Box<[E; N]>:
+        plain::send_array, plain::receive_boxed_array, assign_boxed;
 }
 
-macro_rules! slices_of_names {
-    ($($type:ty: $send:path, $receive:path;)*) => {$(
-        impl ViaNames for Probe<ByRef<[$type]>> {
-            type PassMode = Referent<[$type], Vec<$type>>;
-            fn pass_mode(&self) -> Self::PassMode {
-                Referent { send: $send, receive: $receive, lend: |stored| stored }
-            }
-        }
-        impl ViaNames for Probe<BySharedRef<[$type]>> {
-            type PassMode = SharedReferent<[$type], Vec<$type>>;
-            fn pass_mode(&self) -> Self::PassMode {
-                SharedReferent { send: $send, receive: $receive, lend: |stored| stored }
-            }
-        }
-        impl ViaNames for Probe<ByMut<[$type]>> {
-            type PassMode = ReferentMut<[$type], Vec<$type>>;
-            fn pass_mode(&self) -> Self::PassMode {
-                ReferentMut {
-                    send: $send,
-                    receive: $receive,
-                    lend: |stored| stored,
-                    lend_mut: |stored| stored,
-                    assign: assign_elements,
-                }
-            }
-        }
-    )*};
+fn assign<T>(target: &mut T, stored: T) -> Result<(), CodecError> {
+    *target = stored;
+    Ok(())
 }
-slices_of_names! {
-    PathBuf: plain::send_many, plain::receive_paths;
-    OsString: plain::send_many, plain::receive_os_strings;
+
+#[expect(clippy::boxed_local, reason = "large arrays are kept in a box, not on the stack")]
+fn assign_boxed<T>(target: &mut T, stored: Box<T>) -> Result<(), CodecError> {
+    assign(target, *stored)
 }
 
 impl<E: Pod> ViaBytes for Probe<ByValue<Box<[E]>>> {
@@ -175,33 +155,6 @@ impl<E: Pod, const N: usize> ViaBytes for Probe<ByValue<[E; N]>> {
     type PassMode = Value<[E; N]>;
     fn pass_mode(&self) -> Value<[E; N]> {
         Value { send: plain::send_array, receive: plain::receive_array }
-    }
-}
-impl<E: Pod, const N: usize> ViaBytes for Probe<ByRef<[E; N]>> {
-    type PassMode = Referent<[E; N], Box<[E; N]>>;
-    fn pass_mode(&self) -> Self::PassMode {
-        Referent { send: plain::send_array, receive: plain::receive_boxed_array, lend: |stored| stored }
-    }
-}
-impl<E: Pod, const N: usize> ViaBytes for Probe<BySharedRef<[E; N]>> {
-    type PassMode = SharedReferent<[E; N], Box<[E; N]>>;
-    fn pass_mode(&self) -> Self::PassMode {
-        SharedReferent { send: plain::send_array, receive: plain::receive_boxed_array, lend: |stored| stored }
-    }
-}
-impl<E: Pod, const N: usize> ViaBytes for Probe<ByMut<[E; N]>> {
-    type PassMode = ReferentMut<[E; N], Box<[E; N]>>;
-    fn pass_mode(&self) -> Self::PassMode {
-        ReferentMut {
-            send: plain::send_array,
-            receive: plain::receive_boxed_array,
-            lend: |stored| stored,
-            lend_mut: |stored| stored,
-            assign: |target, stored| {
-                *target = *stored;
-                Ok(())
-            },
-        }
     }
 }
 impl<E: Pod> ViaBytes for Probe<ByValue<Vec<E>>> {
