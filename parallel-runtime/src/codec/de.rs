@@ -14,7 +14,7 @@ use super::frame::{Frame, Offered, unread};
 use super::kind::*;
 use super::name::{Name, Text};
 use super::plain;
-use super::token::{Holds, Keys, Token};
+use super::token::{Holds, Identifier, Keys, Token};
 
 type Result<T> = std::result::Result<T, CodecError>;
 
@@ -348,18 +348,10 @@ impl<'de> de::Deserializer<'de> for Decoder<'_, '_> {
 
     #[inline]
     fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        let kind = self.frame.kind(self.run)?;
-        if (U8..=U64).contains(&kind)
-            && let Some(Token::Unsigned(value)) = self.frame.number(kind)?
-        {
-            return visitor.visit_u64(value);
-        }
-        match kind {
-            STR | SHORT.. => visitor.visit_string(self.frame.take_text(kind)?),
-            UNIT_VARIANT => self.frame.take_name(&[])?.visit(visitor),
-            BYTES => visitor.visit_byte_buf(self.frame.take_bytes()?),
-            CHAR => self.other_text(kind, visitor),
-            _ => Err(self.frame.unexpected(kind, &visitor)),
+        match self.frame.identifier(self.run, &visitor)? {
+            Identifier::Number(value) => visitor.visit_u64(value),
+            Identifier::Text(text) => visitor.visit_str(text),
+            Identifier::Bytes(bytes) => visitor.visit_byte_buf(bytes),
         }
     }
 
@@ -384,16 +376,34 @@ fn is_derived<V>() -> bool {
     name.ends_with("::__Visitor<'_>") || name.ends_with("::__Visitor")
 }
 
+/// A value that is part of another one begins.
+struct Begun {
+    offset: usize,
+    open: u32,
+}
+
+impl Begun {
+    #[inline(always)]
+    fn at(frame: &Frame<'_>) -> Self {
+        Self { offset: frame.reader.offset(), open: frame.open }
+    }
+
+    /// Whether it was read, all of it. `run`: as for [`Decoder`].
+    #[inline(always)]
+    fn is_read(&self, frame: &Frame<'_>, run: u8) -> bool {
+        let offset = frame.reader.offset();
+        let is_past = if run == 0 { offset != self.offset } else { offset == self.offset + width(run) };
+        is_past && frame.open == self.open
+    }
+}
+
 /// Reads one value that is part of another one, and makes sure that it was read.
 #[inline(always)]
 fn part<'de, S: DeserializeSeed<'de>>(frame: &mut Frame<'_>, seed: S) -> Result<S::Value> {
     frame.reader.charge(size_of::<S::Value>())?;
-    let (before, open) = (frame.reader.offset(), frame.open);
+    let begun = Begun::at(frame);
     let value = seed.deserialize(Decoder::new(frame))?;
-    if frame.reader.offset() == before || frame.open != open {
-        return Err(unread());
-    }
-    Ok(value)
+    if begun.is_read(frame, 0) { Ok(value) } else { Err(unread()) }
 }
 
 /// The elements of a sequence.
@@ -447,16 +457,11 @@ impl<'de> de::SeqAccess<'de> for &mut Elements<'_, '_> {
         }
         self.left -= 1;
         self.read += 1;
-        let read = if self.run == 0 {
-            part(self.frame, seed)
-        } else {
-            self.frame.reader.charge(size_of::<S::Value>())?;
-            let end = self.frame.reader.offset() + width(self.run);
-            let value = seed.deserialize(Decoder { frame: self.frame, run: self.run });
-            if value.is_ok() && self.frame.reader.offset() != end { Err(unread()) } else { value }
-        };
-        match read {
-            Ok(value) => Ok(Some(value)),
+        self.frame.reader.charge(size_of::<S::Value>())?;
+        let begun = Begun::at(self.frame);
+        match seed.deserialize(Decoder { frame: self.frame, run: self.run }) {
+            Ok(value) if begun.is_read(self.frame, self.run) => Ok(Some(value)),
+            Ok(_) => Err(self.place(unread())),
             Err(error) => Err(self.place(error)),
         }
     }

@@ -6,7 +6,7 @@
 
 use std::any::TypeId;
 use std::marker::PhantomData;
-use std::mem::ManuallyDrop;
+use std::mem::MaybeUninit;
 use std::sync::OnceLock;
 
 use serde::de::{self, Deserialize, Visitor};
@@ -14,6 +14,9 @@ use serde::de::{self, Deserialize, Visitor};
 use super::error::CodecError;
 use super::kind::*;
 use super::reader::Reader;
+
+/// Bytes of an address.
+const WORD: usize = size_of::<usize>();
 
 /// Numbers that lie one after the other.
 pub(super) struct Plain<'p> {
@@ -26,21 +29,62 @@ impl<'p> Plain<'p> {
     /// What the elements are, if they are those of a slice or of a vector of numbers.
     #[inline(always)]
     pub(super) fn of<I>(elements: &'p I) -> Option<Self> {
+        const { assert!(size_of::<&Vec<u8>>() == WORD && size_of::<&[u8]>() == 2 * WORD) };
         macro_rules! of {
-            ($($type:ty: $kind:ident),*) => {$(
-                if typeid::of::<I>() == TypeId::of::<&'static Vec<$type>>() {
-                    // SAFETY: `I` is a reference to a vector of these, of some lifetime; a shared reference is copied, and is not used for longer
-                    // than the borrow of `elements`.
-                    return Some(Self::new($kind, unsafe { *std::ptr::from_ref(elements).cast::<&'p Vec<$type>>() }));
+            ($($type:ty: $kind:ident),*) => {
+                if const { size_of::<I>() == WORD } {
+                    $(if typeid::of::<I>() == TypeId::of::<&'static Vec<$type>>() {
+                        // SAFETY: `I` is a reference to a vector of these, of some lifetime.
+                        return Some(unsafe { Self::of_vector($kind, std::ptr::from_ref(elements).cast()) });
+                    })*
+                } else if const { size_of::<I>() == 2 * WORD } {
+                    $(if typeid::of::<I>() == TypeId::of::<&'static [$type]>() {
+                        // SAFETY: `I` is a reference to a slice of these, of some lifetime.
+                        return Some(unsafe { Self::of_slice($kind, std::ptr::from_ref(elements).cast()) });
+                    })*
                 }
-                if typeid::of::<I>() == TypeId::of::<&'static [$type]>() {
-                    // SAFETY: as above, of a slice.
-                    return Some(Self::new($kind, unsafe { *std::ptr::from_ref(elements).cast::<&'p [$type]>() }));
-                }
-            )*};
+            };
         }
         of!(u8: U8, i8: I8, u16: U16, i16: I16, u32: U32, i32: I32, u64: U64, i64: I64, f32: F32, f64: F64);
         None
+    }
+
+    /// # Safety
+    ///
+    /// `elements` refers to a reference to a vector of numbers of this kind, and lives for `'p`.
+    #[inline(never)]
+    unsafe fn of_vector(kind: u8, elements: *const ()) -> Self {
+        macro_rules! of_vector {
+            ($($type:ty: $kind:ident),*) => {
+                match kind {
+                    $($kind => {
+                        // SAFETY: as the caller promises; a shared reference is copied, and is not used for longer than `'p`.
+                        Self::new(kind, unsafe { *elements.cast::<&'p Vec<$type>>() })
+                    })*
+                    _ => unreachable!("it is a kind of numbers"),
+                }
+            };
+        }
+        of_vector!(u8: U8, i8: I8, u16: U16, i16: I16, u32: U32, i32: I32, u64: U64, i64: I64, f32: F32, f64: F64)
+    }
+
+    /// # Safety
+    ///
+    /// `elements` refers to a reference to a slice of numbers of this kind, and lives for `'p`.
+    #[inline(never)]
+    unsafe fn of_slice(kind: u8, elements: *const ()) -> Self {
+        macro_rules! of_slice {
+            ($($type:ty: $kind:ident),*) => {
+                match kind {
+                    $($kind => {
+                        // SAFETY: as the caller promises; a shared reference is copied, and is not used for longer than `'p`.
+                        Self::new(kind, unsafe { *elements.cast::<&'p [$type]>() })
+                    })*
+                    _ => unreachable!("it is a kind of numbers"),
+                }
+            };
+        }
+        of_slice!(u8: U8, i8: I8, u16: U16, i16: I16, u32: U32, i32: I32, u64: U64, i64: I64, f32: F32, f64: F64)
     }
 
     fn new<T: bytemuck::NoUninit>(kind: u8, elements: &'p [T]) -> Self {
@@ -56,25 +100,53 @@ pub(super) fn vector<'de, V: Visitor<'de>>(
     run: u8,
     count: usize,
 ) -> Result<Option<V::Value>, CodecError> {
-    macro_rules! vector {
-        ($($type:ty: $kind:ident),*) => {$(
-            if typeid::of::<V::Value>() == TypeId::of::<Vec<$type>>() {
-                static VISITOR: OnceLock<TypeId> = OnceLock::new();
-                if run != $kind || typeid::of::<V>() != *VISITOR.get_or_init(visitor_of::<$type>) {
-                    return Ok(None);
-                }
-                let vector = ManuallyDrop::new(take::<$type>(reader, count)?);
-                // SAFETY: `V::Value` is this very type, which has no lifetime; the vector is not used, or dropped, in its old place.
-                return Ok(Some(unsafe { std::ptr::from_ref(&*vector).cast::<V::Value>().read() }));
-            }
-        )*};
+    if run == 0 {
+        return Ok(None);
     }
-    vector!(u8: U8, i8: I8, u16: U16, i16: I16, u32: U32, i32: I32, u64: U64, i64: I64, f32: F32, f64: F64);
-    Ok(None)
+    let mut vector = MaybeUninit::<V::Value>::uninit();
+    let place =
+        Place { vector: vector.as_mut_ptr().cast(), value: typeid::of::<V::Value>(), visitor: typeid::of::<V>() };
+    // SAFETY: the place is one for a value of the type that it names.
+    let is_made = unsafe { place.fill(reader, run, count) }?;
+    // SAFETY: it was filled.
+    Ok(is_made.then(|| unsafe { vector.assume_init() }))
 }
 
-fn take<T: bytemuck::AnyBitPattern>(reader: &mut Reader<'_>, count: usize) -> Result<Vec<T>, CodecError> {
-    reader.take_plain(count)
+/// Where a vector goes. What is done with it is compiled here, once, and not in each crate that has a vector in a type.
+struct Place {
+    vector: *mut (),
+    /// The type of the value that belongs there.
+    value: TypeId,
+    visitor: TypeId,
+}
+
+impl Place {
+    /// Fills it with the rest of a sequence. False if the visitor is to be asked.
+    ///
+    /// # Safety
+    ///
+    /// A value of the type `value` may be written there.
+    #[inline(never)]
+    unsafe fn fill(&self, reader: &mut Reader<'_>, run: u8, count: usize) -> Result<bool, CodecError> {
+        macro_rules! fill {
+            ($($type:ty: $kind:ident),*) => {
+                match run {
+                    $($kind if self.value == TypeId::of::<Vec<$type>>() => {
+                        static VISITOR: OnceLock<TypeId> = OnceLock::new();
+                        if self.visitor != *VISITOR.get_or_init(visitor_of::<$type>) {
+                            return Ok(false);
+                        }
+                        let vector = reader.take_plain::<$type>(count)?;
+                        // SAFETY: the place is for this very type, which has no lifetime.
+                        unsafe { self.vector.cast::<Vec<$type>>().write(vector) };
+                        Ok(true)
+                    })*
+                    _ => Ok(false),
+                }
+            };
+        }
+        fill!(u8: U8, i8: I8, u16: U16, i16: I16, u32: U32, i32: I32, u64: U64, i64: I64, f32: F32, f64: F64)
+    }
 }
 
 /// The visitor by which serde makes a vector.

@@ -235,11 +235,20 @@ impl<'m> Reader<'m> {
     /// The bytes after this one, if it is the next one; all are taken then.
     #[inline(always)]
     pub(super) fn take_after<const N: usize>(&mut self, first: u8) -> Option<[u8; N]> {
-        if self.left() <= N || self.at::<1>(0) != Ok([first]) {
+        if self.left() <= N {
             return None;
         }
-        let bytes = self.at(1).ok()?;
-        self.advance(N + 1).ok()?;
+        // SAFETY: more than N bytes are left, so one is.
+        let next = unsafe { ptr::read(self.next) };
+        if next != first {
+            return None;
+        }
+        // SAFETY: more than N bytes are left, so this lies inside the memory.
+        let start = unsafe { self.next.add(1) };
+        // SAFETY: as above: after the first byte there are N.
+        let bytes = unsafe { ptr::read(start.cast::<[u8; N]>()) };
+        // SAFETY: as above; the result is inside the memory or one past its end.
+        self.next = unsafe { start.add(N) };
         Some(bytes)
     }
 

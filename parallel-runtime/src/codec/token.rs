@@ -30,6 +30,13 @@ pub(super) enum Token {
     Attached(u64),
 }
 
+/// What a field or a variant is told by.
+pub(super) enum Identifier<'f> {
+    Number(u64),
+    Text(&'f str),
+    Bytes(Vec<u8>),
+}
+
 /// What an option holds.
 pub(super) enum Holds {
     Nothing,
@@ -261,6 +268,27 @@ impl Frame<'_> {
             Keys::Shape(_) | Keys::Fields => (0..count).try_for_each(|_| self.skip_value()),
             _ => Err(unread()),
         }
+    }
+
+    /// What tells a field or a variant.
+    #[inline(never)]
+    pub(super) fn identifier(&mut self, run: u8, expected: &dyn Expected) -> Result<Identifier<'_>> {
+        let kind = self.kind(run)?;
+        let name = match kind {
+            U8 | U16 | U32 | U64 => match self.token(kind)? {
+                Token::Unsigned(value) => return Ok(Identifier::Number(value)),
+                _ => return Err(CodecError::mismatch("there is no number")),
+            },
+            BYTES => return Ok(Identifier::Bytes(self.take_bytes()?)),
+            STR | SHORT.. => Name::Text(self.take_text(kind)?),
+            UNIT_VARIANT => self.take_name(&[])?,
+            CHAR => match self.token(kind)? {
+                Token::Char(value) => Name::Text(value.to_string()),
+                _ => return Err(CodecError::mismatch("there is no text")),
+            },
+            _ => return Err(self.unexpected(kind, expected)),
+        };
+        Ok(Identifier::Text(self.keep(name)))
     }
 
     /// A number, as far as that takes no visitor: `None` if it is none.
