@@ -1,6 +1,8 @@
 //! What concerns a whole process, tested on programs of their own.
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Output, Stdio};
 
 use parallel_workspace::{eventually, is_alive};
@@ -160,6 +162,68 @@ fn what_programs_do_to_themselves_does_no_harm() {
     let output = program(&["habit", "close-stdout"]).output().unwrap();
     assert!(output.status.success() && text(&output).ends_with("ok\n"), "{}", text(&output));
     assert_eq!(run(program(&["habit", "umask"]).env("PARALLEL_ARENA", "shm")), "ok");
+}
+
+#[test]
+fn a_program_with_raised_rights_starts_no_process_and_believes_no_variable() {
+    let Some(program) = set_user_id_program("raised") else { return };
+    let run_as_nobody = |variables: &[(&str, &str)]| {
+        let mut command = program.command(&["privileges", "raised"]);
+        command.uid(34567).gid(34567).envs(variables.iter().copied());
+        assert_eq!(run(&mut command), "ok", "{variables:?}");
+    };
+    run_as_nobody(&[]);
+    run_as_nobody(&[("PARALLEL_MODE", "nonsense"), ("PARALLEL_WORKERS", "77"), ("PARALLEL_ARENA", "shm")]);
+    // With the variable of a worker it is no worker, but what it is.
+    run_as_nobody(&[("__PARALLEL_RUNTIME_WORKER", "1"), ("__PARALLEL_RUNTIME_NODE", "1")]);
+}
+
+#[test]
+fn rights_that_a_program_has_given_up_do_not_come_back_in_workers() {
+    let Some(program) = set_user_id_program("given-up") else { return };
+    assert_eq!(run(&mut program.command(&["privileges", "given-up"])), "ok");
+    assert_eq!(
+        run(Command::new(env!("CARGO_BIN_EXE_parallel-test-program")).args(["privileges", "capabilities"])),
+        "ok"
+    );
+}
+
+#[test]
+fn what_is_started_as_a_worker_by_another_program_is_none() {
+    assert_eq!(run(&mut program(&["privileges", "forged"])), "ok");
+}
+
+/// A copy of the program that runs with root's rights, whichever user starts it. It is removed with this.
+struct SetUserId(std::path::PathBuf);
+
+impl SetUserId {
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(self.0.join("program"));
+        command.args(arguments);
+        command
+    }
+}
+
+impl Drop for SetUserId {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// `None` if this is not run by root.
+fn set_user_id_program(name: &str) -> Option<SetUserId> {
+    // SAFETY: geteuid has no preconditions.
+    if unsafe { libc::geteuid() } != 0 {
+        eprintln!("skipped: a set-user-ID program can be made by root only");
+        return None;
+    }
+    let directory = std::env::temp_dir().join(format!("parallel-{name}-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let copy = directory.join("program");
+    std::fs::copy(env!("CARGO_BIN_EXE_parallel-test-program"), &copy).unwrap();
+    std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o4755)).unwrap();
+    Some(SetUserId(directory))
 }
 
 #[test]

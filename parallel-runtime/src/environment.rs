@@ -1,10 +1,10 @@
 //! The environment variables `PARALLEL_MODE` and `PARALLEL_WORKERS`, read once, and those of a cluster's address.
 
-use std::env;
 use std::sync::OnceLock;
 
 use crate::options::Mode;
 use crate::sys::cpu::cpu_count;
+use crate::sys::privilege::variable;
 
 /// The mode that `PARALLEL_MODE` forces on functions without a pool of their own.
 ///
@@ -14,7 +14,7 @@ use crate::sys::cpu::cpu_count;
 pub(crate) fn mode() -> Option<Mode> {
     static MODE: OnceLock<Option<Mode>> = OnceLock::new();
     *MODE.get_or_init(|| {
-        let text = env::var_os("PARALLEL_MODE")?;
+        let text = variable("PARALLEL_MODE")?;
         match text.to_str() {
             Some("") => None,
             Some("serial") => Some(Mode::Serial),
@@ -34,7 +34,7 @@ pub(crate) fn mode() -> Option<Mode> {
 pub(crate) fn workers() -> Option<usize> {
     static WORKERS: OnceLock<Option<usize>> = OnceLock::new();
     *WORKERS.get_or_init(|| {
-        let text = env::var_os("PARALLEL_WORKERS")?;
+        let text = variable("PARALLEL_WORKERS")?;
         if text.is_empty() {
             return None;
         }
@@ -50,7 +50,7 @@ pub(crate) fn workers() -> Option<usize> {
 pub(crate) fn dask() -> Option<String> {
     ["PARALLEL_DASK", "DASK_SCHEDULER_ADDRESS"]
         .into_iter()
-        .find_map(|name| env::var(name).ok().filter(|text| !text.is_empty()))
+        .find_map(|name| variable(name)?.into_string().ok().filter(|text| !text.is_empty()))
 }
 
 /// The number of workers that `asked` stands for: 0 means `PARALLEL_WORKERS`, or else one per CPU.

@@ -3,6 +3,7 @@
 mod habits;
 mod hostile;
 mod observed;
+mod privileges;
 mod sharing;
 mod storm;
 
@@ -121,6 +122,7 @@ fn main() {
             sleep::options().timeout(Duration::from_millis(100)).call(3600);
         }
         "habit" => habits::run(argument(2)),
+        "privileges" => privileges::run(argument(2)),
         "hostile" => hostile::run(number(argument(2)), number(argument(3))),
         "lines" => observed::lines(),
         #[cfg(feature = "progress")]

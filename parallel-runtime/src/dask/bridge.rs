@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::wire::{self, Put, Take, to_bridge, to_program};
 use crate::shared::blob;
+use crate::sys::privilege;
 
 /// The Python interpreter, unless `PARALLEL_PYTHON` names another.
 const PYTHON: &str = "python3";
@@ -70,8 +71,10 @@ impl Bridge {
         if !super::node::hook::is_linked() {
             return Err("the start-up hook of a node was not linked".to_owned());
         }
-        let python = std::env::var_os("PARALLEL_PYTHON").filter(|python| !python.is_empty());
+        privilege::check().map_err(|error| error.to_string())?;
+        let python = privilege::variable("PARALLEL_PYTHON").filter(|python| !python.is_empty());
         let python = python.unwrap_or_else(|| OsString::from(PYTHON));
+        // Which `python3` the path finds, its user says.
         let mut child = Command::new(&python)
             .args(["-c", BOOT])
             .stdin(Stdio::piped())

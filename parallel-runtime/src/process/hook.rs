@@ -3,12 +3,15 @@
 //! Every executable that links this crate has one more entry in its `.init_array`. It runs before `main`, finds the variable
 //! that only a worker has, and never returns: so workers need no call in the user's `main`, and there need be no `main` of the
 //! user's at all (tests, doctests, benchmarks). In any other process it returns after one look at the environment.
+//!
+//! Anybody can set a variable. So it means nothing where the kernel has raised the program's rights, and a worker looks who has sent its welcome:
+//! see [`start`](super::worker).
 
 use std::ffi::{CStr, c_char, c_int};
 
 use super::worker;
 use crate::sys::entry::{self, Entry};
-use crate::sys::role;
+use crate::sys::{privilege, role};
 
 /// The variable that makes a process a worker. It is removed from the worker's environment at once, so that a program which a
 /// task starts is not taken for one.
@@ -28,7 +31,7 @@ pub(super) fn is_linked() -> bool {
 }
 
 unsafe extern "C" fn hook(argc: c_int, argv: *const *const c_char, envp: *const *const c_char) {
-    if !entry::has_variable(VARIABLE_C) {
+    if !entry::has_variable(VARIABLE_C) || privilege::is_raised() {
         return;
     }
     role::become_worker();

@@ -14,7 +14,7 @@ use crate::ipc::control;
 use crate::process::welcome::Welcome;
 use crate::sandbox::Allowed;
 use crate::shared::Arena;
-use crate::sys::image;
+use crate::sys::{image, privilege};
 
 /// A process that was started and may or may not have become a worker yet.
 pub(super) struct Started {
@@ -36,11 +36,13 @@ pub(super) fn spawn(arena: &Arena, welcome: &Welcome, allowed: &Allowed, stderr:
         return Err(io::Error::other("the start-up hook of parallel-runtime was not linked"));
     }
     image::check()?;
+    privilege::check()?;
+    privilege::keep_down()?;
     let (ours, theirs) = control::pair()?;
     // The message waits in the socket until the worker reads it.
     welcome.send(ours.as_fd(), arena.segment().descriptor(), allowed)?;
     let (stderr, their_stderr) = stderr;
-    let child = Command::new("/proc/self/exe")
+    let child = Command::new(privilege::EXECUTABLE)
         .arg0(format!("parallel-worker-{}", welcome.worker))
         .env(hook::VARIABLE, "1")
         .stdin(Stdio::from(theirs))

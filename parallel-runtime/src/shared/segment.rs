@@ -15,6 +15,8 @@ use std::ptr::NonNull;
 use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
 use rustix::mm::{Advice, MapFlags, ProtFlags};
 
+use crate::sys::privilege;
+
 /// The reserve that is asked for first, in bytes. It costs address space only; pages come when they are touched.
 const LARGEST: u64 = 1 << 40;
 
@@ -42,7 +44,7 @@ unsafe impl Sync for Segment {}
 impl Segment {
     /// Makes a new segment, as large as the limits of this process allow.
     pub(crate) fn create() -> io::Result<Self> {
-        let named = std::env::var_os("PARALLEL_ARENA").is_some_and(|kind| kind == "shm");
+        let named = privilege::variable("PARALLEL_ARENA").is_some_and(|kind| kind == "shm");
         let (descriptor, scarce) = match if named { Err(rustix::io::Errno::NOSYS) } else { memfd() } {
             Ok(descriptor) => (descriptor, false),
             Err(_) => (nameless_shm_object()?, true),

@@ -10,6 +10,8 @@
 //! | [`futex`] | sleeping on a word of shared memory |
 //! | [`image`] | functions, statics and literals as offsets into the executable |
 //! | [`memory`] | large buffers |
+//! | [`peer`] | who is at the other end of a socket |
+//! | [`privilege`] | programs with more rights than their user, or that have given rights up |
 //! | [`role`] | whether this process is a program, a worker or a node |
 //! | [`signals`] | signals in words |
 //! | [`spin`] | looking for a while before sleeping |
@@ -24,6 +26,8 @@ pub(crate) mod fork;
 pub(crate) mod futex;
 pub(crate) mod image;
 pub(crate) mod memory;
+pub(crate) mod peer;
+pub(crate) mod privilege;
 #[cfg(test)]
 pub(crate) mod random;
 pub(crate) mod role;

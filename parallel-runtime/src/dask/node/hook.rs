@@ -4,7 +4,7 @@ use std::ffi::{CStr, c_char, c_int};
 
 use super::serve;
 use crate::sys::entry::{self, Entry};
-use crate::sys::role;
+use crate::sys::{privilege, role};
 
 /// The variable that makes a process a node; its value is how many workers it may have.
 pub(crate) const VARIABLE: &str = "__PARALLEL_RUNTIME_NODE";
@@ -23,7 +23,7 @@ pub(crate) fn is_linked() -> bool {
 }
 
 unsafe extern "C" fn hook(argc: c_int, argv: *const *const c_char, envp: *const *const c_char) {
-    if !entry::has_variable(VARIABLE_C) {
+    if !entry::has_variable(VARIABLE_C) || privilege::is_raised() {
         return;
     }
     let workers = std::env::var(VARIABLE).ok().and_then(|workers| workers.parse().ok()).unwrap_or(1);

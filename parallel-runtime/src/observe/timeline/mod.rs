@@ -22,7 +22,7 @@ use std::sync::{Once, OnceLock};
 
 pub(crate) use recorder::{death, task, worker};
 
-use crate::sys::role;
+use crate::sys::{privilege, role};
 use tracks::Tracks;
 
 /// A record of what runs where, from [`Timeline::start`] on: every task of every pool, with the deaths of workers and the memory of all
@@ -94,7 +94,7 @@ static ASKED_FOR: OnceLock<Option<PathBuf>> = OnceLock::new();
 
 fn asked_for() -> Option<&'static Path> {
     let ask = || {
-        let name = std::env::var("PARALLEL_TIMELINE").ok().filter(|name| !name.is_empty())?;
+        let name = privilege::variable("PARALLEL_TIMELINE")?.into_string().ok().filter(|name| !name.is_empty())?;
         let name = name.replace("%p", &std::process::id().to_string());
         Some(std::path::absolute(&name).unwrap_or_else(|_| name.into()))
     };

@@ -20,8 +20,7 @@ use crate::process::welcome::Welcome;
 use crate::sandbox::Allowed;
 use crate::shared::segment::Segment;
 use crate::shared::{Space, Token};
-use crate::sys::exit;
-use crate::sys::fork;
+use crate::sys::{exit, fork, peer};
 
 /// The stack of the thread that runs tasks, in bytes: that of a main thread, unless `RUST_MIN_STACK` says otherwise.
 const STACK: usize = 8 << 20;
@@ -110,6 +109,7 @@ fn start() -> io::Result<(&'static Control, OwnedFd)> {
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
     fault::ignore_signals();
     open_standard_streams()?;
+    peer::check_parent(rustix::stdio::stdin())?;
     let (welcome, arena, allowed) = Welcome::receive(rustix::stdio::stdin())?;
     let segment: &'static Segment =
         Box::leak(Box::new(Segment::open(arena, welcome.arena_len, welcome.arena_scarce != 0)?));
