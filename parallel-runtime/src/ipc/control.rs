@@ -41,6 +41,8 @@ pub(crate) enum ControlRequest {
     /// What is behind the static at this offset of the executable; the object, if there is nothing yet. Answer: offset, length, number
     /// and nonce of the object, or zeros.
     Static { at: u64, id: u64, nonce: u64 },
+    /// The lock at this offset names the program: does it hold it? No answer; if it does not, the lock is a dead process's from then on.
+    Deny(u64),
     /// It ends by itself, between two tasks, so that a fresh worker takes its place.
     Retire,
     /// It cannot start, and why.
@@ -73,6 +75,7 @@ impl ControlRequest {
             Self::Unstore { container, object } => [10, container, object, 0, 0],
             Self::Released(id) => [11, id, 0, 0, 0],
             Self::Static { at, id, nonce } => [12, at, id, nonce, 0],
+            Self::Deny(offset) => [13, offset, 0, 0, 0],
         };
         let mut bytes = bytemuck::bytes_of(&words).to_vec();
         bytes.extend_from_slice(&text.as_bytes()[..text.len().min(MOST_TEXT)]);
@@ -102,6 +105,7 @@ impl ControlRequest {
             [9, id, nonce, object, other] => Self::Store { container: (id, nonce), object: (object, other) },
             [10, container, object, ..] => Self::Unstore { container, object },
             [11, id, ..] => Self::Released(id),
+            [13, offset, ..] => Self::Deny(offset),
             [12, at, id, nonce, _] => Self::Static { at, id, nonce },
             _ => return Received::End,
         })

@@ -12,6 +12,7 @@
 //!   says that it has deferred it: of these it has many.
 //! * A slot that says it is done is collected, whatever the list of completed slots says.
 //! * What the program alone writes is set right: the ring, who is terminating.
+//! * A worker that claims nothing for seconds, while tasks wait and none ends, is ended.
 //! * All workers are woken, so that a task which waits to be claimed is claimed.
 //!
 //! So a dead worker holds nothing up. One that lives and writes on can still delay tasks, or change their arguments and results:
@@ -27,15 +28,19 @@ use super::engine::Engine;
 use super::state::State;
 use super::state::quarantine::Quarantined;
 use super::supervisor::Supervisor;
-use super::worker_slot::{Occupant, WorkerSlot};
+use super::worker_slot::{Occupant, Worker, WorkerSlot};
 use crate::ipc::board::ring::entry;
 use crate::ipc::board::slot::DEFERRED;
+use crate::ipc::board::terminate;
 use crate::ipc::board::word::{State as SlotState, Word};
 use crate::remote::task_state::Outcome;
 use crate::sys::futex;
 
 /// How long a claim may look false: between its claim and what it says about it a worker may be held up.
 const DOUBT: Duration = Duration::from_secs(1);
+
+/// For how long no task may end while some wait, and workers have nothing to do.
+const STALLED: Duration = Duration::from_secs(2);
 
 /// Whether a process is stopped by a signal, and not by a debugger: the third field of its `stat`, as in proc(5).
 fn is_stopped(pid: u32) -> bool {
@@ -50,7 +55,7 @@ impl Engine {
         self.release_from_quarantine(state);
         for (index, worker_slot) in state.workers.worker_slots.iter().enumerate() {
             let terminating = &board.record(index as u32).terminating;
-            if worker_slot.worker().is_some_and(|worker| worker.terminating.is_none())
+            if worker_slot.worker().is_some_and(|worker| worker.terminating.is_none() && !worker.unwilling)
                 && terminating.swap(0, Ordering::SeqCst) != 0
             {
                 futex::wake_all(terminating);
@@ -212,6 +217,42 @@ impl Engine {
         }
     }
 
+    /// Ends workers that claim nothing, although tasks wait and none has ended for long: something keeps their threads from coming back for
+    /// work. What they claim meanwhile they do not begin, so it costs no task, even if one of them was only slow.
+    fn end_unwilling(&self, state: &mut State) {
+        if !self.has_waiting(state) {
+            state.quarantine.stalled = None;
+            return;
+        }
+        let finished = state.metrics.finished;
+        match state.quarantine.stalled {
+            Some((since, count)) if count == finished => {
+                if since.elapsed() < STALLED {
+                    return;
+                }
+            }
+            _ => {
+                state.quarantine.stalled = Some((Instant::now(), finished));
+                return;
+            }
+        }
+        let board = self.board();
+        for (index, place) in state.workers.worker_slots.iter_mut().enumerate() {
+            let is_idle = |worker: &&mut Worker| worker.ready && worker.terminating.is_none() && !worker.unwilling;
+            let Some(worker) = place.worker_mut().filter(is_idle) else { continue };
+            let terminating = &board.record(index as u32).terminating;
+            let holds_nothing = || {
+                let words = state.slots.in_flight.iter().enumerate().filter(|(_, task)| task.is_some());
+                let mut words = words.map(|(slot, _)| Word(board.slot(slot as u32).word.load(Ordering::SeqCst)));
+                !words.any(|word| word.state() == SlotState::Claimed && word.worker() as usize == index)
+            };
+            if terminate::terminate(terminating, holds_nothing, || futex::wake_all(terminating)) {
+                worker.unwilling = true;
+                worker.signal(Signal::KILL);
+            }
+        }
+    }
+
     /// Whether tasks wait for a worker.
     pub(super) fn has_waiting(&self, state: &State) -> bool {
         let is_ready = |index: usize| self.board().slot(index as u32).load().state() == SlotState::Ready;
@@ -271,6 +312,7 @@ impl Engine {
             state.quarantine.looked = Some(Instant::now());
             self.audit(&mut state);
             self.end_stopped(&mut state);
+            self.end_unwilling(&mut state);
         }
         self.refill(&mut state);
         drop(state);

@@ -22,6 +22,17 @@ use crate::remote::task_state::{Outcome, ResultBytes};
 use crate::shared::Block;
 use crate::sys::clock;
 
+/// What is known of the tasks that a dead worker had claimed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Blame {
+    /// It ran them.
+    RanThem,
+    /// Another worker may run them: somebody had written over the board.
+    Accused,
+    /// It had been told to begin nothing before it claimed them.
+    BeganNothing,
+}
+
 /// How long the feeder sleeps between two looks at a board that was full.
 const NAP: Duration = Duration::from_micros(500);
 
@@ -91,7 +102,7 @@ impl Engine {
         state: &mut State,
         worker: u32,
         terminating: Option<&Termination>,
-        accused: bool,
+        blame: Blame,
         death: impl Fn() -> TaskError,
     ) -> usize {
         let mut lost = 0;
@@ -107,9 +118,17 @@ impl Engine {
                 SlotState::Done => {
                     self.collect_slot(state, index);
                 }
+                // It comes back to the ring with the audit that follows.
+                SlotState::Claimed
+                    if blame == Blame::BeganNothing
+                        && slot.done_items(state.slots.generations[index as usize]) == 0 =>
+                {
+                    let ready = Word::ready(state.slots.generations[index as usize]);
+                    slot.word.store(ready.0, Ordering::SeqCst);
+                }
                 SlotState::Claimed => {
                     lost += 1;
-                    if accused {
+                    if blame == Blame::Accused {
                         // Another worker may be the one that runs it.
                         self.end_in_quarantine(state, index, Outcome::error(death()));
                         continue;
@@ -255,7 +274,6 @@ fn collect(state: &mut State, index: u32, slot: &Slot, word: Word, task: &InFlig
         return damaged();
     };
     let len = slot.result_len.load(Ordering::Relaxed);
-    state.metrics.counters.bytes_copied += len;
     match slot.result_offset.load(Ordering::Relaxed) {
         0 if len <= INLINE_RESULT as u64 => {
             // SAFETY: the slot has that many bytes for results.
@@ -270,6 +288,8 @@ fn collect(state: &mut State, index: u32, slot: &Slot, word: Word, task: &InFlig
             outcome.results = bytes;
         }
     }
+    // Not before it was checked: what a worker says may be any number.
+    state.metrics.counters.bytes_copied += len;
     if !worker_slot.kept.is_empty() {
         let kept = worker_slot.kept.extract_if(.., |(task, _)| *task == this).map(|(_, handle)| handle);
         let rare = outcome.rare();

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
+use super::collect::Blame;
 use super::engine::Engine;
 use super::exit_status::ExitStatus;
 use super::state::workers::Failure;
@@ -140,11 +141,14 @@ impl Engine {
             timeline::death(state.pool, worker_slot, worker.pid(), why);
         }
 
+        let blame = match (worker.accused, worker.unwilling) {
+            (true, _) => Blame::Accused,
+            (false, true) => Blame::BeganNothing,
+            (false, false) => Blame::RanThem,
+        };
         // What it had completed is collected, what it had claimed is lost.
         let lost =
-            self.end_tasks_of(&mut state, worker_slot as u32, worker.terminating.as_ref(), worker.accused, || {
-                death.error()
-            });
+            self.end_tasks_of(&mut state, worker_slot as u32, worker.terminating.as_ref(), blame, || death.error());
         state.workers.worker_slots[worker_slot].grants.clear();
         state.workers.worker_slots[worker_slot].kept.clear();
         state.workers.worker_slots[worker_slot].stderr = None;

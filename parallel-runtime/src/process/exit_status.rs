@@ -70,6 +70,9 @@ fn reason(
         (Some(libc::SIGKILL), _) if worker.stopped.is_some() => {
             return "it was stopped (SIGSTOP) while tasks waited, so it was ended".to_owned();
         }
+        (Some(libc::SIGKILL), _) if worker.unwilling => {
+            return "it claimed no task while tasks waited, so it was ended".to_owned();
+        }
         (Some(libc::SIGKILL), _) if worker.accused => {
             return "a worker had written over the memory that it shares with the program, and this one seemed to hold a task that it did not run, so it was ended".to_owned();
         }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use super::collect::Blame;
 use super::engine::Engine;
 use super::spawn;
 use super::state::workers::Failure;
@@ -174,7 +175,7 @@ impl Engine {
             // No thread would see its death, so it must not live; it may have claimed a task already.
             let pid = worker.pid();
             worker.kill();
-            self.end_tasks_of(&mut state, worker_slot as u32, None, false, || TaskError::WorkerDied {
+            self.end_tasks_of(&mut state, worker_slot as u32, None, Blame::RanThem, || TaskError::WorkerDied {
                 function: "",
                 pid,
                 signal: Some(libc::SIGKILL),

@@ -40,6 +40,7 @@ impl Engine {
                 return objects::unstore(container, object, by);
             }
             ControlRequest::Released(id) => return objects::released(id),
+            ControlRequest::Deny(offset) => return objects::deny_lock(offset),
             ControlRequest::Hello | ControlRequest::Ready | ControlRequest::Retire | ControlRequest::Failed(_) => {
                 return;
             }

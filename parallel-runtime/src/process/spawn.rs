@@ -39,6 +39,7 @@ pub(super) fn spawn(arena: &Arena, welcome: &Welcome, allowed: &Allowed, stderr:
     privilege::check()?;
     privilege::keep_down()?;
     let (ours, theirs) = control::pair()?;
+    arena.will_be_mapped();
     // The message waits in the socket until the worker reads it.
     welcome.send(ours.as_fd(), arena.segment().descriptor(), allowed)?;
     let (stderr, their_stderr) = stderr;

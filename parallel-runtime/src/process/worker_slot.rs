@@ -93,6 +93,8 @@ pub(super) struct Worker {
     pub(super) mute: bool,
     /// It was ended because it seemed to hold a task that it does not run: somebody had written over shared memory.
     pub(super) accused: bool,
+    /// It was ended because it claimed nothing while tasks waited. It has begun nothing since that was seen.
+    pub(super) unwilling: bool,
     /// Since when it was seen to be stopped, and idle, while tasks waited.
     pub(super) stopped: Option<Instant>,
     /// It has said that it ends between two tasks.
@@ -148,6 +150,7 @@ impl Worker {
             late: false,
             mute: false,
             accused: false,
+            unwilling: false,
             stopped: None,
             retired: false,
             failure: None,

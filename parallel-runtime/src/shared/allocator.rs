@@ -3,6 +3,11 @@
 //! The program alone allocates and frees, and keeps the records in its private memory, so that no worker can damage them.
 //! Sizes are rounded up to classes, four to each doubling; a freed block waits in its class and keeps its pages, because
 //! copying into fresh pages takes five times as long as into warm ones. Rounding costs address space, not memory.
+//!
+//! When no address is left that was never taken, freed blocks are joined with their neighbours, and cut anew: so whatever sizes somebody
+//! has taken, all of it can be had again in any other size.
+
+use std::collections::BTreeMap;
 
 /// The unit of allocation, in bytes.
 pub(super) const PAGE: u64 = 4096;
@@ -29,6 +34,10 @@ pub(super) struct Allocator {
     top: u64,
     end: u64,
     free: Vec<Vec<Free>>,
+    /// Freed ranges of any length that were joined, by offset: their length, and whether pages are still there.
+    joined: BTreeMap<u64, (u64, bool)>,
+    /// Something was given back since freed blocks were joined.
+    can_be_joined: bool,
     /// Bytes in freed blocks that keep their pages.
     warm: u64,
     /// Something was taken since `was_used` was last asked.
@@ -37,16 +46,21 @@ pub(super) struct Allocator {
 
 impl Allocator {
     pub(super) fn new(start: u64, end: u64) -> Self {
-        Self { top: start, end, free: vec![Vec::new(); CLASSES], warm: 0, used: false }
+        Self {
+            top: start,
+            end,
+            free: vec![Vec::new(); CLASSES],
+            joined: BTreeMap::new(),
+            can_be_joined: false,
+            warm: 0,
+            used: false,
+        }
     }
 
     /// Takes a range of at least `len` bytes, and says whether its pages have been used before.
     pub(super) fn take(&mut self, len: u64) -> Option<(Range, bool)> {
         let class = class_of(len)?;
-        let found = self.free[class].pop().or_else(|| self.fresh(class)).or_else(|| {
-            // A larger block is better than none.
-            self.free[class + 1..].iter_mut().find_map(Vec::pop)
-        })?;
+        let found = self.free[class].pop().or_else(|| self.fresh(class)).or_else(|| self.cut(class_len(class)))?;
         if found.warm {
             self.warm -= found.range.len;
         }
@@ -64,6 +78,62 @@ impl Allocator {
         Some(Free { range, warm: false })
     }
 
+    /// Cuts a block out of what was freed.
+    #[cold]
+    fn cut(&mut self, len: u64) -> Option<Free> {
+        let fits = |joined: &BTreeMap<u64, (u64, bool)>| {
+            // The smallest: what is large stays large.
+            joined
+                .iter()
+                .filter(|(_, (room, _))| *room >= len)
+                .min_by_key(|(_, (room, _))| *room)
+                .map(|(offset, _)| *offset)
+        };
+        let offset = fits(&self.joined).or_else(|| {
+            self.join();
+            fits(&self.joined)
+        })?;
+        let (room, warm) = self.joined.remove(&offset)?;
+        if room > len {
+            self.joined.insert(offset + len, (room - len, warm));
+        }
+        Some(Free { range: Range { offset, len }, warm })
+    }
+
+    /// Joins freed blocks with their neighbours.
+    fn join(&mut self) {
+        if !std::mem::take(&mut self.can_be_joined) {
+            return;
+        }
+        for free in self.free.iter_mut().flat_map(std::mem::take) {
+            self.joined.insert(free.range.offset, (free.range.len, free.warm));
+        }
+        let mut before: Option<(u64, u64, bool)> = None;
+        for (offset, (len, warm)) in std::mem::take(&mut self.joined) {
+            before = match before {
+                Some((start, length, was_warm)) if start + length == offset => {
+                    // All of it counts as warm then, and is cooled together.
+                    self.warm += if warm == was_warm {
+                        0
+                    } else if warm {
+                        length
+                    } else {
+                        len
+                    };
+                    Some((start, length + len, warm || was_warm))
+                }
+                Some((start, length, was_warm)) => {
+                    self.joined.insert(start, (length, was_warm));
+                    Some((offset, len, warm))
+                }
+                None => Some((offset, len, warm)),
+            };
+        }
+        if let Some((start, length, warm)) = before {
+            self.joined.insert(start, (length, warm));
+        }
+    }
+
     /// Gives a range back.
     pub(super) fn give_back(&mut self, range: Range, warm: bool) {
         if warm {
@@ -71,6 +141,7 @@ impl Allocator {
         }
         if let Some(class) = class_of(range.len) {
             self.free[class].push(Free { range, warm });
+            self.can_be_joined = true;
         }
     }
 
@@ -84,16 +155,18 @@ impl Allocator {
         self.warm
     }
 
-    /// Bytes that were never taken, for messages: a block of this size may or may not be had.
-    pub(super) fn untouched(&self) -> u64 {
-        self.end - self.top
+    /// Bytes that are not taken, for messages: a block of this size may or may not be had.
+    pub(super) fn left(&self) -> u64 {
+        let freed = self.free.iter().flatten().map(|free| free.range.len).sum::<u64>();
+        self.end - self.top + freed + self.joined.values().map(|(len, _)| len).sum::<u64>()
     }
 
     /// The pages of a block that was marked as cold could not be discarded.
     pub(super) fn is_warm_again(&mut self, range: Range) {
-        let free = self.free.iter_mut().flatten().find(|free| free.range == range);
-        if let Some(free) = free {
-            free.warm = true;
+        let free = self.free.iter_mut().flatten().find(|free| free.range == range).map(|free| &mut free.warm);
+        let joined = self.joined.get_mut(&range.offset).map(|(_, warm)| warm);
+        if let Some(warm) = free.or(joined) {
+            *warm = true;
             self.warm += range.len;
         }
     }
@@ -101,12 +174,9 @@ impl Allocator {
     /// Marks all freed blocks as cold, and gives those whose pages are to be discarded.
     pub(super) fn cool(&mut self) -> Vec<Range> {
         self.warm = 0;
-        let warm = self.free.iter_mut().flatten().filter(|free| free.warm);
-        warm.map(|free| {
-            free.warm = false;
-            free.range
-        })
-        .collect()
+        let blocks = self.free.iter_mut().flatten().map(|free| (free.range, &mut free.warm));
+        let joined = self.joined.iter_mut().map(|(&offset, (len, warm))| (Range { offset, len: *len }, warm));
+        blocks.chain(joined).filter_map(|(range, warm)| std::mem::take(warm).then_some(range)).collect()
     }
 }
 
@@ -167,6 +237,36 @@ mod tests {
         assert!(!warm);
         allocator.give_back(first, true);
         assert_eq!(allocator.take(9_000), Some((first, true)));
+    }
+
+    #[test]
+    fn what_was_taken_in_any_sizes_can_be_had_again_in_any_other() {
+        const END: u64 = 1 << 30;
+        let mut state = 1_u64;
+        let mut allocator = Allocator::new(0, END);
+        for round in 0..20 {
+            let mut taken = Vec::new();
+            let mut size = END;
+            loop {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                match allocator.take(size) {
+                    Some((range, _)) => taken.push(range),
+                    None if size == PAGE => break,
+                    None => size = (size / 8 * (1 + (state >> 33) % 7)).max(PAGE),
+                }
+            }
+            assert!(allocator.left() < PAGE, "round {round}: {} bytes cannot be had", allocator.left());
+            assert_eq!(taken.iter().map(|range| range.len).sum::<u64>(), END);
+            for (index, range) in taken.into_iter().enumerate() {
+                allocator.give_back(range, index % 3 == 0);
+            }
+        }
+        let (whole, _) = allocator.take(END).expect("all of it in one piece");
+        assert_eq!((whole.offset, whole.len), (0, END));
+        allocator.give_back(whole, true);
+        assert_eq!(allocator.warm(), END);
+        assert_eq!(allocator.cool(), [whole]);
+        assert_eq!(allocator.warm(), 0);
     }
 
     #[test]

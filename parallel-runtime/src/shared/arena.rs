@@ -4,6 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::mem::MaybeUninit;
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::allocator::{Allocator, PAGE, Range};
@@ -23,13 +24,15 @@ static TELL: OnceLock<fn()> = OnceLock::new();
 pub(crate) struct Arena {
     segment: Segment,
     allocator: Mutex<Allocator>,
+    /// Whether other processes have it, or had: they may have written anywhere.
+    is_mapped_elsewhere: AtomicBool,
 }
 
 /// A part of the arena, given back when it is dropped. It starts at a page.
 pub(crate) struct Block {
     arena: Arc<Arena>,
     range: Range,
-    /// It reads as zeros, as far as nothing has written it since it was taken.
+    /// It reads as zeros, as far as nothing has written it since it was given back: see [`Arena::take_zeroed`].
     zeroed: bool,
 }
 
@@ -58,7 +61,7 @@ impl Arena {
             let tables = Tables::size(segment.len(), segment.is_scarce()).next_multiple_of(PAGE);
             segment.commit(TABLES_AT, tables)?;
             let allocator = Mutex::new(Allocator::new(TABLES_AT + tables, segment.len()));
-            let arena = Arc::new(Self { segment, allocator });
+            let arena = Arc::new(Self { segment, allocator, is_mapped_elsewhere: AtomicBool::new(false) });
             // A number that is not written by chance: a lock whose word it is counts as held.
             let generation = RandomState::new().hash_one(std::process::id());
             Space::set(&arena.segment, Token::new(0, generation), true);
@@ -89,6 +92,21 @@ impl Arena {
         Ok(Block { arena: Arc::clone(self), range, zeroed: !warm })
     }
 
+    /// Takes a block that reads as zeros if it says so, whatever processes that are gone have written where they had nothing.
+    pub(crate) fn take_zeroed(self: &Arc<Self>, len: u64) -> Result<Block, TaskError> {
+        let mut block = self.take(len)?;
+        if block.zeroed && self.is_mapped_elsewhere.load(Ordering::Relaxed) {
+            // Reserved pages would be lost by it.
+            block.zeroed = !self.segment.is_scarce() && self.segment.discard(block.range.offset, block.range.len);
+        }
+        Ok(block)
+    }
+
+    /// Another process is about to get it.
+    pub(crate) fn will_be_mapped(&self) {
+        self.is_mapped_elsewhere.store(true, Ordering::Relaxed);
+    }
+
     /// Sets what is called when there is freed memory that keeps its pages, and there was none before.
     pub(crate) fn tell_when_warm(tell: fn()) {
         let _ = TELL.set(tell);
@@ -96,8 +114,8 @@ impl Arena {
 
     /// About how much is left, for messages.
     pub(crate) fn available(&self) -> u64 {
-        let untouched = self.allocator().untouched();
-        self.segment.available().map_or(untouched, |space| space.min(untouched))
+        let left = self.allocator().left();
+        self.segment.available().map_or(left, |space| space.min(left))
     }
 
     /// Gives the pages of all freed blocks back to the system, if no block was taken since the last call.

@@ -9,13 +9,18 @@
 //! | 0 | free |
 //! | a [`Token`] | that process holds it |
 //! | the same, with bit 0 | and somebody may sleep until it is free |
+//! | the same, with bit 15 | and that process has looked whether it does hold it |
 //!
-//! Who writes: a process that wants it, 0 → itself, or a dead holder → itself; a waiter, holder → holder with bit 0; the holder, anything →
-//! 0. All by compare-and-swap or swap, so one of two who try at the same time wins. Acquire and release order what the holders do.
+//! Who writes: a process that wants it, 0 → itself, or a dead holder → itself; a waiter, holder → holder with bit 0; the process that it names, which
+//! does not hold it, → with bit 15, and then → itself, or → nobody; the holder, anything → 0. All by compare-and-swap or swap, so one of two who try at the same time wins. Acquire and release order what the holders do.
 //!
 //! If the process dies right here: before its swap to itself, nothing has happened. After it, what the lock guards may be half
 //! changed: the process that takes the lock from it is told ([`Taken::FromTheDead`]), mends it first, and if that one dies too the next
 //! does the same. After its swap to 0 but before it has woken a sleeper: the sleeper looks for itself after [`LOOK`].
+//!
+//! Any process can write any word. A name in it is believed only as far as the process that it names confirms it: that finds out, when it
+//! waits itself, that none of its threads holds the lock ([`holds`](super::holds)), and takes it like one of the dead; and a worker that has
+//! waited for the program for [`DOUBT`] asks it to look.
 //!
 //! It is not fair: a holder that comes back at once often finds it free, which moves much more than handing it over each time.
 
@@ -24,6 +29,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::marker::PhantomData;
 use std::time::{Duration, Instant};
 
+use super::holds;
 use super::space::Space;
 use super::tables::Token;
 use crate::sys::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -32,6 +38,12 @@ use crate::sys::{fork, futex};
 
 /// How long a process sleeps before it looks whether the holder lives, and whether it was to be woken.
 pub(super) const LOOK: Duration = Duration::from_millis(20);
+
+/// How long a worker waits for the program before it asks whether that does hold the lock.
+const DOUBT: Duration = Duration::from_millis(500);
+
+/// The process that it names looks whether it holds the lock: see [`Lock::doubt`]. No place in a token is so large.
+const DOUBTED: u64 = 1 << 15;
 
 /// Somebody may sleep.
 const WAITED_FOR: u64 = 1;
@@ -62,7 +74,18 @@ impl Lock {
     /// Takes it if it is free.
     #[inline(always)]
     fn try_take(&self, me: Token) -> bool {
-        self.word.compare_exchange(0, me.bits(), Ordering::Acquire, Ordering::Relaxed).is_ok()
+        self.exchange(0, me.bits())
+    }
+
+    /// Takes it if its word is this one.
+    #[inline(always)]
+    fn exchange(&self, from: u64, to: u64) -> bool {
+        holds::add(self);
+        let taken = self.word.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        if !taken {
+            holds::remove(self);
+        }
+        taken
     }
 
     /// Takes it; `None` if `deadline` passes before.
@@ -85,25 +108,35 @@ impl Lock {
         if back_off(|| self.word.load(Ordering::Relaxed) == 0 && self.try_take(me)) {
             return Some(Taken::Free);
         }
+        let mut asked = Instant::now();
+        let mut has_slept = false;
         loop {
             let word = self.word.load(Ordering::Relaxed);
             // Others may sleep as well, so that the process that comes from here has to wake one.
             let mine = me.bits() | WAITED_FOR;
             if word == 0 {
-                if self.word.compare_exchange(0, mine, Ordering::Acquire, Ordering::Relaxed).is_ok() {
+                if self.exchange(0, mine) {
                     return Some(Taken::Free);
                 }
                 continue;
             }
-            if !space.is_living(Token::from_bits(word)) {
-                if self.word.compare_exchange(word, mine, Ordering::Acquire, Ordering::Relaxed).is_ok() {
+            let holder = Token::from_bits(word);
+            let is_dead = !space.is_living(holder);
+            let is_ours = !is_dead && has_slept && holder == me;
+            if is_dead || is_ours {
+                let taken = if is_dead { self.exchange(word, mine) } else { self.take_if_forged(me, mine) };
+                if taken {
                     // What our own steps leave half done is mended, and harms nothing.
-                    if self.user.swap(0, Ordering::Relaxed) != 0 {
+                    let was_in_use = self.user.swap(0, Ordering::Relaxed) != 0;
+                    // A name that was forged says that something has written over it, and perhaps over what it guards.
+                    if was_in_use || is_ours || holder == Token::NOBODY {
                         self.poison();
                     }
                     return Some(Taken::FromTheDead);
                 }
-                continue;
+                if is_dead {
+                    continue;
+                }
             }
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 return None;
@@ -113,6 +146,11 @@ impl Lock {
                 || self.word.compare_exchange(word, waited_for, Ordering::Relaxed, Ordering::Relaxed).is_ok()
             {
                 futex::wait_low(&self.word, waited_for, Some(look(deadline)));
+                has_slept = true;
+                if holder != me && holder.is_program() && asked.elapsed() >= DOUBT {
+                    asked = Instant::now();
+                    holds::ask_program(space, self);
+                }
             }
         }
     }
@@ -120,9 +158,40 @@ impl Lock {
     /// Lets it go.
     #[inline]
     pub(super) fn release(&self) {
-        if self.word.swap(0, Ordering::Release) & WAITED_FOR != 0 {
+        let before = self.word.swap(0, Ordering::Release);
+        holds::remove(self);
+        if before & WAITED_FOR != 0 {
             futex::wake_low(&self.word, 1);
         }
+    }
+
+    /// Takes it if its word names this process although none of its threads holds it.
+    #[cold]
+    fn take_if_forged(&self, me: Token, mine: u64) -> bool {
+        let _turn = holds::turn();
+        self.doubt(me).is_some_and(|doubted| self.exchange(doubted, mine))
+    }
+
+    /// Program: if the word names this process although none of its threads holds the lock, it is a dead one's from now on, and goes to the process
+    /// that waits for it.
+    pub(super) fn deny(&self, me: Token) {
+        let _turn = holds::turn();
+        if let Some(doubted) = self.doubt(me) {
+            let _ = self.word.compare_exchange(doubted, Token::NOBODY.bits(), Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+
+    /// Marks a word that names this process, and gives it, marked, if none of its threads holds the lock.
+    ///
+    /// The mark tells this hold from the next one: the end of a hold clears it, one thread at a time sets it, and a thread that holds the lock has had
+    /// it in its list since before its name was in the word. So if it is in no list after the mark was set, then as long as the mark
+    /// is there no thread has held it.
+    fn doubt(&self, me: Token) -> Option<u64> {
+        let word = self.word.load(Ordering::Relaxed);
+        let doubted = word | DOUBTED;
+        let is_marked = Token::from_bits(word) == me
+            && self.word.compare_exchange(word, doubted, Ordering::Acquire, Ordering::Relaxed).is_ok();
+        (is_marked && !holds::may_hold(self)).then_some(doubted)
     }
 
     pub(super) fn poison(&self) {

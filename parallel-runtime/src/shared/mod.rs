@@ -8,6 +8,7 @@
 //! | [`space`] | the arena as a process sees it, program or worker |
 //! | [`objects`], [`slab`] | the shared objects in it: the program's records |
 //! | [`tables`], [`handle`], [`local_handles`], [`handle_table`] | who has which of them; handles on their way |
+//! | [`holds`] | which locks the threads of this process hold |
 //! | [`lock`], [`cells`], [`value`], [`array`](mod@array), [`statics`] | a lock that outlives its holder; `SharedValue`, `SharedArray`, `#[shared]` |
 //! | `far`, `blob` | what is sent to other machines, behind a feature |
 //! | `ndarray`, `arrow` | N-dimensional arrays and data frames, behind features |
@@ -30,6 +31,7 @@ mod exchange;
 pub(crate) mod far;
 pub(crate) mod handle;
 pub(crate) mod handle_table;
+mod holds;
 pub(crate) mod lending;
 mod local_handles;
 pub(crate) mod lock;

@@ -29,9 +29,12 @@ const MOST_PROCESSES: u64 = 1 << 13;
 /// The most objects at one time.
 const MOST_OBJECTS: u64 = 1 << 20;
 
+/// Bits of a token that belong to the code that stores it.
+const FLAGS: u64 = 1 << 15 | 1;
+
 /// Which process: its place in the table, and which of all that have had that place.
 ///
-/// Bits 1 to 15 are the place, from bit 16 on there is the generation; bit 0 is free for the code that stores it.
+/// Bits 1 to 14 are the place, from bit 16 on there is the generation; bits 0 and 15 are free for the code that stores it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Token(u64);
 
@@ -43,15 +46,23 @@ impl Token {
     }
 
     pub(crate) fn from_bits(bits: u64) -> Self {
-        Self(bits & !1)
+        Self(bits & !FLAGS)
     }
 
     pub(crate) fn bits(self) -> u64 {
         self.0
     }
 
+    /// That of no process: no generation is even.
+    pub(super) const NOBODY: Self = Self(2 << 16);
+
+    /// Whether it is the program's.
+    pub(super) fn is_program(self) -> bool {
+        self.place() == 0
+    }
+
     pub(super) fn place(self) -> u32 {
-        (self.0 >> 1) as u32 & 0x7fff
+        (self.0 >> 1) as u32 & 0x3fff
     }
 
     pub(super) fn generation(self) -> u64 {

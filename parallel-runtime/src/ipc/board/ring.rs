@@ -67,7 +67,7 @@ impl<'b> Ring<'b> {
                 let ours = Word::claimed(worker, generation).0;
                 // The load keeps the cache line shared while there is nothing to claim.
                 word.load(Ordering::Relaxed) == ready
-                    && word.compare_exchange(ready, ours, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+                    && word.compare_exchange(ready, ours, Ordering::SeqCst, Ordering::Relaxed).is_ok()
             });
             // If the process stops here, the entry's slot is not READY any more, and the next worker moves `head` on.
             let _ = self.head.compare_exchange(head, head.wrapping_add(1), Ordering::AcqRel, Ordering::Relaxed);

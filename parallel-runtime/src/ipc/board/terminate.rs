@@ -14,6 +14,10 @@
 //! Both write before they look, and all four steps are sequentially consistent: at least one of the two sees what the other
 //! wrote. So if the program ends the worker, then the worker has begun nothing after the task that it is ended for.
 //!
+//! In the same way a worker is ended that has nothing, and claims nothing although tasks wait: the program looks whether it has claimed
+//! something since the mark was set, the worker looks at the mark after it has claimed, and before it begins. What it claims too late it does
+//! not begin, and the program publishes it again.
+//!
 //! A worker that dies meanwhile needs nothing: the program sets `terminating` back before the next one starts. A worker that
 //! ignores the word (it is hostile) may begin another task, and that task then ends as "worker died".
 

@@ -28,6 +28,8 @@ pub(in crate::process) struct Quarantine {
     /// Slots whose claims an earlier audit has found to look false.
     pub(in crate::process) suspects: Vec<Suspect>,
     pub(in crate::process) held: Vec<Quarantined>,
+    /// Since when no task has ended, although some wait and workers are idle; and how many had.
+    pub(in crate::process) stalled: Option<(Instant, u64)>,
     /// When a thread that waited has last looked for what may be wrong.
     pub(in crate::process) looked: Option<Instant>,
 }

@@ -52,6 +52,8 @@ impl Worker {
             match board.ring().claim(self.index, |slot| board.word(slot)) {
                 Claim::Slot(slot, generation) => {
                     self.record().running.store(entry(slot, generation), Ordering::Relaxed);
+                    // It may have taken too long to claim something, and is to be replaced: then it does not begin.
+                    wait_while_terminating(self.record());
                     if std::mem::take(&mut rested) && board.ring().may_have_work() {
                         // Publishers may have relied on us while we were searching.
                         board.wake_one();

@@ -24,6 +24,7 @@ pub use usage::{SharedUsage, shared_usage};
 
 use super::arena::{Arena, Block};
 use super::handle::{Handle, Reference};
+use super::lock::Lock;
 use super::space::Space;
 use super::tables::Kind;
 use crate::error::TaskError;
@@ -175,6 +176,18 @@ pub(crate) fn unstore(container: u64, object: u64, by: Option<&Process>) {
         entry.contents.remove(&object);
     }
     registry.unstore(object, 1);
+}
+
+/// Program: a worker waits for the lock at this offset, which names the program. What is no lock was that worker's to write, too.
+pub(crate) fn deny_lock(offset: u64) {
+    let Some(space) = Space::existing() else { return };
+    let Some(place) = space.at(offset, size_of::<Lock>() as u64) else { return };
+    let place = place.cast::<Lock>();
+    if place.is_aligned() {
+        // SAFETY: the range lies in the arena, which is mapped for ever, and is aligned; a lock is atomics, for which any bytes are valid, and which
+        // others may change.
+        unsafe { place.as_ref() }.deny(space.me());
+    }
 }
 
 /// The program's handle of a container, and its kind.

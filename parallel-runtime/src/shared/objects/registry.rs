@@ -152,7 +152,7 @@ impl Registry {
         // Blocks start at pages.
         let slack = alignment.saturating_sub(allocator::PAGE);
         let room = len.saturating_add(slack);
-        let block = arena.take(room)?;
+        let block = arena.take_zeroed(room)?;
         let offset = block.offset().next_multiple_of(alignment);
         let zeroed = block.is_zeroed();
         Ok((Memory::Block(block), offset, zeroed))

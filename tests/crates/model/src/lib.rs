@@ -261,6 +261,26 @@ fn a_worker_that_is_terminating_begins_nothing_after_the_task_that_it_is_termina
     });
 }
 
+#[test]
+fn a_worker_that_is_ended_because_it_had_nothing_begins_nothing_that_it_claims() {
+    loom::model(|| {
+        let board = Board::new(1);
+        let terminating = Arc::new(AtomicU32::new(0));
+        board.publish(0, 1);
+        let worker = {
+            let (board, terminating) = (Arc::clone(&board), Arc::clone(&terminating));
+            thread::spawn(move || {
+                let claimed = matches!(board.ring().claim(0, |slot| board.words.get(slot as usize)), Claim::Slot(..));
+                claimed && !terminate::is_terminating(&terminating)
+            })
+        };
+        let holds_nothing = || Word(board.words[0].load(Ordering::SeqCst)).state() != State::Claimed;
+        let ended = terminate::terminate(&terminating, holds_nothing, || ());
+        let begins = worker.join().unwrap();
+        assert!(!(ended && begins), "its task would die with it");
+    });
+}
+
 /// A future that is woken is polled afterwards, by one thread at a time, and not more often than it was woken.
 #[test]
 fn a_future_that_is_woken_is_polled_once_more() {
