@@ -11,6 +11,7 @@ mod conformance;
 mod crossing;
 mod deaths;
 mod faults;
+mod hostile;
 mod layers;
 mod library;
 mod limits;

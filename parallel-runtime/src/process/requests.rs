@@ -8,7 +8,7 @@ use super::state::State;
 use crate::error::TaskError;
 use crate::ipc::board::ring::split;
 use crate::ipc::control::{ANSWER, ControlRequest};
-use crate::shared::{Arena, Kind, objects};
+use crate::shared::{Arena, Kind, objects, statics};
 
 /// The answer to a request for something that is not there.
 const NOTHING: [u64; ANSWER] = [0; ANSWER];
@@ -26,7 +26,10 @@ impl Engine {
             ControlRequest::Keep { id, nonce, task } => keep(state, worker_slot, id, nonce, task),
             ControlRequest::Store { container, object } => [objects::store(container, object).into(), 0, 0, 0, 0],
             ControlRequest::Static { at, id, nonce } => {
-                let settled = objects::settle_static(at, objects::named(id, nonce));
+                let offered = objects::named(id, nonce).filter(|object| {
+                    objects::kind(object).is_some_and(|kind| statics::may_be_behind(at, kind, object.reference().len))
+                });
+                let settled = objects::settle_static(at, offered);
                 settled.map_or(NOTHING, |handle| {
                     let reference = handle.reference();
                     if let Some(worker) = state.workers.worker_slots[worker_slot].worker() {

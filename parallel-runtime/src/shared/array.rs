@@ -11,7 +11,8 @@ use super::broken::Poisoned;
 use super::cells::{Cells, Locked};
 use super::or_panic::or_panic;
 use super::raw::SharedElement;
-use super::statics::{Object, SharedObject};
+use super::statics::{self, Object, SharedObject};
+use super::tables::Kind;
 use crate::error::TaskError;
 
 /// A fixed number of elements that every process sees and may change: Python's `multiprocessing.Array`.
@@ -274,6 +275,7 @@ impl<'de, T: Pod> Deserialize<'de> for SharedArray<T> {
 }
 
 impl<T: Pod> SharedObject for SharedArray<T> {
+    const MARK: u64 = statics::mark(Kind::Cells, 0);
     fn to_object(&self) -> Object {
         Object(self.cells.handle().clone())
     }

@@ -55,6 +55,9 @@ impl<T> Cells<T> {
     const JOURNAL_AT: usize = size_of::<Head>().next_multiple_of(align_of::<T>());
     const ELEMENTS_AT: usize = (Self::JOURNAL_AT + size_of::<T>()).next_multiple_of(align_of::<T>());
 
+    /// Bytes of an object with one element.
+    pub(super) const SIZE_OF_ONE: usize = Self::ELEMENTS_AT + size_of::<T>();
+
     /// Whether one store writes an element.
     const IN_ONE_STEP: bool =
         matches!(size_of::<T>(), 0 | 1 | 2 | 4 | 8) && (size_of::<T>() == 0 || align_of::<T>() == size_of::<T>());

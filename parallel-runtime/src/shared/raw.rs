@@ -16,6 +16,7 @@ use super::space::Space;
 use super::tables::Kind;
 use crate::codec::CodecError;
 use crate::error::TaskError;
+use crate::sys::role;
 
 /// What a [`SharedVec`](crate::SharedVec) can hold: plain data (`bytemuck`'s `Pod`), any bytes of which are a value.
 ///
@@ -170,6 +171,10 @@ impl<T: Pod> Raw<T> {
                 // SAFETY: the memory was just made for so many bytes, and nothing else knows of it.
                 unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), raw.start.as_ptr().cast(), bytes.len()) };
                 Ok((raw, None))
+            }
+            // What a worker sends back may name any file.
+            Some(Claim::Blob(_)) if !role::in_worker() => {
+                Err(de::Error::custom("a result does not lie on this machine"))
             }
             Some(Claim::Blob(name)) => Self::open_blob(&name, len).map(|raw| (raw, None)).map_err(de::Error::custom),
         }

@@ -8,7 +8,7 @@ use bytemuck::Pod;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::raw::{Memory, Raw};
-use super::statics::{Object, SharedObject};
+use super::statics::{self, Object, SharedObject};
 use super::tables::Kind;
 
 /// Plain data in shared memory that nothing changes any more, like an `Arc<[T]>`: one large table for every worker.
@@ -108,6 +108,7 @@ impl<'de, T: Pod> Deserialize<'de> for SharedSlice<T> {
 }
 
 impl<T: Pod> SharedObject for SharedSlice<T> {
+    const MARK: u64 = statics::mark(Kind::Slice, 0);
     fn to_object(&self) -> Object {
         match &self.raw.memory {
             Memory::Object(handle) => Object(Arc::clone(handle)),

@@ -12,6 +12,7 @@ use super::broken::Poisoned;
 use super::cells::{Cells, Locked};
 use super::or_panic::or_panic;
 use super::statics::{self, Object, SharedObject};
+use super::tables::Kind;
 use crate::error::TaskError;
 use crate::sys::{fork, image};
 
@@ -54,9 +55,6 @@ pub struct SharedValue<T> {
     cells: OnceLock<Cells<T>>,
 }
 
-/// A number that is not in an executable by chance.
-const MARK: u64 = 0x7061_7261_6c6c_656c;
-
 /// What a [`SharedValue`] can hold: plain data, whose bytes are checked when they are read.
 #[diagnostic::on_unimplemented(
     message = "a `SharedValue` cannot hold a `{Self}`",
@@ -70,11 +68,13 @@ pub trait SharedPlain: NoUninit + CheckedBitPattern + Send {}
 impl<T: NoUninit + CheckedBitPattern + Send> SharedPlain for T {}
 
 impl<T> SharedValue<T> {
+    const STATIC: u64 = statics::mark(Kind::Cells, Cells::<T>::SIZE_OF_ONE);
+
     /// A value. Its shared memory is taken at first use, so that this can stand in a static.
     ///
     /// The methods panic at first use if shared memory is short, with the text of [`TaskError::OutOfSharedMemory`].
     pub const fn new(first: T) -> Self {
-        Self { mark: MARK, first: Some(first), cells: OnceLock::new() }
+        Self { mark: Self::STATIC, first: Some(first), cells: OnceLock::new() }
     }
 }
 
@@ -107,7 +107,7 @@ impl<T: SharedPlain> SharedValue<T> {
         self.cells.get_or_init(|| {
             let first = self.first.expect("without cells there is a first value");
             // One that the program has put into a static later (a `Mutex<Option<..>>`, a `OnceLock<..>`) is its own.
-            let declared = |at: &u64| image::initial_word(*at).is_none_or(|word| word == MARK);
+            let declared = |at: &u64| image::initial_word(*at).is_none_or(|word| word == Self::STATIC);
             match statics::first_of(image::offset_of_static(&self.mark).filter(declared)) {
                 // A static: the same in every process, whether or not it says `#[shared]`.
                 Some(at) => {
@@ -268,11 +268,12 @@ impl<'de, T: SharedPlain> Deserialize<'de> for SharedValue<T> {
 
 impl<T: SharedPlain> SharedValue<T> {
     fn of(cells: Cells<T>) -> Self {
-        Self { mark: MARK, first: None, cells: OnceLock::from(cells) }
+        Self { mark: Self::STATIC, first: None, cells: OnceLock::from(cells) }
     }
 }
 
 impl<T: SharedPlain> SharedObject for SharedValue<T> {
+    const MARK: u64 = Self::STATIC;
     fn to_object(&self) -> Object {
         Object(self.cells().handle().clone())
     }

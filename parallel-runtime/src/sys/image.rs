@@ -116,7 +116,9 @@ pub(crate) fn initial_word(offset: u64) -> Option<u64> {
     // Addresses count from where the linker put the first byte: 0 unless the executable must lie at a certain address.
     let first = loaded.clone().map(|(file, address, _)| address.wrapping_sub(file)).next()?;
     let address = first.wrapping_add(offset);
-    let Some((file, start, _)) = loaded.find(|(_, start, len)| *start <= address && address + 8 <= start + len) else {
+    // Any number may be asked for.
+    let holds = |start: u64, len: u64| address >= start && len >= 8 && address - start <= len - 8;
+    let Some((file, start, _)) = loaded.find(|(_, start, len)| holds(*start, *len)) else {
         return Some(0);
     };
     let mut word = [0; 8];

@@ -132,6 +132,7 @@ macro_rules! handle {
         }
 
         impl<$($generic),*> crate::shared::statics::SharedObject for $type<$($generic),*> {
+            const MARK: u64 = crate::shared::statics::mark(crate::shared::tables::Kind::$kind, 0);
             fn to_object(&self) -> crate::shared::statics::Object {
                 crate::shared::statics::Object(self.container.handle.clone())
             }

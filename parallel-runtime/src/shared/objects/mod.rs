@@ -92,6 +92,11 @@ pub(crate) fn named(id: u64, nonce: u64) -> Option<Arc<Handle>> {
     registry().adopt(u32::try_from(id).ok()?, nonce)
 }
 
+/// What an object is.
+pub(crate) fn kind(handle: &Handle) -> Option<Kind> {
+    registry().entries.get(handle.reference().id as usize)?.kind
+}
+
 /// The program's last handle is gone.
 pub(super) fn let_go(handle: &Handle) {
     let id = handle.reference().id;

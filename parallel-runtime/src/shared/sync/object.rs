@@ -102,6 +102,7 @@ macro_rules! handle {
         }
 
         impl crate::shared::statics::SharedObject for $type {
+            const MARK: u64 = crate::shared::statics::mark(<Head as crate::shared::sync::object::Header>::KIND, 0);
             fn to_object(&self) -> crate::shared::statics::Object {
                 crate::shared::statics::Object(self.$field.handle.clone())
             }
