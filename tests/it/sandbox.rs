@@ -1,5 +1,6 @@
 //! Workers that may do nothing but compute.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{TcpListener, UdpSocket};
@@ -7,7 +8,10 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use parallel_runtime::{PoolError, ProcessPool, Sandbox, TaskError, ThreadPool, parallel};
+use parallel_runtime::{
+    PoolError, ProcessPool, Sandbox, SharedDict, SharedSlice, SharedValue, SharedVec, TaskError, ThreadPool, parallel,
+    shared,
+};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -263,4 +267,121 @@ fn a_sandbox_is_never_lost_on_the_way() {
     }
     let pool = ProcessPool::new(1).sandbox(Sandbox::strict());
     assert!(!can_read::on(&pool).call(()) && !can_read::on(&pool).spawn(()).join().unwrap());
+}
+
+/// What a process maps of shared memory, by inodes.
+fn arenas(pid: u32) -> BTreeSet<String> {
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).expect("procfs is mounted");
+    let lines = maps.lines().filter(|line| line.contains("memfd:parallel"));
+    lines.map(|line| line.split_whitespace().nth(4).expect("an inode").to_owned()).collect()
+}
+
+#[test]
+fn a_pool_with_a_sandbox_shares_memory_with_no_other_pool() {
+    static CONFINED: ProcessPool = ProcessPool::new(1).sandbox(Sandbox::strict());
+    static ANOTHER: ProcessPool = ProcessPool::new(1).sandbox(Sandbox::strict());
+    static FREE: ProcessPool = ProcessPool::new(1);
+
+    #[parallel(mode = "process")]
+    fn pid() -> u32 {
+        std::process::id()
+    }
+
+    let [one, other, free] = [&CONFINED, &ANOTHER, &FREE].map(|pool| arenas(pid::on(pool).call(())));
+    let program = arenas(std::process::id());
+    let common = |one: &BTreeSet<String>, other: &BTreeSet<String>| one.intersection(other).count();
+    assert_eq!((common(&one, &other), common(&one, &free), common(&other, &free)), (0, 0, 0));
+    assert_eq!((common(&one, &program), common(&other, &program), common(&free, &program)), (1, 1, 1));
+    // The second is for shared objects of its own.
+    assert_eq!((one.len(), other.len(), free.len()), (2, 2, 1));
+}
+
+#[test]
+fn slices_that_are_lent_to_a_sandbox_are_copied_in_and_out() {
+    #[parallel(mode = "process", pool = 1, sandbox = "strict")]
+    fn double(numbers: &mut [f64], by: &[f64]) -> bool {
+        numbers.iter_mut().zip(by).for_each(|(number, by)| *number *= by);
+        // What the program has borrowed is not the memory that is changed.
+        numbers.iter().all(|number| *number > 0.0)
+    }
+
+    let mut numbers = SharedVec::from_fn(100_000, |index| index as f64 + 1.0);
+    let by = SharedSlice::from_slice(&[2.0; 1000]);
+    let done = double::map(numbers.chunks_mut(1000).map(|chunk| (chunk, &by[..])));
+    assert_eq!((done.len(), done.contains(&false)), (100, false));
+    assert!(numbers.iter().enumerate().all(|(index, number)| *number == 2.0 * (index as f64 + 1.0)));
+}
+
+#[test]
+fn buffers_cross_into_a_sandbox_and_out_of_it_as_what_they_hold() {
+    #[derive(Serialize, Deserialize)]
+    struct Picture {
+        pixels: SharedVec<u8>,
+        name: String,
+    }
+
+    #[parallel(mode = "process", pool = 1, sandbox = "strict")]
+    fn invert(mut picture: Picture, table: SharedSlice<u8>, extra: SharedVec<u32>) -> (Picture, SharedVec<u32>) {
+        picture.pixels.iter_mut().for_each(|pixel| *pixel = table[usize::from(*pixel)]);
+        let sums = SharedVec::from_fn(extra.len() + 1, |index| extra[..index].iter().sum());
+        (picture, sums)
+    }
+
+    let pixels = SharedVec::from_fn(100_000, |index| index as u8);
+    let table = SharedVec::from_fn(256, |index| 255 - index as u8).share();
+    for _ in 0..3 {
+        let picture = Picture { pixels: SharedVec::from_slice(&pixels), name: "a".to_owned() };
+        let (picture, sums) = invert(picture, table.clone(), SharedVec::from_slice(&[1, 2, 3]));
+        assert!(picture.pixels.iter().enumerate().all(|(index, pixel)| *pixel == 255 - index as u8));
+        assert_eq!((&*picture.name, &*sums), ("a", &[0, 1, 3, 6][..]));
+    }
+    // The same table in many items crosses once.
+    #[parallel(mode = "process", pool = 1, sandbox = "strict")]
+    fn look_up(table: &[u64], index: usize) -> u64 {
+        table[index]
+    }
+    let squares: Vec<u64> = (0..10_000).map(|x| x * x).collect();
+    let found = look_up::map((0..1000).map(|index| (&squares[..], index)));
+    assert_eq!(found, squares[..1000]);
+}
+
+#[test]
+fn handles_do_not_enter_a_sandbox_and_the_error_says_what_to_do() {
+    #[shared]
+    static COUNT: SharedValue<u64> = SharedValue::new(7);
+
+    #[parallel(mode = "process", pool = 1, sandbox = "strict")]
+    fn size(names: SharedDict<u32, String>) -> usize {
+        names.len()
+    }
+
+    #[parallel(mode = "process", pool = 1, sandbox = "strict")]
+    fn counts() -> u64 {
+        COUNT.get()
+    }
+
+    #[parallel(mode = "process", pool = 1, sandbox = "strict")]
+    fn makes() -> SharedDict<u32, String> {
+        let made = SharedDict::new();
+        made.insert(1, "one".to_owned());
+        assert_eq!(made.get(&1).as_deref(), Some("one"), "for itself it may have any");
+        made
+    }
+
+    let tells = |error: &str| {
+        assert!(error.contains("a worker in a sandbox") && error.contains("use a pool without a sandbox"), "{error}");
+    };
+    match size::submit(SharedDict::new()).join() {
+        Err(error @ TaskError::Encode { .. }) => tells(&error.to_string()),
+        other => panic!("{other:?}"),
+    }
+    match counts::submit().join() {
+        Err(error @ TaskError::Panicked { .. }) => tells(&error.to_string().replace("a worker in\n", "a worker in ")),
+        other => panic!("{other:?}"),
+    }
+    match makes::submit().join() {
+        Err(error @ TaskError::Encode { .. }) => tells(&error.to_string()),
+        other => panic!("{:?}", other.map(|_| ())),
+    }
+    assert_eq!(COUNT.get(), 7);
 }

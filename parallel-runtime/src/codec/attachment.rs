@@ -41,6 +41,15 @@ pub(crate) enum Purpose {
     Copy,
     /// It goes to another machine, where no handle means anything: what lies in shared memory is sent itself.
     Far,
+    /// It goes to a worker that has no part in the program's shared objects, or comes from it: as if it went far.
+    Isolated,
+}
+
+impl Purpose {
+    /// Whether handles mean something on the other side.
+    pub(crate) fn shares_objects(self) -> bool {
+        !matches!(self, Self::Far | Self::Isolated)
+    }
 }
 
 /// What is written for a handle.
@@ -64,6 +73,6 @@ pub(crate) trait Source {
     /// Keeps something as long as what is read is used.
     fn keep(&self, kept: Arc<dyn Any + Send + Sync>);
 
-    /// Whether the bytes come from another machine.
+    /// Whether the bytes come from where no memory is shared: another machine, or a worker that is isolated.
     fn is_far(&self) -> bool;
 }

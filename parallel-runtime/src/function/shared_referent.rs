@@ -84,7 +84,7 @@ impl Place {
     /// A reader of what is there, for the message that `outer` reads.
     pub(super) fn reader<'m>(&self, outer: &Reader<'m>) -> Result<Reader<'m>, CodecError> {
         let missing = || CodecError::new("what many items refer to is not where it was");
-        let start = Space::existing().and_then(|space| space.at(self.offset, self.len)).ok_or_else(missing)?;
+        let start = Space::in_messages(self.offset, self.len).ok_or_else(missing)?;
         let len = usize::try_from(self.len).map_err(|_| missing())?;
         // SAFETY: the range was just checked to be mapped. The program keeps it as long as the message, whose arguments are read as long as `'m`,
         // and nothing writes it.

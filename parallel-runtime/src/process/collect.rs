@@ -90,7 +90,7 @@ impl Engine {
             }
         }
         self.finish_with(state, index, |state, task| {
-            collect(state, index, slot, word, task).limited(self.options.result_limit)
+            collect(state, index, slot, word, task, self.options.sandbox.is_some()).limited(self.options.result_limit)
         });
         true
     }
@@ -152,7 +152,8 @@ impl Engine {
                         continue;
                     }
                     self.finish_with(state, index, |state, task| {
-                        let mut outcome = collect(state, index, slot, word, task).limited(self.options.result_limit);
+                        let mut outcome = collect(state, index, slot, word, task, self.options.sandbox.is_some())
+                            .limited(self.options.result_limit);
                         // One that was terminating for an item which then ended has begun no other.
                         let between = terminating.is_some_and(|terminating| outcome.done > terminating.item);
                         if outcome.done < task.items && (outcome.done == 0 || !between) {
@@ -254,8 +255,8 @@ fn is_late(slot: &Slot, word: Word, task: &InFlight) -> bool {
         && slot.failed.load(Ordering::Relaxed) == LATE
 }
 
-/// Reads what a worker left in a slot.
-fn collect(state: &mut State, index: u32, slot: &Slot, word: Word, task: &InFlight) -> Outcome {
+/// Reads what a worker left in a slot. `is_isolated`: it has no part in the program's shared objects.
+fn collect(state: &mut State, index: u32, slot: &Slot, word: Word, task: &InFlight, is_isolated: bool) -> Outcome {
     let this = entry(index, state.slots.generations[index as usize]);
     let mut outcome = Outcome { done: slot.done_items(word.generation()).min(task.items), ..Outcome::default() };
     if outcome.done == 0 {
@@ -290,6 +291,9 @@ fn collect(state: &mut State, index: u32, slot: &Slot, word: Word, task: &InFlig
     }
     // Not before it was checked: what a worker says may be any number.
     state.metrics.counters.bytes_copied += len;
+    if is_isolated {
+        outcome.rare().is_far = true;
+    }
     if !worker_slot.kept.is_empty() {
         let kept = worker_slot.kept.extract_if(.., |(task, _)| *task == this).map(|(_, handle)| handle);
         let rare = outcome.rare();

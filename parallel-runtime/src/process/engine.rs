@@ -52,7 +52,7 @@ pub(crate) struct Engine {
     pub(super) changed: Condvar,
 }
 
-/// The pool's part of the arena.
+/// The pool's part of the arena, or its own arena.
 pub(super) struct Memory {
     pub(super) arena: Arc<Arena>,
     pub(super) board: Board,
@@ -124,7 +124,8 @@ impl Engine {
         if self.workers > MOST_WORKERS {
             return Err(PoolError::TooManyWorkers { asked: self.workers, most: MOST_WORKERS });
         }
-        let arena = Arena::get().map_err(PoolError::Memory)?;
+        let arena = if self.options.sandbox.is_some() { Arena::isolated() } else { Arena::get() };
+        let arena = arena.map_err(PoolError::Memory)?;
         let supervisor = Supervisor::get().map_err(PoolError::Spawn)?;
         let slots = if self.one_shot { SLOTS_ONE_SHOT } else { SLOTS };
         let layout = Layout { workers: self.workers as u32, slots };

@@ -8,7 +8,7 @@ use super::state::State;
 use crate::error::TaskError;
 use crate::ipc::board::ring::split;
 use crate::ipc::control::{ANSWER, ControlRequest};
-use crate::shared::{Arena, Kind, objects, statics};
+use crate::shared::{Kind, objects, statics};
 
 /// The answer to a request for something that is not there.
 const NOTHING: [u64; ANSWER] = [0; ANSWER];
@@ -16,6 +16,10 @@ const NOTHING: [u64; ANSWER] = [0; ANSWER];
 impl Engine {
     /// Answers a worker's request, if it is one that is answered.
     pub(super) fn serve(&self, state: &mut State, worker_slot: usize, request: &ControlRequest) {
+        if self.options.sandbox.is_some() && concerns_objects(request) {
+            // It has objects of its own, and knows nothing of the program's, whatever it says.
+            return;
+        }
         let answer = match *request {
             ControlRequest::Grant(len) => self.grant(state, worker_slot, len),
             ControlRequest::New { len, alignment, kind } => new_object(state, worker_slot, len, alignment, kind),
@@ -60,7 +64,7 @@ impl Engine {
         let place = &mut state.workers.worker_slots[worker_slot];
         // What the worker has not delivered by now it never will: a message ends with its first granted block.
         place.grants.clear();
-        match Arena::get().map_err(TaskError::Spawn).and_then(|arena| arena.take(len)) {
+        match self.memory.get().expect("there is a board before there are workers").arena.take(len) {
             Ok(block) => {
                 let offset = block.offset();
                 place.grants.push(block);
@@ -68,6 +72,24 @@ impl Engine {
             }
             Err(error) => refusal(&error),
         }
+    }
+}
+
+/// Whether a request is about shared objects.
+fn concerns_objects(request: &ControlRequest) -> bool {
+    use ControlRequest::{
+        Deny, Failed, Grant, Hello, Keep, More, New, Ready, Released, Retire, Static, Store, Unstore,
+    };
+    match request {
+        New { .. }
+        | More { .. }
+        | Keep { .. }
+        | Store { .. }
+        | Unstore { .. }
+        | Released(_)
+        | Static { .. }
+        | Deny(_) => true,
+        Hello | Ready | Grant(_) | Retire | Failed(_) => false,
     }
 }
 

@@ -19,7 +19,7 @@ use super::exit_status;
 use super::stderr::{self, Program};
 use super::worker_slot::Worker;
 use crate::observe::timeline::memory;
-use crate::shared::Arena;
+use crate::shared::{Arena, all_arenas};
 use crate::sys::fork;
 use crate::sys::role;
 
@@ -260,16 +260,16 @@ impl Supervisor {
                 }
             }
             let mut next = self.do_what_is_due();
-            if let Ok(arena) = Arena::get() {
-                if last_trim.elapsed() >= TRIM {
-                    last_trim = Instant::now();
-                    arena.trim_if_idle();
-                }
-                if arena.is_warm() {
-                    let trim = last_trim + TRIM;
-                    next = Some(next.map_or(trim, |next| next.min(trim)));
-                }
+            let arenas = all_arenas();
+            if last_trim.elapsed() >= TRIM {
+                last_trim = Instant::now();
+                arenas.iter().for_each(|arena| arena.trim_if_idle());
             }
+            if arenas.iter().any(|arena| arena.is_warm()) {
+                let trim = last_trim + TRIM;
+                next = Some(next.map_or(trim, |next| next.min(trim)));
+            }
+            drop(arenas);
             if !lock(&self.starts).is_empty() {
                 continue;
             }

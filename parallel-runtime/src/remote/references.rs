@@ -93,13 +93,14 @@ fn store(
     encode: &mut dyn FnMut(&mut Writer<'_>) -> Result<(), CodecError>,
 ) -> Result<Option<Arc<Stored>>, CodecError> {
     static NEXT: AtomicU64 = AtomicU64::new(1);
+    let purpose = if arena.is_isolated() { Purpose::Isolated } else { Purpose::Lend };
     let mut room = 4096;
     for _ in 0..3 {
         let Ok(mut block) = arena.take(room as u64) else { return Ok(None) };
         let there = usize::try_from(block.len()).unwrap_or(room);
         // SAFETY: no worker knows of this block: it was just taken.
         let memory = unsafe { block.bytes_mut(there) };
-        let mut writer = handle_table::carrying(Writer::new(memory), Purpose::Lend);
+        let mut writer = handle_table::carrying(Writer::new(memory), purpose);
         encode(&mut writer)?;
         let len = writer.len();
         if writer.overflowed() {

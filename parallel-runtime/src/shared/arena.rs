@@ -5,7 +5,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use super::allocator::{Allocator, PAGE, Range};
 use super::segment::Segment;
@@ -17,12 +17,17 @@ use crate::sys::{fork, role};
 /// Freed memory that may stay warm, in bytes; what is freed beyond goes back to the system at once.
 const MOST_WARM: u64 = 1 << 30;
 
+/// The same in a worker that is isolated, whose memory nothing gives back while it has nothing to do.
+const MOST_WARM_IN_WORKER: u64 = 16 << 20;
+
 /// See [`Arena::tell_when_warm`].
 static TELL: OnceLock<fn()> = OnceLock::new();
 
-/// The memory that the program shares with all of its workers, in all pools.
+/// Memory that the program shares with workers: with those of all pools, but for pools whose workers are isolated. Each of these has an arena of
+/// its own, for its board and its messages, and nothing else.
 pub(crate) struct Arena {
     segment: Segment,
+    is_isolated: bool,
     allocator: Mutex<Allocator>,
     /// Whether other processes have it, or had: they may have written anywhere.
     is_mapped_elsewhere: AtomicBool,
@@ -38,11 +43,21 @@ pub(crate) struct Block {
 
 static ARENA: OnceLock<Arc<Arena>> = OnceLock::new();
 
+/// The arenas of pools whose workers are isolated.
+static ISOLATED: Mutex<Vec<Weak<Arena>>> = Mutex::new(Vec::new());
+
+/// All arenas that there are.
+pub(crate) fn all() -> Vec<Arc<Arena>> {
+    let mut isolated = ISOLATED.lock().unwrap_or_else(PoisonError::into_inner);
+    isolated.retain(|arena| arena.strong_count() > 0);
+    ARENA.get().cloned().into_iter().chain(isolated.iter().filter_map(Weak::upgrade)).collect()
+}
+
 /// Bytes of shared memory that exist now, as the kernel counts them.
 pub(crate) fn allocated_bytes() -> u64 {
-    let status = ARENA.get().and_then(|arena| rustix::fs::fstat(arena.segment.descriptor()).ok());
+    let blocks = |arena: Arc<Arena>| rustix::fs::fstat(arena.segment.descriptor()).map_or(0, |status| status.st_blocks);
     // In units of 512 bytes, whatever the file system, as in stat(2).
-    status.map_or(0, |status| status.st_blocks.cast_unsigned() * 512)
+    all().into_iter().map(|arena| blocks(arena).cast_unsigned() * 512).sum()
 }
 
 impl Arena {
@@ -61,13 +76,30 @@ impl Arena {
             let tables = Tables::size(segment.len(), segment.is_scarce()).next_multiple_of(PAGE);
             segment.commit(TABLES_AT, tables)?;
             let allocator = Mutex::new(Allocator::new(TABLES_AT + tables, segment.len()));
-            let arena = Arc::new(Self { segment, allocator, is_mapped_elsewhere: AtomicBool::new(false) });
+            let is_mapped_elsewhere = AtomicBool::new(false);
+            let arena = Arc::new(Self { segment, is_isolated: false, allocator, is_mapped_elsewhere });
             // A number that is not written by chance: a lock whose word it is counts as held.
             let generation = RandomState::new().hash_one(std::process::id());
             Space::set(&arena.segment, Token::new(0, generation), true);
             let _ = ARENA.set(arena);
         }
         Ok(Arc::clone(ARENA.get().expect("it was just set")))
+    }
+
+    /// A new one, for a pool whose workers are isolated.
+    pub(crate) fn isolated() -> io::Result<Arc<Self>> {
+        fork::watch();
+        let segment = Segment::create_for_pool()?;
+        let allocator = Mutex::new(Allocator::new(PAGE, segment.len()));
+        let is_mapped_elsewhere = AtomicBool::new(false);
+        let arena = Arc::new(Self { segment, is_isolated: true, allocator, is_mapped_elsewhere });
+        ISOLATED.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&arena));
+        Ok(arena)
+    }
+
+    /// Whether it is that of a pool whose workers are isolated.
+    pub(crate) fn is_isolated(&self) -> bool {
+        self.is_isolated
     }
 
     pub(crate) fn segment(&self) -> &Segment {
@@ -171,8 +203,8 @@ impl Block {
     /// If the block is shorter than `len`.
     pub(crate) unsafe fn bytes_mut(&mut self, len: usize) -> &mut [MaybeUninit<u8>] {
         assert!(len as u64 <= self.range.len, "a block is shorter than it was asked to be");
-        // SAFETY: the block lies inside the arena, which is mapped for ever and readable and writable; `&mut self` keeps
-        // others in this process away (a block has one owner), the caller keeps other processes away.
+        // SAFETY: the block lies inside the arena, which it keeps, and which is readable and writable; `&mut self` keeps others in this process
+        // away (a block has one owner), the caller keeps other processes away.
         unsafe { std::slice::from_raw_parts_mut(self.start().as_ptr().cast(), len) }
     }
 }
@@ -183,7 +215,8 @@ impl Drop for Block {
             // It is the parent's.
             return;
         }
-        let stays = self.arena.allocator().warm() + self.range.len <= MOST_WARM;
+        let most = if role::in_worker() { MOST_WARM_IN_WORKER } else { MOST_WARM };
+        let stays = self.arena.allocator().warm() + self.range.len <= most;
         // Without the lock: many pages take long.
         let warm = stays || !self.arena.segment.discard(self.range.offset, self.range.len);
         let mut allocator = self.arena.allocator();
@@ -208,7 +241,7 @@ impl Space {
         if let Some(space) = Self::existing() {
             return Ok(space);
         }
-        if role::in_worker() {
+        if role::has_borrowed_objects() {
             // A constructor of a C++ library, before the worker has its arena.
             return Err(TaskError::OutOfSharedMemory { requested: 0, available: 0 });
         }

@@ -16,6 +16,7 @@ use super::offer::{GIVEN, Given, OFFERS, Offer};
 use super::tables::Kind;
 use crate::codec::attachment::{Attached, EXCLUSIVE, Entry, Purpose, Source};
 use crate::codec::{CodecError, Writer};
+use crate::sys::role;
 
 /// The handles in an encoded value.
 #[derive(Debug, Default)]
@@ -167,7 +168,11 @@ pub(crate) fn carrying(writer: Writer<'_>, purpose: Purpose) -> Writer<'_> {
 /// A writer of results: of a worker.
 #[inline(always)]
 pub(crate) fn carrying_results(writer: Writer<'_>) -> Writer<'_> {
-    let purpose = if FAR_AWAY.load(Ordering::Relaxed) { Purpose::Far } else { Purpose::Move };
+    let purpose = match (FAR_AWAY.load(Ordering::Relaxed), role::is_isolated()) {
+        (true, _) => Purpose::Far,
+        (false, true) => Purpose::Isolated,
+        (false, false) => Purpose::Move,
+    };
     writer.carrying(attach, purpose)
 }
 
@@ -192,8 +197,8 @@ pub(crate) fn set_far_away() {
 #[inline(always)]
 pub(crate) fn lending<R>(writer: &mut Writer<'_>, write: impl FnOnce(&mut Writer<'_>) -> R) -> R {
     let before = writer.purpose;
-    if before != Purpose::Far {
-        // Nothing moves to another machine.
+    if before.shares_objects() {
+        // Otherwise nothing moves.
         writer.purpose = Purpose::Lend;
     }
     let result = write(writer);
@@ -234,12 +239,16 @@ pub(super) fn far_pool(writer: &mut Writer<'_>) -> u64 {
 
 /// Whether handles can be written, and what is sent does not move to another machine.
 fn check_near(writer: &Writer<'_>) -> Result<(), CodecError> {
-    if writer.purpose == Purpose::Far {
-        return Err(CodecError::new(
+    match writer.purpose {
+        Purpose::Far => Err(CodecError::new(
             "a handle of shared memory means something on one machine only: to another one pass plain values, a `SharedSlice` or a `SharedVec`",
-        ));
+        )),
+        Purpose::Isolated => Err(CodecError::new(
+            "a handle of shared memory means nothing to a worker in a sandbox, which shares no objects with the program: pass plain values, a \
+             `SharedSlice` or a `SharedVec`, which are copied, or use a pool without a sandbox",
+        )),
+        Purpose::Move | Purpose::Lend | Purpose::Copy => Ok(()),
     }
-    Ok(())
 }
 
 /// Notes an exclusive owner that moves away, and that nothing else can refer to. Gives its entry.
@@ -281,8 +290,10 @@ fn attach(ticket: u64, writer: &mut Writer<'_>) -> Result<Attached, CodecError> 
     let Some(offer) = OFFERS.take(ticket) else {
         return Err(CodecError::new("a value that is no handle of shared memory says that it is one"));
     };
-    if writer.purpose == Purpose::Far {
-        return attach_far(&offer, writer);
+    match writer.purpose {
+        Purpose::Far => return attach_far(&offer, writer),
+        Purpose::Isolated => return attach_contents(&offer, writer),
+        Purpose::Move | Purpose::Lend | Purpose::Copy => {}
     }
     let Some(handle) = &offer.handle else {
         return Err(CodecError::new(offer.refusal.unwrap_or_else(|| "it stays with this process".to_owned())));
@@ -303,7 +314,7 @@ fn attach(ticket: u64, writer: &mut Writer<'_>) -> Result<Attached, CodecError> 
         Purpose::Lend => Err(CodecError::new(
             "a `SharedVec` has one owner, so it cannot be sent from behind a reference: pass it by value, pass a slice of it, or `share()` it",
         )),
-        Purpose::Move | Purpose::Far => {
+        Purpose::Move | Purpose::Far | Purpose::Isolated => {
             count_shared(writer, bytes);
             let table = &mut luggage(writer).table;
             table.note_owner(handle, number, handle.promise(number))?;
@@ -327,19 +338,24 @@ fn copy(offer: &Offer) -> Result<Arc<Handle>, CodecError> {
     Ok(copy)
 }
 
+/// What it holds, if that can be sent.
+fn attach_contents(offer: &Offer, writer: &mut Writer<'_>) -> Result<Attached, CodecError> {
+    let Some(elements) = &offer.elements else { return check_near(writer).map(|()| Attached::Bytes(Vec::new())) };
+    // SAFETY: it was offered by this thread just now, and its serialisation goes on when this returns.
+    Ok(Attached::Bytes(unsafe { elements.bytes() }.to_vec()))
+}
+
 #[cfg(feature = "dask")]
 fn attach_far(offer: &Offer, writer: &mut Writer<'_>) -> Result<Attached, CodecError> {
-    let Some(elements) = &offer.elements else { return check_near(writer).map(|()| Attached::Bytes(Vec::new())) };
-    if let Some(handle) = &offer.handle
+    if let (Some(handle), Some(elements)) = (&offer.handle, &offer.elements)
         // A result has no program that would bring it anywhere.
-        && elements.unchanging && elements.len() >= super::blob::LARGE && !crate::sys::role::in_worker()
+        && elements.unchanging && elements.len() >= super::blob::LARGE && !role::in_worker()
     {
         note_blob(writer, handle);
         count_shared(writer, elements.len() as u64);
         return Ok(Attached::Text(super::blob::name_of(handle, far_pool(writer))));
     }
-    // SAFETY: it was offered by this thread just now, and its serialisation goes on when this returns.
-    Ok(Attached::Bytes(unsafe { elements.bytes() }.to_vec()))
+    attach_contents(offer, writer)
 }
 
 #[cfg(not(feature = "dask"))]
@@ -390,7 +406,7 @@ pub(crate) enum Origin {
     Taken,
     /// A container, where they stay.
     Copied,
-    /// Another machine.
+    /// Another machine, or a worker that is isolated.
     Far,
 }
 
@@ -408,6 +424,9 @@ impl Origin {
 
 impl Source for Origin {
     fn accept(&self, entry: Entry) -> Result<u64, CodecError> {
+        if *self == Self::Far {
+            return Err(CodecError::new("a handle of shared memory came from where there are none of this program's"));
+        }
         Ok(GIVEN.put(given(entry, *self == Self::Copied)))
     }
 

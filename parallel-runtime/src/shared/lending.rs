@@ -11,7 +11,6 @@ use bytemuck::Pod;
 
 use super::space::Space;
 use super::{named, objects};
-#[cfg(feature = "dask")]
 use crate::codec::attachment::Purpose;
 use crate::codec::{CodecError, Reader, Writer};
 use crate::shared::handle_table;
@@ -53,6 +52,9 @@ pub(crate) fn send<E: Pod>(slice: &[E], exclusive: bool, writer: &mut Writer<'_>
     #[cfg(feature = "dask")]
     if writer.purpose == Purpose::Far {
         return Ok(super::far::send_slice(slice, [slice.len() as u64 | LENT, BLOB], writer));
+    }
+    if writer.purpose == Purpose::Isolated {
+        return Ok(false);
     }
     match place_of(slice) {
         Some(place) => {

@@ -21,7 +21,7 @@ impl Drop for Handle {
             // It is the parent's.
             return;
         }
-        if role::in_worker() {
+        if role::has_borrowed_objects() {
             let_go_in_worker(self);
         } else {
             objects::let_go(self);
@@ -87,7 +87,7 @@ fn is_of(object: &Object, kind: Option<Kind>) -> bool {
 
 /// Takes a handle of a kind that came from somewhere. `None` if its object is gone, or is none of that kind.
 fn adopt(id: u32, nonce: u64, kind: Kind) -> Option<Arc<Handle>> {
-    if !role::in_worker() {
+    if !role::has_borrowed_objects() {
         return objects::adopt(id, nonce, kind);
     }
     adopt_in_worker(id, nonce, Some(kind))
@@ -95,7 +95,7 @@ fn adopt(id: u32, nonce: u64, kind: Kind) -> Option<Arc<Handle>> {
 
 /// Makes an object of `len` bytes that starts at a multiple of `alignment`; `true` if all of it reads as zeros.
 pub(super) fn create(len: u64, alignment: u64, kind: Kind) -> Result<(Arc<Handle>, bool), TaskError> {
-    if !role::in_worker() {
+    if !role::has_borrowed_objects() {
         fork::check().map_err(TaskError::Spawn)?;
         return objects::create(len, alignment, kind).map(|new| (new.handle, new.zeroed));
     }
@@ -116,7 +116,7 @@ pub(super) fn share(handle: &Handle, number: u32) -> bool {
     if let Some(space) = Space::existing() {
         space.tables().object(id).kind.store(Kind::Slice as u32, Ordering::SeqCst);
     }
-    if !role::in_worker() {
+    if !role::has_borrowed_objects() {
         objects::set_shared(id);
     }
     true
@@ -129,7 +129,7 @@ pub(super) fn named(id: u32, nonce: u64, kind: Kind) -> Result<Arc<Handle>, &'st
 
 /// Keeps an object that a container or a static names, which has it.
 pub(super) fn pin(id: u32, nonce: u64) -> Option<Arc<Handle>> {
-    if role::in_worker() { adopt_in_worker(id, nonce, None) } else { objects::named(id.into(), nonce) }
+    if role::has_borrowed_objects() { adopt_in_worker(id, nonce, None) } else { objects::named(id.into(), nonce) }
 }
 
 /// Where the memory of an object lies.

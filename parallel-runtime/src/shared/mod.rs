@@ -53,7 +53,7 @@ mod tables;
 pub(crate) mod value;
 pub(crate) mod vec;
 
-pub(crate) use arena::{Arena, Block, allocated_bytes};
+pub(crate) use arena::{Arena, Block, all as all_arenas, allocated_bytes};
 pub(crate) use handle::Handle;
 pub(crate) use space::Space;
 pub(crate) use tables::{Kind, Token};

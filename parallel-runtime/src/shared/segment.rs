@@ -20,13 +20,16 @@ use crate::sys::privilege;
 /// The reserve that is asked for first, in bytes. It costs address space only; pages come when they are touched.
 const LARGEST: u64 = 1 << 40;
 
+/// The same for a pool that has an arena of its own. There may be many.
+const OF_A_POOL: u64 = 1 << 36;
+
 /// What the mapping's start is aligned to, in every process: so what is aligned in one is aligned in all.
 pub(super) const ALIGNMENT: usize = 2 << 20;
 
 /// The reserve below which there is no point.
 const SMALLEST: u64 = 1 << 24;
 
-/// A shared mapping, for as long as the process lives.
+/// A shared mapping. What refers to memory in it keeps it.
 pub(crate) struct Segment {
     start: NonNull<u8>,
     len: u64,
@@ -45,11 +48,20 @@ impl Segment {
     /// Makes a new segment, as large as the limits of this process allow.
     pub(crate) fn create() -> io::Result<Self> {
         let named = privilege::variable("PARALLEL_ARENA").is_some_and(|kind| kind == "shm");
+        Self::make(LARGEST, named)
+    }
+
+    /// Makes one for a pool of its own, which is smaller, and can be sealed if the kernel has such files at all.
+    pub(crate) fn create_for_pool() -> io::Result<Self> {
+        Self::make(OF_A_POOL, false)
+    }
+
+    fn make(largest: u64, named: bool) -> io::Result<Self> {
         let (descriptor, scarce) = match if named { Err(rustix::io::Errno::NOSYS) } else { memfd() } {
             Ok(descriptor) => (descriptor, false),
             Err(_) => (nameless_shm_object()?, true),
         };
-        let mut len = largest_file(LARGEST);
+        let mut len = largest_file(largest);
         loop {
             let attempt = rustix::fs::ftruncate(&descriptor, len).and_then(|()| map(descriptor.as_fd(), len));
             match attempt {
@@ -93,8 +105,7 @@ impl Segment {
     /// If `offset` is beyond the end.
     pub(crate) fn at(&self, offset: u64) -> NonNull<u8> {
         assert!(offset <= self.len, "an offset beyond the end of the segment");
-        // SAFETY: the mapping is `len` bytes long (it was mapped so, and is never unmapped) and `offset <= len`; a mapping is
-        // at most `isize::MAX` bytes long.
+        // SAFETY: the mapping is `len` bytes long, as it was made, and `offset <= len`; a mapping is at most `isize::MAX` bytes long.
         unsafe { self.start.add(offset as usize) }
     }
 
@@ -119,6 +130,14 @@ impl Segment {
         }
         let space = rustix::fs::fstatvfs(&self.descriptor).ok()?;
         Some(space.f_bavail.saturating_mul(space.f_frsize))
+    }
+}
+
+impl Drop for Segment {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is this segment's alone, and whatever refers to memory in it keeps the segment: blocks have their arena, and a board is
+        // kept with its block.
+        let _ = unsafe { rustix::mm::munmap(self.start.as_ptr().cast(), self.len as usize) };
     }
 }
 

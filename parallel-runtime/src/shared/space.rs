@@ -25,6 +25,16 @@ unsafe impl Sync for Space {}
 
 static SPACE: OnceLock<Space> = OnceLock::new();
 
+/// Where messages lie that a worker gets: an address range.
+struct Messages(NonNull<u8>, u64);
+
+// SAFETY: an address range belongs to no thread.
+unsafe impl Send for Messages {}
+// SAFETY: as above; it is never changed.
+unsafe impl Sync for Messages {}
+
+static MESSAGES: OnceLock<Messages> = OnceLock::new();
+
 impl Space {
     /// Sets what [`get`](Space::get) gives. `segment` is never unmapped.
     pub(crate) fn set(segment: &Segment, me: Token, is_program: bool) {
@@ -34,6 +44,21 @@ impl Space {
             tables.set_living(me, true);
         }
         let _ = SPACE.set(Self { start: segment.at(0), len: segment.len(), tables, me });
+    }
+
+    /// Worker: messages lie in this segment, which is never unmapped.
+    pub(crate) fn set_messages(segment: &Segment) {
+        let _ = MESSAGES.set(Messages(segment.at(0), segment.len()));
+    }
+
+    /// Worker: the address of an offset in the memory of messages, if `len` bytes from there lie in it.
+    pub(crate) fn in_messages(offset: u64, len: u64) -> Option<NonNull<u8>> {
+        let Messages(start, end) = MESSAGES.get()?;
+        if offset == 0 || offset.checked_add(len)? > *end {
+            return None;
+        }
+        // SAFETY: `offset` lies inside the mapping, which is so long.
+        Some(unsafe { start.add(offset as usize) })
     }
 
     /// The arena, if there is one yet.

@@ -96,7 +96,16 @@ pub(super) fn first_of(at: Option<u64>) -> Option<u64> {
 }
 
 /// The object behind a static: `make`s it, if no process has.
+///
+/// # Panics
+///
+/// In a worker that is isolated: what it made would be another object than the program's.
 pub(super) fn settle(at: u64, make: impl FnOnce() -> Result<Arc<Handle>, TaskError>) -> Result<Arc<Handle>, TaskError> {
+    assert!(
+        !role::is_isolated(),
+        "a shared static cannot be used by a worker in a sandbox, which shares no objects with the program: pass its value, or use a pool \
+         without a sandbox"
+    );
     if !role::in_worker() {
         if let Some(handle) = objects::settle_static(at, None) {
             return Ok(handle);

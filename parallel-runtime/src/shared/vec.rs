@@ -13,7 +13,6 @@ use super::or_panic::or_panic;
 use super::raw::{Memory, Raw, SharedElement};
 use super::slice::SharedSlice;
 use super::tables::Kind;
-use crate::codec::attachment::Purpose;
 use crate::codec::{self, CodecError, Reader, Writer};
 use crate::error::TaskError;
 use crate::shared::handle_table;
@@ -251,7 +250,7 @@ impl<T: Pod> Serialize for SharedVec<T> {
 /// Writes one that is an argument or a result of its own, where nothing else can refer to it.
 pub(crate) fn send_unshared<T: Pod>(vec: &SharedVec<T>, writer: &mut Writer<'_>) -> Result<(), CodecError> {
     let handle = match &vec.raw.memory {
-        Memory::Object(handle) if writer.purpose != Purpose::Far => handle,
+        Memory::Object(handle) if writer.purpose.shares_objects() => handle,
         _ => {
             writer.put([AS_VALUE]);
             return codec::encode(vec, writer);

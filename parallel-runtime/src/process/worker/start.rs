@@ -19,8 +19,8 @@ use crate::panics;
 use crate::process::welcome::Welcome;
 use crate::sandbox::Allowed;
 use crate::shared::segment::Segment;
-use crate::shared::{Space, Token};
-use crate::sys::{exit, fork, peer};
+use crate::shared::{Arena, Space, Token};
+use crate::sys::{exit, fork, peer, role};
 
 /// The stack of the thread that runs tasks, in bytes: that of a main thread, unless `RUST_MIN_STACK` says otherwise.
 const STACK: usize = 8 << 20;
@@ -116,11 +116,16 @@ fn start() -> io::Result<(&'static Control, OwnedFd)> {
     let layout = Layout { workers: welcome.workers, slots: welcome.slots };
     // SAFETY: the program made a board of this layout at this offset of this segment, which is never unmapped.
     let board = unsafe { Board::new(segment.at(welcome.board_offset), layout) };
-    Space::set(segment, Token::from_bits(welcome.token), false);
+    Space::set_messages(segment);
     // A task may fork: its child must not let go of what this process has.
     fork::watch();
     if welcome.sandbox != 0 {
         sandbox::close_inherited(segment.descriptor())?;
+        // Before the sandbox closes. Shared objects that tasks make are this process's own.
+        role::become_isolated();
+        Arena::get()?;
+    } else {
+        Space::set(segment, Token::from_bits(welcome.token), false);
     }
     #[cfg(feature = "dask")]
     if welcome.far != 0 {

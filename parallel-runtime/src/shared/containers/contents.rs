@@ -178,7 +178,7 @@ fn encode<T: Serialize + ?Sized>(
 pub(super) fn unpack<T: DeserializeOwned>(bytes: &[u8], origin: Origin) -> T {
     // SAFETY: the bytes are private; only copies are made from this reader.
     let mut reader = unsafe { Reader::from_raw(bytes.as_ptr(), bytes.len()) }.receiving(origin.source());
-    if !role::in_worker() {
+    if !role::has_borrowed_objects() {
         reader = reader.untrusted();
     }
     match codec::decode(&mut reader) {
@@ -200,7 +200,7 @@ pub(super) fn announce(container: &Handle, packed: &[&Packed]) {
     for handle in packed.iter().flat_map(|packed| packed.handles()) {
         let Reference { id, nonce, .. } = handle.reference();
         let object = (u64::from(id), nonce);
-        let stored = if role::in_worker() {
+        let stored = if role::has_borrowed_objects() {
             link::ask(&ControlRequest::Store { container, object })[0] != 0
         } else {
             objects::store(container, object)
@@ -214,7 +214,7 @@ pub(super) fn retract(container: &Handle, handles: &[Arc<Handle>]) {
     let container = u64::from(container.reference().id);
     for handle in handles {
         let object = u64::from(handle.reference().id);
-        if let Some(space) = Space::existing().filter(|_| role::in_worker()) {
+        if let Some(space) = Space::existing().filter(|_| role::has_borrowed_objects()) {
             // Before the handles end: see `sweep`.
             space.tables().withdrawn(space.me().place()).fetch_add(1, Ordering::SeqCst);
             link::tell(&ControlRequest::Unstore { container, object });

@@ -205,14 +205,14 @@ impl Heap<'_> {
     /// Whether the container can hold so many bytes. What a process has written over must not make the program ask for memory without
     /// end.
     pub(super) fn may_hold(&self, len: u64) -> bool {
-        len <= LARGEST_CHUNK || role::in_worker() || len <= objects::granted(self.handle.reference().id)
+        len <= LARGEST_CHUNK || role::has_borrowed_objects() || len <= objects::granted(self.handle.reference().id)
     }
 
     fn new_chunk(&self, least: u64) -> Result<u64, TaskError> {
         let size = self.head.size.load(Ordering::Relaxed);
         let wanted = size.clamp(FIRST_CHUNK, LARGEST_CHUNK).max(least + CHUNK_HEAD);
         let Reference { id, nonce, .. } = self.handle.reference();
-        let chunk = if role::in_worker() {
+        let chunk = if role::has_borrowed_objects() {
             match link::ask(&ControlRequest::More { id: id.into(), nonce, len: wanted }) {
                 [0, available, ..] => return Err(TaskError::OutOfSharedMemory { requested: wanted, available }),
                 [offset, ..] => offset,
