@@ -43,6 +43,8 @@ pub(crate) enum ControlRequest {
     Static { at: u64, id: u64, nonce: u64 },
     /// The lock at this offset names the program: does it hold it? No answer; if it does not, the lock is a dead process's from then on.
     Deny(u64),
+    /// What does the number of a function stand for? The answer comes on the socket.
+    Function(u64),
     /// It ends by itself, between two tasks, so that a fresh worker takes its place.
     Retire,
     /// It cannot start, and why.
@@ -76,6 +78,7 @@ impl ControlRequest {
             Self::Released(id) => [11, id, 0, 0, 0],
             Self::Static { at, id, nonce } => [12, at, id, nonce, 0],
             Self::Deny(offset) => [13, offset, 0, 0, 0],
+            Self::Function(number) => [14, number, 0, 0, 0],
         };
         let mut bytes = bytemuck::bytes_of(&words).to_vec();
         bytes.extend_from_slice(&text.as_bytes()[..text.len().min(MOST_TEXT)]);
@@ -106,9 +109,28 @@ impl ControlRequest {
             [10, container, object, ..] => Self::Unstore { container, object },
             [11, id, ..] => Self::Released(id),
             [13, offset, ..] => Self::Deny(offset),
+            [14, number, ..] => Self::Function(number),
             [12, at, id, nonce, _] => Self::Static { at, id, nonce },
             _ => return Received::End,
         })
+    }
+}
+
+/// The only answer that comes on the socket: a number and what it stands for.
+pub(crate) fn tell_function(socket: impl AsFd, number: u64, entry: u64) {
+    // A worker asks for one at a time. One that does not read its answers gets none.
+    let _ = rustix::net::send(socket, bytemuck::bytes_of(&[number, entry]), SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+}
+
+/// Worker: waits for what the number of a function stands for. `None` if the program is gone.
+pub(crate) fn told_function(socket: impl AsFd, number: u64) -> Option<u64> {
+    loop {
+        let mut answer = [0_u64; 2];
+        match rustix::net::recv(&socket, bytemuck::bytes_of_mut(&mut answer), RecvFlags::empty()) {
+            Ok((16, _)) if answer[0] == number => return Some(answer[1]),
+            Ok((1.., _)) | Err(rustix::io::Errno::INTR) => {}
+            Ok((0, _)) | Err(_) => return None,
+        }
     }
 }
 
@@ -131,7 +153,7 @@ mod tests {
             if random.arbitrary()? {
                 // Of the right length, with a kind that there may be.
                 bytes.resize(8 * WORDS, 0);
-                bytes[..8].copy_from_slice(&random.int_in_range(0..=14_u64)?.to_le_bytes());
+                bytes[..8].copy_from_slice(&random.int_in_range(0..=15_u64)?.to_le_bytes());
             }
             // An empty message is the end of the socket.
             if bytes.is_empty() || bytes.len() > 8 * WORDS + MOST_TEXT {

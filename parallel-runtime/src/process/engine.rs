@@ -225,7 +225,7 @@ impl Engine {
         state.slots.generations[position] += 1;
         let generation = state.slots.generations[position];
 
-        slot.entry.store(message.entry, Ordering::Relaxed);
+        slot.function.store(state.functions.number_of(message.entry), Ordering::Relaxed);
         slot.items.store(message.items, Ordering::Relaxed);
         slot.waiter.store(0, Ordering::Relaxed);
         let is_timed = message.timed || message.seen.is_some();

@@ -161,6 +161,7 @@ impl Engine {
             sandbox: self.options.sandbox.is_some().into(),
             token: process.token().bits(),
             far: role::is_node().into(),
+            functions: self.lock().functions.first(),
         };
         let allowed = self.options.sandbox.map_or_else(Allowed::default, Sandbox::allowed);
         let started = spawn::spawn(&memory.arena, &welcome, &allowed, stderr)?;

@@ -7,7 +7,7 @@ use super::engine::Engine;
 use super::state::State;
 use crate::error::TaskError;
 use crate::ipc::board::ring::split;
-use crate::ipc::control::{ANSWER, ControlRequest};
+use crate::ipc::control::{ANSWER, ControlRequest, tell_function};
 use crate::shared::{Kind, objects, statics};
 
 /// The answer to a request for something that is not there.
@@ -47,6 +47,13 @@ impl Engine {
                 return objects::unstore(container, object, by);
             }
             ControlRequest::Released(id) => return objects::released(id),
+            ControlRequest::Function(number) => {
+                let entry = state.functions.entry(number);
+                if let Some(worker) = state.workers.worker_slots[worker_slot].worker() {
+                    tell_function(&worker.started.socket, number, entry);
+                }
+                return;
+            }
             ControlRequest::Deny(offset) => return objects::deny_lock(offset),
             ControlRequest::Hello | ControlRequest::Ready | ControlRequest::Retire | ControlRequest::Failed(_) => {
                 return;
@@ -78,7 +85,7 @@ impl Engine {
 /// Whether a request is about shared objects.
 fn concerns_objects(request: &ControlRequest) -> bool {
     use ControlRequest::{
-        Deny, Failed, Grant, Hello, Keep, More, New, Ready, Released, Retire, Static, Store, Unstore,
+        Deny, Failed, Function, Grant, Hello, Keep, More, New, Ready, Released, Retire, Static, Store, Unstore,
     };
     match request {
         New { .. }
@@ -89,7 +96,7 @@ fn concerns_objects(request: &ControlRequest) -> bool {
         | Released(_)
         | Static { .. }
         | Deny(_) => true,
-        Hello | Ready | Grant(_) | Retire | Failed(_) => false,
+        Hello | Ready | Grant(_) | Function(_) | Retire | Failed(_) => false,
     }
 }
 

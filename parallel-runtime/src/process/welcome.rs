@@ -12,6 +12,7 @@ use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
 };
 
+use crate::process::state::functions::TOLD;
 use crate::sandbox::Allowed;
 
 const MAGIC: u64 = u64::from_ne_bytes(*b"parallel");
@@ -46,6 +47,8 @@ pub(super) struct Welcome {
     pub(super) token: u64,
     /// 1 if its results go to another machine.
     pub(super) far: u64,
+    /// What the numbers of the pool's first functions stand for, as offsets in the executable; 0 for nothing yet.
+    pub(super) functions: [u64; TOLD],
 }
 
 impl Welcome {

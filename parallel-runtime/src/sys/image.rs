@@ -146,6 +146,11 @@ pub(crate) fn offset_of(address: usize) -> io::Result<u64> {
     }
 }
 
+/// Whether code can lie at an offset.
+pub(crate) fn is_code(offset: u64) -> bool {
+    offset < (end_of_code() - start()) as u64
+}
+
 /// The address of the function at an offset that [`offset_of`] gave in a process of the same executable.
 pub(crate) fn address_at(offset: u64) -> *const () {
     std::ptr::with_exposed_provenance(start() + offset as usize)

@@ -73,8 +73,8 @@ unsafe impl<const N: usize> Sync for Bytes<N> {}
 pub(crate) struct Slot {
     /// See [`Word`].
     pub(crate) word: AtomicU64,
-    /// The function, as an offset from the start of the executable's image.
-    pub(crate) entry: AtomicU64,
+    /// The number of the function, of which the worker knows over its control socket what it stands for.
+    pub(crate) function: AtomicU64,
     /// Offset of the arguments in the arena; 0 if they are in the slot.
     pub(crate) arguments_offset: AtomicU64,
     pub(crate) arguments_len: AtomicU64,

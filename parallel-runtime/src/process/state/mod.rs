@@ -3,6 +3,7 @@
 //! | module | what |
 //! | --- | --- |
 //! | [`slots`] | the tasks on the board |
+//! | [`functions`] | what numbers of functions on the board stand for |
 //! | [`queue`] | messages that wait for a slot |
 //! | [`workers`] | the places of workers |
 //! | [`limits`] | time limits |
@@ -10,6 +11,7 @@
 //! | [`metrics`] | what is counted |
 //! | [`notices`] | who is to be told |
 
+pub(super) mod functions;
 pub(super) mod limits;
 pub(super) mod metrics;
 pub(super) mod notices;
@@ -23,6 +25,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use functions::Functions;
 use limits::Limits;
 use metrics::Metrics;
 use notices::{Closing, Fired, Telling};
@@ -53,6 +56,7 @@ pub(super) enum Life {
 pub(super) struct State {
     pub(super) life: Life,
     pub(super) slots: Slots,
+    pub(super) functions: Functions,
     pub(super) queue: Queue,
     pub(super) workers: Workers,
     pub(super) limits: Limits,
@@ -78,6 +82,7 @@ impl State {
         Self {
             life: Life::Open,
             slots: Slots::default(),
+            functions: Functions::default(),
             queue: Queue::default(),
             workers: Workers::default(),
             limits: Limits::default(),

@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
 
+use super::functions::Functions;
 use super::local_executor::LocalExecutor;
 use super::usage::Usage;
 use crate::function::code;
@@ -32,6 +33,7 @@ pub(super) struct Worker {
     pub(super) index: u32,
     pub(super) one_shot: bool,
     pub(super) control: &'static Control,
+    pub(super) functions: Functions,
     pub(super) region: Region,
     pub(super) completed: u64,
     /// How many tasks it may run, and how many of them are left.
@@ -66,6 +68,7 @@ impl Worker {
             index,
             one_shot,
             control,
+            functions: Functions::new(welcome.functions),
             region,
             completed,
             max_tasks,

@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | [`start`] | from the hook to the first task: signals, memory, limits, `init`, sandbox |
 //! | [`run`] | claims, runs, rests |
+//! | [`functions`] | which function a message is for |
 //! | [`local_executor`], [`futures`] | the futures of `async fn`s, many at a time |
 //! | [`core`](mod@core) | what a worker has |
 //! | [`delivery`] | where the results of a message go |
@@ -18,6 +19,7 @@
 mod core;
 mod delivery;
 mod fault;
+mod functions;
 mod futures;
 mod local_executor;
 mod run;

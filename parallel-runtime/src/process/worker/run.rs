@@ -10,7 +10,6 @@ use super::delivery::Delivery;
 use super::usage::Usage;
 use crate::codec::{Reader, Writer};
 use crate::function::ResultWriter;
-use crate::function::remote::serve_at;
 use crate::function::shared_referent;
 use crate::ipc::board::ring::{Claim, entry};
 use crate::ipc::board::slot::{LEVEL, TIMED};
@@ -172,8 +171,7 @@ impl Worker {
         // What is over the number of tasks of this worker is left for the next.
         let most = u32::try_from(self.tasks_left).unwrap_or(u32::MAX).min(items);
 
-        // SAFETY: the program put the entry there with `entry_of`, and runs the same executable.
-        let serve = unsafe { serve_at(slot.entry.load(Ordering::Relaxed)) };
+        let serve = self.functions.get(slot.function.load(Ordering::Relaxed), self.control.socket.as_fd());
         let start = match slot.arguments_offset.load(Ordering::Relaxed) {
             0 => slot.arguments.0.get().cast::<u8>().cast_const(),
             offset => self.segment.at(offset).as_ptr().cast_const(),

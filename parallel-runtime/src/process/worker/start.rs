@@ -36,7 +36,7 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// Everything that a worker process does.
 pub(in crate::process) fn main() -> ! {
-    let (control, epoll) = match start() {
+    let epoll = match start() {
         Ok(started) => started,
         Err(error) => {
             let _ = writeln!(io::stderr(), "parallel-runtime: a worker process could not start: {error}");
@@ -50,11 +50,12 @@ pub(in crate::process) fn main() -> ! {
     let mut events = [std::mem::MaybeUninit::uninit(); 1];
     loop {
         match epoll::wait(&epoll, &mut events, None) {
-            Ok(_) if ended(control) => {
+            // The program has closed its end.
+            Ok(_) => {
                 flush();
                 exit::now(0)
             }
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(rustix::io::Errno::INTR) => {}
             // A task has closed what it should have kept. The program ends this process, or the kernel does when the program ends.
             Err(_) => std::thread::sleep(Duration::from_secs(3600)),
         }
@@ -71,16 +72,6 @@ fn flush() {
     if flusher.is_ok() {
         let _ = told.recv_timeout(LAST_WORDS);
     }
-}
-
-/// Whether the program has closed its end.
-fn ended(control: &Control) -> bool {
-    let mut nothing = [0_u8; 8];
-    let flags = rustix::net::RecvFlags::DONTWAIT;
-    !matches!(
-        rustix::net::recv(&control.socket, &mut nothing, flags),
-        Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR)
-    )
 }
 
 fn cannot_start(control: &Control, why: &str) -> ! {
@@ -102,7 +93,7 @@ fn open_standard_streams() -> io::Result<()> {
 }
 
 /// Sets the process up and starts the thread of the tasks.
-fn start() -> io::Result<(&'static Control, OwnedFd)> {
+fn start() -> io::Result<OwnedFd> {
     // Even a worker that is stopped, or has closed its socket, ends with the program. The signal comes at the end of the *thread*
     // that started this process: that is the supervisor's, which lives as long as the program. If the program has ended
     // before this call, the socket says so.
@@ -136,7 +127,8 @@ fn start() -> io::Result<(&'static Control, OwnedFd)> {
     let null = std::fs::File::open("/dev/null")?;
     let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-    epoll::add(&epoll, &socket, EventData::new_u64(0), EventFlags::IN | EventFlags::RDHUP)?;
+    // Not what comes in: answers are for the thread of the tasks.
+    epoll::add(&epoll, &socket, EventData::new_u64(0), EventFlags::RDHUP)?;
     let control: &'static Control = Box::leak(Box::new(Control { socket }));
     let board: &'static Board = Box::leak(Box::new(board));
     link::open(control.socket.as_fd(), board, welcome.worker);
@@ -174,7 +166,7 @@ fn start() -> io::Result<(&'static Control, OwnedFd)> {
         }
         let _ = tell_confined.send(());
     }
-    Ok((control, epoll))
+    Ok(epoll)
 }
 
 /// What the tasks' thread does before it takes tasks: limits, `init`, sandbox.
