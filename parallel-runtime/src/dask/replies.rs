@@ -173,9 +173,8 @@ impl Engine {
         let task_states: Vec<_> = sent.requests.iter_mut().map(take).collect();
         for (id, task_state) in task_states {
             state.submission_of.remove(&id);
-            let mut outcome = Outcome { done: 1, ..Outcome::default() }.limited(self.options.result_limit);
+            let mut outcome = Outcome { done: 1, is_far: true, ..Outcome::default() }.limited(self.options.result_limit);
             let rare = outcome.rare();
-            rare.is_far = true;
             rare.away = Some(Arc::clone(&away) as _);
             if !task_state.is_finished() {
                 self.finish(state, &task_state, outcome, told);
@@ -229,9 +228,8 @@ impl Engine {
 fn outcome(reply: Reply, marks: Vec<u64>) -> Outcome {
     let Reply { done, failed, nanoseconds, results, error, arguments, .. } = reply;
     let results = ResultBytes::Large(results.into_boxed_slice());
-    let mut outcome = Outcome { done, failed, results, nanoseconds, rare: None };
+    let mut outcome = Outcome { done, failed, is_far: true, results, nanoseconds, rare: None };
     let rare = outcome.rare();
-    rare.is_far = true;
     rare.error = error;
     rare.arguments = arguments.map(|arguments| Left::Private(arguments, marks));
     outcome

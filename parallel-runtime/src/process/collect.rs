@@ -291,9 +291,7 @@ fn collect(state: &mut State, index: u32, slot: &Slot, word: Word, task: &InFlig
     }
     // Not before it was checked: what a worker says may be any number.
     state.metrics.counters.bytes_copied += len;
-    if is_isolated {
-        outcome.rare().is_far = true;
-    }
+    outcome.is_far = is_isolated;
     if !worker_slot.kept.is_empty() {
         let kept = worker_slot.kept.extract_if(.., |(task, _)| *task == this).map(|(_, handle)| handle);
         let rare = outcome.rare();

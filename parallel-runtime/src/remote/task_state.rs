@@ -97,6 +97,8 @@ pub(crate) struct Outcome {
     pub(crate) done: u32,
     /// One of the results says that its item failed.
     pub(crate) failed: bool,
+    /// It comes from another machine, or from a worker that is isolated.
+    pub(crate) is_far: bool,
     pub(crate) results: ResultBytes,
     /// How long a timed message ran.
     pub(crate) nanoseconds: u64,
@@ -119,8 +121,6 @@ pub(crate) struct Rare {
     pub(crate) events: Option<Arc<dyn Events>>,
     /// The other objects whose handles are in the results.
     pub(crate) kept: Vec<Arc<Handle>>,
-    /// It comes from another machine.
-    pub(crate) is_far: bool,
     /// What its results may take in memory, in bytes, if its pool says so.
     pub(crate) result_limit: Option<u64>,
     /// Nothing knows which of its items was at fault: each is to be sent alone.
@@ -208,7 +208,7 @@ impl Outcome {
 
     /// Where its bytes come from.
     pub(crate) fn origin(&self) -> Origin {
-        if self.rare.as_ref().is_some_and(|rare| rare.is_far) { Origin::Far } else { Origin::Result }
+        if self.is_far { Origin::Far } else { Origin::Result }
     }
 
     /// With what its pool says that results may take.

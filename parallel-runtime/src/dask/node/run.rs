@@ -162,7 +162,7 @@ impl<'n, 'p> Running<'n, 'p> {
             Ok(task_state) => self.engine.wait(&task_state, None).unwrap_or_default(),
             Err(error) => Outcome::error(error),
         };
-        let Outcome { done, failed, results, nanoseconds, mut rare } = outcome;
+        let Outcome { done, failed, results, nanoseconds, mut rare, is_far: _ } = outcome;
         let granted = rare.as_mut().and_then(|rare| rare.granted.take());
         self.reply.nanoseconds += nanoseconds;
         self.reply.done += done;

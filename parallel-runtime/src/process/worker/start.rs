@@ -20,7 +20,7 @@ use crate::process::welcome::Welcome;
 use crate::sandbox::Allowed;
 use crate::shared::segment::Segment;
 use crate::shared::{Arena, Space, Token};
-use crate::sys::{exit, fork, peer, role};
+use crate::sys::{clock, exit, fork, peer, role};
 
 /// The stack of the thread that runs tasks, in bytes: that of a main thread, unless `RUST_MIN_STACK` says otherwise.
 const STACK: usize = 8 << 20;
@@ -112,7 +112,9 @@ fn start() -> io::Result<OwnedFd> {
     fork::watch();
     if welcome.sandbox != 0 {
         sandbox::close_inherited(segment.descriptor())?;
-        // Before the sandbox closes. Shared objects that tasks make are this process's own.
+        // Before the sandbox closes: where the clock can be read without a system call is found out at its first use.
+        let _ = (clock::coarse(), clock::now());
+        // Shared objects that tasks make are this process's own.
         role::become_isolated();
         Arena::get()?;
     } else {
