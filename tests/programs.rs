@@ -57,7 +57,7 @@ fn workers_end_with_the_program_however_it_ends() {
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let pids: Vec<u32> = line.split_whitespace().map(|pid| pid.parse().unwrap()).collect();
-        assert_eq!(pids.len(), 3);
+        assert_eq!(pids.len(), 4);
         if let Some(signal) = signal {
             // SAFETY: kill has no preconditions; the process is our child.
             unsafe { libc::kill(child.id().cast_signed(), signal) };
@@ -148,6 +148,8 @@ fn what_programs_do_to_themselves_does_no_harm() {
         "drop-privileges-after",
         "limits",
         "interrupt",
+        "signals",
+        "descriptor",
         "old-kernel",
     ];
     // SAFETY: geteuid has no preconditions.

@@ -31,12 +31,13 @@ use crate::error::TaskError;
 pub struct Sandbox {
     read: &'static [&'static str],
     write: &'static [&'static str],
+    env: &'static [&'static str],
 }
 
 impl Sandbox {
     /// No network, no new program or process, no file that is not open already.
     pub const fn strict() -> Self {
-        Self { read: &[], write: &[] }
+        Self { read: &[], write: &[], env: &[] }
     }
 
     /// Files, and directories with all that is below them, that tasks may open for reading. They must exist when a worker
@@ -53,6 +54,13 @@ impl Sandbox {
         self
     }
 
+    /// Variables of the environment that workers have, `init` among what may read them. Others may hold secrets, and are left out, but for those of
+    /// the locale, the time zone, the loader, and Rust's own (`RUST_BACKTRACE` and the like).
+    pub const fn env(mut self, names: &'static [&'static str]) -> Self {
+        self.env = names;
+        self
+    }
+
     /// The one that leaves these paths open. They are kept for as long as the process lives.
     #[cfg(feature = "dask")]
     pub(crate) fn kept(allowed: &Allowed) -> Self {
@@ -63,13 +71,13 @@ impl Sandbox {
             paths.iter().map(|path| &*Box::leak(path.clone().into_boxed_str())).collect::<Vec<_>>().leak()
         };
         let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
-        let make = || Self { read: leak(&allowed.read), write: leak(&allowed.write) };
+        let make = || Self { read: leak(&allowed.read), write: leak(&allowed.write), env: leak(&allowed.env) };
         *kept.get_or_insert_default().entry(allowed.to_bytes()).or_insert_with(make)
     }
 
     pub(crate) fn allowed(self) -> Allowed {
         let owned = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect();
-        Allowed { read: owned(self.read), write: owned(self.write) }
+        Allowed { read: owned(self.read), write: owned(self.write), env: owned(self.env) }
     }
 }
 
@@ -97,16 +105,19 @@ pub(crate) fn refused(function: &str, how: &str) -> TaskError {
     TaskError::Spawn(std::io::Error::other(format!("`{function}` asks for a sandbox, {how}")))
 }
 
-/// The paths that a sandbox leaves open, on their way to a worker.
+/// What a sandbox leaves open, on its way to a worker.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Allowed {
     pub(crate) read: Vec<String>,
     pub(crate) write: Vec<String>,
+    pub(crate) env: Vec<String>,
 }
 
 impl Allowed {
+    pub(crate) const NONE: Self = Self { read: Vec::new(), write: Vec::new(), env: Vec::new() };
+
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        let value = (&self.read, &self.write);
+        let value = (&self.read, &self.write, &self.env);
         let mut measure = Writer::new(&mut []);
         codec::encode(&value, &mut measure).expect("strings can be encoded");
         let mut bytes = vec![std::mem::MaybeUninit::new(0_u8); measure.len()];
@@ -118,8 +129,8 @@ impl Allowed {
     pub(crate) fn from_bytes(bytes: &[u8]) -> Self {
         // SAFETY: the bytes are a slice that lives as long as the reader, and only copies are made from it.
         let mut reader = unsafe { Reader::from_raw(bytes.as_ptr(), bytes.len()) };
-        let (read, write) = codec::decode(&mut reader).unwrap_or_default();
-        Self { read, write }
+        let (read, write, env) = codec::decode(&mut reader).unwrap_or_default();
+        Self { read, write, env }
     }
 }
 
@@ -129,7 +140,7 @@ mod tests {
 
     #[test]
     fn the_paths_arrive_as_they_were_listed() {
-        let allowed = Sandbox::strict().read(&["/usr/share", "/ä"]).write(&["/tmp"]).allowed();
+        let allowed = Sandbox::strict().read(&["/usr/share", "/ä"]).write(&["/tmp"]).env(&["HOME"]).allowed();
         assert_eq!(Allowed::from_bytes(&allowed.to_bytes()), allowed);
         assert_eq!(allowed.read, ["/usr/share", "/ä"]);
     }

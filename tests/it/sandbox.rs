@@ -385,3 +385,45 @@ fn handles_do_not_enter_a_sandbox_and_the_error_says_what_to_do() {
     }
     assert_eq!(COUNT.get(), 7);
 }
+
+#[test]
+fn a_strict_worker_has_no_capability_no_secret_of_the_environment_and_no_descriptor_of_the_programs_output() {
+    #[parallel(mode = "process", pool = 1, sandbox = "strict")]
+    fn tries() -> (u64, Vec<String>, [i64; 3]) {
+        let header = [0x2008_0522_u32, 0];
+        let mut sets = [0_u32; 6];
+        // SAFETY: the header and the two sets are laid out as capget(2) says.
+        assert_eq!(unsafe { libc::syscall(libc::SYS_capget, header.as_ptr(), sets.as_mut_ptr()) }, 0);
+        let names = std::env::vars().map(|(name, _)| name).collect();
+        let mut byte = 0_u8;
+        // SAFETY: these concern a descriptor, and a byte of ours.
+        let calls = unsafe {
+            [
+                libc::fcntl(1, libc::F_SETFL, libc::fcntl(1, libc::F_GETFL) | libc::O_NONBLOCK).into(),
+                libc::ftruncate(1, 0).into(),
+                libc::read(1, (&raw mut byte).cast(), 1) as i64,
+            ]
+        };
+        println!("what a strict worker prints");
+        (sets.iter().map(|set| u64::from(*set)).sum(), names, calls)
+    }
+
+    // SAFETY: only asks.
+    let before = unsafe { libc::fcntl(1, libc::F_GETFL) };
+    let (capabilities, names, [_, truncated, read]) = tries();
+    assert_eq!(capabilities, 0);
+    assert!(std::env::var_os("PATH").is_some(), "the test would show nothing");
+    assert!(!names.iter().any(|name| name == "PATH" || name.starts_with("CARGO")), "{names:?}");
+    assert_eq!((truncated, read), (-1, -1), "it is the end of a pipe that is written");
+    // SAFETY: only asks.
+    assert_eq!(unsafe { libc::fcntl(1, libc::F_GETFL) }, before, "the program's own output is as it was");
+
+    // What is listed it has.
+    static LISTED: ProcessPool = ProcessPool::new(1).sandbox(Sandbox::strict().env(&["PATH"]));
+    #[parallel(mode = "process")]
+    fn variable(name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+    let of_pool = |name: &str| variable::on(&LISTED).call(name);
+    assert_eq!((of_pool("PATH"), of_pool("HOME")), (std::env::var("PATH").ok(), None));
+}

@@ -416,3 +416,20 @@ fn a_thread_pool_that_is_killed_cancels_what_has_not_started() {
         assert!(results.iter().any(|result| matches!(result, Err(TaskError::Cancelled))));
     });
 }
+
+#[test]
+fn what_a_task_has_started_ends_with_its_time_limit() {
+    #[parallel(mode = "process", pool = 1)]
+    fn convert(note: &str) -> bool {
+        let mut child = std::process::Command::new("sleep").arg("3600").spawn().expect("it can be started");
+        std::fs::write(note, child.id().to_string()).expect("it can be written");
+        child.wait().is_ok()
+    }
+
+    let note = parallel_workspace::scratch("started").with_extension("pid");
+    let limited = convert::options().timeout(Duration::from_millis(500));
+    assert!(matches!(limited.submit(note.to_str().unwrap().to_owned()).join(), Err(TaskError::TimedOut { .. })));
+    let pid = std::fs::read_to_string(&note).unwrap().parse().unwrap();
+    assert!(parallel_workspace::eventually(|| !parallel_workspace::is_alive(pid)));
+    std::fs::remove_file(note).unwrap();
+}

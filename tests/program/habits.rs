@@ -130,6 +130,8 @@ pub(crate) fn run(what: &str) {
         }
         "limits" => limits(),
         "interrupt" => interrupt(),
+        "signals" => signals(),
+        "descriptor" => descriptor(),
         "old-kernel" => old_kernel(),
         other => panic!("`{other}` is no habit"),
     }
@@ -361,32 +363,86 @@ fn interrupt() {
         std::process::Command::new("sleep").arg("3600").status().expect("it can be started").signal()
     }
     extern "C" fn nothing(_: i32) {}
-    // SAFETY: a handler that does nothing.
-    unsafe { libc::signal(libc::SIGINT, nothing as *const () as usize) };
-    // SAFETY: setpgid has no preconditions: this process becomes a group of its own, with its children to come.
+    let signals = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP];
+    for signal in signals {
+        // SAFETY: a handler that does nothing.
+        unsafe { libc::signal(signal, nothing as *const () as usize) };
+    }
+    // SAFETY: setpgid has no preconditions: this process becomes a group of its own.
     check(unsafe { libc::setpgid(0, 0) });
     let tasks: Vec<_> = (0..2).map(|_| nap::submit(300)).collect();
     let program = start_program::spawn();
-    while !tasks[0].is_running() || children_named("sleep") == 0 {
+    let worker = program.pid().expect("it has a process");
+    while !tasks[0].is_running() || of_group("sleep", worker) == 0 {
         std::thread::sleep(Duration::from_millis(1));
     }
-    // SAFETY: kill has no preconditions; 0 is this process's own group.
-    check(unsafe { libc::kill(0, libc::SIGINT) });
+    for signal in signals {
+        // SAFETY: kill has no preconditions; 0 is this process's own group.
+        check(unsafe { libc::kill(0, signal) });
+    }
     for task in tasks {
         assert_eq!(task.join().expect("workers let the program decide"), 300);
     }
-    assert_eq!(program.join().expect("its worker lives"), Some(libc::SIGINT));
+    assert_eq!(of_group("sleep", worker), 1, "and so does what they have started");
+    program.kill();
+    assert!(matches!(program.join(), Err(TaskError::Cancelled)));
+    // Which ends with its worker.
+    while of_group("sleep", worker) > 0 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
-/// How many processes of this group run a program of this name.
-fn children_named(name: &str) -> usize {
-    let group = std::process::id().to_string();
+/// Signals that the program ignores or has blocked are in a worker as a new process has them.
+fn signals() {
+    #[parallel(mode = "process", pool = 1)]
+    fn states() -> [bool; 3] {
+        let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+        let mut mask = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
+        // SAFETY: these only ask, and write to variables of ours.
+        unsafe {
+            check(libc::sigaction(libc::SIGUSR1, std::ptr::null(), action.as_mut_ptr()));
+            check(libc::pthread_sigmask(libc::SIG_BLOCK, std::ptr::null(), mask.as_mut_ptr()));
+            let blocked = libc::sigismember(mask.as_ptr(), libc::SIGUSR2) == 1;
+            let status = std::process::Command::new("true").status();
+            [action.assume_init().sa_sigaction == libc::SIG_IGN, blocked, status.is_err()]
+        }
+    }
+    // SAFETY: nothing here depends on these signals.
+    unsafe {
+        libc::signal(libc::SIGUSR1, libc::SIG_IGN);
+        libc::signal(libc::SIGCHLD, libc::SIG_IGN);
+        let mut mask = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
+        libc::sigaddset(mask.as_mut_ptr(), libc::SIGUSR2);
+        check(libc::pthread_sigmask(libc::SIG_BLOCK, mask.as_ptr(), std::ptr::null_mut()));
+    }
+    assert_eq!(states(), [false; 3]);
+}
+
+/// A pipe without close-on-exec, as C libraries make them: its reader sees the end although a worker lives.
+fn descriptor() {
+    let mut ends = [0; 2];
+    // SAFETY: writes two numbers.
+    check(unsafe { libc::pipe(ends.as_mut_ptr()) });
+    assert_eq!(add(1, 2), 3);
+    // SAFETY: the descriptor is ours.
+    check(unsafe { libc::close(ends[1]) });
+    let mut byte = 0_u8;
+    // SAFETY: reads into a byte of ours.
+    assert_eq!(unsafe { libc::read(ends[0], (&raw mut byte).cast(), 1) }, 0, "that is the end");
+    assert_eq!(add(1, 2), 3);
+}
+
+/// How many processes of a group run a program of this name.
+fn of_group(name: &str, group: u32) -> usize {
+    let group = group.to_string();
     let stats = std::fs::read_dir("/proc").expect("procfs is mounted").flatten();
     stats
         .filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok())
         .filter(|stat| {
             let (head, rest) = stat.rsplit_once(')').unwrap_or_default();
-            head.ends_with(&format!("({name}")) && rest.split_whitespace().nth(2) == Some(&group)
+            let mut fields = rest.split_whitespace();
+            let is_dead = matches!(fields.next(), Some("Z" | "X"));
+            head.ends_with(&format!("({name}")) && !is_dead && fields.nth(1) == Some(&group)
         })
         .count()
 }

@@ -44,6 +44,12 @@ fn spin() {
     }
 }
 
+/// Starts a program that nothing waits for. Its process id.
+#[parallel(mode = "process", pool = 2)]
+fn start_program() -> u32 {
+    std::process::Command::new("sleep").arg("3600").spawn().expect("it can be started").id()
+}
+
 #[parallel(mode = "process", pool = 2)]
 fn zeros(count: usize) -> Vec<u8> {
     vec![0; count]
@@ -162,10 +168,12 @@ fn leave(how: &str) {
     unsafe { libc::signal(libc::SIGINT, libc::SIG_DFL) };
     let pool = ProcessPool::new(2);
     pool.start().expect("workers start");
+    let started = start_program::on(&pool).call(());
     let sleeping: Vec<_> = (0..5).map(|_| sleep::on(&pool).submit(3600)).collect();
     let spinning = spin::spawn();
     let mut pids = pool.worker_pids();
     pids.extend(spinning.pid());
+    pids.push(started);
     println!("{}", pids.iter().map(u32::to_string).collect::<Vec<_>>().join(" "));
     std::io::stdout().flush().expect("stdout is open");
     std::mem::forget(pool);

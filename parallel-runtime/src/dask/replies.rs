@@ -173,7 +173,8 @@ impl Engine {
         let task_states: Vec<_> = sent.requests.iter_mut().map(take).collect();
         for (id, task_state) in task_states {
             state.submission_of.remove(&id);
-            let mut outcome = Outcome { done: 1, is_far: true, ..Outcome::default() }.limited(self.options.result_limit);
+            let mut outcome =
+                Outcome { done: 1, is_far: true, ..Outcome::default() }.limited(self.options.result_limit);
             let rare = outcome.rare();
             rare.away = Some(Arc::clone(&away) as _);
             if !task_state.is_finished() {

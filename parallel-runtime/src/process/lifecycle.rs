@@ -17,7 +17,7 @@ use super::engine::Engine;
 use super::spawn;
 use super::state::workers::Failure;
 use super::state::{Access, Life, State};
-use super::stderr::Stderr;
+use super::stderr::{Standard, Stderr};
 use super::supervisor::Supervisor;
 use super::worker_slot::{Occupant, Worker, WorkerSlot};
 use crate::error::{PoolError, TaskError};
@@ -25,7 +25,7 @@ use crate::function::init;
 use crate::observe::timeline;
 use crate::process::welcome::Welcome;
 use crate::remote::task_state::{Outcome, TaskState};
-use crate::sandbox::{Allowed, Sandbox};
+use crate::sandbox::Sandbox;
 use crate::shared::containers::sweep;
 use crate::shared::objects::Process;
 use crate::sys::clock;
@@ -113,7 +113,7 @@ impl Engine {
 
     fn try_fill(self: &Arc<Self>, supervisor: &Supervisor, worker_slot: usize) -> io::Result<()> {
         let memory = self.memory.get().expect("there is a board before there are workers");
-        let stderr = Stderr::new(self.pool.id)?;
+        let stderr = Stderr::new(self.pool.id, Standard::Error)?;
         let completed_before = {
             let mut state = self.lock();
             if matches!(state.life, Life::Stopped | Life::Broken) {
@@ -161,10 +161,11 @@ impl Engine {
             sandbox: self.options.sandbox.is_some().into(),
             token: process.token().bits(),
             far: role::is_node().into(),
+            inherited: 0,
             functions: self.lock().functions.first(),
         };
-        let allowed = self.options.sandbox.map_or_else(Allowed::default, Sandbox::allowed);
-        let started = spawn::spawn(&memory.arena, &welcome, &allowed, stderr)?;
+        let allowed = self.options.sandbox.map(Sandbox::allowed);
+        let started = spawn::spawn(&memory.arena, &welcome, allowed.as_ref(), stderr)?;
         let mut worker = Box::new(Worker::new(started, process, supervisor.new_key(), completed_before));
         let mut state = self.lock();
         if matches!(state.life, Life::Stopped | Life::Broken) {

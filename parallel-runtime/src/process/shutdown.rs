@@ -46,7 +46,7 @@ impl Engine {
             if !worker.is_gone_by(deadline) {
                 worker.signal(rustix::process::Signal::KILL);
             }
-            let _ = worker.started.child.wait();
+            let _ = worker.reap();
             worker.stderr().drain();
         }
         self.release_memory(!workers.is_empty());
@@ -63,7 +63,7 @@ impl Engine {
         }
         for worker in &mut workers {
             // After this nothing writes into the tasks' memory.
-            let _ = worker.started.child.wait();
+            let _ = worker.reap();
             worker.process.mark_dead();
             worker.stderr().drain();
         }

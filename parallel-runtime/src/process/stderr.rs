@@ -1,13 +1,16 @@
-//! What workers write to their standard error.
+//! What workers write to their standard error, and in a sandbox to their standard output.
 //!
 //! Each worker's standard error is a pipe to the program, where one thread for all workers passes it on, whole lines at a time, and keeps the last lines
 //! of each: the error of a task whose worker died ends with them. The thread is not the supervisor's, because the reader of the
 //! program's own standard error may be slow; then the workers that write have to wait, and nothing else.
+//!
+//! The standard output of a worker is the program's own, unless it is in a sandbox: what shares a file's description can make it non-blocking for
+//! the program, read what the user types into a terminal, or cut a file short. Then it is a pipe like the other.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -33,9 +36,27 @@ const LINE: usize = 64 << 10;
 /// How long the end of a line is waited for.
 const PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
-/// One worker's standard error, in the program.
+/// Where lines go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standard {
+    Output,
+    Error,
+}
+
+impl Standard {
+    fn descriptor(self) -> BorrowedFd<'static> {
+        match self {
+            Self::Output => rustix::stdio::stdout(),
+            Self::Error => rustix::stdio::stderr(),
+        }
+    }
+}
+
+/// One worker's standard error or output, in the program.
 pub(crate) struct Stderr {
     pipe: OwnedFd,
+    /// Which of the two.
+    to: Standard,
     /// Of which pool it is.
     pool: u32,
     read: Mutex<Read>,
@@ -108,16 +129,15 @@ pub(super) fn give_up() {
     }
 }
 
-/// Writes to the program's standard error: not through the standard library's handle, whose lock may be held by the very thread that
+/// Writes to the program's standard error or output: not through the standard library's handle, whose lock may be held by the very thread that
 /// waits for a worker which waits until this is read.
-fn write_all(mut bytes: &[u8]) {
+fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8]) {
     while !bytes.is_empty() {
-        match rustix::io::write(rustix::stdio::stderr(), bytes) {
+        match rustix::io::write(to, bytes) {
             Ok(len) => bytes = &bytes[len.min(bytes.len())..],
             Err(rustix::io::Errno::INTR) => {}
             Err(rustix::io::Errno::AGAIN) => {
-                let stderr = rustix::stdio::stderr();
-                let mut events = [rustix::event::PollFd::new(&stderr, rustix::event::PollFlags::OUT)];
+                let mut events = [rustix::event::PollFd::new(&to, rustix::event::PollFlags::OUT)];
                 let _ = rustix::event::poll(&mut events, None);
             }
             // If it cannot be written, no thread wants it.
@@ -127,17 +147,16 @@ fn write_all(mut bytes: &[u8]) {
 }
 
 /// The same, but gives up at `deadline`: a pipe that has room for so much takes it without waiting.
-fn write_until(bytes: &[u8], deadline: Instant) {
+fn write_until(to: BorrowedFd<'_>, bytes: &[u8], deadline: Instant) {
     const STEP: usize = 4096;
-    let stderr = rustix::stdio::stderr();
     for piece in bytes.chunks(STEP) {
         let left = deadline.saturating_duration_since(Instant::now());
-        let mut events = [rustix::event::PollFd::new(&stderr, rustix::event::PollFlags::OUT)];
+        let mut events = [rustix::event::PollFd::new(&to, rustix::event::PollFlags::OUT)];
         let timeout = Timespec::try_from(left).ok();
         if !matches!(rustix::event::poll(&mut events, timeout.as_ref()), Ok(1..)) {
             return;
         }
-        write_all(piece);
+        write_all(to, piece);
     }
 }
 
@@ -149,12 +168,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Stderr {
     /// A new pipe: the end that is read here, and the end for the worker.
-    pub(super) fn new(pool: u32) -> io::Result<Output> {
+    pub(super) fn new(pool: u32, to: Standard) -> io::Result<Output> {
         let forwarder = Forwarder::get()?;
         let (ours, theirs) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
         // Only this end: the two do not share the flag.
         rustix::io::ioctl_fionbio(&ours, true)?;
-        let stderr = Arc::new(Self { pipe: ours, pool, read: Mutex::default(), replay: Replay::new() });
+        let stderr = Arc::new(Self { pipe: ours, to, pool, read: Mutex::default(), replay: Replay::new() });
         let key = forwarder.keys.fetch_add(1, Ordering::Relaxed);
         lock(&forwarder.open).insert(key, Arc::clone(&stderr));
         if let Err(error) = epoll::add(&forwarder.epoll, &stderr.pipe, EventData::new_u64(key), EventFlags::IN) {
@@ -162,6 +181,11 @@ impl Stderr {
             return Err(error.into());
         }
         Ok((stderr, theirs))
+    }
+
+    /// Of which pool it is.
+    pub(super) fn pool(&self) -> u32 {
+        self.pool
     }
 
     /// Reads what there is. True at the end of the pipe.
@@ -200,7 +224,7 @@ impl Stderr {
         let lines = self.take_events(read.pending.drain(..len).collect());
         drop(read);
         if !lines.is_empty() {
-            above_bars(|| write_all(&lines));
+            above_bars(|| write_all(self.to.descriptor(), &lines));
         }
         ended
     }
@@ -219,7 +243,7 @@ impl Stderr {
 
     /// Takes the events out of lines.
     fn take_events(&self, lines: Vec<u8>) -> Vec<u8> {
-        if !lines.split_inclusive(|byte| *byte == b'\n').any(is_event) {
+        if self.to == Standard::Output || !lines.split_inclusive(|byte| *byte == b'\n').any(is_event) {
             return lines;
         }
         let mut others = Vec::new();
@@ -250,7 +274,7 @@ impl Stderr {
         let lines = self.take_events(std::mem::take(&mut read.pending));
         drop(read);
         if !lines.is_empty() {
-            above_bars(|| write_until(&lines, deadline));
+            above_bars(|| write_until(self.to.descriptor(), &lines, deadline));
         }
     }
 

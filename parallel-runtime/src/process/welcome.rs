@@ -20,6 +20,9 @@ const MAGIC: u64 = u64::from_ne_bytes(*b"parallel");
 /// The most bytes of paths that a sandbox allows.
 const MOST_PATHS: usize = 64 << 10;
 
+/// The most bytes of numbers of descriptors.
+const MOST_DESCRIPTORS: usize = 4 << 10;
+
 /// The first and only message from the program. After it come the paths that the sandbox allows.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -47,14 +50,22 @@ pub(super) struct Welcome {
     pub(super) token: u64,
     /// 1 if its results go to another machine.
     pub(super) far: u64,
+    /// How many descriptors are to be closed, whose numbers follow.
+    pub(super) inherited: u64,
     /// What the numbers of the pool's first functions stand for, as offsets in the executable; 0 for nothing yet.
     pub(super) functions: [u64; TOLD],
 }
 
 impl Welcome {
-    /// Sends it, with the arena and with the paths that the sandbox allows.
-    pub(super) fn send(&self, socket: BorrowedFd<'_>, arena: BorrowedFd<'_>, allowed: &Allowed) -> io::Result<()> {
-        let welcome = Self { magic: MAGIC, ..*self };
+    /// Sends it, with the arena, with the descriptors that the worker inherits without a use for them, and with the paths that the sandbox allows.
+    pub(super) fn send(
+        &self,
+        socket: BorrowedFd<'_>,
+        arena: BorrowedFd<'_>,
+        inherited: &[i32],
+        allowed: &Allowed,
+    ) -> io::Result<()> {
+        let welcome = Self { magic: MAGIC, inherited: inherited.len() as u64, ..*self };
         let paths = allowed.to_bytes();
         if paths.len() > MOST_PATHS {
             return Err(io::Error::other("the sandbox allows too many paths: 64 KiB of them at most"));
@@ -63,26 +74,32 @@ impl Welcome {
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
         let descriptors = [arena];
         ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
-        let data = [IoSlice::new(bytemuck::bytes_of(&welcome)), IoSlice::new(&paths)];
+        let inherited = bytemuck::cast_slice(inherited);
+        let data = [IoSlice::new(bytemuck::bytes_of(&welcome)), IoSlice::new(inherited), IoSlice::new(&paths)];
         rustix::net::sendmsg(socket, &data, &mut ancillary, SendFlags::NOSIGNAL)?;
         Ok(())
     }
 
     /// Receives it.
-    pub(super) fn receive(socket: BorrowedFd<'_>) -> io::Result<(Self, OwnedFd, Allowed)> {
+    pub(super) fn receive(socket: BorrowedFd<'_>) -> io::Result<(Self, OwnedFd, Vec<i32>, Allowed)> {
         let mut welcome = Self::zeroed();
-        let mut paths = vec![0_u8; MOST_PATHS];
+        let mut rest = vec![0_u8; MOST_PATHS + MOST_DESCRIPTORS];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-        let mut data = [IoSliceMut::new(bytemuck::bytes_of_mut(&mut welcome)), IoSliceMut::new(&mut paths)];
+        let mut data = [IoSliceMut::new(bytemuck::bytes_of_mut(&mut welcome)), IoSliceMut::new(&mut rest)];
         let received = rustix::net::recvmsg(socket, &mut data, &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
         let arena = ancillary.drain().find_map(|message| match message {
             RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
             _ => None,
         });
-        match (arena, received.bytes.checked_sub(size_of::<Self>())) {
-            (Some(arena), Some(rest)) if welcome.magic == MAGIC => {
-                Ok((welcome, arena, Allowed::from_bytes(&paths[..rest])))
+        let parts = received.bytes.checked_sub(size_of::<Self>()).and_then(|len| {
+            let descriptors = usize::try_from(welcome.inherited).ok()?.checked_mul(size_of::<i32>())?;
+            rest[..len].split_at_checked(descriptors)
+        });
+        match (arena, parts) {
+            (Some(arena), Some((inherited, paths))) if welcome.magic == MAGIC => {
+                let inherited = inherited.chunks_exact(size_of::<i32>()).map(bytemuck::pod_read_unaligned).collect();
+                Ok((welcome, arena, inherited, Allowed::from_bytes(paths)))
             }
             _ => {
                 Err(io::Error::other("this process was started as a worker by something that is not parallel-runtime"))

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 
 use super::spawn::Started;
 use super::stderr::Stderr;
@@ -213,6 +213,25 @@ impl Worker {
     /// Ends it at once and waits until it is gone.
     pub(super) fn kill(&mut self) -> Option<ExitStatus> {
         self.signal(Signal::KILL);
+        self.reap()
+    }
+
+    /// Waits until it is gone, and ends what its tasks have started and left running.
+    pub(super) fn reap(&mut self) -> Option<ExitStatus> {
+        use rustix::process::{WaitId, WaitIdOptions, kill_process_group, waitid};
+        if let Some(pid) = Pid::from_raw(self.pid().cast_signed()) {
+            // Until it is waited for nothing else has its number, nor that of its group. Where the program lets the kernel wait for its children
+            // nothing is known of that any more.
+            let gone = loop {
+                match waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT) {
+                    Err(rustix::io::Errno::INTR) => {}
+                    gone => break gone,
+                }
+            };
+            if gone.is_ok() {
+                let _ = kill_process_group(pid, Signal::KILL);
+            }
+        }
         self.started.child.wait().ok()
     }
 }

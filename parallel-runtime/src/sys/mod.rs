@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`clock`] | the monotonic clock |
 //! | [`cpu`] | how many CPUs there are |
+//! | [`descriptors`] | the descriptors that children inherit |
 //! | [`entry`] | entries of `.init_array` that never return |
 //! | [`exit`] | ending the process at once |
 //! | [`fork`] | programs that fork, or close all descriptors |
@@ -20,6 +21,7 @@
 
 pub(crate) mod clock;
 pub(crate) mod cpu;
+pub(crate) mod descriptors;
 pub(crate) mod entry;
 pub(crate) mod exit;
 pub(crate) mod fork;

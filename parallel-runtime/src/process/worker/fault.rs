@@ -28,12 +28,41 @@ static RECORD: AtomicPtr<Record> = AtomicPtr::new(ptr::null_mut());
 /// The lowest address of the tasks' stack.
 static STACK_END: AtomicUsize = AtomicUsize::new(0);
 
+/// Signals are as a new process has them, whatever the program's thread that started this one had blocked, and the program ignores.
+///
 /// A program decides what Ctrl-C means; its workers end when it does. Writing to a closed pipe is an error, not a death.
-pub(super) fn ignore_signals() {
+pub(super) fn prepare_signals() {
+    // SAFETY: all zeros is a valid `sigset_t`, the empty one.
+    let none: libc::sigset_t = unsafe { MaybeUninit::zeroed().assume_init() };
+    // SAFETY: the set is valid, and the old one is not asked for.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut()) };
+    for signal in 1..=libc::SIGRTMAX() {
+        if action_of(signal).is_some_and(|action| action == libc::SIG_IGN) {
+            set_action(signal, libc::SIG_DFL, 0);
+        }
+    }
     // A handler and not `SIG_IGN`, which programs that a task starts would inherit: they end by Ctrl-C like any other.
     set_action(libc::SIGINT, nothing as *const () as usize, libc::SA_RESTART);
     // This one is set back to its default by `std::process::Command`.
     set_action(libc::SIGPIPE, libc::SIG_IGN, 0);
+}
+
+/// The signal that the kernel sends when the program has ended.
+pub(super) const PROGRAM_ENDED: rustix::process::Signal = rustix::process::Signal::HUP;
+
+/// What tasks have started ends with this process when the program ends.
+pub(super) fn end_group_with_program() {
+    set_action(libc::SIGHUP, end_group_on_signal as *const () as usize, 0);
+}
+
+extern "C" fn end_group_on_signal(_signal: i32) {
+    end_group();
+}
+
+/// Ends this process and what its tasks have started, at once.
+pub(super) fn end_group() {
+    // SAFETY: `kill` may be called in a handler, and has no preconditions. It concerns the group of this process, which the program made for it.
+    unsafe { libc::kill(0, libc::SIGKILL) };
 }
 
 extern "C" fn nothing(_signal: i32) {}
@@ -59,12 +88,17 @@ pub(super) unsafe fn install(record: &Record) {
 }
 
 fn is_default(signal: i32) -> bool {
+    action_of(signal) == Some(libc::SIG_DFL)
+}
+
+/// What a signal does now. `None` if there is no such signal.
+fn action_of(signal: i32) -> Option<usize> {
     let mut action = MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: a null pointer asks for the action that is set, which is written to `action`.
     let result = unsafe { libc::sigaction(signal, ptr::null(), action.as_mut_ptr()) };
     // SAFETY: all zeros is a valid `sigaction`, and so is what the call wrote.
     let action = unsafe { action.assume_init() };
-    result == 0 && action.sa_sigaction == libc::SIG_DFL
+    (result == 0).then_some(action.sa_sigaction)
 }
 
 fn set_action(signal: i32, handler: usize, flags: i32) {

@@ -61,8 +61,21 @@ pub(super) fn check_threads() -> Result<(), String> {
 
 /// Confines the calling thread.
 pub(super) fn confine_thread(allowed: &Allowed) -> Result<(), String> {
+    give_up_capabilities()?;
     confine_files(allowed)?;
     confine_calls()
+}
+
+/// A program that root runs has rights that need no file and no call that is refused: to lift limits on its own memory and priority, for one.
+fn give_up_capabilities() -> Result<(), String> {
+    let give_up = || {
+        let mut sets = rustix::thread::capabilities(None)?;
+        for set in [&mut sets.effective, &mut sets.permitted, &mut sets.inheritable] {
+            *set = set.difference(*set);
+        }
+        rustix::thread::set_capabilities(None, sets)
+    };
+    give_up().map_err(|error| format!("capabilities cannot be given up: {error}"))
 }
 
 fn confine_files(allowed: &Allowed) -> Result<(), String> {

@@ -20,7 +20,7 @@ use crate::process::welcome::Welcome;
 use crate::sandbox::Allowed;
 use crate::shared::segment::Segment;
 use crate::shared::{Arena, Space, Token};
-use crate::sys::{clock, exit, fork, peer, role};
+use crate::sys::{clock, descriptors, exit, fork, peer, role};
 
 /// The stack of the thread that runs tasks, in bytes: that of a main thread, unless `RUST_MIN_STACK` says otherwise.
 const STACK: usize = 8 << 20;
@@ -53,6 +53,7 @@ pub(in crate::process) fn main() -> ! {
             // The program has closed its end.
             Ok(_) => {
                 flush();
+                fault::end_group();
                 exit::now(0)
             }
             Err(rustix::io::Errno::INTR) => {}
@@ -98,15 +99,24 @@ fn start() -> io::Result<OwnedFd> {
     // that started this process: that is the supervisor's, which lives as long as the program. If the program has ended
     // before this call, the socket says so.
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
-    fault::ignore_signals();
+    fault::prepare_signals();
     open_standard_streams()?;
     peer::check_parent(rustix::stdio::stdin())?;
-    let (welcome, arena, allowed) = Welcome::receive(rustix::stdio::stdin())?;
+    let (welcome, arena, inherited, allowed) = Welcome::receive(rustix::stdio::stdin())?;
+    for number in inherited.into_iter().filter(|number| *number > 2 && *number != arena.as_raw_fd()) {
+        // SAFETY: the program had it open when it started this process, in which nothing knows of it.
+        unsafe { descriptors::close(number) };
+    }
     let segment: &'static Segment =
         Box::leak(Box::new(Segment::open(arena, welcome.arena_len, welcome.arena_scarce != 0)?));
     let layout = Layout { workers: welcome.workers, slots: welcome.slots };
     // SAFETY: the program made a board of this layout at this offset of this segment, which is never unmapped.
     let board = unsafe { Board::new(segment.at(welcome.board_offset), layout) };
+    if welcome.sandbox == 0 {
+        // Not what is confined, which starts nothing and could ignore a signal. What is stopped is continued when its group has lost its parent.
+        fault::end_group_with_program();
+        let _ = rustix::process::set_parent_process_death_signal(Some(fault::PROGRAM_ENDED));
+    }
     Space::set_messages(segment);
     // A task may fork: its child must not let go of what this process has.
     fork::watch();
