@@ -146,6 +146,7 @@ fn what_programs_do_to_themselves_does_no_harm() {
         "stderr-locked",
         "drop-privileges-before",
         "drop-privileges-after",
+        "drop-threads",
         "limits",
         "interrupt",
         "signals",

@@ -149,3 +149,33 @@ fn tries_are_counted_and_a_task_between_two_can_be_cancelled() {
     assert!(endless.kill());
     assert!(matches!(endless.join(), Err(TaskError::Cancelled)));
 }
+
+#[test]
+fn a_death_says_after_how_many_tries_it_was_the_last() {
+    let directory = parallel_workspace::scratch("counted");
+    let item = |name: &str| (directory.join(name).to_string_lossy().into_owned(), Trouble::Dies, 9);
+    let works = |name: &str| (directory.join(name).to_string_lossy().into_owned(), Trouble::Dies, 0);
+    let told = |error: TaskError, expected: u32| match &error {
+        TaskError::WorkerDied { tries, .. } => {
+            assert_eq!(*tries, expected);
+            assert_eq!(
+                error.to_string().contains(&format!("at the last of {expected} tries")),
+                expected > 1,
+                "{error}"
+            );
+        }
+        other => panic!("{other:?}"),
+    };
+    let on = work::options;
+    told(on().submit(item("submit")).join().unwrap_err(), 3);
+    told(on().spawn(item("spawn")).join().unwrap_err(), 3);
+    told(on().retries(0).submit(item("once")).join().unwrap_err(), 1);
+    for mut results in
+        [on().chunk(3).try_map([works("a"), item("b"), works("c")]), on().try_map([works("d"), item("e")])]
+    {
+        told(results.remove(1).unwrap_err(), 3);
+    }
+    let call = std::panic::catch_unwind(|| work::options().call(item("call"))).unwrap_err();
+    let text = call.downcast_ref::<String>().expect("it is the error's text");
+    assert!(text.contains("at the last of 3 tries"), "{text}");
+}

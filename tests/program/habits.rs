@@ -131,6 +131,7 @@ pub(crate) fn run(what: &str) {
         "limits" => limits(),
         "interrupt" => interrupt(),
         "signals" => signals(),
+        "drop-threads" => without_threads(),
         "descriptor" => descriptor(),
         "old-kernel" => old_kernel(),
         other => panic!("`{other}` is no habit"),
@@ -389,6 +390,38 @@ fn interrupt() {
     // Which ends with its worker.
     while of_group("sleep", worker) > 0 {
         std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// No thread can be started any more: a task that is awaited is ready all the same, and a callback is called.
+fn without_threads() {
+    use std::task::{Context, Poll, Wake, Waker};
+    struct Unpark(std::thread::Thread);
+    impl Wake for Unpark {
+        fn wake(self: std::sync::Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    drop_privileges();
+    assert_eq!(add(1, 2), 3);
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: asks, and sets, a limit of this process.
+    unsafe {
+        check(libc::getrlimit(libc::RLIMIT_NPROC, &raw mut limit));
+        check(libc::setrlimit(libc::RLIMIT_NPROC, &libc::rlimit { rlim_cur: 1, ..limit }));
+    }
+    assert!(std::thread::Builder::new().spawn(|| ()).is_err(), "the test would show nothing");
+    let (tell, told) = std::sync::mpsc::channel();
+    add::submit(3, 4).on_done(move || tell.send(()).expect("it is waited for"));
+    told.recv_timeout(Duration::from_secs(20)).expect("it is called");
+    let mut task = std::pin::pin!(add::submit(2, 3));
+    let waker = Waker::from(std::sync::Arc::new(Unpark(std::thread::current())));
+    loop {
+        if let Poll::Ready(result) = task.as_mut().poll(&mut Context::from_waker(&waker)) {
+            assert_eq!(result.expect("it runs"), 5);
+            return;
+        }
+        std::thread::park();
     }
 }
 

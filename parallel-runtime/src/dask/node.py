@@ -14,7 +14,9 @@ import hashlib
 import itertools
 import os
 import platform
+import secrets
 import socket
+import stat
 import struct
 import subprocess
 import sys
@@ -252,11 +254,11 @@ def write(executable, title, place):
         with open(descriptor, "wb", closefd=False) as file:
             file.write(executable)
         return f"/proc/{os.getpid()}/fd/{descriptor}"
-    path = os.path.join(place, f"{title}-{os.getpid()}")
-    descriptor = os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o700)
+    # A name that nobody can have taken before, in a directory that others may write, too.
+    path = os.path.join(place, f"{title}-{os.getpid()}-{secrets.token_hex(8)}")
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o700)
     with open(descriptor, "wb") as file:
         file.write(executable)
-    os.rename(path + ".new", path)
     return path
 
 
@@ -441,12 +443,34 @@ def link(digest, cluster, blob):
     if not os.path.exists(path):
         for other in glob.glob(os.path.join(SHM, f"parallel_content-{digest}.*")):
             try:
-                os.link(other, second_name(digest, cluster, blob))
-                os.link(other, path)
+                descriptor = os.open(other, os.O_RDONLY | os.O_NOFOLLOW)
+            except OSError:
+                continue
+            try:
+                # The name says what it holds, and anybody can write a name.
+                if not is_ours(descriptor) or digest_of_file(descriptor) != digest:
+                    continue
+                for target in (second_name(digest, cluster, blob), path):
+                    os.link(f"/proc/self/fd/{descriptor}", target, src_dir_fd=descriptor)
                 break
             except OSError:
                 continue
+            finally:
+                os.close(descriptor)
     return machine(), os.path.exists(path)
+
+
+def is_ours(descriptor):
+    """Whether a file belongs to this user."""
+    status = os.fstat(descriptor)
+    return stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid()
+
+
+def digest_of_file(descriptor):
+    digest = hashlib.blake2b(digest_size=16)
+    while piece := os.read(descriptor, 1 << 20):
+        digest.update(piece)
+    return digest.hexdigest()
 
 
 def place(data, digest, cluster, blob):

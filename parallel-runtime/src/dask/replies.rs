@@ -196,6 +196,7 @@ impl Engine {
                     exit_code: None,
                     reason: text.to_owned(),
                     stderr: None,
+                    tries: 1,
                 }
             } else {
                 self.lost(text)

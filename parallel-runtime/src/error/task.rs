@@ -24,7 +24,7 @@ pub enum TaskError {
     },
 
     /// The worker process ended while it ran the task. Its place is taken by a new worker.
-    #[error("the worker process {pid} died while it ran `{function}`: {reason}; the pool goes on with a new worker{}", lines(.stderr))]
+    #[error("the worker process {pid} died while it ran `{function}`{}: {reason}; the pool goes on with a new worker{}", after(.tries), lines(.stderr))]
     #[non_exhaustive]
     WorkerDied {
         /// Path of the function.
@@ -40,6 +40,8 @@ pub enum TaskError {
         reason: String,
         /// The last lines that the worker wrote to its standard error, by this task or an earlier one.
         stderr: Option<String>,
+        /// How often the task was tried: once, unless it has `retries`.
+        tries: u32,
     },
 
     /// The task ran longer than its `timeout`. In a worker process it was ended; on a thread it runs on, and its result is lost.
@@ -217,6 +219,14 @@ impl TaskError {
         matches!(self, Self::WorkerDied { .. } | Self::TimedOut { .. })
     }
 
+    /// It comes after so many tries.
+    pub(crate) fn after_tries(mut self, count: u32) -> Self {
+        if let Self::WorkerDied { tries, .. } = &mut self {
+            *tries = count;
+        }
+        self
+    }
+
     /// Fills in the function, where the error was made without knowing it.
     pub(crate) fn of(mut self, name: &'static str) -> Self {
         if let Self::Panicked { function, .. }
@@ -260,6 +270,11 @@ fn in_units(bytes: u64) -> String {
     const UNITS: [(u32, &str); 4] = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
     let unit = UNITS.iter().find(|(shift, _)| bytes >> shift >= 10);
     unit.map_or_else(String::new, |(shift, name)| format!(" ({} {name})", bytes >> shift))
+}
+
+/// How often it was tried, if that is worth a word.
+fn after(tries: &u32) -> String {
+    if *tries > 1 { format!(", at the last of {tries} tries") } else { String::new() }
 }
 
 fn at(location: &Option<String>) -> String {

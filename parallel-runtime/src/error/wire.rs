@@ -24,13 +24,14 @@ impl Clone for TaskError {
                 location: location.clone(),
                 backtrace: backtrace.clone(),
             },
-            Self::WorkerDied { function, pid, signal, exit_code, reason, stderr } => Self::WorkerDied {
+            Self::WorkerDied { function, pid, signal, exit_code, reason, stderr, tries } => Self::WorkerDied {
                 function,
                 pid: *pid,
                 signal: *signal,
                 exit_code: *exit_code,
                 reason: reason.clone(),
                 stderr: stderr.clone(),
+                tries: *tries,
             },
             Self::TimedOut { after } => Self::TimedOut { after: *after },
             Self::Cancelled => Self::Cancelled,
@@ -57,9 +58,9 @@ fn parts(error: &TaskError) -> Parts {
         TaskError::Panicked { function, message, location, backtrace } => {
             (name("Panicked"), name(function), vec![some(message), location.clone(), backtrace.clone()], vec![], None)
         }
-        TaskError::WorkerDied { function, pid, signal, exit_code, reason, stderr } => {
+        TaskError::WorkerDied { function, pid, signal, exit_code, reason, stderr, tries } => {
             let code = |code: &Option<i32>| code.map(|code| u64::from(code.cast_unsigned()));
-            let numbers = vec![Some(u64::from(*pid)), code(signal), code(exit_code)];
+            let numbers = vec![Some(u64::from(*pid)), code(signal), code(exit_code), Some(u64::from(*tries))];
             (name("WorkerDied"), name(function), vec![some(reason), stderr.clone()], numbers, None)
         }
         TaskError::TimedOut { after } => {
@@ -103,6 +104,7 @@ fn of_parts((kind, function, texts, numbers, error): Parts) -> Option<TaskError>
             exit_code: code(2)?,
             reason: text(0)?,
             stderr: text(1),
+            tries: number(3).and_then(|tries| u32::try_from(tries).ok()).unwrap_or(1),
         },
         "TimedOut" => TaskError::TimedOut {
             after: Duration::new(number(0)?, u32::try_from(number(1)?).ok().filter(|n| *n < 1_000_000_000)?),
@@ -167,6 +169,7 @@ mod tests {
                 exit_code: Some(-1),
                 reason: "why".to_owned(),
                 stderr: None,
+                tries: 3,
             },
             TaskError::TimedOut { after: Duration::from_millis(1500) },
             TaskError::Cancelled,

@@ -159,7 +159,8 @@ impl Engine {
                         if outcome.done < task.items && (outcome.done == 0 || !between) {
                             let error =
                                 terminating.map(Termination::error).or(late.map(|after| TaskError::TimedOut { after }));
-                            outcome.rare().error = Some(error.unwrap_or_else(&death));
+                            let tries = task.retry.as_ref().map_or(1, |retry| retry.tries());
+                            outcome.rare().error = Some(error.unwrap_or_else(&death).after_tries(tries));
                         }
                         outcome
                     });
@@ -219,10 +220,10 @@ impl Engine {
 /// The error of one of several bodies that a worker had begun when it died.
 fn beside_others(error: TaskError, together: usize) -> TaskError {
     match error {
-        TaskError::WorkerDied { function, pid, signal, exit_code, mut reason, stderr } if together > 1 => {
+        TaskError::WorkerDied { function, pid, signal, exit_code, mut reason, stderr, tries } if together > 1 => {
             let also = format!(", in one of the {together} bodies of `async fn`s that ran on it, or beside them");
             reason.push_str(&also);
-            TaskError::WorkerDied { function, pid, signal, exit_code, reason, stderr }
+            TaskError::WorkerDied { function, pid, signal, exit_code, reason, stderr, tries }
         }
         error => error,
     }

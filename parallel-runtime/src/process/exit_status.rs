@@ -45,6 +45,7 @@ impl ExitStatus {
             exit_code: self.exit_code,
             reason: self.reason.clone(),
             stderr: self.stderr.clone(),
+            tries: 1,
         }
     }
 

@@ -184,6 +184,7 @@ impl Engine {
                 exit_code: None,
                 reason: "it could not be watched, so it was ended".to_owned(),
                 stderr: None,
+                tries: 1,
             });
             return Err(error);
         }
@@ -263,6 +264,9 @@ impl Engine {
             } else {
                 self.start_wanted(&mut state);
             }
+        }
+        if let Some(look) = self.attend(&mut state) {
+            sooner(now + look);
         }
         if state.abandoned {
             self.collect(&mut state);

@@ -1,18 +1,24 @@
 //! A thread that collects results for those who do not wait themselves: futures, callbacks, and threads that wait for tasks of
 //! several pools.
 //!
-//! A pool has one while somebody is to be told of the end of one of its tasks, and a little longer.
+//! A pool has one while somebody is to be told of the end of one of its tasks, and a little longer. Where no thread can be started the supervisor
+//! looks every now and then.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::engine::Engine;
+use super::state::State;
+use super::supervisor::Supervisor;
 use crate::remote::task_state::TaskState;
 use crate::sys::fork;
 use crate::wait::notify::Watcher;
 
 /// How long it stays when there is nothing to do.
 const LINGER: Duration = Duration::from_secs(1);
+
+/// How often the supervisor looks instead.
+const UNATTENDED_LOOK: Duration = Duration::from_millis(2);
 
 impl Engine {
     /// Tells the watcher of the end of a task. `attend`: no thread collects results otherwise.
@@ -40,14 +46,28 @@ impl Engine {
         if attend && !state.reactor {
             let engine = Arc::clone(self);
             let reactor = std::thread::Builder::new().name("parallel-reactor".to_owned());
-            // Without one, whatever else collects results tells of them.
             state.reactor = reactor.spawn(move || engine.react()).is_ok();
+            state.unattended = !state.reactor;
+            if let Some(supervisor) = Supervisor::running().filter(|_| state.unattended) {
+                supervisor.kick();
+            }
         } else if attend && state.reactor_lingers {
             self.changed.notify_all();
         }
         drop(state);
         drop(unwanted);
         Ok(())
+    }
+
+    /// Supervisor: does what the thread would do that could not be started. Gives when to look again.
+    pub(super) fn attend(&self, state: &mut State) -> Option<Duration> {
+        if !state.unattended || state.watched == 0 {
+            state.unattended = false;
+            return None;
+        }
+        self.collect(state);
+        self.refill(state);
+        Some(UNATTENDED_LOOK)
     }
 
     fn react(&self) {

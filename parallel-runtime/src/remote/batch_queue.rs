@@ -280,6 +280,11 @@ impl<'a> BatchQueue<'a> {
                 }
                 continue;
             }
+            if tries > 0
+                && let Some(error) = outcome.take_error()
+            {
+                outcome.rare().error = Some(error.after_tries(tries + 1));
+            }
             failed |= outcome.failed || outcome.has_error();
             let ended = done + usize::from(outcome.has_error());
             // A pool that is closed, or cannot start workers, answers for all items at once.

@@ -18,9 +18,9 @@ fn put(error: &TaskError, writer: &mut Writer<'_>) -> Result<(), CodecError> {
     match error {
         TaskError::Cancelled => kind(CANCELLED),
         TaskError::PoolClosed => kind(CLOSED),
-        TaskError::WorkerDied { pid, signal, exit_code, reason, stderr, .. } => {
+        TaskError::WorkerDied { pid, signal, exit_code, reason, stderr, tries, .. } => {
             kind(DIED);
-            codec::encode(&(pid, signal, exit_code, reason, stderr), writer)?;
+            codec::encode(&(pid, signal, exit_code, reason, stderr, tries), writer)?;
         }
         TaskError::TimedOut { after } => {
             kind(TIMED_OUT);
@@ -66,8 +66,8 @@ pub(crate) fn take(reader: &mut Reader<'_>) -> Result<TaskError, CodecError> {
     Ok(match reader.take_u8()? {
         CANCELLED => TaskError::Cancelled,
         DIED => {
-            let (pid, signal, exit_code, reason, stderr) = codec::decode(reader)?;
-            TaskError::WorkerDied { function, pid, signal, exit_code, reason, stderr }
+            let (pid, signal, exit_code, reason, stderr, tries) = codec::decode(reader)?;
+            TaskError::WorkerDied { function, pid, signal, exit_code, reason, stderr, tries }
         }
         TIMED_OUT => TaskError::TimedOut { after: std::time::Duration::from_nanos(codec::decode(reader)?) },
         NO_MEMORY => {
@@ -110,6 +110,7 @@ mod tests {
             exit_code: None,
             reason: "why".to_owned(),
             stderr: Some("last".to_owned()),
+            tries: 2,
         };
         let errors = [
             TaskError::Cancelled,

@@ -137,8 +137,9 @@ impl Snapshot {
 /// can write: so what a task had changed in place before it failed does not reach the next try.
 #[derive(Debug)]
 pub(crate) struct Retry {
-    /// How often it may be sent again.
+    /// How often it may be sent again, and was sent.
     left: u32,
+    tries: u32,
     entry: u64,
     is_async: bool,
     limit: Option<Duration>,
@@ -167,12 +168,17 @@ impl Retry {
             Body::Kept(bytes) => (bytes.clone(), None),
             Body::Block(arguments) => (arguments.copy(), Some(arguments.marks.clone())),
         };
-        Some(Box::new(Self { left: retries, entry, is_async, limit, bytes, marks, snapshot }))
+        Some(Box::new(Self { left: retries, tries: 1, entry, is_async, limit, bytes, marks, snapshot }))
     }
 
     /// Whether it may be sent again.
     pub(crate) fn may_try(&self) -> bool {
         self.left > 0
+    }
+
+    /// How often it was sent.
+    pub(crate) fn tries(&self) -> u32 {
+        self.tries
     }
 
     /// The message for the next try.
@@ -186,6 +192,7 @@ impl Retry {
         loan: Option<Box<Loan>>,
     ) -> Result<Message<'static>, TaskError> {
         self.left -= 1;
+        self.tries += 1;
         // SAFETY: the task has not ended, so the thread that lent the memory waits, or has given it to the message; its worker is gone.
         unsafe { self.snapshot.restore() };
         let body = match &self.marks {

@@ -112,7 +112,8 @@ pub(super) fn call(transport: &dyn Transport, mut one: Piece<'_>, options: CallO
         };
         let again = left > 0 && error.may_be_retried() && one.has_item();
         let Some(before) = before.as_ref().filter(|_| again) else {
-            return Err(Failed::Error(error.of(function.name)));
+            let tries = options.retries.unwrap_or(0) - left + 1;
+            return Err(Failed::Error(error.of(function.name).after_tries(tries)));
         };
         // SAFETY: the caller's borrows are ours, and the task has ended, by which no worker uses its memory.
         unsafe { before.restore() };

@@ -75,6 +75,10 @@ impl Blob {
         }
         let file = File::open(path(name))?;
         let metadata = file.metadata()?;
+        // Anybody may write a name there.
+        if metadata.uid() != rustix::process::geteuid().as_raw() {
+            return Err(std::io::Error::from(std::io::ErrorKind::PermissionDenied));
+        }
         let len = usize::try_from(metadata.len()).map_err(std::io::Error::other)?;
         // SAFETY: the kernel chooses the address; the file is complete, and nothing writes it or makes it shorter: it got its name when
         // it was.

@@ -103,8 +103,7 @@ fn reserve(file: &File, len: u64) -> Result<(), TaskError> {
 
 /// A name that shows whose it is. What follows must not be a name by which others may open it, unless that is to be swept with it.
 fn own_name(rest: &str) -> String {
-    let pid = std::process::id();
-    format!("{}{pid}-{}-{rest}", segment::PREFIX, segment::start_of(pid).unwrap_or(0))
+    format!("{}-{rest}", segment::name_of_process(std::process::id()))
 }
 
 impl Named {

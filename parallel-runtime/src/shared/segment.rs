@@ -11,6 +11,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::ptr::NonNull;
+use std::sync::OnceLock;
 
 use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
 use rustix::mm::{Advice, MapFlags, ProtFlags};
@@ -150,7 +151,7 @@ fn nameless_shm_object() -> io::Result<OwnedFd> {
     sweep();
     // The crate makes the object exclusively, with mode 0600, and removes the name when `object` is dropped, a few lines on. If
     // the program is killed in between, the next one finds the name, and that its owner is gone.
-    let name = format!("{PREFIX}{}-{}", std::process::id(), start_of(std::process::id()).unwrap_or(0));
+    let name = name_of_process(std::process::id());
     let _ = std::fs::remove_file(format!("/dev/shm/{name}"));
     let object = shared_memory::ShmemConf::new().os_id(&name).size(1).create().map_err(io::Error::other)?;
     let file = OpenOptions::new().read(true).write(true).open(format!("/dev/shm/{name}"))?;
@@ -161,20 +162,31 @@ fn nameless_shm_object() -> io::Result<OwnedFd> {
 /// Where objects with a name are.
 pub(super) const DIRECTORY: &str = "/dev/shm";
 
-/// How our names begin. A process id and the time of its start follow; and, for a segment that others may open, the name by which
-/// they do: see [`named`](super::named).
+/// How our names begin. A namespace of process ids, a process id and the time of its start follow; and, for a segment that others may open, the
+/// name by which they do: see [`named`](super::named).
 pub(super) const PREFIX: &str = "parallel-";
 
-/// Removes what programs have left in `/dev/shm` that were killed.
+/// The part of a name that says whose it is.
+pub(super) fn name_of_process(pid: u32) -> String {
+    format!("{PREFIX}{}-{pid}-{}", namespace(), start_of(pid).unwrap_or(0))
+}
+
+/// The namespace in which the ids of this process and its children are what they are: containers may share `/dev/shm`. 0 if it is not told.
+fn namespace() -> u64 {
+    static NAMESPACE: OnceLock<u64> = OnceLock::new();
+    *NAMESPACE.get_or_init(|| std::fs::metadata("/proc/self/ns/pid").map_or(0, |metadata| metadata.ino()))
+}
+
+/// Removes what programs have left in `/dev/shm` that were killed. Those of other namespaces may live, whatever their numbers mean here.
 pub(super) fn sweep() {
     let Ok(directory) = std::fs::read_dir(DIRECTORY) else { return };
     for entry in directory.flatten() {
         let name = entry.file_name();
-        let Some((pid, rest)) =
-            name.to_str().and_then(|name| name.strip_prefix(PREFIX)).and_then(|name| name.split_once('-'))
-        else {
-            continue;
+        let parts = || {
+            let (there, rest) = name.to_str()?.strip_prefix(PREFIX)?.split_once('-')?;
+            (there.parse() == Ok(namespace())).then(|| rest.split_once('-'))?
         };
+        let Some((pid, rest)) = parts() else { continue };
         let (start, other) = rest.split_once('-').map_or((rest, None), |(start, other)| (start, Some(other)));
         let (Ok(pid), Ok(start)) = (pid.parse::<u32>(), start.parse::<u64>()) else { continue };
         if start_of(pid) == Some(start) {
@@ -266,14 +278,17 @@ mod tests {
         let pid = dead.id();
         dead.wait().unwrap();
         let ours = start_of(std::process::id()).unwrap();
-        let path = |pid: u32, start: u64| format!("/dev/shm/{PREFIX}{pid}-{start}");
-        let (stale, reused, alive) = (path(pid, 5), path(std::process::id(), ours + 1), path(std::process::id(), ours));
-        for path in [&stale, &reused, &alive] {
+        let path = |there: u64, pid: u32, start: u64| format!("/dev/shm/{PREFIX}{there}-{pid}-{start}");
+        let (here, this) = (namespace(), std::process::id());
+        let (stale, reused, alive) = (path(here, pid, 5), path(here, this, ours + 1), path(here, this, ours));
+        let elsewhere = path(here + 1, pid, 5);
+        for path in [&stale, &reused, &alive, &elsewhere] {
             std::fs::write(path, "x").unwrap();
         }
         sweep();
         let exists = |path: &String| std::path::Path::new(path).exists();
-        assert!(!exists(&stale) && !exists(&reused) && exists(&alive));
+        assert!(!exists(&stale) && !exists(&reused) && exists(&alive) && exists(&elsewhere));
         std::fs::remove_file(alive).unwrap();
+        std::fs::remove_file(elsewhere).unwrap();
     }
 }

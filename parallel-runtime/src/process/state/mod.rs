@@ -72,6 +72,8 @@ pub(super) struct State {
     fired: Arc<Fired>,
     /// A thread looks after those tasks: see [`reactor`](super::reactor).
     pub(super) reactor: bool,
+    /// There should be one, and none could be started.
+    pub(super) unattended: bool,
     /// It has nothing to do, and stays a while.
     pub(super) reactor_lingers: bool,
     pub(super) pool: Pool,
@@ -93,6 +95,7 @@ impl State {
             watched: 0,
             fired,
             reactor: false,
+            unattended: false,
             reactor_lingers: false,
             pool,
         }
