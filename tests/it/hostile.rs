@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use parallel_runtime::{ProcessPool, SharedArray, SharedSlice, SharedVec, TaskError, parallel, shared_usage};
+use parallel_runtime::{
+    ProcessPool, SharedArray, SharedEvent, SharedSlice, SharedVec, TaskError, parallel, shared_usage,
+};
 
 /// Nothing waits for what does not come.
 const SOON: Duration = Duration::from_secs(60);
@@ -151,6 +153,38 @@ fn addresses_that_a_dead_worker_had_taken_come_back() {
     assert!(parallel_workspace::eventually(|| shared_usage().objects == 0));
     let vecs: Vec<_> = (0..1000).map(|size| SharedVec::<u8>::try_zeroed(5000 + size).expect("there is room")).collect();
     assert_eq!(vecs.len(), 1000);
+}
+
+#[test]
+fn a_living_worker_cannot_take_all_addresses_nor_all_numbers_of_objects() {
+    /// Takes all that it can get, tells it, and stays.
+    #[parallel(mode = "process", pool = 1)]
+    fn keeps_all(told: SharedEvent) {
+        let (mut all, mut size) = (Vec::new(), 1_usize << 40);
+        while size >= 1 << 20 {
+            match SharedVec::<u8>::try_zeroed(size) {
+                Ok(taken) => all.push(taken),
+                Err(_) => size = size / 8 * 7,
+            }
+        }
+        // And what is left for small ones, which count, too.
+        while let Ok(small) = SharedVec::<u8>::try_zeroed(1) {
+            all.push(small);
+        }
+        told.set();
+        std::thread::sleep(SOON);
+    }
+
+    if !alone("a_living_worker_cannot_take_all_addresses_nor_all_numbers_of_objects") {
+        return;
+    }
+    let told = SharedEvent::new();
+    let task = keeps_all::submit(told.clone());
+    told.wait();
+    let vecs: Vec<_> = (0..1000).map(|size| SharedVec::<u8>::try_zeroed(5000 + size).expect("there is room")).collect();
+    assert!(SharedVec::<u8>::try_zeroed(1 << 36).is_ok() && vecs.len() == 1000);
+    task.kill();
+    assert!(task.join().is_err());
 }
 
 #[test]

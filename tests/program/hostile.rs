@@ -1,5 +1,6 @@
 //! Workers that write over all the memory that they share with the program.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parallel_runtime::{
@@ -54,51 +55,79 @@ fn answer(number: u64) -> Answer {
     }
 }
 
-static POOL: ProcessPool = ProcessPool::new(2).timeout(Duration::from_secs(1));
+static POOL: ProcessPool = ProcessPool::new(2).timeout(Duration::from_secs(1)).init(find_memory);
 
-#[parallel(mode = "process", pool = POOL)]
+/// The same in a sandbox, where workers share nothing with the program but the pool's own board and messages.
+static CONFINED: ProcessPool =
+    ProcessPool::new(2).timeout(Duration::from_secs(1)).init(find_memory).sandbox(parallel_runtime::Sandbox::strict());
+
+#[parallel(mode = "process")]
 fn honest(number: u64) -> Answer {
     answer(number)
 }
 
-#[parallel(mode = "process", pool = POOL)]
+#[parallel(mode = "process")]
 fn fill(numbers: &mut [u64], value: u64) {
     numbers.fill(value);
 }
 
-/// Where the arena is mapped.
-fn arena() -> *mut u64 {
+/// Where the memory is mapped that this worker shares with the program. In a sandbox it is the smaller of two: the other is the worker's own.
+static MEMORY: AtomicUsize = AtomicUsize::new(0);
+
+fn find_memory() {
     let maps = std::fs::read_to_string("/proc/self/maps").expect("procfs is mounted");
-    let line = maps.lines().find(|line| line.contains("memfd:parallel")).expect("a worker maps the arena");
-    let start = line.split('-').next().and_then(|start| usize::from_str_radix(start, 16).ok()).expect("an address");
-    std::ptr::with_exposed_provenance_mut(start)
+    let lines = maps.lines().filter(|line| line.contains("memfd:parallel"));
+    let ranges = lines.filter_map(|line| {
+        let (start, end) = line.split_once(' ')?.0.split_once('-')?;
+        let (start, end) = (usize::from_str_radix(start, 16).ok()?, usize::from_str_radix(end, 16).ok()?);
+        Some((end - start, start))
+    });
+    let (_, start) = ranges.min().expect("a worker maps the arena");
+    MEMORY.store(start, Ordering::Relaxed);
 }
 
 /// Writes over shared memory for a while, and then dies, or claims to be done.
-#[parallel(mode = "process", pool = POOL)]
-fn scribble(first: SharedSlice<u8>, seed: u64, milliseconds: u64, dies: bool) -> u64 {
+///
+/// `first`: where, in bytes from its start, the boards, the regions and the blocks of the program begin.
+#[parallel(mode = "process")]
+fn scribble(first: usize, seed: u64, milliseconds: u64, dies: bool) -> u64 {
     let mut random = Random(seed | 1);
-    let first = std::ptr::with_exposed_provenance_mut(first.as_ptr().addr() & !7);
-    let (tables, blocks) = ((arena(), TABLES), (first, BLOCKS));
-    // The boards come soon after that object: they get the most.
+    let start = MEMORY.load(Ordering::Relaxed);
+    let at = |offset: usize| -> *mut u64 { std::ptr::with_exposed_provenance_mut(start + (offset & !7)) };
+    let (tables, blocks) = ((0, TABLES), (first, BLOCKS));
+    // The boards come soon: they get the most.
     let ranges = [tables, blocks, (first, TABLES), (first, TABLES)];
     let end = Instant::now() + Duration::from_millis(milliseconds);
-    let style = random.below(4);
+    let style = random.below(6);
     while Instant::now() < end {
         for _ in 0..2000 {
             let (start, reach) = ranges[random.below(4) as usize];
-            // SAFETY: none: `at` lies in the arena, whose memory others use. This is the fault under test.
-            let at = unsafe { start.add(random.below(reach as u64 / 8) as usize) };
+            let mut place = at(start + random.below(reach as u64) as usize);
+            if style >= 4 {
+                // A word of a slot that is in use, as one who knows the layout chooses it: slots are 256 bytes long, and begin with a word that is not 0.
+                let slot = at((first & !255) + 256 * random.below(TABLES as u64 / 256) as usize);
+                // SAFETY: none: it lies in the arena, whose memory others use. This is the fault under test.
+                if unsafe { slot.read_volatile() } == 0 {
+                    continue;
+                }
+                // SAFETY: as above.
+                place = unsafe { slot.add(random.below(32) as usize) };
+            }
             // SAFETY: as above.
-            let before = unsafe { at.read_volatile() };
+            let before = unsafe { place.read_volatile() };
+            let chosen =
+                [0, 1, 3, u64::MAX, 1 << 63, 1 << 48, before.wrapping_add(1), before.wrapping_sub(1), before << 8];
             let value = match style {
                 0 => random.next(),
                 1 => before ^ 1 << random.below(64),
-                2 => [0, 1, u64::MAX, 1 << 48, before.wrapping_add(1), before << 8][random.below(6) as usize],
+                2 | 4 => chosen[random.below(chosen.len() as u64) as usize],
+                // The word of another place.
+                // SAFETY: as above.
+                5 => unsafe { at(first + random.below(TABLES as u64) as usize).read_volatile() },
                 _ => before.wrapping_add(random.below(1 << 20)),
             };
             // SAFETY: as above.
-            unsafe { at.write_volatile(value) };
+            unsafe { place.write_volatile(value) };
         }
     }
     if dies {
@@ -134,13 +163,22 @@ struct Objects {
     queue: SharedQueue<u64>,
 }
 
+/// The pool that is attacked.
+fn pool(is_confined: bool) -> &'static ProcessPool {
+    if is_confined { &CONFINED } else { &POOL }
+}
+
 /// So many rounds: whatever the workers write, each task ends, this program lives, and afterwards a new pool works.
-pub(crate) fn run(rounds: u64, first_seed: u64) {
+pub(crate) fn run(rounds: u64, first_seed: u64, is_confined: bool) {
+    let pool = pool(is_confined);
     let (mut right, mut wrong, mut errors) = (0_u64, 0_u64, 0_u64);
     // A container that was written over panics in whoever uses it.
     std::panic::set_hook(Box::new(|_| ()));
     let mut longest = Duration::ZERO;
+    // Of the program's arena, behind the tables; a pool in a sandbox has no tables.
     let first = SharedSlice::from_slice(&[0_u8; 8]);
+    find_memory();
+    let first = if is_confined { 4096 } else { first.as_ptr().addr() - MEMORY.load(Ordering::Relaxed) };
     // On the heap, for a thread that may not come back.
     let objects: &'static Objects = Box::leak(Box::new(Objects {
         value: SharedValue::new(0),
@@ -154,8 +192,8 @@ pub(crate) fn run(rounds: u64, first_seed: u64) {
     for round in first_seed..first_seed + rounds {
         let begun = Instant::now();
         let mut random = Random(round * 0x9e37_79b9 + 1);
-        let scribbler = scribble::submit(first.clone(), round, 1 + random.below(20), random.below(3) > 0);
-        let tasks: Vec<_> = (0..40).map(honest::submit).collect();
+        let scribbler = scribble::on(pool).submit((first, round, 1 + random.below(20), random.below(3) > 0));
+        let tasks: Vec<_> = (0..40).map(|number| honest::on(pool).submit(number)).collect();
         let mut numbers = vec![0_u64; 3000];
         let mut count = |error: bool, same: bool| {
             *match (error, same) {
@@ -164,10 +202,10 @@ pub(crate) fn run(rounds: u64, first_seed: u64) {
                 (false, false) => &mut wrong,
             } += 1;
         };
-        for result in fill::try_map(numbers.chunks_mut(1000).map(|chunk| (chunk, 7))) {
+        for result in fill::on(pool).try_map(numbers.chunks_mut(1000).map(|chunk| (chunk, 7))) {
             count(result.is_err(), true);
         }
-        for (number, result) in honest::options().chunk(10).try_map(100..200).into_iter().enumerate() {
+        for (number, result) in honest::on(pool).chunk(10).try_map(100..200).into_iter().enumerate() {
             count(result.is_err(), result.is_ok_and(|result| result == answer(100 + number as u64)));
         }
         for (number, task) in tasks.into_iter().enumerate() {
@@ -183,7 +221,7 @@ pub(crate) fn run(rounds: u64, first_seed: u64) {
         longest = longest.max(took);
         assert!(took < Duration::from_secs(30), "round {round} took {took:?}");
     }
-    POOL.kill();
+    pool.kill();
     // Now that nobody writes: a lock of this program's own would be held for ever if a worker wrote its number there.
     let using = std::thread::spawn(move || (0..50).map(|number| use_objects(number, objects)).sum::<u64>());
     let begun = Instant::now();

@@ -129,7 +129,7 @@ fn main() {
         }
         "habit" => habits::run(argument(2)),
         "privileges" => privileges::run(argument(2)),
-        "hostile" => hostile::run(number(argument(2)), number(argument(3))),
+        "hostile" => hostile::run(number(argument(2)), number(argument(3)), argument(4) == "strict"),
         "lines" => observed::lines(),
         #[cfg(feature = "progress")]
         "bars" => observed::bars(),

@@ -17,6 +17,40 @@
 //!
 //! So a dead worker holds nothing up. One that lives and writes on can still delay tasks, or change their arguments and results:
 //! see `docs/src/security.md`.
+//!
+//! # What the program reads that a worker can write
+//!
+//! A worker can write any word of the arena at any time, so what counts is what any value of it can cause.
+//!
+//! | word | right writer | any value of it can cause |
+//! | --- | --- | --- |
+//! | a slot's `word` | program, claimer | its own task ends as damaged, or is run by another worker; the slot is quarantined. Compared with private generation and place |
+//! | `progress` | claimer | fewer or more items count as done: bounded by the private number of items; results are then missing, or refused by their framing |
+//! | `result_offset`, `result_len` | claimer | damaged: they must lie in that worker's region, or in the slot; copied before they are read |
+//! | `granted_offset`, `granted_len`, `granted_item` | claimer | damaged: they must name a block that the program has granted to that worker |
+//! | `failed` | claimer | the first item is read as a failure, or a failure as a result: both are refused by their framing |
+//! | `nanoseconds`, `began` | claimer | wrong times in statistics, clamped to what is possible; a limit counts from when the program saw the item first |
+//! | `waiter`, `wanted`, `function`, `items`, `limited`, `arguments_*` | program | the worker that claims the slot does something else, or wakes no thread: threads look for themselves each second |
+//! | `head`, `tail`, ring entries | program, workers | tasks are not found, or found twice: a claim is one exchange; [`mend`](crate::ipc::board::ring::Ring::mend) sets the ring right |
+//! | `sleepers`, `searching`, `wake`, `done_waiters`, `done_count` | both | a wake-up too many, or one too few until somebody looks (a second) |
+//! | `completed_tail`, `completed` | worker | hints: all slots are looked at when they seem to have been overwritten |
+//! | `running` | worker | the worker is accused of a false claim, and ended |
+//! | `terminating`, `dismissals`, `answers`, `answer` | program | set right by each audit; the worker waits meanwhile |
+//! | `pid`, `deferred`, `busy`, `busy_since` | worker | wrong statistics, clamped; a process id is only told if it is a child's |
+//! | `fault_*` | worker | a wrong word in the text of an error |
+//! | `region_*` | program | read by the worker alone |
+//! | a region's `released` | program | the worker's own loss |
+//! | an object's `nonce`, `offset`, `len`, `orphan` | program | read by workers alone |
+//! | an object's `kind` | program, its owner | a handle is refused; a `Vec` is a `Slice` from then on, if the program's record says `Vec` |
+//! | bits of who has what | worker | an object is kept as long as that worker lives |
+//! | `living` | program | locks seem held or free that are not: wrong values in shared objects, or poison |
+//! | `withdrawn` | worker | a container is looked through once more, or not until the worker ends |
+//! | a lock's `word` | its holder | held as long as the process lives that it names, if that holds it; else poisoned |
+//! | a lock's `user`, `poisoned` | its holder | poison, or none where there should be |
+//! | headers and nodes of containers | holder of the lock | a panic in whoever uses the container: offsets are checked against what it was granted, loops against its length |
+//! | results, events on stderr | worker | decoded with a budget, or taken as lines |
+//!
+//! The program `hostile` of the tests writes random words over all of it, and chosen values over the words of slots in use.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};

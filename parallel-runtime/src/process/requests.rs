@@ -8,6 +8,7 @@ use super::state::State;
 use crate::error::TaskError;
 use crate::ipc::board::ring::split;
 use crate::ipc::control::{ANSWER, ControlRequest, tell_function};
+use crate::shared::objects::Process;
 use crate::shared::{Kind, objects, statics};
 
 /// The answer to a request for something that is not there.
@@ -23,7 +24,8 @@ impl Engine {
         let answer = match *request {
             ControlRequest::Grant(len) => self.grant(state, worker_slot, len),
             ControlRequest::New { len, alignment, kind } => new_object(state, worker_slot, len, alignment, kind),
-            ControlRequest::More { id, nonce, len } => match objects::grow(id, nonce, len) {
+            ControlRequest::More { id, nonce, len } => match objects::grow(id, nonce, len, process(state, worker_slot))
+            {
                 Ok(offset) => [offset, 0, 0, 0, 0],
                 Err(error) => refusal(&error),
             },
@@ -43,8 +45,7 @@ impl Engine {
                 })
             }
             ControlRequest::Unstore { container, object } => {
-                let by = state.workers.worker_slots[worker_slot].worker().map(|worker| &worker.process);
-                return objects::unstore(container, object, by);
+                return objects::unstore(container, object, process(state, worker_slot));
             }
             ControlRequest::Released(id) => return objects::released(id),
             ControlRequest::Function(number) => {
@@ -82,6 +83,11 @@ impl Engine {
     }
 }
 
+/// The process in a place.
+fn process(state: &State, worker_slot: usize) -> Option<&Process> {
+    state.workers.worker_slots[worker_slot].worker().map(|worker| &worker.process)
+}
+
 /// Whether a request is about shared objects.
 fn concerns_objects(request: &ControlRequest) -> bool {
     use ControlRequest::{
@@ -107,7 +113,7 @@ fn new_object(state: &State, worker_slot: usize, len: u64, alignment: u64, kind:
     if len == 0 || !alignment.is_power_of_two() {
         return NOTHING;
     }
-    match objects::create(len, alignment, kind) {
+    match objects::create(len, alignment, kind, Some(&worker.process)) {
         Ok(new) => {
             let reference = new.handle.reference();
             // Before our own hold ends: so somebody has it at all times.

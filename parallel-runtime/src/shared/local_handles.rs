@@ -97,7 +97,7 @@ fn adopt(id: u32, nonce: u64, kind: Kind) -> Option<Arc<Handle>> {
 pub(super) fn create(len: u64, alignment: u64, kind: Kind) -> Result<(Arc<Handle>, bool), TaskError> {
     if !role::has_borrowed_objects() {
         fork::check().map_err(TaskError::Spawn)?;
-        return objects::create(len, alignment, kind).map(|new| (new.handle, new.zeroed));
+        return objects::create(len, alignment, kind, None).map(|new| (new.handle, new.zeroed));
     }
     let [offset, available, id, nonce, zeroed] = link::ask(&ControlRequest::New { len, alignment, kind: kind as u64 });
     if offset == 0 {

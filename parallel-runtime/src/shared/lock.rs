@@ -19,7 +19,7 @@
 //! does the same. After its swap to 0 but before it has woken a sleeper: the sleeper looks for itself after [`LOOK`].
 //!
 //! Any process can write any word. A name in it is believed only as far as the process that it names confirms it: that finds out, when it
-//! waits itself, that none of its threads holds the lock ([`holds`](super::holds)), and takes it like one of the dead; and a worker that has
+//! waits itself, that none of its threads holds the lock ([`holds`]), and takes it like one of the dead; and a worker that has
 //! waited for the program for [`DOUBT`] asks it to look.
 //!
 //! It is not fair: a holder that comes back at once often finds it free, which moves much more than handing it over each time.

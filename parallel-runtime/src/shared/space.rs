@@ -76,6 +76,11 @@ impl Space {
         self.me
     }
 
+    /// Bytes of the arena.
+    pub(super) fn len(&self) -> u64 {
+        self.len
+    }
+
     /// Whether the process of a token may still do something.
     pub(crate) fn is_living(&self, token: Token) -> bool {
         self.tables.is_living(token)

@@ -48,7 +48,7 @@ use crate::sys::{fork, image};
 ///   [`Poisoned`], until [`clear_poison`](SharedValue::clear_poison). The other methods do not mind.
 /// * A thread that locks what it has locked panics.
 pub struct SharedValue<T> {
-    /// [`MARK`], by which the executable shows where a static of this type begins.
+    /// What [`statics::mark`] gives, by which the executable shows where a static of this type begins.
     mark: u64,
     /// What it is to be made of at first use.
     first: Option<T>,

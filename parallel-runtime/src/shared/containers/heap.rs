@@ -218,7 +218,7 @@ impl Heap<'_> {
                 [offset, ..] => offset,
             }
         } else {
-            objects::grow(id.into(), nonce, wanted)?
+            objects::grow(id.into(), nonce, wanted, None)?
         };
         // What is left of the one before is not lost.
         self.cut(self.head.fresh.load(Ordering::Relaxed), self.head.fresh_end.load(Ordering::Relaxed));

@@ -22,7 +22,7 @@ pub(super) use registry::set_sweep;
 use registry::{Entry, Registry, registry};
 pub use usage::{SharedUsage, shared_usage};
 
-use super::arena::{Arena, Block};
+use super::arena::Arena;
 use super::handle::{Handle, Reference};
 use super::lock::Lock;
 use super::space::Space;
@@ -36,18 +36,21 @@ pub(crate) struct New {
     pub(crate) zeroed: bool,
 }
 
-/// Makes an object of `len` bytes, at least one, that starts at a multiple of `alignment`.
-pub(crate) fn create(len: u64, alignment: u64, kind: Kind) -> Result<New, TaskError> {
+/// Makes an object of `len` bytes, at least one, that starts at a multiple of `alignment`. `by`: the worker that asked for it.
+pub(crate) fn create(len: u64, alignment: u64, kind: Kind, by: Option<&Process>) -> Result<New, TaskError> {
     let arena = Arena::get().map_err(TaskError::Spawn)?;
     let mut registry = registry();
-    let id = registry.new_id()?;
+    let by = by.map(Process::token);
+    registry.charge(by, len, arena.segment().len())?;
+    let id = registry.new_id().inspect_err(|_| registry.discharge(by, len));
+    let id = id?;
     match registry.take(&arena, len, alignment) {
         Ok((memory, offset, zeroed)) => {
             let nonce = registry.new_nonce();
             let handle = Arc::new(Handle::new(Reference { id, nonce, offset, len }));
             let here = Arc::downgrade(&handle);
             registry.entries[id as usize] =
-                Entry { nonce, memory: Some(memory), offset, len, kind: Some(kind), here, ..Entry::default() };
+                Entry { nonce, memory: Some(memory), offset, len, kind: Some(kind), here, by, ..Entry::default() };
             registry.by_offset.insert(offset, id);
             let object = Space::get()?.tables().object(id);
             object.orphan.store(0, SeqCst);
@@ -59,6 +62,7 @@ pub(crate) fn create(len: u64, alignment: u64, kind: Kind) -> Result<New, TaskEr
         }
         Err(error) => {
             registry.free.push(id);
+            registry.discharge(by, len);
             Err(error)
         }
     }
@@ -128,27 +132,35 @@ pub(crate) fn released(id: u64) {
     }
 }
 
-/// More memory for an object. It is freed with it.
-pub(crate) fn grow(id: u64, nonce: u64, len: u64) -> Result<u64, TaskError> {
+/// More memory for an object. It is freed with it. `by`: the worker that asked for it.
+pub(crate) fn grow(id: u64, nonce: u64, len: u64, by: Option<&Process>) -> Result<u64, TaskError> {
     let arena = Arena::get().map_err(TaskError::Spawn)?;
     // Not under the lock: this may take a while.
     let block = arena.take(len)?;
     let offset = block.offset();
+    let by = by.map(Process::token);
     let mut registry = registry();
+    registry.charge(by, block.len(), arena.segment().len())?;
     let entry = usize::try_from(id).ok().and_then(|id| registry.entries.get_mut(id));
     match entry.filter(|entry| entry.nonce == nonce && entry.memory.is_some()) {
         Some(entry) => {
-            entry.more.push(block);
+            entry.more.push((block, by));
             Ok(offset)
         }
-        None => Err(TaskError::OutOfSharedMemory { requested: len, available: 0 }),
+        None => {
+            registry.discharge(by, block.len());
+            Err(TaskError::OutOfSharedMemory { requested: len, available: 0 })
+        }
     }
 }
 
 /// How many bytes an object has been given.
 pub(super) fn granted(id: u32) -> u64 {
     let registry = registry();
-    registry.entries.get(id as usize).map_or(0, |entry| entry.len + entry.more.iter().map(Block::len).sum::<u64>())
+    registry
+        .entries
+        .get(id as usize)
+        .map_or(0, |entry| entry.len + entry.more.iter().map(|(block, _)| block.len()).sum::<u64>())
 }
 
 /// A handle of `object` is about to be put into a container.

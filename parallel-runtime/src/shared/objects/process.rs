@@ -69,6 +69,7 @@ impl Drop for Process {
         let mut registry = registry();
         space.tables().set_living(self.token, false);
         registry.processes[self.token.place() as usize] = false;
+        registry.forget_given(self.token);
         let mut had = space.tables().clear_all(self.token, registry.entries.len());
         // It may have said that it puts a handle into a container, and not come to do so; or have taken one out, and not said so.
         let registry_of = |id: &u32| registry.entries.get(*id as usize).map(|entry| (*id, entry));

@@ -12,7 +12,7 @@ use crate::shared::arena::{Arena, Block};
 use crate::shared::handle::{Handle, Reference};
 use crate::shared::slab::{self, Piece, Slabs};
 use crate::shared::space::Space;
-use crate::shared::tables::Kind;
+use crate::shared::tables::{Kind, Token};
 use crate::sys::role;
 
 /// The registry.
@@ -34,6 +34,8 @@ pub(super) struct Registry {
     /// By their offset in the executable: see [`statics`](crate::shared::statics).
     pub(super) statics: HashMap<u64, Arc<Handle>>,
     pub(super) nonces: u64,
+    /// What each worker has been given, by its token: see [`charge`](Registry::charge).
+    given: HashMap<u64, u64>,
     /// Containers in which a process may have left more counted than there is. They are looked through when the registry is closed.
     pub(super) sweeps: BTreeSet<(u32, u64)>,
 }
@@ -42,8 +44,10 @@ pub(super) struct Registry {
 pub(super) struct Entry {
     pub(super) nonce: u64,
     pub(super) memory: Option<Memory>,
-    /// What it has taken beyond that.
-    pub(super) more: Vec<Block>,
+    /// The worker that asked for it.
+    pub(super) by: Option<Token>,
+    /// What it has taken beyond that, and the workers that asked.
+    pub(super) more: Vec<(Block, Option<Token>)>,
     pub(super) offset: u64,
     pub(super) len: u64,
     pub(super) kind: Option<Kind>,
@@ -158,6 +162,35 @@ impl Registry {
         Ok((Memory::Block(block), offset, zeroed))
     }
 
+    /// A worker asks for so many bytes. It may have half of the arena at one time, so that one which takes all that it can get leaves something to
+    /// the program; an object counts for a millionth at least, since there are so many numbers for them.
+    pub(super) fn charge(&mut self, by: Option<Token>, len: u64, arena: u64) -> Result<(), TaskError> {
+        let Some(by) = by else { return Ok(()) };
+        let given = self.given.entry(by.bits()).or_default();
+        let (wanted, most) = (len.max(arena >> 20), arena / 2);
+        match given.checked_add(wanted).filter(|given| *given <= most) {
+            Some(now) => {
+                *given = now;
+                Ok(())
+            }
+            None => Err(TaskError::OutOfSharedMemory { requested: len, available: most.saturating_sub(*given) }),
+        }
+    }
+
+    /// What it was given is free again, or was not given after all.
+    pub(super) fn discharge(&mut self, by: Option<Token>, len: u64) {
+        // Of a worker that is gone nothing is kept.
+        if let Some(given) = by.and_then(|by| self.given.get_mut(&by.bits())) {
+            let least = Space::existing().map_or(0, |space| space.len() >> 20);
+            *given = given.saturating_sub(len.max(least));
+        }
+    }
+
+    /// A worker is gone.
+    pub(super) fn forget_given(&mut self, by: Token) {
+        self.given.remove(&by.bits());
+    }
+
     /// Frees an object if nothing has it; and then, what only it had.
     pub(super) fn free_if_unused(&mut self, id: u32) {
         // Not by recursion: containers may be nested deeper than a stack.
@@ -205,14 +238,18 @@ impl Registry {
             return;
         }
         self.orphans.remove(&id);
-        let Entry { memory, more, offset, contents, .. } = std::mem::take(&mut self.entries[id as usize]);
+        let Entry { memory, more, offset, contents, len, by, .. } = std::mem::take(&mut self.entries[id as usize]);
+        self.discharge(by, len);
+        for (block, by) in &more {
+            self.discharge(*by, block.len());
+        }
         self.by_offset.remove(&offset);
         match memory {
             Some(Memory::Piece(piece)) => self.slabs.give_back(piece),
             Some(Memory::Block(block)) => self.freed.push(block),
             None => {}
         }
-        self.freed.extend(more);
+        self.freed.extend(more.into_iter().map(|(block, _)| block));
         self.free.push(id);
         for (content, count) in contents {
             if let Some(entry) = self.entries.get_mut(content as usize) {

@@ -1,7 +1,6 @@
 //! How much there is.
 
 use super::registry::registry;
-use crate::shared::arena::Block;
 
 /// What the shared objects of this program take: see [`shared_usage`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -29,6 +28,6 @@ pub fn shared_usage() -> SharedUsage {
     let alive = registry.entries.iter().filter(|entry| entry.memory.is_some());
     alive.fold(SharedUsage::default(), |usage, entry| SharedUsage {
         objects: usage.objects + 1,
-        bytes: usage.bytes + entry.len + entry.more.iter().map(Block::len).sum::<u64>(),
+        bytes: usage.bytes + entry.len + entry.more.iter().map(|(block, _)| block.len()).sum::<u64>(),
     })
 }
