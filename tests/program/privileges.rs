@@ -50,6 +50,17 @@ pub(crate) fn run(what: &str) {
             assert_ne!(ProcessPool::new(0).workers(), 77);
             assert_eq!(on_a_thread(), here(), "threads work as ever");
         }
+        // To be run by root.
+        "effective" => {
+            // SAFETY: it changes the process's user, which no memory depends on.
+            assert_eq!(unsafe { libc::seteuid(NOBODY) }, 0);
+            match rights::submit().join() {
+                Err(TaskError::Spawn(error)) => {
+                    assert!(error.to_string().contains("real and the effective user"), "{error}")
+                }
+                other => panic!("{other:?}"),
+            }
+        }
         // To be run by root, as a set-user-ID program of root's.
         "given-up" => {
             // SAFETY: it changes the process's user, which no memory depends on.

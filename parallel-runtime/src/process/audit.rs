@@ -76,10 +76,10 @@ const DOUBT: Duration = Duration::from_secs(1);
 /// For how long no task may end while some wait, and workers have nothing to do.
 const STALLED: Duration = Duration::from_secs(2);
 
-/// Whether a process is stopped by a signal, and not by a debugger: the third field of its `stat`, as in proc(5).
-fn is_stopped(pid: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('T'))
+/// The state of a process, by a letter: the third field of its `stat`, as in proc(5). `T` is stopped by a signal, `t` by a debugger.
+fn state_of(pid: u32) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.trim_start().chars().next()
 }
 
 impl Engine {
@@ -243,7 +243,7 @@ impl Engine {
         let busy = self.busy_worker_slots(state);
         for (worker_slot, place) in state.workers.worker_slots.iter_mut().enumerate() {
             let Some(worker) = place.worker_mut().filter(|worker| worker.ready) else { continue };
-            if busy.contains(&worker_slot) || !is_stopped(worker.pid()) {
+            if busy.contains(&worker_slot) || state_of(worker.pid()) != Some('T') {
                 worker.stopped = None;
             } else if worker.stopped.get_or_insert_with(Instant::now).elapsed() >= DOUBT {
                 worker.signal(Signal::KILL);
@@ -254,7 +254,8 @@ impl Engine {
     /// Ends workers that claim nothing, although tasks wait and none has ended for long: something keeps their threads from coming back for
     /// work. What they claim meanwhile they do not begin, so it costs no task, even if one of them was only slow.
     fn end_unwilling(&self, state: &mut State) {
-        if !self.has_waiting(state) {
+        // What is not on the board no worker can claim.
+        if !self.has_ready(state) {
             state.quarantine.stalled = None;
             return;
         }
@@ -272,7 +273,11 @@ impl Engine {
         }
         let board = self.board();
         for (index, place) in state.workers.worker_slots.iter_mut().enumerate() {
-            let is_idle = |worker: &&mut Worker| worker.ready && worker.terminating.is_none() && !worker.unwilling;
+            // Not one that has just come, nor one that somebody looks into.
+            let is_idle = |worker: &&mut Worker| {
+                let is_free = worker.ready && worker.terminating.is_none() && !worker.unwilling;
+                is_free && worker.since.elapsed() > STALLED && state_of(worker.pid()) != Some('t')
+            };
             let Some(worker) = place.worker_mut().filter(is_idle) else { continue };
             let terminating = &board.record(index as u32).terminating;
             let holds_nothing = || {
@@ -285,13 +290,19 @@ impl Engine {
                 worker.signal(Signal::KILL);
             }
         }
+        // The others, and those that come, have as long again.
+        state.quarantine.stalled = None;
+    }
+
+    /// Whether tasks on the board wait to be claimed.
+    fn has_ready(&self, state: &State) -> bool {
+        let is_ready = |index: usize| self.board().slot(index as u32).load().state() == SlotState::Ready;
+        (0..state.slots.in_flight.len()).any(|index| state.slots.in_flight[index].is_some() && is_ready(index))
     }
 
     /// Whether tasks wait for a worker.
     pub(super) fn has_waiting(&self, state: &State) -> bool {
-        let is_ready = |index: usize| self.board().slot(index as u32).load().state() == SlotState::Ready;
-        !state.queue.is_empty()
-            || (0..state.slots.in_flight.len()).any(|index| state.slots.in_flight[index].is_some() && is_ready(index))
+        !state.queue.is_empty() || self.has_ready(state)
     }
 
     /// Slots whose possible users are gone are free.

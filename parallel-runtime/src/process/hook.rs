@@ -31,7 +31,11 @@ pub(super) fn is_linked() -> bool {
 }
 
 unsafe extern "C" fn hook(argc: c_int, argv: *const *const c_char, envp: *const *const c_char) {
-    if !entry::has_variable(VARIABLE_C) || privilege::is_raised() {
+    if !entry::has_variable(VARIABLE_C) {
+        return;
+    }
+    if privilege::is_raised() {
+        privilege::end_if_started_by_parent();
         return;
     }
     role::become_worker();

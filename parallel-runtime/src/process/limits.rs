@@ -206,6 +206,10 @@ impl Engine {
         else {
             return false;
         };
+        if worker.unwilling {
+            // It does not begin what it has claimed, which is published again when it is gone.
+            return false;
+        }
         if let Some(before) = &mut worker.terminating {
             let same = (before.slot, before.generation) == (index, generation);
             if same && reason == Reason::Killed {

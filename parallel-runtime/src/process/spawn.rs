@@ -86,7 +86,7 @@ pub(super) fn spawn(
     let allowed_or_none = allowed.unwrap_or(const { &Allowed::NONE });
     welcome.send(ours.as_fd(), arena.segment().descriptor(), &descriptors::inheritable(), allowed_or_none)?;
     let (stderr, their_stderr) = stderr;
-    let mut command = Command::new(privilege::EXECUTABLE);
+    let mut command = Command::new(image::EXECUTABLE);
     command
         .arg0(format!("parallel-worker-{}", welcome.worker))
         .stdin(Stdio::from(theirs))

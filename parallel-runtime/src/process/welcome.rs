@@ -14,6 +14,7 @@ use rustix::net::{
 
 use crate::process::state::functions::TOLD;
 use crate::sandbox::Allowed;
+use crate::sys::descriptors::Inherited;
 
 const MAGIC: u64 = u64::from_ne_bytes(*b"parallel");
 
@@ -21,7 +22,7 @@ const MAGIC: u64 = u64::from_ne_bytes(*b"parallel");
 const MOST_PATHS: usize = 64 << 10;
 
 /// The most bytes of numbers of descriptors.
-const MOST_DESCRIPTORS: usize = 4 << 10;
+const MOST_DESCRIPTORS: usize = 32 << 10;
 
 /// The first and only message from the program. After it come the paths that the sandbox allows.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
@@ -62,7 +63,7 @@ impl Welcome {
         &self,
         socket: BorrowedFd<'_>,
         arena: BorrowedFd<'_>,
-        inherited: &[i32],
+        inherited: &[Inherited],
         allowed: &Allowed,
     ) -> io::Result<()> {
         let welcome = Self { magic: MAGIC, inherited: inherited.len() as u64, ..*self };
@@ -81,7 +82,7 @@ impl Welcome {
     }
 
     /// Receives it.
-    pub(super) fn receive(socket: BorrowedFd<'_>) -> io::Result<(Self, OwnedFd, Vec<i32>, Allowed)> {
+    pub(super) fn receive(socket: BorrowedFd<'_>) -> io::Result<(Self, OwnedFd, Vec<Inherited>, Allowed)> {
         let mut welcome = Self::zeroed();
         let mut rest = vec![0_u8; MOST_PATHS + MOST_DESCRIPTORS];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
@@ -93,12 +94,13 @@ impl Welcome {
             _ => None,
         });
         let parts = received.bytes.checked_sub(size_of::<Self>()).and_then(|len| {
-            let descriptors = usize::try_from(welcome.inherited).ok()?.checked_mul(size_of::<i32>())?;
+            let descriptors = usize::try_from(welcome.inherited).ok()?.checked_mul(size_of::<Inherited>())?;
             rest[..len].split_at_checked(descriptors)
         });
         match (arena, parts) {
             (Some(arena), Some((inherited, paths))) if welcome.magic == MAGIC => {
-                let inherited = inherited.chunks_exact(size_of::<i32>()).map(bytemuck::pod_read_unaligned).collect();
+                let inherited =
+                    inherited.chunks_exact(size_of::<Inherited>()).map(bytemuck::pod_read_unaligned).collect();
                 Ok((welcome, arena, inherited, Allowed::from_bytes(paths)))
             }
             _ => {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 use super::spawn::Started;
 use super::stderr::Stderr;
@@ -190,7 +190,10 @@ impl Worker {
     pub(super) fn is_gone_by(&mut self, deadline: Instant) -> bool {
         let Some(process) = &self.started.process else {
             let left = || deadline.saturating_duration_since(Instant::now());
-            while matches!(self.started.child.try_wait(), Ok(None)) {
+            // Not waited for yet: see `reap`.
+            let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+            let Some(pid) = Pid::from_raw(self.pid().cast_signed()) else { return true };
+            while matches!(waitid(WaitId::Pid(pid), options), Ok(None)) {
                 if left().is_zero() {
                     return false;
                 }
@@ -218,7 +221,6 @@ impl Worker {
 
     /// Waits until it is gone, and ends what its tasks have started and left running.
     pub(super) fn reap(&mut self) -> Option<ExitStatus> {
-        use rustix::process::{WaitId, WaitIdOptions, kill_process_group, waitid};
         if let Some(pid) = Pid::from_raw(self.pid().cast_signed()) {
             // Until it is waited for nothing else has its number, nor that of its group. Where the program lets the kernel wait for its children
             // nothing is known of that any more.

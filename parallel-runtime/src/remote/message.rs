@@ -325,7 +325,8 @@ impl<'b> EncodedArguments<'b> {
         guess: usize,
         encode: &mut dyn FnMut(&mut Writer<'_>) -> Result<(), CodecError>,
     ) -> Result<Self, Refused> {
-        Self::encode_in_block(arena, guess, Purpose::Copy, None, encode)
+        let purpose = if arena.is_isolated() { Purpose::Isolated } else { Purpose::Copy };
+        Self::encode_in_block(arena, guess, purpose, None, encode)
     }
 
     #[cold]

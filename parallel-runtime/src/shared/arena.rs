@@ -117,8 +117,9 @@ impl Arena {
         let Some((range, warm)) = taken else {
             return Err(short(self.available()));
         };
-        if !warm && self.segment.commit(range.offset, range.len).is_err() {
-            self.allocator().give_back(range, false);
+        // What was joined counts as warm if a part of it is.
+        if (!warm || self.segment.is_scarce()) && self.segment.commit(range.offset, range.len).is_err() {
+            self.allocator().give_back(range, warm);
             return Err(short(self.available()));
         }
         Ok(Block { arena: Arc::clone(self), range, zeroed: !warm })

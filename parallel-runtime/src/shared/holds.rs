@@ -7,14 +7,14 @@
 //! Each thread has a list that it alone writes: a lock is put there just before the exchange by which the thread tries to take it, and removed
 //! after it has let it go, or if the exchange fails. The exchange is a release: a thread that sees the name in the word sees the lock in the list.
 
-use std::cell::Cell;
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::space::Space;
 use crate::ipc::control::ControlRequest;
 use crate::ipc::link;
+use crate::sys::fork;
 
 /// So many locks of a thread are listed. More at once are only counted.
 const MOST: usize = 8;
@@ -42,6 +42,10 @@ impl Mine {
 
 impl Drop for Mine {
     fn drop(&mut self) {
+        if fork::check().is_err() {
+            // The lock may be held by a thread that is not here.
+            return;
+        }
         // A guard that was forgotten may be in use by another thread, for ever.
         if self.0.is_empty() {
             ALL.lock().unwrap_or_else(PoisonError::into_inner).retain(|holds| !Arc::ptr_eq(holds, &self.0));
@@ -78,20 +82,17 @@ impl Holds {
 
 thread_local! {
     static MINE: Mine = Mine::new();
-    /// A lock was taken when the thread's own variables were gone already.
-    static GONE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Locks of threads that have no list any more. As long as there are any, each lock may be one of them.
-static WITHOUT_LIST: AtomicU32 = AtomicU32::new(0);
+/// A lock was taken by a thread whose own variables were gone. From then on each lock may be held by such a thread.
+static WITHOUT_LIST: AtomicBool = AtomicBool::new(false);
 
 /// This thread tries to take a lock now.
 #[inline(always)]
 pub(super) fn add<L>(lock: &L) {
     let lock = ptr::from_ref(lock).cast_mut().cast();
     if MINE.try_with(|mine| mine.0.add(lock)).is_err() {
-        GONE.set(true);
-        WITHOUT_LIST.fetch_add(1, Ordering::Relaxed);
+        WITHOUT_LIST.store(true, Ordering::Relaxed);
     }
 }
 
@@ -100,16 +101,14 @@ pub(super) fn add<L>(lock: &L) {
 pub(super) fn remove<L>(lock: &L) {
     let lock = ptr::from_ref(lock).cast_mut().cast();
     // One that was listed and is let go now, with the thread's variables, stays in its list, which stays, too: that is only too careful.
-    if MINE.try_with(|mine| mine.0.remove(lock)).is_err() && GONE.get() {
-        WITHOUT_LIST.fetch_sub(1, Ordering::Release);
-    }
+    let _ = MINE.try_with(|mine| mine.0.remove(lock));
 }
 
 /// Whether a thread of this process may hold a lock.
 #[cold]
 pub(super) fn may_hold<L>(lock: &L) -> bool {
     let lock = ptr::from_ref(lock).cast_mut().cast();
-    WITHOUT_LIST.load(Ordering::Acquire) != 0
+    WITHOUT_LIST.load(Ordering::Acquire)
         || ALL.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|holds| holds.may_hold(lock))
 }
 

@@ -67,12 +67,13 @@ impl Segment {
             let attempt = rustix::fs::ftruncate(&descriptor, len).and_then(|()| map(descriptor.as_fd(), len));
             match attempt {
                 Ok(start) => {
+                    let segment = Self { start, len, descriptor, scarce };
                     if !scarce {
                         // A worker has the descriptor too: if it made the file shorter, the program would die by SIGBUS.
                         let size = SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
-                        rustix::fs::fcntl_add_seals(&descriptor, size)?;
+                        rustix::fs::fcntl_add_seals(&segment.descriptor, size)?;
                     }
-                    return Ok(Self { start, len, descriptor, scarce });
+                    return Ok(segment);
                 }
                 Err(_) if len > SMALLEST => len /= 2,
                 Err(error) => return Err(error.into()),

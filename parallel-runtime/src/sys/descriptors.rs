@@ -2,30 +2,49 @@
 
 use std::os::fd::BorrowedFd;
 
+use bytemuck::{Pod, Zeroable};
+
 /// So many are looked for at most.
 const MOST: usize = 1024;
 
+/// A descriptor, and what file it is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub(crate) struct Inherited {
+    pub(crate) number: u64,
+    device: u64,
+    inode: u64,
+}
+
 /// Descriptors beyond the standard streams that have no close-on-exec flag, as C libraries open them. None where there is no `/proc`.
-pub(crate) fn inheritable() -> Vec<i32> {
+pub(crate) fn inheritable() -> Vec<Inherited> {
     let Ok(entries) = std::fs::read_dir("/proc/self/fd") else { return Vec::new() };
     let numbers = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
-    numbers.filter(|number| *number > 2 && is_inheritable(*number)).take(MOST).collect()
+    numbers.filter(|number| *number > 2).filter_map(inherited).take(MOST).collect()
 }
 
-fn is_inheritable(number: i32) -> bool {
-    // SAFETY: it is borrowed for one question, whose answer for a number that is no descriptor any more is an error.
+/// `None` if it is none, or is closed on exec.
+fn inherited(number: i32) -> Option<Inherited> {
+    // SAFETY: it is borrowed for two questions, whose answers for a number that is no descriptor any more are errors.
     let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
-    rustix::io::fcntl_getfd(descriptor).is_ok_and(|flags| !flags.contains(rustix::io::FdFlags::CLOEXEC))
+    let flags = rustix::io::fcntl_getfd(descriptor).ok()?;
+    let file = rustix::fs::fstat(descriptor).ok()?;
+    let is_inherited = !flags.contains(rustix::io::FdFlags::CLOEXEC);
+    is_inherited.then_some(Inherited { number: number as u64, device: file.st_dev, inode: file.st_ino })
 }
 
-/// Closes one.
+/// Closes one that this process has inherited, if it is still what its parent has said that it is: a constructor of a library may have opened
+/// something else under its number.
 ///
 /// # Safety
 ///
-/// Nothing in this process uses it.
-pub(crate) unsafe fn close(number: i32) {
-    // SAFETY: as the caller promises. That it is no descriptor any more is no fault.
-    unsafe { rustix::io::close(number) };
+/// Nothing in this process uses a descriptor that it has inherited.
+pub(crate) unsafe fn close(there: Inherited) {
+    let Ok(number) = i32::try_from(there.number) else { return };
+    if number > 2 && inherited(number) == Some(there) {
+        // SAFETY: as the caller promises.
+        unsafe { rustix::io::close(number) };
+    }
 }
 
 #[cfg(test)]
@@ -38,9 +57,10 @@ mod tests {
     #[cfg_attr(miri, ignore = "there is no procfs")]
     fn what_has_no_close_on_exec_flag_is_found() {
         let file = std::fs::File::open("/dev/null").unwrap();
-        assert!(!inheritable().contains(&file.as_raw_fd()));
+        let is_found = || inheritable().iter().any(|there| there.number == file.as_raw_fd() as u64);
+        assert!(!is_found());
         rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty()).unwrap();
-        assert!(inheritable().contains(&file.as_raw_fd()));
+        assert!(is_found());
         rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::CLOEXEC).unwrap();
     }
 }

@@ -5,6 +5,9 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::OnceLock;
 
+/// The executable of this process, whatever has become of its path.
+pub(crate) const EXECUTABLE: &str = "/proc/self/exe";
+
 unsafe extern "C" {
     /// The first byte of the image this code is linked into: its ELF header. Defined by the linker.
     static __ehdr_start: u8;
@@ -122,7 +125,7 @@ pub(crate) fn initial_word(offset: u64) -> Option<u64> {
         return Some(0);
     };
     let mut word = [0; 8];
-    File::open("/proc/self/exe").ok()?.read_exact_at(&mut word, file + (address - start)).ok()?;
+    File::open(EXECUTABLE).ok()?.read_exact_at(&mut word, file + (address - start)).ok()?;
     Some(u64::from_ne_bytes(word))
 }
 

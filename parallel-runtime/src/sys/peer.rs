@@ -6,7 +6,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 
-use super::privilege::EXECUTABLE;
+use super::image::EXECUTABLE;
 
 /// Makes sure that a socket was made by this process's parent, for the same user, and that it runs the same executable. What is not so has been
 /// started as a worker by something else, and must not do what it is told.

@@ -9,8 +9,8 @@ use std::ffi::{CStr, OsString, c_int};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 
-/// The executable of this process, whatever has become of its path.
-pub(crate) const EXECUTABLE: &str = "/proc/self/exe";
+use super::image::EXECUTABLE;
+
 const EXECUTABLE_C: &CStr = c"/proc/self/exe";
 
 /// Bits of a file's mode: it runs as its owner, or as its group.
@@ -23,17 +23,36 @@ pub(crate) fn is_raised() -> bool {
     !cfg!(miri) && unsafe { libc::getauxval(libc::AT_SECURE) } != 0
 }
 
-/// Refuses to go on where rights were raised.
+/// Refuses to go on where rights were raised, or would be those of a started process in the kernel's eyes.
 pub(crate) fn check() -> io::Result<()> {
-    if !is_raised() {
-        return Ok(());
+    use rustix::process::{getegid, geteuid, getgid, getuid};
+    let refused = |why| Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+    if is_raised() {
+        return refused(
+            "this program has more rights than the user who started it (its file is set-user-ID or set-group-ID, or has capabilities, or a security \
+             module says so), and worker processes would have them too: use `mode = \"thread\"`, or start a program without these rights for \
+             the work",
+        );
     }
-    Err(io::Error::new(
-        io::ErrorKind::PermissionDenied,
-        "this program has more rights than the user who started it (its file is set-user-ID or set-group-ID, or has capabilities), and \
-         worker processes would have them too: use `mode = \"thread\"`, or start a program without these rights for the work",
-    ))
+    if getuid() != geteuid() || getgid() != getegid() {
+        return refused(
+            "the real and the effective user or group of this program are not the same, so that the kernel would take its worker processes for ones \
+             with raised rights: change both (`setresuid`, `setresgid`) before a pool is used, or use `mode = \"thread\"`",
+        );
+    }
+    Ok(())
 }
+
+/// This process was to become something by a variable of the environment, which is not believed where rights were raised. If its own parent has
+/// started it, as a worker or a node, it ends: `main` is not what that has asked for.
+pub(crate) fn end_if_started_by_parent() {
+    if super::peer::check_parent(rustix::stdio::stdin()).is_ok() {
+        super::exit::now(NOT_BELIEVED);
+    }
+}
+
+/// The exit code of such a process.
+const NOT_BELIEVED: i32 = 70;
 
 /// A variable of the environment. None is believed where rights were raised.
 pub(crate) fn variable(name: &str) -> Option<OsString> {

@@ -23,7 +23,11 @@ pub(crate) fn is_linked() -> bool {
 }
 
 unsafe extern "C" fn hook(argc: c_int, argv: *const *const c_char, envp: *const *const c_char) {
-    if !entry::has_variable(VARIABLE_C) || privilege::is_raised() {
+    if !entry::has_variable(VARIABLE_C) {
+        return;
+    }
+    if privilege::is_raised() {
+        privilege::end_if_started_by_parent();
         return;
     }
     let workers = std::env::var(VARIABLE).ok().and_then(|workers| workers.parse().ok()).unwrap_or(1);

@@ -43,6 +43,9 @@ pub(super) fn prepare_signals() {
     }
     // A handler and not `SIG_IGN`, which programs that a task starts would inherit: they end by Ctrl-C like any other.
     set_action(libc::SIGINT, nothing as *const () as usize, libc::SA_RESTART);
+    // Its group is not that of the terminal's foreground: what it prints, and what its tasks' programs do there, must not stop it.
+    set_action(libc::SIGTTOU, libc::SIG_IGN, 0);
+    set_action(libc::SIGTTIN, libc::SIG_IGN, 0);
     // This one is set back to its default by `std::process::Command`.
     set_action(libc::SIGPIPE, libc::SIG_IGN, 0);
 }

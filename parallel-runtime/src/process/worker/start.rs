@@ -103,9 +103,9 @@ fn start() -> io::Result<OwnedFd> {
     open_standard_streams()?;
     peer::check_parent(rustix::stdio::stdin())?;
     let (welcome, arena, inherited, allowed) = Welcome::receive(rustix::stdio::stdin())?;
-    for number in inherited.into_iter().filter(|number| *number > 2 && *number != arena.as_raw_fd()) {
-        // SAFETY: the program had it open when it started this process, in which nothing knows of it.
-        unsafe { descriptors::close(number) };
+    for there in inherited {
+        // SAFETY: what the program had open without close-on-exec is of no use to this process, in which no code of the user's has run.
+        unsafe { descriptors::close(there) };
     }
     let segment: &'static Segment =
         Box::leak(Box::new(Segment::open(arena, welcome.arena_len, welcome.arena_scarce != 0)?));
@@ -113,7 +113,8 @@ fn start() -> io::Result<OwnedFd> {
     // SAFETY: the program made a board of this layout at this offset of this segment, which is never unmapped.
     let board = unsafe { Board::new(segment.at(welcome.board_offset), layout) };
     if welcome.sandbox == 0 {
-        // Not what is confined, which starts nothing and could ignore a signal. What is stopped is continued when its group has lost its parent.
+        // Not what is confined, which starts nothing and could ignore a signal. The thread of the tasks asks for another signal, by which a process
+        // that is stopped goes on, and sees this one.
         fault::end_group_with_program();
         let _ = rustix::process::set_parent_process_death_signal(Some(fault::PROGRAM_ENDED));
     }
@@ -137,7 +138,9 @@ fn start() -> io::Result<OwnedFd> {
     let _ = rustix::thread::set_name(c"parallel-worker");
     // The socket moves out of the way of the standard streams; tasks that read their input find nothing there.
     let null = std::fs::File::open("/dev/null")?;
-    let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
+    // High up, where no number is that something in the environment names (as `make` does for its jobs).
+    let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 100)
+        .or_else(|_| rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3))?;
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
     // Not what comes in: answers are for the thread of the tasks.
     epoll::add(&epoll, &socket, EventData::new_u64(0), EventFlags::RDHUP)?;
@@ -189,6 +192,9 @@ fn prepare(
     allowed: &Allowed,
     other_thread: &(Sender<Allowed>, Receiver<()>),
 ) -> Result<Option<Usage>, String> {
+    if welcome.sandbox == 0 {
+        let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::CONT));
+    }
     // SAFETY: the board lies in the arena, which a worker never unmaps.
     unsafe { fault::install(board.record(welcome.worker)) };
     let mut usage = None;
