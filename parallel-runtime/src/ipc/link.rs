@@ -46,7 +46,7 @@ pub(crate) fn ask(request: &ControlRequest) -> [u64; ANSWER] {
     let _turn = link.turn.lock().unwrap_or_else(PoisonError::into_inner);
     let seen = link.record.answers.load(Ordering::Acquire);
     if request.send(link.socket.as_fd()).is_err() {
-        exit::now(0);
+        exit::with_group();
     }
     while link.record.answers.load(Ordering::Acquire) == seen {
         futex::wait(&link.record.answers, seen, None);

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::engine::Engine;
-use super::state::queue::Waiting;
 use super::state::{InFlight, State};
 use super::stderr::Stderr;
 use super::supervisor::Supervisor;
@@ -141,12 +140,7 @@ impl Engine {
         let cancelled = match task_state.phase() {
             Phase::Finished => false,
             Phase::Queued => {
-                let take = |queue: &mut Waiting| {
-                    let position = queue.iter().position(|(queued, _)| std::ptr::eq(&**queued, task_state))?;
-                    queue.remove(position)
-                };
-                let taken = take(&mut state.queue.calls).or_else(|| take(&mut state.queue.futures));
-                if let Some((queued, message)) = taken {
+                if let Some((queued, message)) = state.queue.remove(task_state) {
                     state.end(&queued, Outcome::error(TaskError::Cancelled), message.seen, None, None);
                     true
                 } else {

@@ -229,7 +229,7 @@ impl Engine {
     /// Ends all that is outstanding. No worker may be running any of it.
     pub(super) fn end_all(&self, state: &mut State, error: impl Fn() -> TaskError) {
         let (queue, others) = (std::mem::take(&mut state.queue.calls), std::mem::take(&mut state.queue.futures));
-        for (task_state, message) in queue.into_iter().chain(others) {
+        for (task_state, message) in queue.into_entries().chain(others.into_entries()) {
             state.end(&task_state, Outcome::error(error()), message.seen, None, None);
         }
         for index in 0..state.slots.in_flight.len() {

@@ -283,6 +283,18 @@ impl TaskState {
         self.enter(BOARDED);
     }
 
+    /// It is in a queue, under this number. Called under the engine's lock.
+    ///
+    /// A thread that has just seen that it is in a slot may read this in place of the slot: it stands for no generation of the first one.
+    pub(crate) fn queue(&self, number: u64) {
+        self.place.store(number << 16, Ordering::Relaxed);
+    }
+
+    /// The number under which it was put into a queue last, if it is in one. Called under the engine's lock.
+    pub(crate) fn queued_at(&self) -> u64 {
+        self.place.load(Ordering::Relaxed) >> 16
+    }
+
     /// It waits for a slot once more. Called under the engine's lock.
     pub(crate) fn requeue(&self) {
         self.enter(QUEUED);

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use crate::backend::Target;
@@ -13,6 +13,7 @@ use crate::error::TaskError;
 use crate::function::erased::ErasedVec;
 use crate::panics;
 use crate::wait::blocking::wait_while;
+use crate::wait::condvar::Condvar;
 
 /// A map that goes on in the background: Python's `AsyncResult`.
 ///

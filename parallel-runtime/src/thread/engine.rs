@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Instant;
 
 use super::inside::Inside;
@@ -15,6 +15,7 @@ use crate::options::CallOptions;
 use crate::panics;
 use crate::sys::fork;
 use crate::wait::blocking::{self, wait_while};
+use crate::wait::condvar::Condvar;
 
 /// A pool of threads: what [`ThreadPool`](crate::ThreadPool) stands for once it has been used.
 pub(crate) struct Engine {

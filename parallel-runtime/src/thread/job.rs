@@ -1,7 +1,7 @@
 //! A task that was submitted to threads.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use super::counted::{self, Running};
@@ -18,6 +18,7 @@ use crate::observe::{CallSpan, Fate, Run, Seen};
 use crate::panics;
 use crate::sys::{clock, fork};
 use crate::wait::blocking::wait_while;
+use crate::wait::condvar::Condvar;
 use crate::wait::executor;
 use crate::wait::notify::{Watcher, Watchers};
 

@@ -1,11 +1,12 @@
 //! Calls and maps of a pool that has an `init`: they run on the threads of its threads, which have been prepared, and nowhere else.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::threads::{Threads, Work};
 use crate::panics;
 use crate::wait::blocking::wait_while;
+use crate::wait::condvar::Condvar;
 
 /// How many jobs have not ended.
 #[derive(Default)]

@@ -9,11 +9,12 @@
 
 use std::cell::Cell;
 use std::ptr;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::threads::Blocked;
 use crate::sys::clock;
+use crate::wait::condvar::Condvar;
 
 /// How long a permit is waited for before it is thought to stay taken.
 const PATIENCE: Duration = Duration::from_millis(10);

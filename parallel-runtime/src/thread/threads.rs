@@ -8,10 +8,11 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use crate::panics;
+use crate::wait::condvar::Condvar;
 
 /// How long a thread stays that has taken another's place, when there is nothing to do.
 const LINGER: Duration = Duration::from_millis(100);

@@ -1,10 +1,11 @@
 //! A thread that looks at tasks when their time is over, for tasks that no thread waits for.
 
 use std::collections::BTreeMap;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
 use crate::panics;
+use crate::wait::condvar::Condvar;
 
 /// Something that is to be looked at.
 pub(super) trait Due: Send + Sync {

@@ -1,6 +1,7 @@
 //! Waiting for a task on a thread that may be one of a pool's own.
 
-use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use super::condvar::Condvar;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 /// Runs what it is given, during which this thread runs no task.

@@ -3,9 +3,11 @@
 //! | module | what |
 //! | --- | --- |
 //! | [`blocking`] | waiting on a thread that may be one of a pool's own |
+//! | [`condvar`] | a condition variable that makes no system call where no thread waits |
 //! | [`executor`] | running the future of an `async fn` |
 //! | [`notify`] | who is told when a task ends |
 
 pub(crate) mod blocking;
+pub(crate) mod condvar;
 pub(crate) mod executor;
 pub(crate) mod notify;

@@ -9,6 +9,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 use crate::ipc::board::Record;
+use crate::sys::exit;
 
 /// The signals of a processor fault.
 const FAULTS: [i32; 4] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE];
@@ -59,13 +60,7 @@ pub(super) fn end_group_with_program() {
 }
 
 extern "C" fn end_group_on_signal(_signal: i32) {
-    end_group();
-}
-
-/// Ends this process and what its tasks have started, at once.
-pub(super) fn end_group() {
-    // SAFETY: `kill` may be called in a handler, and has no preconditions. It concerns the group of this process, which the program made for it.
-    unsafe { libc::kill(0, libc::SIGKILL) };
+    exit::end_group();
 }
 
 extern "C" fn nothing(_signal: i32) {}

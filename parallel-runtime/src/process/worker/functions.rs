@@ -40,7 +40,7 @@ impl Functions {
         let asked = ControlRequest::Function(number).send(socket);
         let Some(entry) = asked.ok().and_then(|()| told_function(socket, number)) else {
             // The program is gone.
-            exit::now(0)
+            exit::with_group()
         };
         let Some(serve) = function_at(entry) else { return unknown };
         let number = number as usize;

@@ -53,8 +53,7 @@ pub(in crate::process) fn main() -> ! {
             // The program has closed its end.
             Ok(_) => {
                 flush();
-                fault::end_group();
-                exit::now(0)
+                exit::with_group()
             }
             Err(rustix::io::Errno::INTR) => {}
             // A task has closed what it should have kept. The program ends this process, or the kernel does when the program ends.
