@@ -132,9 +132,12 @@ impl Engine {
         let mut state = self.lock();
         if self.memory.get().is_none() {
             let mut block =
-                arena.take(layout.size() as u64).map_err(|error| PoolError::Memory(io::Error::other(error)))?;
-            // SAFETY: no worker knows of this block: it was just taken.
-            unsafe { block.bytes_mut(layout.size()) }.fill(std::mem::MaybeUninit::new(0));
+                arena.take_zeroed(layout.size() as u64).map_err(|error| PoolError::Memory(io::Error::other(error)))?;
+            if !block.is_zeroed() {
+                // Otherwise it is not touched: most of its slots are never used.
+                // SAFETY: no worker knows of this block: it was just taken.
+                unsafe { block.bytes_mut(layout.size()) }.fill(std::mem::MaybeUninit::new(0));
+            }
             // SAFETY: the block is as long as the layout says, starts at a page, holds zeros, and lives as long as `Memory`.
             let board = unsafe { Board::new(block.start(), layout) };
             state.workers.worker_slots.resize_with(self.workers, WorkerSlot::default);
