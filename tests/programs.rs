@@ -238,6 +238,9 @@ fn a_worker_that_writes_over_all_shared_memory_harms_no_program() {
     // The seeds are fixed, the moments are not. `... hostile 1000 0` is the long version.
     let said = run(&mut program(&["hostile", "6", "1"]));
     assert!(said.starts_with("6 rounds"), "{said}");
+    // The same where the arena is a file that could not be sealed.
+    let said = run(program(&["hostile", "3", "1"]).env("PARALLEL_ARENA", "shm"));
+    assert!(said.starts_with("3 rounds"), "{said}");
     // In a sandbox the worker shares less, and everything that it does share is attacked.
     let said = run(&mut program(&["hostile", "6", "1", "strict"]));
     assert!(said.starts_with("6 rounds") && said.contains("0 panics of shared objects"), "{said}");

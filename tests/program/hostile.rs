@@ -76,7 +76,7 @@ static MEMORY: AtomicUsize = AtomicUsize::new(0);
 
 fn find_memory() {
     let maps = std::fs::read_to_string("/proc/self/maps").expect("procfs is mounted");
-    let lines = maps.lines().filter(|line| line.contains("memfd:parallel"));
+    let lines = maps.lines().filter(|line| line.contains("memfd:parallel") || line.contains("/dev/shm/parallel-"));
     let ranges = lines.filter_map(|line| {
         let (start, end) = line.split_once(' ')?.0.split_once('-')?;
         let (start, end) = (usize::from_str_radix(start, 16).ok()?, usize::from_str_radix(end, 16).ok()?);
