@@ -175,15 +175,15 @@ fn what_programs_do_to_themselves_does_no_harm() {
 #[test]
 fn a_program_with_raised_rights_starts_no_process_and_believes_no_variable() {
     let Some(program) = set_user_id_program("raised") else { return };
-    let run_as_nobody = |variables: &[(&str, &str)]| {
+    let run_unprivileged = |variables: &[(&str, &str)]| {
         let mut command = program.command(&["privileges", "raised"]);
         command.uid(34567).gid(34567).envs(variables.iter().copied());
         assert_eq!(run(&mut command), "ok", "{variables:?}");
     };
-    run_as_nobody(&[]);
-    run_as_nobody(&[("PARALLEL_MODE", "nonsense"), ("PARALLEL_WORKERS", "77"), ("PARALLEL_ARENA", "shm")]);
+    run_unprivileged(&[]);
+    run_unprivileged(&[("PARALLEL_MODE", "nonsense"), ("PARALLEL_WORKERS", "77"), ("PARALLEL_ARENA", "shm")]);
     // With the variable of a worker it is no worker, but what it is.
-    run_as_nobody(&[("__PARALLEL_RUNTIME_WORKER", "1"), ("__PARALLEL_RUNTIME_NODE", "1")]);
+    run_unprivileged(&[("__PARALLEL_RUNTIME_WORKER", "1"), ("__PARALLEL_RUNTIME_NODE", "1")]);
 }
 
 #[test]

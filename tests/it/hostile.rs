@@ -55,7 +55,7 @@ extern "C" fn stay(_signal: i32) {
 fn a_worker_that_comes_back_for_no_more_work_is_replaced() {
     static POOL: ProcessPool = ProcessPool::new(1).timeout(Duration::from_secs(1));
 
-    /// Ends in order; soon afterwards the thread of the tasks is in a signal handler for ever.
+    /// Ends in order; soon afterwards the thread of the tasks enters a signal handler that does not return.
     #[parallel(mode = "process", pool = POOL)]
     fn never_comes_back() {
         // SAFETY: these have no preconditions; the handler only waits.

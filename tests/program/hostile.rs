@@ -104,7 +104,7 @@ fn scribble(first: usize, seed: u64, milliseconds: u64, dies: bool) -> u64 {
             let (start, reach) = ranges[random.below(4) as usize];
             let mut place = at(start + random.below(reach as u64) as usize);
             if style >= 4 {
-                // A word of a slot that is in use, as one who knows the layout chooses it: slots are 256 bytes long, and begin with a word that is not 0.
+                // A word of a slot that is in use, as an attacker that knows the layout chooses it: slots are 256 bytes long, and begin with a word that is not 0.
                 let slot = at((first & !255) + 256 * random.below(TABLES as u64 / 256) as usize);
                 // SAFETY: none: it lies in the arena, whose memory others use. This is the fault under test.
                 if unsafe { slot.read_volatile() } == 0 {
@@ -222,7 +222,7 @@ pub(crate) fn run(rounds: u64, first_seed: u64, is_confined: bool) {
         assert!(took < Duration::from_secs(30), "round {round} took {took:?}");
     }
     pool.kill();
-    // Now that nobody writes: a lock of this program's own would be held for ever if a worker wrote its number there.
+    // Now that no worker writes: a lock of this program's own would never be free again if a worker wrote its number there.
     let using = std::thread::spawn(move || (0..50).map(|number| use_objects(number, objects)).sum::<u64>());
     let begun = Instant::now();
     while !using.is_finished() {

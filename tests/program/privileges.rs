@@ -6,7 +6,7 @@ use std::process::Command;
 use parallel_runtime::{PoolError, ProcessPool, TaskError, parallel};
 
 /// A user that has no name and no rights.
-pub(crate) const NOBODY: u32 = 34567;
+pub(crate) const UNPRIVILEGED: u32 = 34567;
 
 #[parallel(mode = "process", pool = 1)]
 fn rights() -> [u64; 3] {
@@ -53,7 +53,7 @@ pub(crate) fn run(what: &str) {
         // To be run by root.
         "effective" => {
             // SAFETY: it changes the process's user, which no memory depends on.
-            assert_eq!(unsafe { libc::seteuid(NOBODY) }, 0);
+            assert_eq!(unsafe { libc::seteuid(UNPRIVILEGED) }, 0);
             match rights::submit().join() {
                 Err(TaskError::Spawn(error)) => {
                     assert!(error.to_string().contains("real and the effective user"), "{error}")
@@ -64,9 +64,9 @@ pub(crate) fn run(what: &str) {
         // To be run by root, as a set-user-ID program of root's.
         "given-up" => {
             // SAFETY: it changes the process's user, which no memory depends on.
-            assert_eq!(unsafe { libc::setresuid(NOBODY, NOBODY, NOBODY) }, 0);
+            assert_eq!(unsafe { libc::setresuid(UNPRIVILEGED, UNPRIVILEGED, UNPRIVILEGED) }, 0);
             let [user, effective, capabilities] = rights();
-            assert_eq!([user, effective, capabilities], [NOBODY.into(), NOBODY.into(), 0]);
+            assert_eq!([user, effective, capabilities], [UNPRIVILEGED.into(), UNPRIVILEGED.into(), 0]);
         }
         // To be run by root.
         "capabilities" => {

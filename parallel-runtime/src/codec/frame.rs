@@ -342,7 +342,7 @@ impl<'m> Frame<'m> {
         }
     }
 
-    /// The value is refused half-way: nothing that comes after it can be read, whatever becomes of the error.
+    /// The value is refused half-way: nothing that comes after it can be read, even if the error is swallowed.
     #[cold]
     pub(super) fn give_up(&mut self) {
         self.open = self.open.saturating_add(1 << 20);

@@ -18,6 +18,26 @@ use super::reader::Reader;
 /// Bytes of an address.
 const WORD: usize = size_of::<usize>();
 
+/// Gives a macro the kinds of numbers, after its own arguments.
+macro_rules! numbers {
+    ($then:ident($($argument:expr),*)) => {
+        $then!($($argument),*; u8: U8, i8: I8, u16: U16, i16: I16, u32: U32, i32: I32, u64: U64, i64: I64, f32: F32, f64: F64)
+    };
+}
+
+/// The numbers of a kind that a pointer to a reference to `Elements` of them leads to.
+macro_rules! referred_to {
+    ($of:expr, $elements:expr; $($type:ty: $kind:ident),*) => {
+        match $of {
+            $($kind => {
+                // SAFETY: as the caller promises; a shared reference is copied, and is not used for longer than `'p`.
+                Self::new($kind, unsafe { *$elements.cast::<&'p Elements<$type>>() })
+            })*
+            _ => unreachable!("it is a kind of numbers"),
+        }
+    };
+}
+
 /// Numbers that lie one after the other.
 pub(super) struct Plain<'p> {
     pub(super) kind: u8,
@@ -31,7 +51,7 @@ impl<'p> Plain<'p> {
     pub(super) fn of<I>(elements: &'p I) -> Option<Self> {
         const { assert!(size_of::<&Vec<u8>>() == WORD && size_of::<&[u8]>() == 2 * WORD) };
         macro_rules! of {
-            ($($type:ty: $kind:ident),*) => {
+            (; $($type:ty: $kind:ident),*) => {
                 if const { size_of::<I>() == WORD } {
                     $(if typeid::of::<I>() == TypeId::of::<&'static Vec<$type>>() {
                         // SAFETY: `I` is a reference to a vector of these, of some lifetime.
@@ -45,7 +65,7 @@ impl<'p> Plain<'p> {
                 }
             };
         }
-        of!(u8: U8, i8: I8, u16: U16, i16: I16, u32: U32, i32: I32, u64: U64, i64: I64, f32: F32, f64: F64);
+        numbers!(of());
         None
     }
 
@@ -54,18 +74,8 @@ impl<'p> Plain<'p> {
     /// `elements` refers to a reference to a vector of numbers of this kind, and lives for `'p`.
     #[inline(never)]
     unsafe fn of_vector(kind: u8, elements: *const ()) -> Self {
-        macro_rules! of_vector {
-            ($($type:ty: $kind:ident),*) => {
-                match kind {
-                    $($kind => {
-                        // SAFETY: as the caller promises; a shared reference is copied, and is not used for longer than `'p`.
-                        Self::new(kind, unsafe { *elements.cast::<&'p Vec<$type>>() })
-                    })*
-                    _ => unreachable!("it is a kind of numbers"),
-                }
-            };
-        }
-        of_vector!(u8: U8, i8: I8, u16: U16, i16: I16, u32: U32, i32: I32, u64: U64, i64: I64, f32: F32, f64: F64)
+        type Elements<T> = Vec<T>;
+        numbers!(referred_to(kind, elements))
     }
 
     /// # Safety
@@ -73,18 +83,8 @@ impl<'p> Plain<'p> {
     /// `elements` refers to a reference to a slice of numbers of this kind, and lives for `'p`.
     #[inline(never)]
     unsafe fn of_slice(kind: u8, elements: *const ()) -> Self {
-        macro_rules! of_slice {
-            ($($type:ty: $kind:ident),*) => {
-                match kind {
-                    $($kind => {
-                        // SAFETY: as the caller promises; a shared reference is copied, and is not used for longer than `'p`.
-                        Self::new(kind, unsafe { *elements.cast::<&'p [$type]>() })
-                    })*
-                    _ => unreachable!("it is a kind of numbers"),
-                }
-            };
-        }
-        of_slice!(u8: U8, i8: I8, u16: U16, i16: I16, u32: U32, i32: I32, u64: U64, i64: I64, f32: F32, f64: F64)
+        type Elements<T> = [T];
+        numbers!(referred_to(kind, elements))
     }
 
     fn new<T: bytemuck::NoUninit>(kind: u8, elements: &'p [T]) -> Self {
@@ -129,7 +129,7 @@ impl Place {
     #[inline(never)]
     unsafe fn fill(&self, reader: &mut Reader<'_>, run: u8, count: usize) -> Result<bool, CodecError> {
         macro_rules! fill {
-            ($($type:ty: $kind:ident),*) => {
+            (; $($type:ty: $kind:ident),*) => {
                 match run {
                     $($kind if self.value == TypeId::of::<Vec<$type>>() => {
                         static VISITOR: OnceLock<TypeId> = OnceLock::new();
@@ -145,7 +145,7 @@ impl Place {
                 }
             };
         }
-        fill!(u8: U8, i8: I8, u16: U16, i16: I16, u32: U32, i32: I32, u64: U64, i64: I64, f32: F32, f64: F64)
+        numbers!(fill())
     }
 }
 

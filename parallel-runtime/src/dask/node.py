@@ -254,7 +254,7 @@ def write(executable, title, place):
         with open(descriptor, "wb", closefd=False) as file:
             file.write(executable)
         return f"/proc/{os.getpid()}/fd/{descriptor}"
-    # A name that nobody can have taken before, in a directory that others may write, too.
+    # A name that cannot have been taken before, in a directory that others may write, too.
     path = os.path.join(place, f"{title}-{os.getpid()}-{secrets.token_hex(8)}")
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o700)
     with open(descriptor, "wb") as file:
@@ -447,7 +447,7 @@ def link(digest, cluster, blob):
             except OSError:
                 continue
             try:
-                # The name says what it holds, and anybody can write a name.
+                # The name says what it holds, but any user can write a name.
                 if not is_ours(descriptor) or digest_of_file(descriptor) != digest:
                     continue
                 for target in (second_name(digest, cluster, blob), path):

@@ -108,9 +108,9 @@ impl ControlRequest {
             [9, id, nonce, object, other] => Self::Store { container: (id, nonce), object: (object, other) },
             [10, container, object, ..] => Self::Unstore { container, object },
             [11, id, ..] => Self::Released(id),
+            [12, at, id, nonce, _] => Self::Static { at, id, nonce },
             [13, offset, ..] => Self::Deny(offset),
             [14, number, ..] => Self::Function(number),
-            [12, at, id, nonce, _] => Self::Static { at, id, nonce },
             _ => return Received::End,
         })
     }

@@ -32,7 +32,7 @@
 //! | `nanoseconds`, `began` | claimer | wrong times in statistics, clamped to what is possible; a limit counts from when the program saw the item first |
 //! | `waiter`, `wanted`, `function`, `items`, `limited`, `arguments_*` | program | the worker that claims the slot does something else, or wakes no thread: threads look for themselves each second |
 //! | `head`, `tail`, ring entries | program, workers | tasks are not found, or found twice: a claim is one exchange; [`mend`](crate::ipc::board::ring::Ring::mend) sets the ring right |
-//! | `sleepers`, `searching`, `wake`, `done_waiters`, `done_count` | both | a wake-up too many, or one too few until somebody looks (a second) |
+//! | `sleepers`, `searching`, `wake`, `done_waiters`, `done_count` | both | a wake-up too many, or one too few until the next look (a second) |
 //! | `completed_tail`, `completed` | worker | hints: all slots are looked at when they seem to have been overwritten |
 //! | `running` | worker | the worker is accused of a false claim, and ended |
 //! | `terminating`, `dismissals`, `answers`, `answer` | program | set right by each audit; the worker waits meanwhile |
@@ -42,12 +42,12 @@
 //! | a region's `released` | program | the worker's own loss |
 //! | an object's `nonce`, `offset`, `len`, `orphan` | program | read by workers alone |
 //! | an object's `kind` | program, its owner | a handle is refused; a `Vec` is a `Slice` from then on, if the program's record says `Vec` |
-//! | bits of who has what | worker | an object is kept as long as that worker lives |
+//! | bits of which process has what | worker | an object is kept as long as that worker lives |
 //! | `living` | program | locks seem held or free that are not: wrong values in shared objects, or poison |
 //! | `withdrawn` | worker | a container is looked through once more, or not until the worker ends |
 //! | a lock's `word` | its holder | held as long as the process lives that it names, if that holds it; else poisoned |
 //! | a lock's `user`, `poisoned` | its holder | poison, or none where there should be |
-//! | headers and nodes of containers | holder of the lock | a panic in whoever uses the container: offsets are checked against what it was granted, loops against its length |
+//! | headers and nodes of containers | holder of the lock | a panic in the process that uses the container: offsets are checked against what it was granted, loops against its length |
 //! | results, events on stderr | worker | decoded with a budget, or taken as lines |
 //!
 //! The program `hostile` of the tests writes random words over all of it, and chosen values over the words of slots in use.
@@ -273,7 +273,7 @@ impl Engine {
         }
         let board = self.board();
         for (index, place) in state.workers.worker_slots.iter_mut().enumerate() {
-            // Not one that has just come, nor one that somebody looks into.
+            // Not one that has just come, nor one that a debugger looks into.
             let is_idle = |worker: &&mut Worker| {
                 let is_free = worker.ready && worker.terminating.is_none() && !worker.unwilling;
                 is_free && worker.since.elapsed() > STALLED && state_of(worker.pid()) != Some('t')

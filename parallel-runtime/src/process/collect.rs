@@ -27,7 +27,7 @@ use crate::sys::clock;
 pub(super) enum Blame {
     /// It ran them.
     RanThem,
-    /// Another worker may run them: somebody had written over the board.
+    /// Another worker may run them: the board had been written over.
     Accused,
     /// It had been told to begin nothing before it claimed them.
     BeganNothing,

@@ -4,7 +4,7 @@
 //! that only a worker has, and never returns: so workers need no call in the user's `main`, and there need be no `main` of the
 //! user's at all (tests, doctests, benchmarks). In any other process it returns after one look at the environment.
 //!
-//! Anybody can set a variable. So it means nothing where the kernel has raised the program's rights, and a worker looks who has sent its welcome:
+//! Any user can set a variable. So it means nothing where the kernel has raised the program's rights, and a worker checks the sender of its welcome:
 //! see [`start`](super::worker).
 
 use std::ffi::{CStr, c_char, c_int};

@@ -1,7 +1,7 @@
 //! A thread that collects results for those who do not wait themselves: futures, callbacks, and threads that wait for tasks of
 //! several pools.
 //!
-//! A pool has one while somebody is to be told of the end of one of its tasks, and a little longer. Where no thread can be started the supervisor
+//! A pool has one while a waiter is to be told of the end of one of its tasks, and a little longer. Where no thread can be started the supervisor
 //! looks every now and then.
 
 use std::sync::Arc;

@@ -91,7 +91,7 @@ pub(super) struct Worker {
     pub(super) late: bool,
     /// It was ended because it had closed its control socket.
     pub(super) mute: bool,
-    /// It was ended because it seemed to hold a task that it does not run: somebody had written over shared memory.
+    /// It was ended because it seemed to hold a task that it does not run: shared memory had been written over.
     pub(super) accused: bool,
     /// It was ended because it claimed nothing while tasks waited. It has begun nothing since that was seen.
     pub(super) unwilling: bool,

@@ -279,12 +279,6 @@ pub(crate) struct EncodedArguments<'b> {
     pub(crate) shared: u64,
 }
 
-/// What items are written for that move to workers of this arena.
-#[inline(always)]
-fn moving(arena: &Arena) -> Purpose {
-    if arena.is_isolated() { Purpose::Isolated } else { Purpose::Move }
-}
-
 impl<'b> EncodedArguments<'b> {
     /// Encodes a call. `encode` may be called twice: once to measure, once to write. `guess` is about how many bytes it will
     /// take; a good guess saves the first call.
@@ -297,11 +291,18 @@ impl<'b> EncodedArguments<'b> {
         encode: &mut dyn FnMut(&mut Writer<'_>) -> Result<(), CodecError>,
     ) -> Result<Self, Refused> {
         if guess > INLINE_ARGUMENTS {
-            return Self::encode_in_block(arena, guess, moving(arena), references, encode);
+            return Self::encode_in_block(
+                arena,
+                guess,
+                handle_table::purpose_in(arena, Purpose::Move),
+                references,
+                encode,
+            );
         }
         let mut writing = references.as_deref_mut().map(|references| Writing { references, arena });
-        let mut writer = handle_table::carrying(Writer::new(&mut scratch.0), moving(arena))
-            .with_references(writing.as_mut().map(|writing| writing as _));
+        let mut writer =
+            handle_table::carrying(Writer::new(&mut scratch.0), handle_table::purpose_in(arena, Purpose::Move))
+                .with_references(writing.as_mut().map(|writing| writing as _));
         encode(&mut writer)?;
         let len = writer.len();
         if !writer.overflowed() && !writer.has_marks() && writer.alignment() <= INLINE_ALIGNMENT {
@@ -315,7 +316,7 @@ impl<'b> EncodedArguments<'b> {
         }
         // What it took along is taken anew.
         drop(writer);
-        Self::encode_in_block(arena, len, moving(arena), references, encode)
+        Self::encode_in_block(arena, len, handle_table::purpose_in(arena, Purpose::Move), references, encode)
     }
 
     /// As [`new`](EncodedArguments::new), with copies of exclusive owners: see [`Purpose::Copy`].
@@ -325,8 +326,7 @@ impl<'b> EncodedArguments<'b> {
         guess: usize,
         encode: &mut dyn FnMut(&mut Writer<'_>) -> Result<(), CodecError>,
     ) -> Result<Self, Refused> {
-        let purpose = if arena.is_isolated() { Purpose::Isolated } else { Purpose::Copy };
-        Self::encode_in_block(arena, guess, purpose, None, encode)
+        Self::encode_in_block(arena, guess, handle_table::purpose_in(arena, Purpose::Copy), None, encode)
     }
 
     #[cold]

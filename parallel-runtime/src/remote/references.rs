@@ -93,7 +93,7 @@ fn store(
     encode: &mut dyn FnMut(&mut Writer<'_>) -> Result<(), CodecError>,
 ) -> Result<Option<Arc<Stored>>, CodecError> {
     static NEXT: AtomicU64 = AtomicU64::new(1);
-    let purpose = if arena.is_isolated() { Purpose::Isolated } else { Purpose::Lend };
+    let purpose = handle_table::purpose_in(arena, Purpose::Lend);
     let mut room = 4096;
     for _ in 0..3 {
         let Ok(mut block) = arena.take(room as u64) else { return Ok(None) };

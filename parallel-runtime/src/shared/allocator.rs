@@ -4,8 +4,8 @@
 //! Sizes are rounded up to classes, four to each doubling; a freed block waits in its class and keeps its pages, because
 //! copying into fresh pages takes five times as long as into warm ones. Rounding costs address space, not memory.
 //!
-//! When no address is left that was never taken, freed blocks are joined with their neighbours, and cut anew: so whatever sizes somebody
-//! has taken, all of it can be had again in any other size.
+//! When no address is left that was never taken, freed blocks are joined with their neighbours, and cut anew: so memory
+//! that was taken in any sizes can be had again in any other.
 
 use std::collections::BTreeMap;
 

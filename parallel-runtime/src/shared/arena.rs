@@ -125,7 +125,7 @@ impl Arena {
         Ok(Block { arena: Arc::clone(self), range, zeroed: !warm })
     }
 
-    /// Takes a block that reads as zeros if it says so, whatever processes that are gone have written where they had nothing.
+    /// Takes a block that reads as zeros if it says so, even where processes that are gone have written to free memory.
     pub(crate) fn take_zeroed(self: &Arc<Self>, len: u64) -> Result<Block, TaskError> {
         let mut block = self.take(len)?;
         if block.zeroed && self.is_mapped_elsewhere.load(Ordering::Relaxed) {

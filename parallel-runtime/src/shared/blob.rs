@@ -75,7 +75,7 @@ impl Blob {
         }
         let file = File::open(path(name))?;
         let metadata = file.metadata()?;
-        // Anybody may write a name there.
+        // Any user may write a name there.
         if metadata.uid() != rustix::process::geteuid().as_raw() {
             return Err(std::io::Error::from(std::io::ErrorKind::PermissionDenied));
         }

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::arena::Arena;
 use super::handle::{Handle, Reference};
 use super::local_handles;
 use super::offer::{GIVEN, Given, OFFERS, Offer};
@@ -157,6 +158,12 @@ fn unpack(luggage: Box<dyn Any>) -> Carried {
 /// Whether parts of memory are lent with the values that a writer has written.
 pub(crate) fn lends(writer: &mut Writer<'_>) -> bool {
     !writer.take_lent().is_empty()
+}
+
+/// What values for workers of this arena are written for: `otherwise`, if these are not isolated.
+#[inline(always)]
+pub(crate) fn purpose_in(arena: &Arena, otherwise: Purpose) -> Purpose {
+    if arena.is_isolated() { Purpose::Isolated } else { otherwise }
 }
 
 /// A writer whose values go to a worker of this machine, or to the program.

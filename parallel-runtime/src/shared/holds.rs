@@ -1,7 +1,7 @@
 //! Which locks the threads of this process hold.
 //!
 //! A lock's word names the process that holds it, and any process can write any word: one that was taken over may have written another's name
-//! there before it died, and the lock would be held for ever. So a process that finds its own name in a lock looks here whether one of its
+//! there before it died, and the lock would never be free again. So a process that finds its own name in a lock looks here whether one of its
 //! threads does hold it; and a worker that waits for the program for long asks the program to look.
 //!
 //! Each thread has a list that it alone writes: a lock is put there just before the exchange by which the thread tries to take it, and removed
@@ -46,7 +46,7 @@ impl Drop for Mine {
             // The lock may be held by a thread that is not here.
             return;
         }
-        // A guard that was forgotten may be in use by another thread, for ever.
+        // A guard that was forgotten may be in use by another thread, and is never dropped.
         if self.0.is_empty() {
             ALL.lock().unwrap_or_else(PoisonError::into_inner).retain(|holds| !Arc::ptr_eq(holds, &self.0));
         }
@@ -112,7 +112,7 @@ pub(super) fn may_hold<L>(lock: &L) -> bool {
         || ALL.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|holds| holds.may_hold(lock))
 }
 
-/// Those who doubt a word that names this process take turns.
+/// Threads that doubt a word that names this process take turns.
 pub(super) fn turn() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(PoisonError::into_inner)

@@ -12,7 +12,8 @@
 //! | the same, with bit 15 | and that process has looked whether it does hold it |
 //!
 //! Who writes: a process that wants it, 0 → itself, or a dead holder → itself; a waiter, holder → holder with bit 0; the process that it names, which
-//! does not hold it, → with bit 15, and then → itself, or → nobody; the holder, anything → 0. All by compare-and-swap or swap, so one of two who try at the same time wins. Acquire and release order what the holders do.
+//! does not hold it, → with bit 15, and then → itself, or → [`Token::NONE`]; the holder, anything → 0. All by compare-and-swap or swap, so one of
+//! two that try at the same time wins. Acquire and release order what the holders do.
 //!
 //! If the process dies right here: before its swap to itself, nothing has happened. After it, what the lock guards may be half
 //! changed: the process that takes the lock from it is told ([`Taken::FromTheDead`]), mends it first, and if that one dies too the next
@@ -129,7 +130,7 @@ impl Lock {
                     // What our own steps leave half done is mended, and harms nothing.
                     let was_in_use = self.user.swap(0, Ordering::Relaxed) != 0;
                     // A name that was forged says that something has written over it, and perhaps over what it guards.
-                    if was_in_use || is_ours || holder == Token::NOBODY {
+                    if was_in_use || is_ours || holder == Token::NONE {
                         self.poison();
                     }
                     return Some(Taken::FromTheDead);
@@ -177,7 +178,7 @@ impl Lock {
     pub(super) fn deny(&self, me: Token) {
         let _turn = holds::turn();
         if let Some(doubted) = self.doubt(me) {
-            let _ = self.word.compare_exchange(doubted, Token::NOBODY.bits(), Ordering::Relaxed, Ordering::Relaxed);
+            let _ = self.word.compare_exchange(doubted, Token::NONE.bits(), Ordering::Relaxed, Ordering::Relaxed);
         }
     }
 

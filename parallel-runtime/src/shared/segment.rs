@@ -137,7 +137,7 @@ impl Segment {
 
 impl Drop for Segment {
     fn drop(&mut self) {
-        // SAFETY: the mapping is this segment's alone, and whatever refers to memory in it keeps the segment: blocks have their arena, and a board is
+        // SAFETY: the mapping is this segment's alone, and each user of memory in it keeps the segment: blocks have their arena, and a board is
         // kept with its block.
         let _ = unsafe { rustix::mm::munmap(self.start.as_ptr().cast(), self.len as usize) };
     }
@@ -167,7 +167,7 @@ pub(super) const DIRECTORY: &str = "/dev/shm";
 /// name by which they do: see [`named`](super::named).
 pub(super) const PREFIX: &str = "parallel-";
 
-/// The part of a name that says whose it is.
+/// The part of a name that names its owner.
 pub(super) fn name_of_process(pid: u32) -> String {
     format!("{PREFIX}{}-{pid}-{}", namespace(), start_of(pid).unwrap_or(0))
 }
@@ -178,7 +178,7 @@ fn namespace() -> u64 {
     *NAMESPACE.get_or_init(|| std::fs::metadata("/proc/self/ns/pid").map_or(0, |metadata| metadata.ino()))
 }
 
-/// Removes what programs have left in `/dev/shm` that were killed. Those of other namespaces may live, whatever their numbers mean here.
+/// Removes what programs have left in `/dev/shm` that were killed. Those of other namespaces may live: their numbers mean nothing here.
 pub(super) fn sweep() {
     let Ok(directory) = std::fs::read_dir(DIRECTORY) else { return };
     for entry in directory.flatten() {
@@ -267,7 +267,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_can_make_the_arena_shorter() {
+    fn no_process_can_make_the_arena_shorter() {
         let segment = Segment::create().unwrap();
         assert!(rustix::fs::ftruncate(segment.descriptor(), 0).is_err());
         assert!(segment.discard(0, 4096));

@@ -54,7 +54,7 @@ impl Token {
     }
 
     /// That of no process: no generation is even.
-    pub(super) const NOBODY: Self = Self(2 << 16);
+    pub(super) const NONE: Self = Self(2 << 16);
 
     /// Whether it is the program's.
     pub(super) fn is_program(self) -> bool {

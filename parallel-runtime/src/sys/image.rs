@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::OnceLock;
 
-/// The executable of this process, whatever has become of its path.
+/// The executable of this process, even if its path was replaced or removed.
 pub(crate) const EXECUTABLE: &str = "/proc/self/exe";
 
 unsafe extern "C" {

@@ -11,7 +11,7 @@
 //! | [`futex`] | sleeping on a word of shared memory |
 //! | [`image`] | functions, statics and literals as offsets into the executable |
 //! | [`memory`] | large buffers |
-//! | [`peer`] | who is at the other end of a socket |
+//! | [`peer`] | the process at the other end of a socket |
 //! | [`privilege`] | programs with more rights than their user, or that have given rights up |
 //! | [`role`] | whether this process is a program, a worker or a node |
 //! | [`signals`] | signals in words |

@@ -1,8 +1,9 @@
 //! Waiting for a task on a thread that may be one of a pool's own.
 
-use super::condvar::Condvar;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
+
+use super::condvar::Condvar;
 
 /// Runs what it is given, during which this thread runs no task.
 type Hook = fn(&mut dyn FnMut());

@@ -1,6 +1,6 @@
 //! A condition variable that makes no system call where no thread waits.
 //!
-//! The standard library's makes one for each notification, some 200 ns; most ends of tasks and most permits that are given back have nobody to tell.
+//! The standard library's makes one for each notification, some 200 ns; most ends of tasks and most permits that are given back have no thread to tell.
 //! This one counts the threads that wait. A thread counts itself in under the mutex, after it has seen that it must wait; the thread that notifies has
 //! changed what is waited for under the same mutex, before it looks at the count. So either the first comes first, and is counted, or it
 //! sees the change, and does not wait.

@@ -29,7 +29,7 @@ static RECORD: AtomicPtr<Record> = AtomicPtr::new(ptr::null_mut());
 /// The lowest address of the tasks' stack.
 static STACK_END: AtomicUsize = AtomicUsize::new(0);
 
-/// Signals are as a new process has them, whatever the program's thread that started this one had blocked, and the program ignores.
+/// Signals are as a new process has them: none is blocked or ignored because the program, or its thread that started this one, does so.
 ///
 /// A program decides what Ctrl-C means; its workers end when it does. Writing to a closed pipe is an error, not a death.
 pub(super) fn prepare_signals() {

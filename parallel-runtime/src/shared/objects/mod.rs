@@ -201,7 +201,7 @@ pub(crate) fn deny_lock(offset: u64) {
     let Some(place) = space.at(offset, size_of::<Lock>() as u64) else { return };
     let place = place.cast::<Lock>();
     if place.is_aligned() {
-        // SAFETY: the range lies in the arena, which is mapped for ever, and is aligned; a lock is atomics, for which any bytes are valid, and which
+        // SAFETY: the range lies in the arena, which is never unmapped, and is aligned; a lock is atomics, for which any bytes are valid, and which
         // others may change.
         unsafe { place.as_ref() }.deny(space.me());
     }
