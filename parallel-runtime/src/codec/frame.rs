@@ -4,10 +4,10 @@ use serde::de::{Error, Expected};
 
 use super::attachment::{EXCLUSIVE, Entry, Source};
 use super::error::CodecError;
+use super::frame_writer::HAS_TRAILER;
 use super::kind::*;
 use super::name::{Name, Written};
 use super::reader::Reader;
-use super::ser::HAS_TRAILER;
 use crate::sys::stack;
 
 type Result<T> = std::result::Result<T, CodecError>;

@@ -41,6 +41,7 @@ pub(crate) mod attachment;
 mod de;
 mod error;
 mod frame;
+mod frame_writer;
 mod kind;
 mod name;
 mod plain;
