@@ -101,6 +101,29 @@ fn a_worker_that_closed_all_its_descriptors_costs_one_task_at_most() {
     }
 }
 
+#[parallel(mode = "process")]
+fn lasting(x: u64) -> u64 {
+    std::thread::sleep(Duration::from_millis(100));
+    x
+}
+
+#[test]
+fn a_worker_without_descriptors_finishes_what_it_runs_before_it_is_replaced() {
+    let pool = ProcessPool::new(1);
+    assert_eq!(lasting::on(&pool).call(0), 0);
+    for x in 0..5 {
+        let before = pool.worker_pids();
+        let closing = end::on(&pool).submit((End::CloseEverything, x));
+        // The worker begins it before the program has seen what became of the descriptors.
+        let next = lasting::on(&pool).submit(x);
+        assert_eq!(closing.join().unwrap(), x);
+        assert_eq!(next.join().unwrap(), x);
+        assert!(eventually(|| pool.worker_pids() != before));
+    }
+    assert!(eventually(|| pool.stats().replaced == 5));
+    assert_eq!(pool.stats().worker_deaths, 0);
+}
+
 #[test]
 fn one_death_among_twelve_costs_one_task() {
     for how in [End::Abort, End::Kill, End::Exit(0), End::Overflow] {
@@ -125,7 +148,7 @@ fn deaths_in_a_map_cost_their_items_alone_and_no_item_runs_twice() {
     for (x, result) in results.iter().enumerate() {
         match result {
             Ok(value) => assert!(x % 97 != 5 && *value == x as u64),
-            Err(TaskError::WorkerDied { .. }) => assert_eq!(x % 97, 5),
+            Err(error @ TaskError::WorkerDied { .. }) => assert_eq!(x % 97, 5, "item {x}: {error}"),
             Err(other) => panic!("{other:?}"),
         }
     }

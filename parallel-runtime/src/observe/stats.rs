@@ -54,7 +54,8 @@ pub struct PoolStats {
     pub timed_out: u64,
     /// Tries after the first: of tasks with `retries` whose worker died, or that timed out.
     pub retried: u64,
-    /// Worker processes that were replaced between two tasks, because of `max_tasks_per_worker` or `memory_limit`.
+    /// Worker processes that were replaced between two tasks, because of `max_tasks_per_worker` or `memory_limit`, or because a task had
+    /// closed the descriptors by which the program reaches them.
     pub replaced: u64,
     /// Tasks of a thread pool that timed out and still run: a thread cannot be ended. Each keeps one of the pool's workers busy.
     pub abandoned: u64,

@@ -35,7 +35,7 @@
 //! | `sleepers`, `searching`, `wake`, `done_waiters`, `done_count` | both | a wake-up too many, or one too few until the next look (a second) |
 //! | `completed_tail`, `completed` | worker | hints: all slots are looked at when they seem to have been overwritten |
 //! | `running` | worker | the worker is accused of a false claim, and ended |
-//! | `terminating`, `dismissals`, `answers`, `answer` | program | set right by each audit; the worker waits meanwhile |
+//! | `terminating`, `retiring`, `dismissals`, `answers`, `answer` | program | set right by each audit; the worker waits meanwhile |
 //! | `pid`, `deferred`, `busy`, `busy_since` | worker | wrong statistics, clamped; a process id is only told if it is a child's |
 //! | `fault_*` | worker | a wrong word in the text of an error |
 //! | `region_*` | program | read by the worker alone |
@@ -89,6 +89,8 @@ impl Engine {
         self.release_from_quarantine(state);
         for (index, worker_slot) in state.workers.worker_slots.iter().enumerate() {
             let terminating = &board.record(index as u32).terminating;
+            let has_hung_up = worker_slot.worker().is_some_and(|worker| worker.hung_up.is_some());
+            board.record(index as u32).retiring.store(has_hung_up.into(), Ordering::Relaxed);
             if worker_slot.worker().is_some_and(|worker| worker.terminating.is_none() && !worker.unwilling)
                 && terminating.swap(0, Ordering::SeqCst) != 0
             {

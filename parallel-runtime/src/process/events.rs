@@ -13,18 +13,21 @@ use super::exit_status::ExitStatus;
 use super::state::workers::Failure;
 use super::state::{Life, State};
 use super::supervisor::{Supervised, Supervisor};
-use super::worker_slot::{Occupant, Worker};
+use super::worker_slot::{Occupant, Worker, WorkerSlot};
 use crate::error::TaskError;
 use crate::ipc::control::{ControlRequest, Received};
 use crate::observe::timeline;
 use crate::shared::objects;
-use crate::sys::fork;
+use crate::sys::{fork, futex};
 
 /// The most requests that a dead worker may have left in its socket. Children of a task may hold it, and send for ever.
 const MOST_WORDS: usize = 4096;
 
 /// How long a process may take from the end of its descriptors to its own.
 const DYING: Duration = Duration::from_millis(20);
+
+/// How long a worker that has closed its control socket may go on with the message that it runs.
+const LAST_MESSAGE: Duration = Duration::from_secs(1);
 
 /// A worker that has lived so long, and then dies without having run a task, does not die of its start.
 const GROWN_UP: Duration = Duration::from_secs(1);
@@ -91,9 +94,17 @@ impl Engine {
                 worker.started.unwatched = true;
                 let without_descriptor = worker.started.process.is_none();
                 if without_descriptor || !worker.is_gone_by(Instant::now() + DYING) {
-                    // It has closed what it should have kept, and is of no more use.
-                    worker.mute = true;
-                    worker.signal(Signal::KILL);
+                    if without_descriptor || !worker.ready {
+                        worker.mute = true;
+                        worker.signal(Signal::KILL);
+                    } else {
+                        // The task that has closed it may be over, and the worker may have begun another.
+                        worker.hung_up = Some(Instant::now());
+                        let record = self.board().record(worker_slot as u32);
+                        record.retiring.store(1, Ordering::Relaxed);
+                        record.wake.store(1, Ordering::Release);
+                        futex::wake(&record.wake, 1);
+                    }
                 }
                 drop(state);
                 if without_descriptor {
@@ -164,7 +175,8 @@ impl Engine {
 
         let did_nothing = lost == 0 && completed == worker.completed_before;
         let mut replace = state.life == Life::Open || state.life == Life::Draining;
-        if worker.retired && lost == 0 {
+        let has_left = worker.retired || (worker.hung_up.is_some() && exit_code == Some(0));
+        if has_left && lost == 0 {
             state.metrics.replaced += 1;
         } else if worker.terminating.is_none() {
             if !self.one_shot || !worker.ready || lost > 0 {
@@ -201,6 +213,22 @@ impl Engine {
         self.changed.notify_all();
     }
 
+    /// Ends workers that have closed their control sockets, and have not left by themselves. Gives when the next one is due.
+    pub(super) fn look_at_hung_up(state: &mut State, now: Instant) -> Option<Instant> {
+        let workers = state.workers.worker_slots.iter_mut().filter_map(WorkerSlot::worker_mut);
+        let mut next: Option<Instant> = None;
+        for worker in workers.filter(|worker| !worker.mute) {
+            let Some(due) = worker.hung_up.map(|since| since + LAST_MESSAGE) else { continue };
+            if due > now {
+                next = Some(next.map_or(due, |next| next.min(due)));
+            } else {
+                worker.mute = true;
+                worker.signal(Signal::KILL);
+            }
+        }
+        next
+    }
+
     /// Ends a pool whose descriptors the program has closed.
     fn break_down(&self) {
         let mut state = self.lock();
@@ -208,8 +236,7 @@ impl Engine {
             return;
         }
         state.life = Life::Broken;
-        let mut workers: Vec<_> =
-            state.workers.worker_slots.iter_mut().filter_map(super::worker_slot::WorkerSlot::take).collect();
+        let mut workers: Vec<_> = state.workers.worker_slots.iter_mut().filter_map(WorkerSlot::take).collect();
         for worker_slot in &mut state.workers.worker_slots {
             if matches!(worker_slot.occupant, Occupant::Starting) {
                 worker_slot.occupant = Occupant::Vacant;

@@ -130,6 +130,7 @@ impl Engine {
             record.wake.store(0, Ordering::Relaxed);
             record.searching.store(0, Ordering::Relaxed);
             record.terminating.store(0, Ordering::Relaxed);
+            record.retiring.store(0, Ordering::Relaxed);
             record.fault_signal.store(0, Ordering::Relaxed);
             record.pid.store(0, Ordering::Relaxed);
             record.deferred.store(0, Ordering::Relaxed);
@@ -248,6 +249,7 @@ impl Engine {
         let dismissed = self.look_at_dismissed(&mut state, now);
         let mut sooner = |at: Instant| next = Some(next.map_or(at, |next| next.min(at)));
         dismissed.into_iter().for_each(&mut sooner);
+        Self::look_at_hung_up(&mut state, now).into_iter().for_each(&mut sooner);
         for worker in
             state.workers.worker_slots.iter_mut().filter_map(WorkerSlot::worker_mut).filter(|worker| !worker.greeted)
         {

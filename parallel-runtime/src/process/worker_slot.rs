@@ -89,6 +89,8 @@ pub(super) struct Worker {
     pub(super) ready: bool,
     /// It was ended because it did not say hello.
     pub(super) late: bool,
+    /// Since when its control socket is closed while it lives. It ends after the message that it runs.
+    pub(super) hung_up: Option<Instant>,
     /// It was ended because it had closed its control socket.
     pub(super) mute: bool,
     /// It was ended because it seemed to hold a task that it does not run: shared memory had been written over.
@@ -148,6 +150,7 @@ impl Worker {
             greeted: false,
             ready: false,
             late: false,
+            hung_up: None,
             mute: false,
             accused: false,
             unwilling: false,

@@ -51,6 +51,8 @@ pub(crate) struct Record {
     /// 1 when the worker is about to be ended for the task that it runs, and must begin no other; it sleeps on it. Written by
     /// the program: see [`terminate`](super::terminate).
     pub(crate) terminating: AtomicU32,
+    /// 1 when the worker is to end after the message that it runs: the program cannot reach it any more. Written by the program.
+    pub(crate) retiring: AtomicU32,
     /// Counts the tasks that the worker was asked to drop. Written by the program: see [`DISMISSED`](super::slot::DISMISSED).
     pub(crate) dismissals: AtomicU32,
     /// What signal hit the worker in a way that it could not survive, and where: its last words. Written by the worker's signal

@@ -73,6 +73,9 @@ impl Worker {
                     }
                 }
                 Claim::Empty => {
+                    if self.is_retiring() && self.finish_futures() {
+                        self.retire();
+                    }
                     self.rest();
                     rested = true;
                 }
@@ -82,7 +85,12 @@ impl Worker {
 
     /// Whether a fresh worker is to take this one's place.
     fn is_worn_out(&self) -> bool {
-        self.tasks_left == 0 || self.usage.is_some_and(Usage::is_high)
+        self.tasks_left == 0 || self.is_retiring() || self.usage.is_some_and(Usage::is_high)
+    }
+
+    /// Whether the program has asked this process to end.
+    fn is_retiring(&self) -> bool {
+        self.record().retiring.load(Ordering::Relaxed) != 0
     }
 
     /// Ends the process between two tasks, so that a fresh one takes its place.
