@@ -73,6 +73,19 @@ fn workers_end_with_the_program_however_it_ends() {
 }
 
 #[test]
+fn what_tasks_print_is_not_lost_where_the_programs_output_is_not_read_for_long() {
+    let mut child =
+        program(&["stuck-output"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it can be started");
+    let mut line = String::new();
+    BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "stuck\n");
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(said.trim_start_matches('.'), "first;second;");
+}
+
+#[test]
 fn too_many_processes_at_once_are_refused_one_by_one() {
     let said = run(&mut program(&["descriptors"]));
     let numbers: Vec<u32> = said.split_whitespace().filter_map(|word| word.parse().ok()).collect();

@@ -297,6 +297,37 @@ fn a_pool_with_a_sandbox_shares_memory_with_no_other_pool() {
 }
 
 #[test]
+fn a_strict_worker_cannot_make_the_arena_of_its_pool_longer() {
+    /// Files in memory that can be made longer, of all descriptors; and what became of the byte behind the arena's end.
+    #[parallel(mode = "process", pool = 1, sandbox = "strict")]
+    fn longer_files(bytes: &[u8]) -> (usize, i32) {
+        let can_grow = |descriptor| {
+            // SAFETY: only asks.
+            let seals = unsafe { libc::fcntl(descriptor, libc::F_GET_SEALS) };
+            seals >= 0 && seals & libc::F_SEAL_GROW == 0
+        };
+        let mut there = 0_u8;
+        // Far behind the message, in the mapping, which is much longer than the file.
+        let behind = bytes.as_ptr().wrapping_add(8 << 30);
+        // SAFETY: the kernel reads the byte, and says so where it cannot; the pipe is this task's.
+        let error = unsafe {
+            let mut ends = [0; 2];
+            assert_eq!(libc::pipe2(ends.as_mut_ptr(), 0), 0);
+            let written = libc::write(ends[1], behind.cast(), 1);
+            if written == 1 {
+                libc::read(ends[0], (&raw mut there).cast(), 1);
+                0
+            } else {
+                *libc::__errno_location()
+            }
+        };
+        ((0..1024).filter(|descriptor| can_grow(*descriptor)).count(), error)
+    }
+
+    assert_eq!(longer_files(&vec![1; 1 << 20]), (0, libc::EFAULT));
+}
+
+#[test]
 fn slices_that_are_lent_to_a_sandbox_are_copied_in_and_out() {
     #[parallel(mode = "process", pool = 1, sandbox = "strict")]
     fn double(numbers: &mut [f64], by: &[f64]) -> bool {

@@ -3,6 +3,7 @@
 mod habits;
 mod hostile;
 mod observed;
+mod output;
 mod privileges;
 mod sharing;
 mod storm;
@@ -115,6 +116,7 @@ fn main() {
         "leave" => leave(argument(2)),
         "descriptors" => descriptors(),
         "memory" => memory(),
+        "stuck-output" => output::stuck(),
         "resident" => resident(),
         "address-space" => address_space(),
         "selftest" => selftest(),

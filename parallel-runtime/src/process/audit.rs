@@ -55,6 +55,7 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::Signal;
 
 use super::collect::damaged;
@@ -80,6 +81,13 @@ const STALLED: Duration = Duration::from_secs(2);
 fn state_of(pid: u32) -> Option<char> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(')')?.1.trim_start().chars().next()
+}
+
+/// Whether the program's standard output is a pipe or a terminal that takes nothing at the moment.
+fn is_output_full() -> bool {
+    let output = rustix::stdio::stdout();
+    let mut polled = [PollFd::new(&output, PollFlags::OUT)];
+    matches!(poll(&mut polled, Some(&Timespec::default())), Ok(0))
 }
 
 impl Engine {
@@ -256,8 +264,9 @@ impl Engine {
     /// Ends workers that claim nothing, although tasks wait and none has ended for long: something keeps their threads from coming back for
     /// work. What they claim meanwhile they do not begin, so it costs no task, even if one of them was only slow.
     fn end_unwilling(&self, state: &mut State) {
-        // What is not on the board no worker can claim.
-        if !self.has_ready(state) {
+        // What is not on the board no worker can claim. A worker that comes to rest writes out what tasks have printed, and waits as long as
+        // the program's own output is not read.
+        if !self.has_ready(state) || is_output_full() {
             state.quarantine.stalled = None;
             return;
         }

@@ -11,7 +11,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::ptr::NonNull;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
 use rustix::mm::{Advice, MapFlags, ProtFlags};
@@ -30,13 +30,19 @@ pub(super) const ALIGNMENT: usize = 2 << 20;
 /// The reserve below which there is no point.
 const SMALLEST: u64 = 1 << 24;
 
+/// By how much a file grows, at least.
+const STEP: u64 = 1 << 20;
+
 /// A shared mapping. What refers to memory in it keeps it.
 pub(crate) struct Segment {
     start: NonNull<u8>,
     len: u64,
-    descriptor: OwnedFd,
+    /// None in a worker, which only maps it: with the descriptor it could make the file longer.
+    descriptor: Option<OwnedFd>,
     /// Whether pages must be reserved before they are touched.
     scarce: bool,
+    /// How long the file is, if it grows with what is used of it. A process that touches the mapping beyond that gets SIGBUS.
+    grows: Option<Mutex<u64>>,
 }
 
 // SAFETY: a `Segment` is an address range, a length and a descriptor, none of which belongs to a thread; what is done with
@@ -49,29 +55,36 @@ impl Segment {
     /// Makes a new segment, as large as the limits of this process allow.
     pub(crate) fn create() -> io::Result<Self> {
         let named = privilege::variable("PARALLEL_ARENA").is_some_and(|kind| kind == "shm");
-        Self::make(LARGEST, named)
+        Self::make(LARGEST, named, false)
     }
 
-    /// Makes one for a pool of its own, which is smaller, and can be sealed if the kernel has such files at all.
+    /// Makes one for a pool of its own, which is smaller, and can be sealed if the kernel has such files at all. A worker can touch any page of
+    /// the file, and the pages stay when it is gone: so the file is only as long as what the program has committed.
     pub(crate) fn create_for_pool() -> io::Result<Self> {
-        Self::make(OF_A_POOL, false)
+        let mut segment = Self::make(OF_A_POOL, false, true)?;
+        if !segment.scarce {
+            segment.grows = Some(Mutex::new(0));
+        }
+        Ok(segment)
     }
 
-    fn make(largest: u64, named: bool) -> io::Result<Self> {
+    fn make(largest: u64, named: bool, grows: bool) -> io::Result<Self> {
         let (descriptor, scarce) = match if named { Err(rustix::io::Errno::NOSYS) } else { memfd() } {
             Ok(descriptor) => (descriptor, false),
             Err(_) => (nameless_shm_object()?, true),
         };
         let mut len = largest_file(largest);
         loop {
-            let attempt = rustix::fs::ftruncate(&descriptor, len).and_then(|()| map(descriptor.as_fd(), len));
+            let size = if grows && !scarce { 0 } else { len };
+            let attempt = rustix::fs::ftruncate(&descriptor, size).and_then(|()| map(descriptor.as_fd(), len));
             match attempt {
                 Ok(start) => {
-                    let segment = Self { start, len, descriptor, scarce };
+                    let segment = Self { start, len, descriptor: Some(descriptor), scarce, grows: None };
                     if !scarce {
                         // A worker has the descriptor too: if it made the file shorter, the program would die by SIGBUS.
-                        let size = SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
-                        rustix::fs::fcntl_add_seals(&segment.descriptor, size)?;
+                        let shrink = SealFlags::SHRINK | SealFlags::SEAL;
+                        let size = if grows { shrink } else { shrink | SealFlags::GROW };
+                        rustix::fs::fcntl_add_seals(segment.descriptor(), size)?;
                     }
                     return Ok(segment);
                 }
@@ -82,17 +95,22 @@ impl Segment {
     }
 
     /// Maps a segment that another process made.
-    pub(crate) fn open(descriptor: OwnedFd, len: u64, scarce: bool) -> io::Result<Self> {
-        let start = map(descriptor.as_fd(), len)?;
-        Ok(Self { start, len, descriptor, scarce })
+    pub(crate) fn open(descriptor: BorrowedFd<'_>, len: u64, scarce: bool) -> io::Result<Self> {
+        let start = map(descriptor, len)?;
+        Ok(Self { start, len, descriptor: None, scarce, grows: None })
     }
 
     pub(crate) fn len(&self) -> u64 {
         self.len
     }
 
+    /// The file.
+    ///
+    /// # Panics
+    ///
+    /// In a worker, for a segment that it has opened.
     pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
-        self.descriptor.as_fd()
+        self.descriptor.as_ref().expect("the process that made the segment has its file").as_fd()
     }
 
     /// Whether its memory is limited and has a file that can be made shorter.
@@ -111,10 +129,19 @@ impl Segment {
         unsafe { self.start.add(offset as usize) }
     }
 
-    /// Reserves pages before they are touched, where they may be missing.
+    /// Makes sure that pages are there before they are touched, where they may be missing.
     pub(crate) fn commit(&self, offset: u64, len: u64) -> io::Result<()> {
+        if let Some(size) = &self.grows {
+            let mut size = size.lock().unwrap_or_else(PoisonError::into_inner);
+            let end = offset + len;
+            if end > *size {
+                let longer = end.next_multiple_of(STEP).min(self.len);
+                rustix::fs::ftruncate(self.descriptor(), longer)?;
+                *size = longer;
+            }
+        }
         if self.scarce {
-            rustix::fs::fallocate(&self.descriptor, FallocateFlags::empty(), offset, len)?;
+            rustix::fs::fallocate(self.descriptor(), FallocateFlags::empty(), offset, len)?;
         }
         Ok(())
     }
@@ -122,7 +149,7 @@ impl Segment {
     /// Gives the pages of a range back to the system. It reads as zeros afterwards. False where holes cannot be punched.
     pub(crate) fn discard(&self, offset: u64, len: u64) -> bool {
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        rustix::fs::fallocate(&self.descriptor, flags, offset, len).is_ok()
+        rustix::fs::fallocate(self.descriptor(), flags, offset, len).is_ok()
     }
 
     /// Bytes that can still be reserved, where that is limited.
@@ -130,7 +157,7 @@ impl Segment {
         if !self.scarce {
             return None;
         }
-        let space = rustix::fs::fstatvfs(&self.descriptor).ok()?;
+        let space = rustix::fs::fstatvfs(self.descriptor()).ok()?;
         Some(space.f_bavail.saturating_mul(space.f_frsize))
     }
 }
@@ -271,6 +298,20 @@ mod tests {
         let segment = Segment::create().unwrap();
         assert!(rustix::fs::ftruncate(segment.descriptor(), 0).is_err());
         assert!(segment.discard(0, 4096));
+    }
+
+    #[test]
+    fn the_file_of_a_pool_is_as_long_as_what_was_committed() {
+        let segment = Segment::create_for_pool().unwrap();
+        let size = || rustix::fs::fstat(segment.descriptor()).unwrap().st_size;
+        assert_eq!(size(), 0);
+        segment.commit(5 << 20, 100).unwrap();
+        assert_eq!(size(), 6 << 20);
+        segment.commit(0, 4096).unwrap();
+        assert_eq!(size(), 6 << 20);
+        // SAFETY: the byte lies in the mapping and in the file, and nothing else knows of the segment.
+        unsafe { segment.at((6 << 20) - 1).write_volatile(1) };
+        assert!(rustix::fs::ftruncate(segment.descriptor(), 0).is_err());
     }
 
     #[test]

@@ -1,13 +1,12 @@
 //! Without the feature `sandbox` there is no way to ask for one.
 
 use std::io;
-use std::os::fd::BorrowedFd;
 
 use crate::sandbox::Allowed;
 
 const NONE: &str = "this executable was built without the feature `sandbox` of parallel-runtime";
 
-pub(super) fn close_inherited(_keep: BorrowedFd<'_>) -> io::Result<()> {
+pub(super) fn close_inherited() -> io::Result<()> {
     Err(io::Error::other(NONE))
 }
 

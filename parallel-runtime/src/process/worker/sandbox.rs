@@ -15,7 +15,6 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
 
 use landlock::{
     ABI, Access, AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
@@ -32,17 +31,11 @@ const LANDLOCK: ABI = ABI::V3;
 /// The threads of a worker: the one of the hook, and the one of the tasks.
 const THREADS: usize = 2;
 
-/// Closes all descriptors but the standard streams and `keep`.
-pub(super) fn close_inherited(keep: BorrowedFd<'_>) -> io::Result<()> {
-    let keep = keep.as_raw_fd().cast_unsigned();
-    for (first, last) in [(3, keep.saturating_sub(1)), (keep.max(2) + 1, u32::MAX)] {
-        if first > last {
-            continue;
-        }
-        // SAFETY: nothing else in this process, which has one thread yet, uses a descriptor above the standard streams but `keep`.
-        if unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } != 0 {
-            return Err(io::Error::last_os_error());
-        }
+/// Closes all descriptors but the standard streams.
+pub(super) fn close_inherited() -> io::Result<()> {
+    // SAFETY: nothing in this process, which has one thread yet, uses a descriptor above the standard streams.
+    if unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) } != 0 {
+        return Err(io::Error::last_os_error());
     }
     Ok(())
 }

@@ -107,7 +107,8 @@ fn start() -> io::Result<OwnedFd> {
         unsafe { descriptors::close(there) };
     }
     let segment: &'static Segment =
-        Box::leak(Box::new(Segment::open(arena, welcome.arena_len, welcome.arena_scarce != 0)?));
+        Box::leak(Box::new(Segment::open(arena.as_fd(), welcome.arena_len, welcome.arena_scarce != 0)?));
+    drop(arena);
     let layout = Layout { workers: welcome.workers, slots: welcome.slots };
     // SAFETY: the program made a board of this layout at this offset of this segment, which is never unmapped.
     let board = unsafe { Board::new(segment.at(welcome.board_offset), layout) };
@@ -121,7 +122,7 @@ fn start() -> io::Result<OwnedFd> {
     // A task may fork: its child must not let go of what this process has.
     fork::watch();
     if welcome.sandbox != 0 {
-        sandbox::close_inherited(segment.descriptor())?;
+        sandbox::close_inherited()?;
         // Before the sandbox closes: where the clock can be read without a system call is found out at its first use.
         let _ = (clock::coarse(), clock::now());
         // Shared objects that tasks make are this process's own.
