@@ -137,6 +137,7 @@ fn main() {
         "bars" => observed::bars(),
         "observed" => observed::run(number(argument(2))),
         "storm" => storm::run(number(argument(2))),
+        "heavy-storm" => storm::run_heavy(number(argument(2))),
         "shared-storm" => sharing::storm(number(argument(2))),
         "shared-freed" => sharing::freed(),
         "recovery" => storm::recovery(number(argument(2)) as usize),

@@ -13,18 +13,32 @@ use crate::hostile::Random;
 
 static POOL: ProcessPool = ProcessPool::new(2).retries(1000);
 
-#[parallel(mode = "process", pool = POOL)]
+/// Its workers are like those that load an interpreter, or a model: long in coming, and full of threads.
+static HEAVY: ProcessPool = ProcessPool::new(2).retries(1000).init(load);
+
+fn load() {
+    for _ in 0..16 {
+        std::thread::spawn(|| {
+            loop {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+    }
+    std::thread::sleep(Duration::from_secs(1));
+}
+
+#[parallel(mode = "process")]
 fn twice(x: u64) -> u64 {
     2 * x
 }
 
-#[parallel(mode = "process", pool = POOL)]
+#[parallel(mode = "process")]
 fn double(numbers: &mut [u64]) -> u64 {
     numbers.iter_mut().for_each(|number| *number *= 2);
     numbers.len() as u64
 }
 
-#[parallel(mode = "process", pool = POOL)]
+#[parallel(mode = "process")]
 fn reversed(bytes: Vec<u8>) -> Vec<u8> {
     bytes.into_iter().rev().collect()
 }
@@ -54,21 +68,38 @@ pub(crate) fn kill_workers(pool: &ProcessPool, kills: u64, pause: u64, killed: &
 
 /// So many SIGKILLs, one every few milliseconds, under tasks of all sizes with `retries`: no task is lost, and each result is right.
 pub(crate) fn run(kills: u64) {
-    POOL.start().expect("workers start");
+    storm(&POOL, kills, 6000);
+}
+
+/// The same with workers that take a second to start, on a machine all of whose cores are busy: kills hit them at their start and later.
+pub(crate) fn run_heavy(kills: u64) {
+    let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    for _ in 0..cores {
+        std::thread::spawn(|| {
+            loop {
+                std::hint::spin_loop();
+            }
+        });
+    }
+    storm(&HEAVY, kills, 1_500_000);
+}
+
+fn storm(pool: &'static ProcessPool, kills: u64, pause: u64) {
+    pool.start().expect("workers start");
     let (stop, killed) = (AtomicBool::new(false), AtomicU64::new(0));
     let (mut tasks, mut memory) = (0_u64, Vec::new());
     let begun = Instant::now();
     std::thread::scope(|scope| {
-        scope.spawn(|| kill_workers(&POOL, kills, 6000, &killed, &stop));
+        scope.spawn(|| kill_workers(pool, kills, pause, &killed, &stop));
         let mut round = 0_u64;
         while !stop.load(Ordering::Relaxed) {
             round += 1;
-            let small: Vec<_> = (0..2000).map(|x| twice::submit(x + round)).collect();
-            let large: Vec<_> = (0..4).map(|x| reversed::submit(vec![x; 300_000])).collect();
+            let small: Vec<_> = (0..2000).map(|x| twice::on(pool).submit(x + round)).collect();
+            let large: Vec<_> = (0..4).map(|x| reversed::on(pool).submit(vec![x; 300_000])).collect();
             let mut numbers: Vec<u64> = (0..200_000).collect();
-            assert_eq!(double::map(numbers.chunks_mut(10_000)), [10_000; 20]);
+            assert_eq!(double::on(pool).map(numbers.chunks_mut(10_000)), [10_000; 20]);
             assert!(numbers.iter().enumerate().all(|(index, number)| *number == 2 * index as u64), "doubled once each");
-            let mapped = twice::map(0..20_000);
+            let mapped = twice::on(pool).map(0..20_000);
             assert!(mapped.iter().enumerate().all(|(index, value)| *value == 2 * index as u64));
             for (x, task) in small.into_iter().enumerate() {
                 assert_eq!(task.join().expect("it was tried again"), 2 * (x as u64 + round));
@@ -76,7 +107,7 @@ pub(crate) fn run(kills: u64) {
             for (x, task) in large.into_iter().enumerate() {
                 assert_eq!(task.join().expect("it was tried again"), vec![x as u8; 300_000]);
             }
-            assert_eq!(twice(round), 2 * round);
+            assert_eq!(twice::on(pool).call(round), 2 * round);
             tasks += 2000 + 4 + 20 + 20_000 + 1;
             memory.push(resident());
         }
@@ -87,12 +118,12 @@ pub(crate) fn run(kills: u64) {
         "{} kills in {:.1?}, {tasks} tasks, none lost, none wrong; memory grew by {grown} MiB; {}",
         killed.load(Ordering::Relaxed),
         begun.elapsed(),
-        POOL.stats()
+        pool.stats()
     );
     assert!(grown < 64, "memory grows: {early} to {late} bytes");
     // At rest, the pool is whole.
-    assert_eq!(twice::map(0..1000).len(), 1000);
-    POOL.shutdown();
+    assert_eq!(twice::on(pool).map(0..1000).len(), 1000);
+    pool.shutdown();
 }
 
 /// How long from the death of the only worker to the next result: the median of so many deaths.
