@@ -19,6 +19,7 @@ mod limits;
 mod logs;
 mod methods;
 mod modes;
+mod packed;
 mod processes;
 mod properties;
 mod retries;

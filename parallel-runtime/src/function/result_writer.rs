@@ -254,6 +254,15 @@ impl<'w> ResultWriter<'w> {
         self.close(code, encoded, &mut value)
     }
 
+    /// The next item is not run.
+    pub(crate) fn skip(&mut self) {
+        self.begin();
+        if self.deliver_failure(code::SKIPPED, &()).is_err() {
+            // There is no room: the message ends.
+            self.full = true;
+        }
+    }
+
     /// A result is about to be encoded. A result whose encoding panicked or failed half-way has left a piece.
     #[inline]
     fn open(&mut self) {

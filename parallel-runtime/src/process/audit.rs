@@ -60,8 +60,8 @@ use rustix::process::Signal;
 
 use super::collect::damaged;
 use super::engine::Engine;
-use super::state::State;
 use super::state::quarantine::Quarantined;
+use super::state::{State, Tasks};
 use super::supervisor::Supervisor;
 use super::worker_slot::{Occupant, Worker, WorkerSlot};
 use crate::ipc::board::ring::entry;
@@ -168,14 +168,14 @@ impl Engine {
         if possible {
             return Some(word);
         }
-        self.end_in_quarantine(state, index, damaged());
+        self.end_in_quarantine(state, index, damaged);
         None
     }
 
     /// Ends a task that a worker may still run, without anybody knowing which: its slot and its arguments are not used again before all
     /// workers of now are gone.
-    pub(super) fn end_in_quarantine(&self, state: &mut State, index: u32, outcome: Outcome) {
-        let Some(task) = state.slots.in_flight[index as usize].take() else { return };
+    pub(super) fn end_in_quarantine(&self, state: &mut State, index: u32, outcome: impl Fn() -> Outcome) {
+        let Some(mut task) = state.slots.in_flight[index as usize].take() else { return };
         state.slots.boarded -= usize::from(!task.is_async);
         let workers: Vec<u64> = state
             .workers
@@ -185,7 +185,21 @@ impl Engine {
             .collect();
         let generation = state.slots.generations[index as usize];
         self.board().slot(index).word.store(Word::free(generation).0, Ordering::SeqCst);
-        let mut ending = Some((task.task_state, outcome));
+        let task_state = match task.tasks {
+            Tasks::One(task_state) => task_state,
+            Tasks::Pack(_) => {
+                let (arguments, loan) = (task.arguments.take(), task.loan.take());
+                for task_state in task.into_tasks() {
+                    state.end(&task_state, outcome(), None, None, None);
+                }
+                self.wake_waiter(index);
+                let (slot, ending) = (index, None);
+                let held = Quarantined { slot, workers, _arguments: arguments, _loan: loan, ending };
+                state.quarantine.held.push(held);
+                return;
+            }
+        };
+        let mut ending = Some((task_state, outcome()));
         let mut seen = task.seen;
         if task.loan.as_ref().is_some_and(|loan| loan.is_exclusive()) && !workers.is_empty() {
             // No process may write when the caller goes on: so all that may have the task end.

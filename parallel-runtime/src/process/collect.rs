@@ -33,9 +33,6 @@ pub(super) enum Blame {
     BeganNothing,
 }
 
-/// How long the feeder sleeps between two looks at a board that was full.
-const NAP: Duration = Duration::from_micros(500);
-
 impl Engine {
     /// Collects every completed task. Gives how many there were.
     pub(super) fn collect(&self, state: &mut State) -> usize {
@@ -90,7 +87,11 @@ impl Engine {
             }
         }
         self.finish_with(state, index, |state, task| {
-            collect(state, index, slot, word, task, self.options.sandbox.is_some()).limited(self.options.result_limit)
+            let outcome = self.results(state, index, word, task, Until::Over);
+            if outcome.nanoseconds != 0 && !task.is_async {
+                state.functions.took(task.function, outcome.nanoseconds, outcome.done);
+            }
+            outcome
         });
         true
     }
@@ -130,7 +131,7 @@ impl Engine {
                     lost += 1;
                     if blame == Blame::Accused {
                         // Another worker may be the one that runs it.
-                        self.end_in_quarantine(state, index, Outcome::error(death()));
+                        self.end_in_quarantine(state, index, || Outcome::error(death()));
                         continue;
                     }
                     let terminating = terminating.filter(|terminating| {
@@ -152,11 +153,12 @@ impl Engine {
                         continue;
                     }
                     self.finish_with(state, index, |state, task| {
-                        let mut outcome = collect(state, index, slot, word, task, self.options.sandbox.is_some())
-                            .limited(self.options.result_limit);
+                        let mut outcome = self.results(state, index, word, task, Until::Over);
+                        // Of several, the next may not have begun, if others have ended.
+                        let not_begun = task.is_pack() && outcome.done > 0 && !slot.has_begun(outcome.done as usize);
                         // One that was terminating for an item which then ended has begun no other.
                         let between = terminating.is_some_and(|terminating| outcome.done > terminating.item);
-                        if outcome.done < task.items && (outcome.done == 0 || !between) {
+                        if outcome.done < task.items && (outcome.done == 0 || !between) && !not_begun {
                             let error =
                                 terminating.map(Termination::error).or(late.map(|after| TaskError::TimedOut { after }));
                             let tries = task.retry.as_ref().map_or(1, |retry| retry.tries());
@@ -169,51 +171,6 @@ impl Engine {
             }
         }
         lost
-    }
-
-    /// Moves tasks from the queue onto the board.
-    pub(super) fn refill(&self, state: &mut State) {
-        for is_async in [false, true] {
-            while !state.queue.of(is_async).is_empty()
-                && let Some(slot) = self.place(state, is_async)
-            {
-                let Some((task_state, message)) = state.queue.of(is_async).pop_front() else { break };
-                self.publish(state, slot, task_state, message);
-                self.board().wake_one();
-            }
-        }
-    }
-
-    /// Makes sure that the queue empties even if no thread of the program submits or waits.
-    pub(super) fn feed(self: &Arc<Self>, state: &mut State) {
-        if state.queue.feeder {
-            return;
-        }
-        let engine = Arc::clone(self);
-        let feeder = std::thread::Builder::new().name("parallel-feeder".to_owned()).spawn(move || engine.feed_queue());
-        // Without a feeder the queue is emptied by the thread that submits or waits next.
-        state.queue.feeder = feeder.is_ok();
-    }
-
-    fn feed_queue(&self) {
-        loop {
-            let mut state = self.lock();
-            self.collect(&mut state);
-            self.refill(&mut state);
-            let empty = state.queue.is_empty();
-            if empty {
-                // Under the lock: the next batch that does not fit starts another.
-                state.queue.feeder = false;
-            }
-            drop(state);
-            self.notify_waiters();
-            if empty {
-                return;
-            }
-            // To be woken by each completion would cost the workers a system call for each task. A full board lasts longer than
-            // this nap, but for tasks that are shorter than the way to the worker.
-            std::thread::sleep(NAP);
-        }
     }
 }
 
@@ -256,8 +213,30 @@ fn is_late(slot: &Slot, word: Word, task: &InFlight) -> bool {
         && slot.failed.load(Ordering::Relaxed) == LATE
 }
 
-/// Reads what a worker left in a slot. `is_isolated`: it has no part in the program's shared objects.
-fn collect(state: &mut State, index: u32, slot: &Slot, word: Word, task: &InFlight, is_isolated: bool) -> Outcome {
+/// Until when results are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Until {
+    /// The message is off the board.
+    Over,
+    /// Its worker goes on with it.
+    Now,
+}
+
+impl Engine {
+    /// What a worker has left in a slot.
+    fn results(&self, state: &mut State, index: u32, word: Word, task: &InFlight, until: Until) -> Outcome {
+        let outcome = collect(state, index, self.board().slot(index), word, task, until);
+        Outcome { is_far: self.options.sandbox.is_some(), ..outcome }.limited(self.options.result_limit)
+    }
+
+    /// The results that are there of a message that its worker goes on with.
+    pub(super) fn results_so_far(&self, state: &mut State, index: u32, word: Word, task: &InFlight) -> Outcome {
+        self.results(state, index, word, task, Until::Now)
+    }
+}
+
+/// Reads what a worker left in a slot.
+fn collect(state: &mut State, index: u32, slot: &Slot, word: Word, task: &InFlight, until: Until) -> Outcome {
     let this = entry(index, state.slots.generations[index as usize]);
     let mut outcome = Outcome { done: slot.done_items(word.generation()).min(task.items), ..Outcome::default() };
     if outcome.done == 0 {
@@ -270,6 +249,7 @@ fn collect(state: &mut State, index: u32, slot: &Slot, word: Word, task: &InFlig
     if task.is_async && slot.failed.load(Ordering::Relaxed) == DROPPED {
         return Outcome::error(TaskError::Cancelled);
     }
+    let is_over = until == Until::Over;
     outcome.failed = slot.failed.load(Ordering::Relaxed) != 0;
     outcome.nanoseconds = slot.nanoseconds.load(Ordering::Relaxed);
     let Some(worker_slot) = state.workers.worker_slots.get_mut(word.worker() as usize) else {
@@ -283,16 +263,25 @@ fn collect(state: &mut State, index: u32, slot: &Slot, word: Word, task: &InFlig
         }
         0 => return damaged(),
         offset => {
-            let Some(bytes) = worker_slot.region.as_ref().and_then(|region| copy_from_region(region, offset, len))
+            let Some(bytes) =
+                worker_slot.region.as_ref().and_then(|region| copy_from_region(region, offset, len, is_over))
             else {
                 return damaged();
             };
             outcome.results = bytes;
         }
     }
+    if !is_over {
+        // What is kept may be for a result that is not there yet; and a block ends the message.
+        let kept = worker_slot.kept.iter().filter(|(task, _)| *task == this).map(|(_, handle)| Arc::clone(handle));
+        let kept: Vec<_> = kept.collect();
+        if !kept.is_empty() {
+            outcome.rare().kept = kept;
+        }
+        return outcome;
+    }
     // Not before it was checked: what a worker says may be any number.
     state.metrics.counters.bytes_copied += len;
-    outcome.is_far = is_isolated;
     if !worker_slot.kept.is_empty() {
         let kept = worker_slot.kept.extract_if(.., |(task, _)| *task == this).map(|(_, handle)| handle);
         let rare = outcome.rare();
@@ -314,8 +303,8 @@ fn collect(state: &mut State, index: u32, slot: &Slot, word: Word, task: &InFlig
     outcome
 }
 
-/// Copies a result out of a worker's region, and tells the worker that it may use that part again.
-fn copy_from_region(region: &Block, offset: u64, len: u64) -> Option<ResultBytes> {
+/// Copies a result out of a worker's region, and tells the worker, if it is over, that it may use that part again.
+fn copy_from_region(region: &Block, offset: u64, len: u64, is_over: bool) -> Option<ResultBytes> {
     let within = offset.checked_sub(region.offset())?.checked_sub(region::HEADER)?;
     let end = within.checked_add(region::HEADER)?.checked_add(len)?;
     if end > region.len() || within % region::ALIGNMENT != 0 {
@@ -329,7 +318,9 @@ fn copy_from_region(region: &Block, offset: u64, len: u64) -> Option<ResultBytes
     let bytes = unsafe { ResultBytes::copy(start.as_ptr(), len as usize) };
     // SAFETY: the header lies inside the region and is aligned (regions start at a page, `within` is a multiple of 16).
     let released = unsafe { header.cast::<AtomicU32>().as_ref() };
-    released.store(1, Ordering::Release);
+    if is_over {
+        released.store(1, Ordering::Release);
+    }
     Some(bytes)
 }
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::engine::Engine;
-use super::state::{InFlight, State};
+use super::state::queue::{Entry, Removed};
+use super::state::{InFlight, State, Tasks};
 use super::stderr::Stderr;
 use super::supervisor::Supervisor;
 use crate::error::TaskError;
@@ -44,7 +45,23 @@ impl Engine {
         if let Some(loan) = task.loan {
             outcome.rare().loan = Some(loan);
         }
-        state.end(&task.task_state, outcome, seen, run, Some(name));
+        match task.tasks {
+            Tasks::One(task_state) => state.end(&task_state, outcome, seen, run, Some(name)),
+            Tasks::Pack(pack) => Self::settle_pack(state, pack, outcome),
+        }
+        self.wake_waiter(index);
+    }
+
+    /// Frees a slot, all of whose tasks end with the same.
+    pub(super) fn finish_all(&self, state: &mut State, index: u32, error: impl Fn() -> TaskError) {
+        let Some(task) = state.slots.in_flight[index as usize].take_if(|task| task.is_pack()) else {
+            return self.finish_with(state, index, |_, _| Outcome::error(error()));
+        };
+        state.slots.boarded -= 1;
+        self.free(state, index);
+        for task_state in task.into_tasks() {
+            state.end(&task_state, Outcome::error(error()), None, None, None);
+        }
         self.wake_waiter(index);
     }
 
@@ -101,7 +118,7 @@ impl Engine {
             state.tell(*seen, run, fate, None);
         }
         state.slots.boarded -= usize::from(!task.is_async);
-        let InFlight { task_state, retry: Some(retry), loan, .. } = task else { return };
+        let InFlight { tasks: Tasks::One(task_state), retry: Some(retry), loan, .. } = task else { return };
         self.free(state, index);
         let arena = &self.memory.get().expect("a task was on the board").arena;
         // SAFETY: the caller has seen the worker's end, or that it has dropped the task, and with it what it was lent.
@@ -110,7 +127,7 @@ impl Engine {
                 state.metrics.retried += 1;
                 message.seen = again;
                 task_state.requeue();
-                state.queue.of(message.is_async).push_front((task_state, message));
+                state.queue.of(message.is_async).push_front(Entry::One(task_state, message));
             }
             Err(error) => state.end(&task_state, Outcome::error(error), again, None, None),
         }
@@ -140,12 +157,15 @@ impl Engine {
         let cancelled = match task_state.phase() {
             Phase::Finished => false,
             Phase::Queued => {
-                if let Some((queued, message)) = state.queue.remove(task_state) {
-                    state.end(&queued, Outcome::error(TaskError::Cancelled), message.seen, None, None);
+                if let Some(Removed { task, seen }) = state.queue.remove(task_state) {
+                    state.end(&task, Outcome::error(TaskError::Cancelled), seen, None, None);
                     true
                 } else {
                     false
                 }
+            }
+            Phase::Boarded { slot, .. } if state.slots.has_pack(slot) => {
+                self.cancel_packed(&mut state, slot, task_state)
             }
             Phase::Boarded { slot, generation } => {
                 let ready = Word::ready(generation).0;

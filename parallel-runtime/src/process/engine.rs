@@ -7,13 +7,14 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::Duration;
 
 use super::state::notices::Fired;
-use super::state::{Access, InFlight, Life, State};
+use super::state::queue::Entry;
+use super::state::{Access, InFlight, Life, State, Tasks};
 use super::supervisor::Supervisor;
 use super::termination::Limited;
 use super::worker_slot::WorkerSlot;
 use crate::error::{PoolError, TaskError};
 use crate::ipc::board::ring::entry;
-use crate::ipc::board::slot::{INLINE_ARGUMENTS, LEVEL, TIMED};
+use crate::ipc::board::slot::{INLINE_ARGUMENTS, LEVEL, PACKED, TIMED};
 use crate::ipc::board::word::Word;
 use crate::ipc::board::{Board, Layout, MOST_WORKERS, Slot};
 use crate::observe::{CallSpan, Kind, Pool, spans, timeline};
@@ -169,27 +170,71 @@ impl Engine {
         state.metrics.counters.bytes_copied += message.body.len() as u64;
         state.metrics.counters.bytes_shared += about.shared;
         message.seen = state.metrics.counters.submit(about.function, message.items, span);
+        let may_pack = about.packable && self.may_pack(&message);
+        message.timed |= may_pack;
+        let room = if may_pack { self.packed(&mut state, message.entry) } else { 1 };
         let is_first = state.queue.of(message.is_async).is_empty();
-        let boarded = if is_first { self.place(&mut state, message.is_async) } else { None };
-        match boarded {
-            Some(slot) => self.publish(&mut state, slot, Arc::clone(&task_state), message),
-            None => {
-                let is_async = message.is_async;
-                state.queue.of(is_async).push_back((Arc::clone(&task_state), message.keep()));
-                self.feed(&mut state);
+        let boarded = if is_first && room == 1 { self.place(&mut state, message.is_async, usize::MAX) } else { None };
+        match (boarded, &message.body) {
+            (Some(slot), _) => self.publish(&mut state, slot, Tasks::One(Arc::clone(&task_state)), message),
+            (None, Body::Inline(arguments)) if room > 1 => {
+                let kind = (message.entry, message.limit);
+                if state.queue.calls.pack(&task_state, arguments, kind, room) {
+                    self.refill(&mut state);
+                }
+            }
+            (None, _) => {
+                let entry = Entry::One(Arc::clone(&task_state), message.keep());
+                state.queue.of(entry.is_async()).push_back(entry);
+                if state.slots.boarded < MOST_THAT_WAIT {
+                    // What waits is small, and has waited for more of its kind.
+                    self.refill(&mut state);
+                }
             }
         }
         // If none can be started, the outstanding tasks are told, this one among them.
         self.start_wanted(&mut state);
+        let has_more = !state.queue.is_empty() || !state.slots.packs.is_empty();
+        let unattended = has_more && !std::mem::replace(&mut state.queue.attended, true);
         drop(state);
         if boarded.is_some() {
             self.board().wake_one();
         }
+        if let Some(supervisor) = Supervisor::running().filter(|_| unattended) {
+            supervisor.kick();
+        }
         Ok(task_state)
     }
 
-    /// A slot for one more task, if there is one.
-    pub(super) fn place(&self, state: &mut State, is_async: bool) -> Option<u32> {
+    /// Whether a message can be one of several that travel together, if it is the item of a task.
+    #[inline(always)]
+    fn may_pack(&self, message: &Message<'_>) -> bool {
+        let has_nothing_else = message.loan.is_none() && message.retry.is_none() && message.seen.is_none();
+        has_nothing_else
+            && !message.is_async
+            && !self.one_shot
+            && matches!(message.body, Body::Inline(_))
+            && spans::level() == 0
+    }
+
+    /// How many tasks of a function travel together: one, as long as the workers may run out of work.
+    #[inline(always)]
+    fn packed(&self, state: &mut State, entry: u64) -> usize {
+        let number = state.functions.number_of(entry);
+        let room = state.functions.packed(number);
+        let enough = 2 * self.workers;
+        if room == 1 || !state.queue.calls.is_empty() {
+            return room;
+        }
+        if state.slots.boarded >= enough {
+            // Once for each pack. What has ended counts no more.
+            self.collect(state);
+        }
+        if state.slots.boarded < enough { 1 } else { room }
+    }
+
+    /// A slot for one more message, if there is one, and no more than `most` are on the board that keep their worker.
+    pub(super) fn place(&self, state: &mut State, is_async: bool, most: usize) -> Option<u32> {
         let board = self.board();
         let slots = board.layout().slots as usize;
         // Neither kind keeps the other off the board.
@@ -198,7 +243,7 @@ impl Engine {
             if is_async {
                 used - state.slots.boarded >= slots.saturating_sub(MOST_THAT_WAIT).max(1) || used >= slots
             } else {
-                state.slots.boarded >= MOST_THAT_WAIT || used >= slots
+                state.slots.boarded >= most.min(MOST_THAT_WAIT) || used >= slots
             }
         };
         if is_full(state) {
@@ -221,19 +266,21 @@ impl Engine {
     }
 
     /// Puts a message into a slot that `place` gave. The caller wakes a worker afterwards.
-    pub(super) fn publish(&self, state: &mut State, index: u32, task_state: Arc<TaskState>, message: Message<'_>) {
+    pub(super) fn publish(&self, state: &mut State, index: u32, tasks: Tasks, message: Message<'_>) {
         let board = self.board();
         let slot = board.slot(index);
         let position = index as usize;
         state.slots.generations[position] += 1;
         let generation = state.slots.generations[position];
 
-        slot.function.store(state.functions.number_of(message.entry), Ordering::Relaxed);
+        let function = state.functions.number_of(message.entry);
+        slot.function.store(function, Ordering::Relaxed);
         slot.items.store(message.items, Ordering::Relaxed);
         slot.waiter.store(0, Ordering::Relaxed);
         let is_timed = message.timed || message.seen.is_some();
         let timed = if is_timed { TIMED } else { 0 };
-        slot.wanted.store(timed | (spans::level() << LEVEL), Ordering::Relaxed);
+        let packed = if matches!(tasks, Tasks::Pack(_)) { PACKED } else { 0 };
+        slot.wanted.store(timed | packed | (spans::level() << LEVEL), Ordering::Relaxed);
         if is_timed || message.is_async {
             slot.began.store(0, Ordering::Relaxed);
         }
@@ -250,6 +297,9 @@ impl Engine {
             Body::Block(arguments) => {
                 slot.arguments_offset.store(arguments.block.offset(), Ordering::Relaxed);
                 slot.arguments_len.store(arguments.len as u64, Ordering::Relaxed);
+                if packed != 0 {
+                    slot.begin_none();
+                }
                 Some(arguments)
             }
         };
@@ -259,14 +309,21 @@ impl Engine {
             self.watch_limit(state, index, &limited);
             limited
         });
-        task_state.board(index, generation);
+        match &tasks {
+            Tasks::One(task) => task.board(index, generation),
+            Tasks::Pack(pack) => {
+                pack.tasks().for_each(|task| task.board(index, generation));
+                state.slots.packs.push((index, generation));
+            }
+        }
         let Message { items, is_async, retry, loan, seen, .. } = message;
         if let Some(seen) = &seen {
             seen.span.begin(&state.pool, entry(index, generation));
         }
         state.slots.boarded += usize::from(!is_async);
-        state.slots.in_flight[position] =
-            Some(InFlight { task_state, items, is_async, arguments, limited, retry, loan, seen, is_over: false });
+        let (is_over, held) = (false, None);
+        let task = InFlight { tasks, items, is_async, arguments, limited, retry, loan, seen, is_over, function, held };
+        state.slots.in_flight[position] = Some(task);
         slot.word.store(Word::ready(generation).0, Ordering::Release);
         board.ring().publish(&mut state.slots.place, index, generation);
     }

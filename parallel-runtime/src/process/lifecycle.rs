@@ -15,8 +15,9 @@ use std::time::{Duration, Instant};
 use super::collect::Blame;
 use super::engine::Engine;
 use super::spawn;
+use super::state::queue::Entry;
 use super::state::workers::Failure;
-use super::state::{Access, Life, State};
+use super::state::{Access, InFlight, Life, State};
 use super::stderr::{Standard, Stderr};
 use super::supervisor::Supervisor;
 use super::worker_slot::{Occupant, Worker, WorkerSlot};
@@ -230,12 +231,17 @@ impl Engine {
     /// Ends all that is outstanding. No worker may be running any of it.
     pub(super) fn end_all(&self, state: &mut State, error: impl Fn() -> TaskError) {
         let (queue, others) = (std::mem::take(&mut state.queue.calls), std::mem::take(&mut state.queue.futures));
-        for (task_state, message) in queue.into_entries().chain(others.into_entries()) {
-            state.end(&task_state, Outcome::error(error()), message.seen, None, None);
+        for entry in queue.into_entries().chain(others.into_entries()) {
+            match entry {
+                Entry::One(task, message) => state.end(&task, Outcome::error(error()), message.seen, None, None),
+                Entry::Pack(pack) => {
+                    pack.tasks().for_each(|task| state.end(task, Outcome::error(error()), None, None, None));
+                }
+            }
         }
         for index in 0..state.slots.in_flight.len() {
             if state.slots.in_flight[index].is_some() {
-                self.finish_with(state, index as u32, |_, _| Outcome::error(error()));
+                self.finish_all(state, index as u32, &error);
             }
         }
         self.notify_waiters();
@@ -267,6 +273,7 @@ impl Engine {
                 self.start_wanted(&mut state);
             }
         }
+        self.attend_queue(&mut state, now).into_iter().for_each(&mut sooner);
         if let Some(look) = self.attend(&mut state) {
             sooner(now + look);
         }
@@ -274,8 +281,10 @@ impl Engine {
             self.collect(&mut state);
             self.refill(&mut state);
             let unwaited = |task_state: &TaskState, loan: &Option<_>| loan.is_some() && task_state.is_abandoned();
-            state.abandoned = state.slots.in_flight.iter().flatten().any(|task| unwaited(&task.task_state, &task.loan))
-                || state.queue.iter().any(|(task_state, message)| unwaited(task_state, &message.loan));
+            let on_board = |task: &InFlight| task.tasks().any(|task_state| unwaited(task_state, &task.loan));
+            // Those of a pack have no shared memory.
+            let waits = |entry: &Entry| matches!(entry, Entry::One(task, message) if unwaited(task, &message.loan));
+            state.abandoned = state.slots.in_flight.iter().flatten().any(on_board) || state.queue.iter().any(waits);
             if state.abandoned {
                 sooner(now + ABANDONED_LOOK);
             }

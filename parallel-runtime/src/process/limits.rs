@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use super::engine::Engine;
-use super::state::State;
+use super::state::{State, Tasks};
 use super::supervisor::Supervisor;
 use super::termination::{GRACE, Limited, Reason, Termination, nanoseconds};
 use crate::error::TaskError;
@@ -133,8 +133,9 @@ impl Engine {
     /// Tells the caller of a task that it is over its limit. The task itself is dropped when its worker comes to it.
     fn end_early(&self, state: &mut State, index: u32, after: Duration) {
         let Some(task) = state.slots.in_flight[index as usize].as_mut() else { return };
+        let Tasks::One(task_state) = &task.tasks else { return };
         task.is_over = true;
-        let (task_state, seen) = (Arc::clone(&task.task_state), task.seen.take());
+        let (task_state, seen) = (Arc::clone(task_state), task.seen.take());
         state.metrics.timed_out += 1;
         let mut outcome = Outcome::error(TaskError::TimedOut { after });
         outcome.rare().events = self.events_of(state, index).map(|events| events as _);
@@ -278,7 +279,12 @@ impl Engine {
                         self.notify_waiters();
                         return false;
                     }
-                    let item = 0;
+                    // Of several, those that have ended are told, and those that have not begun go elsewhere.
+                    self.divide(&mut state, slot);
+                    if task_state.phase() != (Phase::Boarded { slot, generation }) {
+                        continue;
+                    }
+                    let item = state.slots.item_of(slot, task_state);
                     if self.dismiss(&mut state, slot, generation) {
                         return true;
                     }

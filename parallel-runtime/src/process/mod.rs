@@ -41,7 +41,7 @@
 //! | [`hook`] | the same executable, run again, becomes a worker before `main` and finds its functions |
 //! | [`spawn`], [`welcome`] | starting a worker, and what it is told |
 //! | [`state`], [`admission`] | the program's private records of a pool; maps that outlast a shutdown |
-//! | [`engine`], [`ending`], [`lifecycle`], [`shutdown`], [`collect`], [`waiting`], [`reactor`] | the program's side: submitting, and how tasks end; its workers and their end; collecting, waiting |
+//! | [`engine`], [`ending`], [`lifecycle`], [`shutdown`], [`collect`], [`packs`], [`waiting`], [`reactor`] | the program's side: submitting, and how tasks end; its workers and their end; collecting, waiting |
 //! | [`transport`] | what the verbs ask of it |
 //! | [`counts`] | what it tells of itself |
 //! | [`supervisor`], [`events`], [`requests`] | one thread that starts workers, serves their control sockets and sees their deaths |
@@ -62,6 +62,7 @@ mod exit_status;
 mod hook;
 mod lifecycle;
 mod limits;
+mod packs;
 mod reactor;
 mod region;
 mod requests;

@@ -144,9 +144,12 @@ impl Engine {
             return;
         }
         let mut state = self.lock();
-        if self.collect(&mut state) > 0 {
+        let collected = self.collect(&mut state);
+        if collected > 0 || !state.queue.is_empty() {
             self.refill(&mut state);
-            drop(state);
+        }
+        drop(state);
+        if collected > 0 {
             self.notify_waiters();
         }
     }

@@ -42,6 +42,7 @@ fn submit_one(
         guess: 0,
         timed: false,
         eager: false,
+        packable: true,
         stops: true,
         accepted: false,
         owner: has_handle.then_some(transport),

@@ -189,6 +189,7 @@ impl<'a> BatchQueue<'a> {
             guess: if count > 1 { self.policy.arguments(count) } else { 0 },
             timed: true,
             eager: true,
+            packable: false,
             stops: self.manner == Manner::StopsAtFailure,
             accepted: self.accepted,
             owner: None,

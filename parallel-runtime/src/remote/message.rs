@@ -39,6 +39,8 @@ pub(crate) struct About {
     pub(crate) function: &'static str,
     /// Bytes of shared memory that it refers to.
     pub(crate) shared: u64,
+    /// Whether it may travel with others of its function.
+    pub(crate) packable: bool,
 }
 
 /// Shared memory that a message refers to.

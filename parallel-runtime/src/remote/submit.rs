@@ -29,7 +29,7 @@ pub(crate) fn encode<'b>(
     batch: Batch<'_>,
     scratch: &'b mut Scratch,
 ) -> Result<Encoded<'b>, NotSubmitted> {
-    let Batch { function, items, options, retries, guess, timed, owner, references, .. } = batch;
+    let Batch { function, items, options, retries, guess, timed, packable, owner, references, .. } = batch;
     let remote = function.remote();
     let refused = |refused: Refused| NotSubmitted::Items(refused.into_task_error(function.name));
     let entry = remote.entry().map_err(|error| NotSubmitted::Engine(TaskError::Spawn(error)))?;
@@ -74,7 +74,7 @@ pub(crate) fn encode<'b>(
     let (limit, is_async) = (options.timeout, function.is_async());
     let again = |retries| Retry::new(retries, (entry, is_async), limit, &body, loan.as_deref());
     let retry = options.retries.filter(|_| retries == Retries::Engine).and_then(again);
-    let about = About { function: function.name, shared };
+    let about = About { function: function.name, shared, packable };
     let owner = owner.map(|transport| Owner { engine: Arc::clone(transport) as _, function });
     let (items, seen) = (count as u32, None);
     let message = Message { entry, items, seen, timed, is_async, limit, retry, body, loan };
@@ -98,6 +98,7 @@ pub(super) fn call(transport: &dyn Transport, mut one: Piece<'_>, options: CallO
             guess: 0,
             timed: false,
             eager: false,
+            packable: false,
             stops: true,
             accepted: accepted.is_some(),
             owner: None,

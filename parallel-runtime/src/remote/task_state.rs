@@ -169,6 +169,13 @@ impl Default for ResultBytes {
     }
 }
 
+impl From<&[u8]> for ResultBytes {
+    fn from(bytes: &[u8]) -> Self {
+        // SAFETY: a slice is readable.
+        unsafe { Self::copy(bytes.as_ptr(), bytes.len()) }
+    }
+}
+
 impl ResultBytes {
     /// Copies out of memory that a worker can write.
     ///

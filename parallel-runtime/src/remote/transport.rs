@@ -79,6 +79,8 @@ pub(crate) struct Batch<'s> {
     pub(crate) timed: bool,
     /// Whether their results are wanted as soon as they are there.
     pub(crate) eager: bool,
+    /// Whether it may travel with others of its function, if workers have enough to do.
+    pub(crate) packable: bool,
     /// Whether no more of them are to be run when one has failed.
     pub(crate) stops: bool,
     /// It is part of something that was accepted before: see [`Transport::accept`].

@@ -121,7 +121,7 @@ impl<'n, 'p> Running<'n, 'p> {
         else {
             return Err(TaskError::Cancelled);
         };
-        let about = About { function: request.function, shared: 0 };
+        let about = About { function: request.function, shared: 0, packable: false };
         let task_state = engine.submit(message, about, false, None)?;
         let sent = SentPiece { engine: Arc::clone(engine), task_state: Arc::clone(&task_state) };
         submission.messages.entry(request.id).or_default().push(sent);

@@ -49,6 +49,9 @@ pub(crate) const DISMISSED: u32 = 2;
 /// Of `wanted`: the worker has sent events of the task. Set by the worker, before it sends the first.
 pub(crate) const SENT: u32 = 4;
 
+/// Of `wanted`: the items are tasks of their own, each with a bit: see [`Slot::begin`].
+pub(crate) const PACKED: u32 = 8;
+
 /// Of `wanted`: where the level of events begins.
 pub(crate) const LEVEL: u32 = 8;
 
@@ -82,7 +85,7 @@ pub(crate) struct Slot {
     pub(crate) items: AtomicU32,
     /// Whether the program sleeps on the word.
     pub(crate) waiter: AtomicU32,
-    /// [`TIMED`], [`DISMISSED`], [`SENT`], and from [`LEVEL`] on how verbose the events may be that the program wants.
+    /// [`TIMED`], [`DISMISSED`], [`SENT`], [`PACKED`], and from [`LEVEL`] on how verbose the events may be that the program wants.
     pub(crate) wanted: AtomicU32,
     /// The time limit of its items in milliseconds, rounded up; 0 for none. With one, the worker says when each began, and looks
     /// whether it is terminating.
@@ -128,6 +131,30 @@ impl Slot {
         // Sequentially consistent, that is an exchange on x86-64, is needed for limited messages alone: see `terminate`.
         let ordering = if self.limited.load(Ordering::Relaxed) != 0 { Ordering::SeqCst } else { Ordering::Release };
         self.progress.store(progress, ordering);
+    }
+
+    /// By item of a packed message: whether it has been begun, or taken back. The arguments of such a message are not in the slot.
+    fn begun(&self) -> &AtomicU64 {
+        let start = self.arguments.0.get().cast::<u64>();
+        // SAFETY: the bytes are aligned to 16, live as long as `self`, and are used as nothing else while the message is packed.
+        unsafe { AtomicU64::from_ptr(start) }
+    }
+
+    /// Program: the message is a packed one, of which no item has begun. Before it is published.
+    pub(crate) fn begin_none(&self) {
+        self.begun().store(0, Ordering::Relaxed);
+    }
+
+    /// Takes an item of a packed message: the worker that has claimed the message before it runs the item, the program if the item is not to
+    /// run there. False if the other one was faster. A worker that dies right after this leaves an item that counts as begun.
+    pub(crate) fn begin(&self, item: usize) -> bool {
+        let bit = 1 << (item as u32 % u64::BITS);
+        self.begun().fetch_or(bit, Ordering::AcqRel) & bit == 0
+    }
+
+    /// Whether an item of a packed message has begun, or was taken back.
+    pub(crate) fn has_begun(&self, item: usize) -> bool {
+        self.begun().load(Ordering::Acquire) >> (item as u32 % u64::BITS) & 1 != 0
     }
 
     pub(crate) fn load(&self) -> Word {

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | [`slots`] | the tasks on the board |
 //! | [`functions`] | what numbers of functions on the board stand for |
-//! | [`queue`] | messages that wait for a slot |
+//! | [`queue`], [`pack`] | messages that wait for a slot; small tasks that travel together |
 //! | [`workers`] | the places of workers |
 //! | [`limits`] | time limits |
 //! | [`quarantine`] | what is not used, because a worker may still write there |
@@ -15,6 +15,7 @@ pub(super) mod functions;
 pub(super) mod limits;
 pub(super) mod metrics;
 pub(super) mod notices;
+pub(super) mod pack;
 pub(super) mod quarantine;
 pub(super) mod queue;
 pub(super) mod slots;
@@ -31,8 +32,8 @@ use metrics::Metrics;
 use notices::{Closing, Fired, Telling};
 use quarantine::Quarantine;
 use queue::Queue;
-pub(super) use slots::InFlight;
 use slots::Slots;
+pub(super) use slots::{InFlight, Tasks};
 use workers::Workers;
 
 use super::stderr::Stderr;

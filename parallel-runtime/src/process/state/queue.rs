@@ -2,27 +2,53 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use super::pack::Pack;
+use crate::observe::Seen;
 use crate::remote::message::Message;
 use crate::remote::task_state::TaskState;
 
-type Entry = (Arc<TaskState>, Message<'static>);
+/// What will take a slot.
+pub(in crate::process) enum Entry {
+    One(Arc<TaskState>, Message<'static>),
+    Pack(Box<Pack>),
+}
+
+/// A task that was taken out of the queue.
+pub(in crate::process) struct Removed {
+    pub(in crate::process) task: Arc<TaskState>,
+    pub(in crate::process) seen: Option<Box<Seen>>,
+}
+
+impl Entry {
+    pub(in crate::process) fn is_async(&self) -> bool {
+        matches!(self, Self::One(_, message) if message.is_async)
+    }
+
+    fn is_queued(&self, number: u64) {
+        match self {
+            Self::One(task, _) => task.queue(number),
+            Self::Pack(pack) => pack.tasks().for_each(|task| task.queue(number)),
+        }
+    }
+}
 
 /// Those of one kind, in order.
 ///
-/// Each task knows its number, so that one is taken out of the middle without a search: its place stays, and is passed over.
+/// Each task knows the number of its place, so that one is taken out of the middle without a search: its place stays, and is passed over.
 pub(in crate::process) struct Waiting {
-    entries: VecDeque<Option<Entry>>,
+    places: VecDeque<Option<Entry>>,
     /// The number of the first place.
     first: u64,
-    /// Places with a task.
+    /// Places that are not empty.
     len: usize,
 }
 
 impl Default for Waiting {
     fn default() -> Self {
         // Some come back to the front. No slot is used so often that its generation is such a number.
-        Self { entries: VecDeque::new(), first: 1 << 46, len: 0 }
+        Self { places: VecDeque::new(), first: 1 << 46, len: 0 }
     }
 }
 
@@ -32,20 +58,51 @@ impl Waiting {
     }
 
     pub(in crate::process) fn push_back(&mut self, entry: Entry) {
-        entry.0.queue(self.first + self.entries.len() as u64);
-        self.entries.push_back(Some(entry));
+        entry.is_queued(self.first + self.places.len() as u64);
+        self.places.push_back(Some(entry));
         self.len += 1;
     }
 
     pub(in crate::process) fn push_front(&mut self, entry: Entry) {
         self.first -= 1;
-        entry.0.queue(self.first);
-        self.entries.push_front(Some(entry));
+        entry.is_queued(self.first);
+        self.places.push_front(Some(entry));
         self.len += 1;
     }
 
+    /// Adds a task to the last pack, or begins one. `kind`: its function and its time limit; `room`: how many of them a pack holds. Whether the
+    /// pack is full.
+    pub(in crate::process) fn pack(
+        &mut self,
+        task: &Arc<TaskState>,
+        arguments: &[u8],
+        kind: (u64, Option<Duration>),
+        room: usize,
+    ) -> bool {
+        let (entry, limit) = kind;
+        let last = match self.places.back_mut() {
+            Some(Some(Entry::Pack(pack))) if pack.takes(entry, limit, room) => Some(pack),
+            _ => None,
+        };
+        if let Some(pack) = last {
+            pack.add(Arc::clone(task), arguments);
+            let is_full = !pack.takes(entry, limit, room);
+            task.queue(self.first + self.places.len() as u64 - 1);
+            return is_full;
+        }
+        let mut pack = Pack::new(entry, limit, room);
+        pack.add(Arc::clone(task), arguments);
+        self.push_back(Entry::Pack(Box::new(pack)));
+        false
+    }
+
+    /// Whether what comes next is a pack, if anything does.
+    pub(in crate::process) fn front_is_pack(&self) -> Option<bool> {
+        self.iter().next().map(|entry| matches!(entry, Entry::Pack(_)))
+    }
+
     pub(in crate::process) fn pop_front(&mut self) -> Option<Entry> {
-        while let Some(entry) = self.entries.pop_front() {
+        while let Some(entry) = self.places.pop_front() {
             self.first += 1;
             if entry.is_some() {
                 self.len -= 1;
@@ -56,25 +113,39 @@ impl Waiting {
     }
 
     /// Takes a task out, if it is here.
-    pub(in crate::process) fn remove(&mut self, task_state: &TaskState) -> Option<Entry> {
+    pub(in crate::process) fn remove(&mut self, task_state: &TaskState) -> Option<Removed> {
         let position = usize::try_from(task_state.queued_at().checked_sub(self.first)?).ok()?;
-        let place = self.entries.get_mut(position)?;
+        let place = self.places.get_mut(position)?;
         // Its number may be one of another queue, or of an earlier time.
-        let entry = place.take_if(|(queued, _)| std::ptr::eq(&**queued, task_state))?;
+        let removed = match place {
+            Some(Entry::Pack(pack)) => {
+                let task = pack.position(task_state).and_then(|item| pack.take(item))?;
+                if !pack.is_over() {
+                    return Some(Removed { task, seen: None });
+                }
+                *place = None;
+                Removed { task, seen: None }
+            }
+            Some(Entry::One(queued, _)) if std::ptr::eq(&**queued, task_state) => {
+                let Some(Entry::One(task, message)) = place.take() else { return None };
+                Removed { task, seen: message.seen }
+            }
+            _ => return None,
+        };
         self.len -= 1;
         if self.len == 0 {
-            self.first += self.entries.len() as u64;
-            self.entries = VecDeque::new();
+            self.first += self.places.len() as u64;
+            self.places = VecDeque::new();
         }
-        Some(entry)
+        Some(removed)
     }
 
     pub(in crate::process) fn iter(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.iter().flatten()
+        self.places.iter().flatten()
     }
 
     pub(in crate::process) fn into_entries(self) -> impl Iterator<Item = Entry> {
-        self.entries.into_iter().flatten()
+        self.places.into_iter().flatten()
     }
 }
 
@@ -84,8 +155,10 @@ pub(in crate::process) struct Queue {
     pub(in crate::process) calls: Waiting,
     /// Those of `async fn`s: they do not wait for those that keep their worker, nor the other way round.
     pub(in crate::process) futures: Waiting,
-    /// A thread empties it.
-    pub(in crate::process) feeder: bool,
+    /// The supervisor looks after it.
+    pub(in crate::process) attended: bool,
+    /// When it does so next.
+    pub(in crate::process) next_look: Option<Instant>,
 }
 
 impl Queue {
@@ -94,7 +167,7 @@ impl Queue {
     }
 
     /// Takes a task out, if it is here.
-    pub(in crate::process) fn remove(&mut self, task_state: &TaskState) -> Option<Entry> {
+    pub(in crate::process) fn remove(&mut self, task_state: &TaskState) -> Option<Removed> {
         self.calls.remove(task_state).or_else(|| self.futures.remove(task_state))
     }
 
@@ -112,49 +185,72 @@ mod tests {
     use super::*;
     use crate::remote::message::Body;
 
-    fn entry() -> Entry {
-        let body = Body::Kept(Box::default());
-        let message = Message {
-            entry: 0,
+    fn message() -> Message<'static> {
+        Message {
+            entry: 64,
             items: 1,
             seen: None,
             timed: false,
             is_async: false,
             limit: None,
             retry: None,
-            body,
+            body: Body::Kept(Box::default()),
             loan: None,
-        };
-        (Arc::new(TaskState::new(None)), message)
+        }
+    }
+
+    fn first_of(entry: Entry) -> Arc<TaskState> {
+        match entry {
+            Entry::One(task, _) => task,
+            Entry::Pack(pack) => Arc::clone(pack.tasks().next().expect("it is not over")),
+        }
     }
 
     #[test]
     fn what_is_taken_out_of_the_middle_is_passed_over_and_the_order_stays() {
         let mut waiting = Waiting::default();
         let mut other = Waiting::default();
-        let tasks: Vec<_> = (0..10)
-            .map(|_| {
-                let entry = entry();
-                let task_state = Arc::clone(&entry.0);
-                waiting.push_back(entry);
-                task_state
-            })
-            .collect();
+        let tasks: Vec<_> = (0..10).map(|_| Arc::new(TaskState::new(None))).collect();
+        tasks.iter().for_each(|task| waiting.push_back(Entry::One(Arc::clone(task), message())));
         for task_state in [&tasks[3], &tasks[7], &tasks[0]] {
             assert!(other.remove(task_state).is_none());
-            assert!(waiting.remove(task_state).is_some_and(|(taken, _)| Arc::ptr_eq(&taken, task_state)));
+            assert!(waiting.remove(task_state).is_some_and(|removed| Arc::ptr_eq(&removed.task, task_state)));
             assert!(waiting.remove(task_state).is_none(), "once");
         }
-        let (first, message) = waiting.pop_front().unwrap();
-        assert!(Arc::ptr_eq(&first, &tasks[1]));
-        waiting.push_front((first, message));
-        let (again, message) = waiting.pop_front().unwrap();
-        assert!(Arc::ptr_eq(&again, &tasks[1]));
-        other.push_back((again, message));
+        let first = waiting.pop_front().unwrap();
+        assert!(matches!(&first, Entry::One(task, _) if Arc::ptr_eq(task, &tasks[1])));
+        waiting.push_front(first);
+        let again = waiting.pop_front().unwrap();
+        assert!(matches!(&again, Entry::One(task, _) if Arc::ptr_eq(task, &tasks[1])));
+        other.push_back(again);
         assert!(waiting.remove(&tasks[1]).is_none() && other.remove(&tasks[1]).is_some());
-        let rest: Vec<_> = std::iter::from_fn(|| waiting.pop_front()).collect();
+        let rest: Vec<_> = std::iter::from_fn(|| waiting.pop_front()).map(first_of).collect();
         let expected = [2, 4, 5, 6, 8, 9].map(|index| &tasks[index]);
-        assert!(rest.iter().zip(expected).all(|((task_state, _), expected)| Arc::ptr_eq(task_state, expected)));
+        assert!(rest.iter().zip(expected).all(|(task_state, expected)| Arc::ptr_eq(task_state, expected)));
         assert!(rest.len() == 6 && waiting.is_empty());
+    }
+
+    #[test]
+    fn tasks_of_a_kind_are_packed_in_order_and_each_can_be_taken_out() {
+        let mut waiting = Waiting::default();
+        let tasks: Vec<_> = (0..10).map(|_| Arc::new(TaskState::new(None))).collect();
+        let full: Vec<_> = tasks[..7].iter().map(|task| waiting.pack(task, &[], (64, None), 3)).collect();
+        assert_eq!(full, [false, false, true, false, false, true, false]);
+        waiting.push_back(Entry::One(Arc::clone(&tasks[7]), message()));
+        assert!(!waiting.pack(&tasks[8], &[], (64, None), 3), "not before the one that came in between");
+        assert!(!waiting.pack(&tasks[9], &[], (64, Some(Duration::from_secs(1))), 3), "another limit");
+        for task in [&tasks[1], &tasks[6], &tasks[7]] {
+            assert!(waiting.remove(task).is_some_and(|removed| Arc::ptr_eq(&removed.task, task)));
+            assert!(waiting.remove(task).is_none(), "once");
+        }
+        let left = std::iter::from_fn(|| waiting.pop_front()).map(|entry| match entry {
+            Entry::Pack(pack) => pack.tasks().map(|task| tasks.iter().position(|one| Arc::ptr_eq(one, task))).collect(),
+            Entry::One(..) => Vec::new(),
+        });
+        assert_eq!(
+            left.collect::<Vec<_>>(),
+            [vec![Some(0), Some(2)], vec![3, 4, 5].into_iter().map(Some).collect(), vec![Some(8)], vec![Some(9)]]
+        );
+        assert!(waiting.is_empty());
     }
 }

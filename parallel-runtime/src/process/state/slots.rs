@@ -1,7 +1,9 @@
 //! The tasks on the board.
 
 use std::sync::Arc;
+use std::time::Instant;
 
+use super::pack::Pack;
 use crate::ipc::board::ring::Place;
 use crate::observe::Seen;
 use crate::process::termination::Limited;
@@ -19,13 +21,37 @@ pub(in crate::process) struct Slots {
     pub(in crate::process) generations: Vec<u64>,
     /// By slot: the task in it.
     pub(in crate::process) in_flight: Vec<Option<InFlight>>,
-    /// Tasks in slots that keep their worker.
+    /// Slots with messages of several tasks, and some that had one.
+    pub(in crate::process) packs: Vec<(u32, u64)>,
+    /// Messages in slots that keep their worker.
     pub(in crate::process) boarded: usize,
 }
 
-/// A task in a slot.
+impl Slots {
+    /// Whether a slot has a message of several tasks.
+    pub(in crate::process) fn has_pack(&self, index: u32) -> bool {
+        self.in_flight[index as usize].as_ref().is_some_and(InFlight::is_pack)
+    }
+
+    /// Which item of the message in a slot a task is.
+    pub(in crate::process) fn item_of(&self, index: u32, task: &TaskState) -> u32 {
+        let item = match &self.in_flight[index as usize] {
+            Some(InFlight { tasks: Tasks::Pack(pack), .. }) => pack.position(task),
+            _ => None,
+        };
+        item.unwrap_or(0) as u32
+    }
+}
+
+/// Whose message is in a slot.
+pub(in crate::process) enum Tasks {
+    One(Arc<TaskState>),
+    Pack(Box<Pack>),
+}
+
+/// The message in a slot: a task, or several.
 pub(in crate::process) struct InFlight {
-    pub(in crate::process) task_state: Arc<TaskState>,
+    pub(in crate::process) tasks: Tasks,
     pub(in crate::process) items: u32,
     pub(in crate::process) is_async: bool,
     pub(in crate::process) arguments: Option<Arguments>,
@@ -35,4 +61,28 @@ pub(in crate::process) struct InFlight {
     pub(in crate::process) seen: Option<Box<Seen>>,
     /// Its caller knows already that it has ended; it holds its slot until its worker lets go of it.
     pub(in crate::process) is_over: bool,
+    /// By which number its function is known.
+    pub(in crate::process) function: u64,
+    /// Since when a pack is seen to be with its worker.
+    pub(in crate::process) held: Option<Instant>,
+}
+
+impl InFlight {
+    pub(in crate::process) fn is_pack(&self) -> bool {
+        matches!(self.tasks, Tasks::Pack(_))
+    }
+
+    /// The tasks that have not ended.
+    pub(in crate::process) fn tasks(&self) -> impl Iterator<Item = &Arc<TaskState>> {
+        let (one, pack) = match &self.tasks {
+            Tasks::One(task) => (Some(task), None),
+            Tasks::Pack(pack) => (None, Some(pack)),
+        };
+        one.into_iter().chain(pack.into_iter().flat_map(|pack| pack.tasks()))
+    }
+
+    /// What ends it with the same for all its tasks.
+    pub(in crate::process) fn into_tasks(self) -> Vec<Arc<TaskState>> {
+        self.tasks().cloned().collect()
+    }
 }

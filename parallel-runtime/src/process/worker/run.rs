@@ -8,15 +8,17 @@ use std::time::{Duration, Instant};
 use super::core::{Worker, fail, fail_by_panic};
 use super::delivery::Delivery;
 use super::usage::Usage;
-use crate::codec::{Reader, Writer};
-use crate::function::ResultWriter;
+use crate::codec::{CodecError, Reader, Writer};
+use crate::function::remote::Serve;
 use crate::function::shared_referent;
+use crate::function::{ResultWriter, ServeError};
 use crate::ipc::board::ring::{Claim, entry};
-use crate::ipc::board::slot::{LEVEL, TIMED};
+use crate::ipc::board::slot::{LEVEL, PACKED, TIMED};
 use crate::ipc::board::{Slot, sleep, wait_while_terminating};
 use crate::ipc::control::ControlRequest;
 use crate::observe::spans;
 use crate::panics;
+use crate::process::state::pack::place_of;
 use crate::shared::handle_table;
 use crate::sys::spin::spin;
 use crate::sys::{clock, exit, futex};
@@ -203,7 +205,12 @@ impl Worker {
         if usage.is_some() {
             results.end_when(&worn_out);
         }
-        let result = panics::catch(|| serve(&mut reader, &mut results, most));
+        let result = if wanted & PACKED != 0 {
+            run_each(serve, slot, (start, len), &mut results, &arguments, most);
+            Ok(Ok(()))
+        } else {
+            panics::catch(|| serve(&mut reader, &mut results, most))
+        };
         match result {
             Ok(Ok(())) => shared_referent::end_message(),
             _ => shared_referent::forget(),
@@ -233,5 +240,49 @@ impl Worker {
         }
         record.end_busy();
         self.complete(slot, index, generation);
+    }
+}
+
+/// Runs the items of a packed message: tasks of their own, each of which is claimed before it is run. Where each begins is known, so that one goes
+/// on after another that failed.
+fn run_each(
+    serve: Serve,
+    slot: &Slot,
+    (start, len): (*const u8, usize),
+    results: &mut ResultWriter<'_>,
+    arguments: &handle_table::Arguments,
+    most: u32,
+) {
+    let four_bytes = |at: usize| {
+        // SAFETY: `at` is less than `len`.
+        let place = unsafe { start.add(at) };
+        // SAFETY: `at + 4` is at most `len`, and the program wrote so many bytes from `start` on.
+        unsafe { place.cast::<[u8; 4]>().read() }
+    };
+    for item in 0..most as usize {
+        if !slot.begin(item) {
+            results.skip();
+        } else if let Some((at, len)) = place_of(item, len, four_bytes) {
+            // SAFETY: `at` is at most as long as the arguments.
+            let start = unsafe { start.add(at) };
+            // SAFETY: so many bytes lie there inside the arguments, aligned as they need; they are ours until the message is completed.
+            let reader = unsafe { Reader::from_raw(start, len) };
+            // SAFETY: as above.
+            let mut reader = unsafe { reader.lending() }.receiving(arguments);
+            match panics::catch(|| serve(&mut reader, results, 1)) {
+                Ok(Ok(())) => {}
+                // A destructor panicked after the result was out.
+                _ if results.has_delivered() => {}
+                Ok(Err(error)) => fail(results, slot, &error),
+                Err(caught) => fail_by_panic(results, slot, &caught),
+            }
+        } else {
+            results.begin();
+            let error = CodecError::new("a worker process had damaged the memory that it shares with the program");
+            fail(results, slot, &ServeError::Decode(error));
+        }
+        if results.is_full() {
+            return;
+        }
     }
 }
