@@ -19,4 +19,5 @@ mod traits;
 pub(crate) use results::Results;
 pub(crate) use traits::{
     Backend, Collector, Failed, Map, OwnProcess, OwnTask, Prefetch, ResultSlot, ScopedHandle, Target, TaskHandle,
+    TaskHandles,
 };

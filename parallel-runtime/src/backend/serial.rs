@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use super::results::Results;
-use super::traits::{Backend, Failed, Map, OwnTask, Prefetch, ResultSlot, ScopedHandle, TaskHandle};
+use super::traits::{Backend, Failed, Map, OwnTask, Prefetch, ResultSlot, ScopedHandle, TaskHandle, TaskHandles};
 use crate::error::TaskError;
 use crate::function::erased::{ErasedValue, ErasedVec, Items};
 use crate::function::init;
@@ -125,7 +125,7 @@ impl Backend for Serial {
         function: &'static FunctionTable,
         item: ErasedValue<'static>,
         _options: CallOptions,
-    ) -> Result<Arc<dyn TaskHandle>, TaskError> {
+    ) -> Result<TaskHandle, TaskError> {
         // SAFETY: the item is one of this function, as all that is submitted for it.
         Ok(Ready::handle(unsafe { run_caught(function, item) }))
     }
@@ -165,35 +165,39 @@ impl Backend for Serial {
 pub(crate) struct Ready(Mutex<Option<Result<ErasedValue<'static>, TaskError>>>);
 
 impl Ready {
-    pub(crate) fn handle(result: Result<ErasedValue<'static>, TaskError>) -> Arc<dyn TaskHandle> {
-        Arc::new(Self(Mutex::new(Some(result))))
+    pub(crate) fn handle(result: Result<ErasedValue<'static>, TaskError>) -> TaskHandle {
+        TaskHandle::alone(Arc::new(Self(Mutex::new(Some(result)))))
     }
 }
 
-impl TaskHandle for Ready {
-    fn wait(self: Arc<Self>, _deadline: Option<Instant>) -> Option<Result<ErasedValue<'static>, TaskError>> {
+impl TaskHandles for Ready {
+    fn wait(
+        self: Arc<Self>,
+        _index: u32,
+        _deadline: Option<Instant>,
+    ) -> Option<Result<ErasedValue<'static>, TaskError>> {
         let result = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         Some(result.unwrap_or(Err(TaskError::Cancelled)))
     }
-    fn is_finished(&self) -> bool {
+    fn is_finished(&self, _index: u32) -> bool {
         true
     }
-    fn is_running(&self) -> bool {
+    fn is_running(self: Arc<Self>, _index: u32) -> bool {
         false
     }
-    fn cancel(&self) -> bool {
+    fn cancel(self: Arc<Self>, _index: u32) -> bool {
         false
     }
-    fn kill(&self) -> bool {
+    fn kill(self: Arc<Self>, _index: u32) -> bool {
         false
     }
-    fn watch(self: Arc<Self>, watcher: Watcher, _attend: bool) -> Result<(), Watcher> {
+    fn watch(self: Arc<Self>, _index: u32, watcher: Watcher, _attend: bool) -> Result<(), Watcher> {
         Err(watcher)
     }
     fn has_result(&self) -> bool {
         true
     }
-    fn has_failed(&self) -> bool {
+    fn has_failed(&self, _index: u32) -> bool {
         matches!(*self.0.lock().unwrap_or_else(PoisonError::into_inner), Some(Err(_)))
     }
 }

@@ -120,7 +120,7 @@ pub(crate) trait Backend: Debug + Send + Sync {
         function: &'static FunctionTable,
         item: ErasedValue<'static>,
         options: CallOptions,
-    ) -> Result<Arc<dyn TaskHandle>, TaskError>;
+    ) -> Result<TaskHandle, TaskError>;
 
     /// The same for an item that may borrow. The caller waits for the task before `'s` ends: see
     /// [`task::scope`](crate::task::scope).
@@ -153,7 +153,7 @@ pub(crate) trait Backend: Debug + Send + Sync {
 
 /// A task with a thread or a process of its own.
 pub(crate) struct OwnTask {
-    pub(crate) handle: Arc<dyn TaskHandle>,
+    pub(crate) handle: TaskHandle,
     pub(crate) process: Option<Arc<dyn OwnProcess>>,
     /// Whether ending the task ends what it runs in.
     pub(crate) can_be_killed: bool,
@@ -168,44 +168,135 @@ pub(crate) trait OwnProcess: Send + Sync {
     fn wait_for_start(&self);
 }
 
-/// A task that was submitted.
-pub(crate) trait TaskHandle: Send + Sync {
+/// A task that was submitted: some tasks, and which of them it is.
+pub(crate) struct TaskHandle {
+    tasks: Arc<dyn TaskHandles>,
+    index: u32,
+}
+
+impl TaskHandle {
+    pub(crate) fn new(tasks: Arc<dyn TaskHandles>, index: u32) -> Self {
+        Self { tasks, index }
+    }
+
+    /// Of a task that was submitted by itself.
+    pub(crate) fn alone(task: Arc<dyn TaskHandles>) -> Self {
+        Self::new(task, 0)
+    }
+
+    fn tasks(&self) -> Arc<dyn TaskHandles> {
+        Arc::clone(&self.tasks)
+    }
+
     /// Waits for its end, at most until `deadline`. Takes the result; a second call finds none and gives `Cancelled`.
-    fn wait(self: Arc<Self>, deadline: Option<Instant>) -> Option<Result<ErasedValue<'static>, TaskError>>;
+    #[inline]
+    pub(crate) fn wait(&self, deadline: Option<Instant>) -> Option<Result<ErasedValue<'static>, TaskError>> {
+        self.tasks.take(self.index).or_else(|| self.tasks().wait(self.index, deadline))
+    }
+
+    /// See [`TaskHandles::is_finished`].
+    pub(crate) fn is_finished(&self) -> bool {
+        self.tasks.is_finished(self.index)
+    }
+
+    /// See [`TaskHandles::is_running`].
+    pub(crate) fn is_running(&self) -> bool {
+        self.tasks().is_running(self.index)
+    }
+
+    /// See [`TaskHandles::cancel`].
+    pub(crate) fn cancel(&self) -> bool {
+        self.tasks().cancel(self.index)
+    }
+
+    /// See [`TaskHandles::kill`].
+    pub(crate) fn kill(&self) -> bool {
+        self.tasks().kill(self.index)
+    }
+
+    /// See [`TaskHandles::watch`].
+    pub(crate) fn watch(&self, watcher: Watcher, attend: bool) -> Result<(), Watcher> {
+        self.tasks().watch(self.index, watcher, attend)
+    }
+
+    /// See [`TaskHandles::is_here`].
+    pub(crate) fn is_here(&self, waker: &Waker) -> bool {
+        self.tasks().is_here(self.index, waker)
+    }
+
+    /// See [`TaskHandles::has_failed`].
+    pub(crate) fn has_failed(&self) -> bool {
+        self.tasks.has_failed(self.index)
+    }
+
+    /// See [`TaskHandles::has_result`].
+    pub(crate) fn has_result(&self) -> bool {
+        self.tasks.has_result()
+    }
+
+    /// See [`TaskHandles::abandon`].
+    #[inline]
+    pub(crate) fn abandon(&self) {
+        if self.tasks.may_be_abandoned(self.index) {
+            self.tasks().abandon(self.index);
+        }
+    }
+
+    /// See [`TaskHandles::collector`].
+    pub(crate) fn collector(&self) -> Option<Arc<dyn Collector>> {
+        self.tasks.collector()
+    }
+}
+
+/// Tasks that were submitted together, by index; or one, which looks at no index.
+pub(crate) trait TaskHandles: Send + Sync {
+    /// Takes the result, if it is here.
+    fn take(&self, _index: u32) -> Option<Result<ErasedValue<'static>, TaskError>> {
+        None
+    }
+
+    /// Waits for its end, at most until `deadline`. Takes the result; a second call finds none and gives `Cancelled`.
+    fn wait(self: Arc<Self>, index: u32, deadline: Option<Instant>) -> Option<Result<ErasedValue<'static>, TaskError>>;
 
     /// Whether it has ended, well or not.
-    fn is_finished(&self) -> bool;
+    fn is_finished(&self, index: u32) -> bool;
 
-    fn is_running(&self) -> bool;
+    /// Whether it runs now.
+    fn is_running(self: Arc<Self>, index: u32) -> bool;
 
     /// Keeps it from running, if it has not started. True if it will never run.
-    fn cancel(&self) -> bool;
+    fn cancel(self: Arc<Self>, index: u32) -> bool;
 
     /// Ends it, if that can be done, whether it has started or not.
-    fn kill(&self) -> bool;
+    fn kill(self: Arc<Self>, index: u32) -> bool;
 
     /// Tells the watcher of its end. `attend`: no thread collects results otherwise.
     ///
     /// # Errors
     ///
     /// The watcher, if it has ended.
-    fn watch(self: Arc<Self>, watcher: Watcher, attend: bool) -> Result<(), Watcher>;
+    fn watch(self: Arc<Self>, index: u32, watcher: Watcher, attend: bool) -> Result<(), Watcher>;
 
     /// Whether the result of a task that has ended can be taken without waiting. If not, `waker` is woken when it can.
-    fn is_here(&self, _waker: &Waker) -> bool {
+    fn is_here(self: Arc<Self>, _index: u32, _waker: &Waker) -> bool {
         true
     }
 
     /// Whether it has ended, and not with a value.
-    fn has_failed(&self) -> bool;
+    fn has_failed(&self, index: u32) -> bool;
 
     /// Whether it ended at once, so that no thread need wait for it.
     fn has_result(&self) -> bool {
         false
     }
 
+    /// Whether [`abandon`](TaskHandles::abandon) has something to do.
+    fn may_be_abandoned(&self, _index: u32) -> bool {
+        false
+    }
+
     /// No thread waits for it any more.
-    fn abandon(&self) {}
+    fn abandon(self: Arc<Self>, _index: u32) {}
 
     /// What a thread that waits for several tasks can do meanwhile, if they are all of one pool.
     fn collector(&self) -> Option<Arc<dyn Collector>> {

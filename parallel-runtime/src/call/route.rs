@@ -104,7 +104,7 @@ impl<'p> Route<'p> {
         results
     }
 
-    pub(super) fn submit(&self, function: &'static FunctionTable, item: ErasedValue<'static>) -> Arc<dyn TaskHandle> {
+    pub(super) fn submit(&self, function: &'static FunctionTable, item: ErasedValue<'static>) -> TaskHandle {
         let submitted = self.check().and_then(|(target, options)| target.submit(function, item, options));
         submitted.unwrap_or_else(|error| Ready::handle(Err(error)))
     }

@@ -17,7 +17,8 @@ use crate::options::{CallOptions, WorkerOptions};
 use crate::pool::AnyPool;
 use crate::remote::backend::RemoteBackend;
 use crate::remote::message::Snapshot;
-use crate::remote::task_state::{Left, Outcome, Owner, ResultBytes, TaskControl, TaskState};
+use crate::remote::outcome::{Left, Outcome, ResultBytes};
+use crate::remote::task_state::{Owner, TaskControl, TaskRef};
 use crate::remote::transport::{Batch, NotSubmitted, Submitted, Transport};
 use crate::task::as_completed;
 use crate::wait::notify::Watcher;
@@ -37,7 +38,7 @@ struct Bytes {
 /// Carries messages to a thread that knows nothing but their bytes.
 #[derive(Debug)]
 struct Loopback {
-    messages: Mutex<Sender<(Bytes, Arc<TaskState>)>>,
+    messages: Mutex<Sender<(Bytes, TaskRef)>>,
     ends: Arc<Ends>,
 }
 
@@ -92,7 +93,7 @@ fn serve(message: Bytes) -> Outcome {
 
 impl Loopback {
     fn start() -> Self {
-        let (messages, arrived) = mpsc::channel::<(Bytes, Arc<TaskState>)>();
+        let (messages, arrived) = mpsc::channel::<(Bytes, TaskRef)>();
         let ends = Arc::new(Ends::default());
         let theirs = Arc::clone(&ends);
         std::thread::spawn(move || {
@@ -126,11 +127,11 @@ impl Collector for Loopback {
 }
 
 impl TaskControl for Loopback {
-    fn wait(&self, task: &TaskState, deadline: Option<Instant>) -> Option<Outcome> {
+    fn wait(&self, task: &TaskRef, deadline: Option<Instant>) -> Option<Outcome> {
         self.wait_until(deadline, &mut || task.is_finished()).then(|| task.take_outcome().unwrap_or_default())
     }
 
-    fn watch(&self, task: &TaskState, watcher: Watcher, _attend: bool) -> Result<(), Watcher> {
+    fn watch(&self, task: &TaskRef, watcher: Watcher, _attend: bool) -> Result<(), Watcher> {
         let _lock = self.ends.0.lock().unwrap_or_else(PoisonError::into_inner);
         if task.is_finished() {
             return Err(watcher);
@@ -139,15 +140,15 @@ impl TaskControl for Loopback {
         Ok(())
     }
 
-    fn cancel(&self, _task: &TaskState) -> bool {
+    fn cancel(&self, _task: &TaskRef) -> bool {
         false
     }
 
-    fn kill_task(&self, _task: &TaskState) -> bool {
+    fn kill_task(&self, _task: &TaskRef) -> bool {
         false
     }
 
-    fn is_running(&self, task: &TaskState) -> bool {
+    fn is_running(&self, task: &TaskRef) -> bool {
         !task.is_finished()
     }
 }
@@ -190,10 +191,10 @@ impl Transport for Loopback {
         let arguments = unsafe { std::slice::from_raw_parts(room.as_ptr().cast::<u8>(), len) }.to_vec();
         let entry = function.remote().entry().expect("it is one of this executable");
         let owner = owner.map(|transport| Owner { engine: Arc::clone(transport) as _, function });
-        let task = Arc::new(TaskState::new(owner));
+        let task = TaskRef::new(owner);
         let message = Bytes { entry, items: count as u32, arguments, marks };
         let messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
-        messages.send((message, Arc::clone(&task))).expect("the thread runs");
+        messages.send((message, task.clone())).expect("the thread runs");
         Ok(Submitted { task, before: Some(Snapshot::default()), bytes: len })
     }
 

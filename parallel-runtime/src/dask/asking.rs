@@ -1,13 +1,14 @@
 //! Questions about requests, which all nodes are asked.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::PoisonError;
 
 use super::bridge::Frame;
 use super::engine::{Engine, State, Told};
 use super::question::Question;
 use super::wire::{Put, question, to_bridge};
 use crate::error::TaskError;
-use crate::remote::task_state::{Outcome, TaskState};
+use crate::remote::outcome::Outcome;
+use crate::remote::task_state::TaskRef;
 use crate::sys::fork;
 
 impl State {
@@ -20,7 +21,7 @@ impl State {
 
 impl Engine {
     /// Takes a request back that waits here.
-    fn take_back(&self, state: &mut State, task_state: &TaskState, told: &mut Told) -> bool {
+    fn take_back(&self, state: &mut State, task_state: &TaskRef, told: &mut Told) -> bool {
         let id = task_state.request();
         let Some(position) = state.waiting.iter().position(|request| request.id == id) else { return false };
         let request = state.waiting.remove(position);
@@ -30,7 +31,7 @@ impl Engine {
     }
 
     /// Asks all nodes about requests. `None` if there is no node to ask.
-    fn ask(&self, state: &mut State, kind: u8, ids: &[u64], task_states: Option<Vec<Arc<TaskState>>>) -> Option<u64> {
+    fn ask(&self, state: &mut State, kind: u8, ids: &[u64], task_states: Option<Vec<TaskRef>>) -> Option<u64> {
         state.bridge.as_ref()?;
         let number = state.number();
         let mut head = Put::default();
@@ -44,7 +45,7 @@ impl Engine {
     }
 
     /// Asks about one request, and waits for the answer.
-    fn ask_and_wait(&self, kind: u8, task_state: &TaskState) -> bool {
+    fn ask_and_wait(&self, kind: u8, task_state: &TaskRef) -> bool {
         let mut state = self.lock();
         if task_state.is_finished() {
             return false;
@@ -72,7 +73,7 @@ impl Engine {
     }
 
     /// A request that is under way will not be run.
-    fn end(&self, state: &mut State, task_state: &TaskState, told: &mut Told) {
+    fn end(&self, state: &mut State, task_state: &TaskRef, told: &mut Told) {
         self.finish(state, task_state, Outcome::error(TaskError::Cancelled), told);
         let Some(submission) = state.submission_of.get(&task_state.request()).copied() else { return };
         let over = state
@@ -90,16 +91,16 @@ impl Engine {
     }
 
     /// Keeps a task from running, if it has not started. True if it will never run.
-    pub(crate) fn cancel(&self, task_state: &TaskState) -> bool {
+    pub(crate) fn cancel(&self, task_state: &TaskRef) -> bool {
         self.end_by(question::CANCEL, task_state)
     }
 
     /// Ends a task, whether it has started or not.
-    pub(crate) fn kill_task(&self, task_state: &TaskState) -> bool {
+    pub(crate) fn kill_task(&self, task_state: &TaskRef) -> bool {
         self.end_by(question::KILL, task_state)
     }
 
-    fn end_by(&self, kind: u8, task_state: &TaskState) -> bool {
+    fn end_by(&self, kind: u8, task_state: &TaskRef) -> bool {
         if fork::check().is_err() {
             return false;
         }
@@ -119,7 +120,7 @@ impl Engine {
     }
 
     /// Keeps requests from running, where no process asks whether it came in time.
-    pub(crate) fn cancel_some<'t>(&self, task_states: impl Iterator<Item = &'t Arc<TaskState>>) {
+    pub(crate) fn cancel_some<'t>(&self, task_states: impl Iterator<Item = &'t TaskRef>) {
         if fork::check().is_err() {
             return;
         }
@@ -128,7 +129,7 @@ impl Engine {
         let mut under_way = Vec::new();
         for task_state in task_states {
             if !task_state.is_finished() && !self.take_back(&mut state, task_state, &mut told) {
-                under_way.push(Arc::clone(task_state));
+                under_way.push(task_state.clone());
             }
         }
         if !under_way.is_empty() {
@@ -140,7 +141,7 @@ impl Engine {
     }
 
     /// Whether a worker is running a task now.
-    pub(crate) fn is_running(&self, task_state: &TaskState) -> bool {
+    pub(crate) fn is_running(&self, task_state: &TaskRef) -> bool {
         fork::check().is_ok() && self.ask_and_wait(question::RUNNING, task_state)
     }
 }

@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use crate::error::TaskError;
 use crate::panics;
-use crate::remote::task_state::{Outcome, TaskState};
+use crate::remote::outcome::Outcome;
+use crate::remote::task_state::TaskRef;
 
 /// Who keeps the replies that have not come.
 pub(super) trait Keeper: Send + Sync {
@@ -45,7 +46,7 @@ impl Away {
     }
 
     /// That of a task, if its results are still on the cluster.
-    pub(super) fn of(task: &TaskState) -> Option<Arc<Self>> {
+    pub(super) fn of(task: &TaskRef) -> Option<Arc<Self>> {
         task.away().and_then(|away| away.downcast().ok())
     }
 

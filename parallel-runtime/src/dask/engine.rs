@@ -16,7 +16,7 @@ use crate::error::{PoolError, TaskError};
 use crate::observe::counters::Counters;
 use crate::observe::stats::PoolStats;
 use crate::options::{CallOptions, WorkerOptions};
-use crate::remote::task_state::{Owner, TaskState};
+use crate::remote::task_state::{Owner, TaskRef};
 use crate::shared::handle::Handle;
 use crate::sys::fork;
 use crate::wait::notify::Watchers;
@@ -100,7 +100,7 @@ pub(super) struct State {
 /// A request that waits for its submission, or is in it.
 pub(super) struct Waiting {
     pub(super) id: u64,
-    pub(super) task_state: Arc<TaskState>,
+    pub(super) task_state: TaskRef,
     pub(super) request: Request,
     pub(super) terms: Terms,
     /// It travels alone: its submission has failed with it before.
@@ -295,9 +295,9 @@ impl Engine {
         request: Request,
         admitted: bool,
         owner: Option<Owner>,
-    ) -> Result<Arc<TaskState>, TaskError> {
+    ) -> Result<TaskRef, TaskError> {
         self.prepare()?;
-        let task_state = Arc::new(TaskState::new(owner));
+        let task_state = TaskRef::new(owner);
         let mut state = self.lock();
         state.check_open(admitted)?;
         while state.bridge.is_none() {
@@ -312,7 +312,7 @@ impl Engine {
         state.counters.bytes_shared += request.shared;
         let id = state.number();
         task_state.set_request(id);
-        state.waiting.push_back(Waiting { id, task_state: Arc::clone(&task_state), request, terms, alone: false });
+        state.waiting.push_back(Waiting { id, task_state: task_state.clone(), request, terms, alone: false });
         self.pump(&mut state);
         Ok(task_state)
     }

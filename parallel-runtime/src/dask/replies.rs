@@ -11,7 +11,8 @@ use super::fetching::fetch;
 use super::request::Reply;
 use super::wire::{Take, to_program};
 use crate::error::TaskError;
-use crate::remote::task_state::{Left, Outcome, ResultBytes, TaskState};
+use crate::remote::outcome::{Left, Outcome, ResultBytes};
+use crate::remote::task_state::TaskRef;
 
 /// Why a submission has failed.
 const WORKER_DIED: u8 = 2;
@@ -167,9 +168,7 @@ impl Engine {
         let away = Away::new(Arc::clone(self) as _, submission);
         sent.away = Some(Arc::downgrade(&away));
         // The task has the outcome, which has what is away: the submission must not have the task.
-        let take = |request: &mut Waiting| {
-            (request.id, std::mem::replace(&mut request.task_state, Arc::new(TaskState::new(None))))
-        };
+        let take = |request: &mut Waiting| (request.id, std::mem::replace(&mut request.task_state, TaskRef::new(None)));
         let task_states: Vec<_> = sent.requests.iter_mut().map(take).collect();
         for (id, task_state) in task_states {
             state.submission_of.remove(&id);

@@ -4,7 +4,7 @@ use std::sync::PoisonError;
 
 use super::engine::{Engine, Life, Sent, State, Told};
 use crate::error::TaskError;
-use crate::remote::task_state::Outcome;
+use crate::remote::outcome::Outcome;
 use crate::sys::fork;
 
 impl Engine {

@@ -13,7 +13,8 @@ use crate::backend::{Collector, OwnProcess};
 use crate::error::TaskError;
 use crate::options::{CallOptions, WorkerOptions};
 use crate::remote::message::{Refused, Snapshot};
-use crate::remote::task_state::{Outcome, Owner, TaskControl, TaskState};
+use crate::remote::outcome::Outcome;
+use crate::remote::task_state::{Owner, TaskControl, TaskRef};
 use crate::remote::transport::{Batch, NotSubmitted, Retries, Submitted, Transport};
 use crate::wait::notify::Watcher;
 
@@ -39,27 +40,31 @@ impl Collector for Arc<Engine> {
 }
 
 impl TaskControl for Arc<Engine> {
-    fn wait(&self, task: &TaskState, deadline: Option<Instant>) -> Option<Outcome> {
+    fn wait(&self, task: &TaskRef, deadline: Option<Instant>) -> Option<Outcome> {
         Engine::wait(self, task, deadline)
     }
 
-    fn watch(&self, task: &TaskState, watcher: Watcher, _attend: bool) -> Result<(), Watcher> {
+    fn watch(&self, task: &TaskRef, watcher: Watcher, _attend: bool) -> Result<(), Watcher> {
         Engine::watch(self, task, watcher)
     }
 
-    fn is_here(&self, task: &TaskState, waker: &Waker) -> bool {
+    fn is_here(&self, task: &TaskRef, waker: &Waker) -> bool {
         Away::of(task).is_none_or(|away| away.is_here(waker))
     }
 
-    fn cancel(&self, task: &TaskState) -> bool {
+    fn has_results_here(&self) -> bool {
+        false
+    }
+
+    fn cancel(&self, task: &TaskRef) -> bool {
         Engine::cancel(self, task)
     }
 
-    fn kill_task(&self, task: &TaskState) -> bool {
+    fn kill_task(&self, task: &TaskRef) -> bool {
         Engine::kill_task(self, task)
     }
 
-    fn is_running(&self, task: &TaskState) -> bool {
+    fn is_running(&self, task: &TaskRef) -> bool {
         Engine::is_running(self, task)
     }
 }
@@ -107,7 +112,7 @@ impl Transport for Arc<Engine> {
         Engine::wake_waiters(self);
     }
 
-    fn cancel_some(&self, tasks: &mut dyn Iterator<Item = &Arc<TaskState>>) {
+    fn cancel_some(&self, tasks: &mut dyn Iterator<Item = &TaskRef>) {
         Engine::cancel_some(self, tasks);
     }
 

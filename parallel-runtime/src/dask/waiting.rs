@@ -7,13 +7,14 @@ use super::away::Away;
 use super::engine::{Engine, State, Told};
 use crate::error::TaskError;
 use crate::panics;
-use crate::remote::task_state::{Outcome, TaskState};
+use crate::remote::outcome::Outcome;
+use crate::remote::task_state::TaskRef;
 use crate::sys::fork;
 use crate::wait::notify::{Watcher, Watchers};
 
 impl Engine {
     /// A request has ended.
-    pub(super) fn finish(&self, state: &mut State, task_state: &TaskState, outcome: Outcome, told: &mut Told) {
+    pub(super) fn finish(&self, state: &mut State, task_state: &TaskRef, outcome: Outcome, told: &mut Told) {
         if task_state.is_finished() {
             return;
         }
@@ -47,7 +48,7 @@ impl Engine {
     /// # Errors
     ///
     /// The watcher, if it has ended.
-    pub(crate) fn watch(&self, task_state: &TaskState, watcher: Watcher) -> Result<(), Watcher> {
+    pub(crate) fn watch(&self, task_state: &TaskRef, watcher: Watcher) -> Result<(), Watcher> {
         if fork::check().is_err() {
             return Err(watcher);
         }
@@ -62,7 +63,7 @@ impl Engine {
     }
 
     /// Waits for a task, at most until `deadline`, and takes its outcome.
-    pub(crate) fn wait(&self, task_state: &TaskState, deadline: Option<Instant>) -> Option<Outcome> {
+    pub(crate) fn wait(&self, task_state: &TaskRef, deadline: Option<Instant>) -> Option<Outcome> {
         loop {
             if let Err(error) = fork::check() {
                 return Some(Outcome::error(TaskError::Spawn(error)));

@@ -31,6 +31,7 @@
 //! | `failed` | claimer | the first item is read as a failure, or a failure as a result: both are refused by their framing |
 //! | `nanoseconds`, `began` | claimer | wrong times in statistics, clamped to what is possible; a limit counts from when the program saw the item first |
 //! | `waiter`, `wanted`, `function`, `items`, `limited`, `arguments_*` | program | the worker that claims the slot does something else, or wakes no thread: threads look for themselves each second |
+//! | bits of a packed message | program, claimer | its tasks: one runs although it was taken back, or its result is refused as one of a task that was |
 //! | `head`, `tail`, ring entries | program, workers | tasks are not found, or found twice: a claim is one exchange; [`mend`](crate::ipc::board::ring::Ring::mend) sets the ring right |
 //! | `sleepers`, `searching`, `wake`, `done_waiters`, `done_count` | both | a wake-up too many, or one too few until the next look (a second) |
 //! | `completed_tail`, `completed` | worker | hints: all slots are looked at when they seem to have been overwritten |
@@ -68,7 +69,7 @@ use crate::ipc::board::ring::entry;
 use crate::ipc::board::slot::DEFERRED;
 use crate::ipc::board::terminate;
 use crate::ipc::board::word::{State as SlotState, Word};
-use crate::remote::task_state::Outcome;
+use crate::remote::outcome::Outcome;
 use crate::sys::futex;
 
 /// How long a claim may look false: between its claim and what it says about it a worker may be held up.

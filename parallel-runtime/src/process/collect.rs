@@ -18,7 +18,7 @@ use crate::ipc::board::ring::{entry, split};
 use crate::ipc::board::slot::{DEFERRED, DROPPED, INLINE_RESULT, LATE};
 use crate::ipc::board::word::{State as SlotState, Word};
 use crate::observe::Fate;
-use crate::remote::task_state::{Outcome, ResultBytes};
+use crate::remote::outcome::{Outcome, ResultBytes};
 use crate::shared::Block;
 use crate::sys::clock;
 

@@ -8,7 +8,7 @@ use super::state::{InFlight, State};
 use super::worker_slot::{Occupant, Worker};
 use crate::ipc::board::word::State as SlotState;
 use crate::observe::stats::{PoolStats, WorkerLoad};
-use crate::remote::task_state::{Phase, TaskState};
+use crate::remote::task_state::{Phase, TaskRef};
 use crate::sys::{clock, fork};
 
 impl Engine {
@@ -23,7 +23,7 @@ impl Engine {
     }
 
     /// Whether a worker has claimed the task and has not completed it.
-    pub(crate) fn is_running(&self, task_state: &TaskState) -> bool {
+    pub(crate) fn is_running(&self, task_state: &TaskRef) -> bool {
         match task_state.phase() {
             Phase::Boarded { slot, generation } => {
                 let word = self.board().slot(slot).load();

@@ -14,7 +14,8 @@ use crate::ipc::board::ring::entry;
 use crate::ipc::board::slot::{DEFERRED, SENT};
 use crate::ipc::board::word::{State as SlotState, Word};
 use crate::observe::{CallSpan, Fate, Run, Seen};
-use crate::remote::task_state::{Left, Outcome, Phase, TaskState};
+use crate::remote::outcome::{Left, Outcome};
+use crate::remote::task_state::{Phase, TaskRef};
 use crate::sys::{clock, fork, futex};
 
 impl Engine {
@@ -149,7 +150,7 @@ impl Engine {
     }
 
     /// Cancels a task that no worker has claimed. True if it will never run.
-    pub(crate) fn cancel(&self, task_state: &TaskState) -> bool {
+    pub(crate) fn cancel(&self, task_state: &TaskRef) -> bool {
         if fork::check().is_err() {
             return false;
         }
@@ -189,7 +190,7 @@ impl Engine {
     }
 
     /// No thread waits for a task any more. If shared memory goes with it, the engine has to see when it ends.
-    pub(crate) fn abandon(&self, task_state: &TaskState) {
+    pub(crate) fn abandon(&self, task_state: &TaskRef) {
         if task_state.is_finished() || fork::check().is_err() {
             return;
         }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::Duration;
 
 use super::state::notices::Fired;
+use super::state::pack::PackKind;
 use super::state::queue::Entry;
 use super::state::{Access, InFlight, Life, State, Tasks};
 use super::supervisor::Supervisor;
@@ -20,7 +21,8 @@ use crate::ipc::board::{Board, Layout, MOST_WORKERS, Slot};
 use crate::observe::{CallSpan, Kind, Pool, spans, timeline};
 use crate::options::{CallOptions, WorkerOptions};
 use crate::remote::message::{About, Body, Message};
-use crate::remote::task_state::{Owner, TaskState};
+use crate::remote::task_state::{TaskGroup, TaskRef};
+use crate::remote::transport::Ownership;
 use crate::shared::{Arena, Block};
 use crate::sys::{fork, futex};
 
@@ -156,10 +158,9 @@ impl Engine {
         mut message: Message<'_>,
         about: About,
         accepted: bool,
-        owner: Option<Owner>,
-    ) -> Result<Arc<TaskState>, TaskError> {
+        owner: Option<Ownership<'_>>,
+    ) -> Result<TaskRef, TaskError> {
         self.arena().map_err(PoolError::into_task_error)?;
-        let task_state = Arc::new(TaskState::new(owner));
         let span = CallSpan::open(about.function, message.items, &self.pool);
         let mut state = self.lock();
         match state.life {
@@ -174,24 +175,34 @@ impl Engine {
         message.timed |= may_pack;
         let room = if may_pack { self.packed(&mut state, message.entry) } else { 1 };
         let is_first = state.queue.of(message.is_async).is_empty();
-        let boarded = if is_first && room == 1 { self.place(&mut state, message.is_async, usize::MAX) } else { None };
-        match (boarded, &message.body) {
-            (Some(slot), _) => self.publish(&mut state, slot, Tasks::One(Arc::clone(&task_state)), message),
-            (None, Body::Inline(arguments)) if room > 1 => {
-                let kind = (message.entry, message.limit);
-                if state.queue.calls.pack(&task_state, arguments, kind, room) {
+        let mut boarded = None;
+        let task = match &message.body {
+            Body::Inline(arguments) if room > 1 => {
+                let Message { entry, limit, .. } = message;
+                let table = owner.map_or(0, |owner| std::ptr::from_ref(owner.function).addr());
+                let begin = || TaskGroup::new(owner.map(Ownership::owner), room as u32);
+                let (task, is_full) = state.queue.calls.pack(&PackKind { entry, limit, table }, arguments, begin);
+                if is_full {
                     self.refill(&mut state);
                 }
+                task
             }
-            (None, _) => {
-                let entry = Entry::One(Arc::clone(&task_state), message.keep());
-                state.queue.of(entry.is_async()).push_back(entry);
-                if state.slots.boarded < MOST_THAT_WAIT {
-                    // What waits is small, and has waited for more of its kind.
-                    self.refill(&mut state);
+            _ => {
+                let task = TaskRef::new(owner.map(Ownership::owner));
+                let is_async = message.is_async;
+                boarded = if is_first { self.place(&mut state, is_async, usize::MAX) } else { None };
+                if let Some(slot) = boarded {
+                    self.publish(&mut state, slot, Tasks::One(task.clone()), message);
+                } else {
+                    state.queue.of(is_async).push_back(Entry::One(task.clone(), message.keep()));
+                    if state.slots.boarded < MOST_THAT_WAIT {
+                        // What waits is small, and has waited for more of its kind.
+                        self.refill(&mut state);
+                    }
                 }
+                task
             }
-        }
+        };
         // If none can be started, the outstanding tasks are told, this one among them.
         self.start_wanted(&mut state);
         let has_more = !state.queue.is_empty() || !state.slots.packs.is_empty();
@@ -203,7 +214,7 @@ impl Engine {
         if let Some(supervisor) = Supervisor::running().filter(|_| unattended) {
             supervisor.kick();
         }
-        Ok(task_state)
+        Ok(task)
     }
 
     /// Whether a message can be one of several that travel together, if it is the item of a task.
@@ -217,20 +228,16 @@ impl Engine {
             && spans::level() == 0
     }
 
-    /// How many tasks of a function travel together: one, as long as the workers may run out of work.
+    /// How many tasks of a function travel together: one, where they come one by one.
     #[inline(always)]
     fn packed(&self, state: &mut State, entry: u64) -> usize {
         let number = state.functions.number_of(entry);
         let room = state.functions.packed(number);
-        let enough = 2 * self.workers;
         if room == 1 || !state.queue.calls.is_empty() {
             return room;
         }
-        if state.slots.boarded >= enough {
-            // Once for each pack. What has ended counts no more.
-            self.collect(state);
-        }
-        if state.slots.boarded < enough { 1 } else { room }
+        // No more than the workers can begin while the next ones are submitted.
+        if state.queue.burst.goes_on(4 * self.workers as u64, state.metrics.submitted) { room } else { 1 }
     }
 
     /// A slot for one more message, if there is one, and no more than `most` are on the board that keep their worker.
@@ -312,7 +319,7 @@ impl Engine {
         match &tasks {
             Tasks::One(task) => task.board(index, generation),
             Tasks::Pack(pack) => {
-                pack.tasks().for_each(|task| task.board(index, generation));
+                pack.board(index, generation);
                 state.slots.packs.push((index, generation));
             }
         }

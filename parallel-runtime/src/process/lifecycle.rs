@@ -17,7 +17,7 @@ use super::engine::Engine;
 use super::spawn;
 use super::state::queue::Entry;
 use super::state::workers::Failure;
-use super::state::{Access, InFlight, Life, State};
+use super::state::{Access, InFlight, Life, State, Tasks};
 use super::stderr::{Standard, Stderr};
 use super::supervisor::Supervisor;
 use super::worker_slot::{Occupant, Worker, WorkerSlot};
@@ -25,7 +25,8 @@ use crate::error::{PoolError, TaskError};
 use crate::function::init;
 use crate::observe::timeline;
 use crate::process::welcome::Welcome;
-use crate::remote::task_state::{Outcome, TaskState};
+use crate::remote::outcome::Outcome;
+use crate::remote::task_state::TaskRef;
 use crate::sandbox::Sandbox;
 use crate::shared::containers::sweep;
 use crate::shared::objects::Process;
@@ -235,7 +236,7 @@ impl Engine {
             match entry {
                 Entry::One(task, message) => state.end(&task, Outcome::error(error()), message.seen, None, None),
                 Entry::Pack(pack) => {
-                    pack.tasks().for_each(|task| state.end(task, Outcome::error(error()), None, None, None));
+                    pack.tasks().for_each(|task| state.end(&task, Outcome::error(error()), None, None, None));
                 }
             }
         }
@@ -280,8 +281,9 @@ impl Engine {
         if state.abandoned {
             self.collect(&mut state);
             self.refill(&mut state);
-            let unwaited = |task_state: &TaskState, loan: &Option<_>| loan.is_some() && task_state.is_abandoned();
-            let on_board = |task: &InFlight| task.tasks().any(|task_state| unwaited(task_state, &task.loan));
+            let unwaited = |task_state: &TaskRef, loan: &Option<_>| loan.is_some() && task_state.is_abandoned();
+            let on_board =
+                |task: &InFlight| matches!(&task.tasks, Tasks::One(task_state) if unwaited(task_state, &task.loan));
             // Those of a pack have no shared memory.
             let waits = |entry: &Entry| matches!(entry, Entry::One(task, message) if unwaited(task, &message.loan));
             state.abandoned = state.slots.in_flight.iter().flatten().any(on_board) || state.queue.iter().any(waits);

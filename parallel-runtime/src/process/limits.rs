@@ -26,7 +26,8 @@ use crate::ipc::board::ring::{entry, split};
 use crate::ipc::board::slot::{DEFERRED, DISMISSED};
 use crate::ipc::board::terminate;
 use crate::ipc::board::word::{State as SlotState, Word};
-use crate::remote::task_state::{Outcome, Phase, TaskState};
+use crate::remote::outcome::Outcome;
+use crate::remote::task_state::{Phase, TaskRef};
 use crate::sys::{clock, fork, futex};
 
 /// How often limits are looked at, at most.
@@ -135,7 +136,7 @@ impl Engine {
         let Some(task) = state.slots.in_flight[index as usize].as_mut() else { return };
         let Tasks::One(task_state) = &task.tasks else { return };
         task.is_over = true;
-        let (task_state, seen) = (Arc::clone(task_state), task.seen.take());
+        let (task_state, seen) = (task_state.clone(), task.seen.take());
         state.metrics.timed_out += 1;
         let mut outcome = Outcome::error(TaskError::TimedOut { after });
         outcome.rare().events = self.events_of(state, index).map(|events| events as _);
@@ -256,7 +257,7 @@ impl Engine {
     }
 
     /// Ends a task: it never runs, or its worker is ended. False if it has ended already.
-    pub(crate) fn kill_task(self: &Arc<Self>, task_state: &TaskState) -> bool {
+    pub(crate) fn kill_task(self: &Arc<Self>, task_state: &TaskRef) -> bool {
         if fork::check().is_err() {
             return false;
         }

@@ -3,7 +3,6 @@
 //! A task waits for those of its message that come before it, which are expected to be short. If one of them is not, the supervisor takes back what the
 //! worker has not begun, and gives out the results that are there: so a task is late by [`HELD`] at most for having travelled with others.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -14,10 +13,14 @@ use super::state::{InFlight, State, Tasks};
 use crate::error::TaskError;
 use crate::function::code;
 use crate::ipc::board::word::{State as SlotState, Word};
-use crate::remote::task_state::{Outcome, ResultBytes, TaskState};
+use crate::remote::outcome::{Outcome, ResultBytes};
+use crate::remote::task_state::TaskRef;
 
 /// How often the supervisor looks after what waits in the program.
 const LOOK: Duration = Duration::from_micros(500);
+
+/// After so many looks at nothing it is told when there is something.
+const IDLE_LOOKS: u32 = 4;
 
 /// For how long a worker keeps the tasks of a message that it has not begun.
 const HELD: Duration = Duration::from_millis(5);
@@ -39,9 +42,18 @@ impl Shares {
     }
 
     /// That of the next task, as if it had travelled alone.
+    #[inline(always)]
     fn next(&mut self) -> Option<Outcome> {
         let item = self.next;
         self.next += 1;
+        if self.outcome.rare.is_none() && item < self.outcome.done {
+            return Some(self.result().unwrap_or_default());
+        }
+        self.next_rare(item)
+    }
+
+    #[cold]
+    fn next_rare(&mut self, item: u32) -> Option<Outcome> {
         let granted = self.outcome.rare.as_ref().is_some_and(|rare| rare.granted.is_some());
         if item + u32::from(granted) < self.outcome.done {
             return Some(self.result().unwrap_or_default());
@@ -55,6 +67,7 @@ impl Shares {
     }
 
     /// The next of those that lie together. `None` where a worker has left nonsense.
+    #[inline(always)]
     fn result(&mut self) -> Option<Outcome> {
         let rest = self.outcome.results.as_slice().get(self.at..)?;
         let [code, a, b, c, d] = *rest.first_chunk::<{ code::HEADER }>()?;
@@ -64,11 +77,12 @@ impl Shares {
         Some(share)
     }
 
+    #[inline(always)]
     fn share(&self, code: u8, result: &[u8]) -> Outcome {
-        let Outcome { is_far, nanoseconds, done, .. } = self.outcome;
+        let is_far = self.outcome.is_far;
         let (failed, results) = (code != code::VALUE, ResultBytes::from(result));
-        let nanoseconds = nanoseconds / u64::from(done.max(1));
-        let mut outcome = Outcome { done: 1, failed, is_far, results, nanoseconds, rare: None };
+        // How long each took is not known.
+        let mut outcome = Outcome { done: 1, failed, is_far, results, nanoseconds: 0, rare: None };
         let Some(rare) = &self.outcome.rare else { return outcome };
         if !rare.kept.is_empty() {
             // Nothing here knows which result has which handle.
@@ -154,7 +168,7 @@ impl Engine {
         }
         if !pack.is_over() {
             pack.compact();
-            pack.tasks().for_each(|task| task.requeue());
+            pack.requeue();
             state.queue.calls.push_front(Entry::Pack(pack));
         }
     }
@@ -185,7 +199,7 @@ impl Engine {
     }
 
     /// Cancels a task of a message on the board, if it has not begun.
-    pub(super) fn cancel_packed(&self, state: &mut State, index: u32, task_state: &TaskState) -> bool {
+    pub(super) fn cancel_packed(&self, state: &mut State, index: u32, task_state: &TaskRef) -> bool {
         let slot = self.board().slot(index);
         let Some(InFlight { tasks: Tasks::Pack(pack), .. }) = &mut state.slots.in_flight[index as usize] else {
             return false;
@@ -212,7 +226,9 @@ impl Engine {
         if !state.queue.attended {
             return None;
         }
-        if let Some(next) = state.queue.next_look.filter(|next| *next > now) {
+        // Not at once: more may be added to what has just begun to wait.
+        let next = *state.queue.next_look.get_or_insert(now + LOOK);
+        if next > now {
             return Some(next);
         }
         if self.collect(state) > 0 {
@@ -235,13 +251,15 @@ impl Engine {
         self.refill(state);
         packs.append(&mut state.slots.packs);
         state.slots.packs = packs;
-        let is_idle = state.queue.is_empty() && state.slots.packs.is_empty();
-        state.queue.attended = !is_idle;
-        state.queue.next_look = (!is_idle).then(|| now + LOOK);
+        let has_nothing = state.queue.is_empty() && state.slots.packs.is_empty();
+        state.queue.idle_looks = if has_nothing { state.queue.idle_looks + 1 } else { 0 };
+        state.queue.attended = state.queue.idle_looks < IDLE_LOOKS;
+        state.queue.next_look = state.queue.attended.then(|| now + LOOK);
         state.queue.next_look
     }
 }
 
-fn end(state: &mut State, task: &Arc<TaskState>, outcome: Outcome) {
+#[inline(always)]
+fn end(state: &mut State, task: &TaskRef, outcome: Outcome) {
     state.end(task, outcome, None, None, None);
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::engine::Engine;
 use super::state::State;
 use super::supervisor::Supervisor;
-use crate::remote::task_state::TaskState;
+use crate::remote::task_state::TaskRef;
 use crate::sys::fork;
 use crate::wait::notify::Watcher;
 
@@ -26,12 +26,7 @@ impl Engine {
     /// # Errors
     ///
     /// The watcher, if the task has ended.
-    pub(crate) fn watch(
-        self: &Arc<Self>,
-        task_state: &TaskState,
-        watcher: Watcher,
-        attend: bool,
-    ) -> Result<(), Watcher> {
+    pub(crate) fn watch(self: &Arc<Self>, task_state: &TaskRef, watcher: Watcher, attend: bool) -> Result<(), Watcher> {
         if task_state.is_finished() || fork::check().is_err() {
             return Err(watcher);
         }

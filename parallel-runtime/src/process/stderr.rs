@@ -21,7 +21,7 @@ use rustix::pipe::PipeFlags;
 
 use crate::observe::progress::above_bars;
 use crate::observe::spans::{Replay, is_event};
-use crate::remote::task_state::Events;
+use crate::remote::outcome::Events;
 use crate::sys::fork;
 
 /// Bytes that are kept of each worker's last lines.

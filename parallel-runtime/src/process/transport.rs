@@ -11,8 +11,9 @@ use crate::backend::{Collector, OwnProcess};
 use crate::error::{PoolError, TaskError};
 use crate::options::{CallOptions, WorkerOptions};
 use crate::remote::message::Scratch;
+use crate::remote::outcome::Outcome;
 use crate::remote::submit::{Encoded, encode};
-use crate::remote::task_state::{Outcome, TaskControl, TaskState};
+use crate::remote::task_state::{TaskControl, TaskRef};
 use crate::remote::transport::{Batch, NotSubmitted, Submitted, Transport};
 use crate::wait::notify::Watcher;
 
@@ -27,27 +28,27 @@ impl Collector for Arc<Engine> {
 }
 
 impl TaskControl for Arc<Engine> {
-    fn wait(&self, task: &TaskState, deadline: Option<Instant>) -> Option<Outcome> {
+    fn wait(&self, task: &TaskRef, deadline: Option<Instant>) -> Option<Outcome> {
         Engine::wait(self, task, deadline)
     }
 
-    fn watch(&self, task: &TaskState, watcher: Watcher, attend: bool) -> Result<(), Watcher> {
+    fn watch(&self, task: &TaskRef, watcher: Watcher, attend: bool) -> Result<(), Watcher> {
         Engine::watch(self, task, watcher, attend)
     }
 
-    fn cancel(&self, task: &TaskState) -> bool {
+    fn cancel(&self, task: &TaskRef) -> bool {
         Engine::cancel(self, task)
     }
 
-    fn kill_task(&self, task: &TaskState) -> bool {
+    fn kill_task(&self, task: &TaskRef) -> bool {
         Engine::kill_task(self, task)
     }
 
-    fn is_running(&self, task: &TaskState) -> bool {
+    fn is_running(&self, task: &TaskRef) -> bool {
         Engine::is_running(self, task)
     }
 
-    fn abandon(&self, task: &TaskState) {
+    fn abandon(&self, task: &TaskRef) {
         Engine::abandon(self, task);
     }
 }

@@ -7,7 +7,8 @@ use super::engine::Engine;
 use crate::error::TaskError;
 use crate::ipc::board::meeting;
 use crate::ipc::board::word::State as SlotState;
-use crate::remote::task_state::{Outcome, Phase, TaskState};
+use crate::remote::outcome::Outcome;
+use crate::remote::task_state::{Phase, TaskRef};
 use crate::sys::spin::{spin, spin_gently};
 use crate::sys::{fork, futex};
 
@@ -27,7 +28,7 @@ fn passed(deadline: Option<Instant>) -> bool {
 
 impl Engine {
     /// Waits for a task, at most until `deadline`, and takes its outcome.
-    pub(crate) fn wait(&self, task_state: &TaskState, deadline: Option<Instant>) -> Option<Outcome> {
+    pub(crate) fn wait(&self, task_state: &TaskRef, deadline: Option<Instant>) -> Option<Outcome> {
         loop {
             if let Err(error) = fork::check() {
                 return Some(Outcome::error(TaskError::Spawn(error)));
@@ -41,6 +42,7 @@ impl Engine {
                 }
                 Phase::Queued => {
                     let mut state = self.lock();
+                    state.queue.burst.end();
                     self.collect(&mut state);
                     self.refill(&mut state);
                     drop(state);
@@ -56,7 +58,7 @@ impl Engine {
     }
 
     /// Waits until a slot's task is done, or somebody else has collected it, or a while has passed.
-    fn wait_for_slot(&self, task_state: &TaskState, index: u32, generation: u64, deadline: Option<Instant>) {
+    fn wait_for_slot(&self, task_state: &TaskRef, index: u32, generation: u64, deadline: Option<Instant>) {
         let slot = self.board().slot(index);
         let over = || {
             let word = slot.load();
@@ -75,6 +77,7 @@ impl Engine {
             }
         }
         let mut state = self.lock();
+        state.queue.burst.end();
         if task_state.is_finished() {
             return;
         }

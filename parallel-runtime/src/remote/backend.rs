@@ -7,7 +7,7 @@ use super::map;
 use super::prefetch::RemotePrefetch;
 use super::result_reader;
 use super::submit;
-use super::task_state::TaskState;
+use super::task_state::TaskRef;
 use super::transport::{Batch, NotSubmitted, Retries, Sent, Transport};
 use crate::backend::{Backend, Failed, Map, OwnTask, Prefetch, Results, ScopedHandle, TaskHandle};
 use crate::error::TaskError;
@@ -33,7 +33,7 @@ fn submit_one(
     items: &mut dyn Sent,
     options: CallOptions,
     has_handle: bool,
-) -> Result<Arc<TaskState>, TaskError> {
+) -> Result<TaskRef, TaskError> {
     let batch = Batch {
         function,
         items,
@@ -98,8 +98,8 @@ impl Backend for RemoteBackend {
         function: &'static FunctionTable,
         item: ErasedValue<'static>,
         options: CallOptions,
-    ) -> Result<Arc<dyn TaskHandle>, TaskError> {
-        Ok(submit_one(&self.0, function, &mut Some(item), options, true)?)
+    ) -> Result<TaskHandle, TaskError> {
+        Ok(submit_one(&self.0, function, &mut Some(item), options, true)?.into_handle())
     }
 
     fn submit_scoped<'s>(
@@ -136,7 +136,7 @@ impl Backend for RemoteBackend {
             let handle = self.submit(function, item, options)?;
             return Ok(OwnTask { handle, process: None, can_be_killed: true });
         };
-        let handle = submit_one(&transport, function, &mut Some(item), options, true)?;
+        let handle = submit_one(&transport, function, &mut Some(item), options, true)?.into_handle();
         process.wait_for_start();
         Ok(OwnTask { handle, process: Some(process), can_be_killed: true })
     }
@@ -145,7 +145,7 @@ impl Backend for RemoteBackend {
 /// A task that may borrow.
 struct ScopedTask<'s> {
     transport: Arc<dyn Transport>,
-    task: Arc<TaskState>,
+    task: TaskRef,
     function: &'static FunctionTable,
     end: Mutex<End<'s>>,
 }

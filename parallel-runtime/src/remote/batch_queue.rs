@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::message::Snapshot;
+use super::outcome::Outcome;
 use super::references::SharedReferences;
 use super::result_reader::{ResultReader, missing};
-use super::task_state::{Outcome, TaskState};
+use super::task_state::TaskRef;
 use super::transport::{Batch, NotSubmitted, Retries, Submitted, Transport};
 use crate::backend::Results;
 use crate::backend::batch_policy::BatchPolicy;
@@ -18,7 +19,7 @@ use crate::wait::notify::{Signal, Watcher};
 
 /// A batch that is under way, or has come back.
 struct Queued<'a> {
-    task: Option<Arc<TaskState>>,
+    task: Option<TaskRef>,
     /// Its items; none if the only one had to be gone when it was sent, or was never sent.
     items: ErasedVec<'a>,
     /// The number of its first item, and how many it is for.
@@ -179,7 +180,7 @@ impl<'a> BatchQueue<'a> {
     }
 
     /// `items`: cleared if they must be gone by now.
-    fn try_send(&mut self, items: &mut ErasedVec<'a>) -> Result<(Arc<TaskState>, Option<Snapshot>), Unsent> {
+    fn try_send(&mut self, items: &mut ErasedVec<'a>) -> Result<(TaskRef, Option<Snapshot>), Unsent> {
         let count = items.len();
         let batch = Batch {
             function: self.function,

@@ -4,16 +4,17 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
 
+use super::outcome::Outcome;
 use super::result_reader;
-use super::task_state::{Outcome, Owner, TaskState};
-use crate::backend::{Collector, TaskHandle};
+use super::task_state::{Owner, TaskGroup, TaskRef};
+use crate::backend::{Collector, TaskHandle, TaskHandles};
 use crate::error::TaskError;
 use crate::function::erased::ErasedValue;
 use crate::wait::notify::Watcher;
 
-impl TaskState {
-    fn owner(&self) -> &Owner {
-        self.owner.as_ref().expect("a task with a handle has an owner")
+impl TaskGroup {
+    pub(super) fn owner(&self) -> &Owner {
+        self.owner.as_ref().expect("tasks with handles have an owner")
     }
 
     fn read(&self, outcome: Outcome) -> Result<ErasedValue<'static>, TaskError> {
@@ -21,51 +22,70 @@ impl TaskState {
     }
 }
 
-impl TaskHandle for TaskState {
-    fn wait(self: Arc<Self>, deadline: Option<Instant>) -> Option<Result<ErasedValue<'static>, TaskError>> {
+impl TaskRef {
+    pub(super) fn into_handle(self) -> TaskHandle {
+        let (group, index) = self.into_group();
+        TaskHandle::new(group, index)
+    }
+}
+
+impl TaskHandles for TaskGroup {
+    fn take(&self, index: u32) -> Option<Result<ErasedValue<'static>, TaskError>> {
+        if !self.owner().engine.has_results_here() {
+            return None;
+        }
+        self.state(index).take_outcome().map(|outcome| self.read(outcome))
+    }
+
+    fn wait(self: Arc<Self>, index: u32, deadline: Option<Instant>) -> Option<Result<ErasedValue<'static>, TaskError>> {
+        let task = self.task(index);
         // `None` for a finished task: its result was taken before.
-        match self.owner().engine.wait(&self, deadline) {
+        match self.owner().engine.wait(&task, deadline) {
             Some(outcome) => Some(self.read(outcome)),
-            None if TaskState::is_finished(&self) => {
-                Some(self.take_outcome().map_or(Err(TaskError::Cancelled), |outcome| self.read(outcome)))
+            None if task.is_finished() => {
+                Some(task.take_outcome().map_or(Err(TaskError::Cancelled), |outcome| self.read(outcome)))
             }
             None => None,
         }
     }
 
-    fn is_finished(&self) -> bool {
-        TaskState::is_finished(self) || {
+    fn is_finished(&self, index: u32) -> bool {
+        self.state(index).is_finished() || {
             self.owner().engine.collect_done();
-            TaskState::is_finished(self)
+            self.state(index).is_finished()
         }
     }
 
-    fn is_running(&self) -> bool {
-        self.owner().engine.is_running(self)
+    fn is_running(self: Arc<Self>, index: u32) -> bool {
+        self.owner().engine.is_running(&self.task(index))
     }
 
-    fn cancel(&self) -> bool {
-        self.owner().engine.cancel(self)
+    fn cancel(self: Arc<Self>, index: u32) -> bool {
+        self.owner().engine.cancel(&self.task(index))
     }
 
-    fn kill(&self) -> bool {
-        self.owner().engine.kill_task(self)
+    fn kill(self: Arc<Self>, index: u32) -> bool {
+        self.owner().engine.kill_task(&self.task(index))
     }
 
-    fn watch(self: Arc<Self>, watcher: Watcher, attend: bool) -> Result<(), Watcher> {
-        self.owner().engine.watch(&self, watcher, attend)
+    fn watch(self: Arc<Self>, index: u32, watcher: Watcher, attend: bool) -> Result<(), Watcher> {
+        self.owner().engine.watch(&self.task(index), watcher, attend)
     }
 
-    fn is_here(&self, waker: &Waker) -> bool {
-        self.owner().engine.is_here(self, waker)
+    fn is_here(self: Arc<Self>, index: u32, waker: &Waker) -> bool {
+        self.owner().engine.is_here(&self.task(index), waker)
     }
 
-    fn has_failed(&self) -> bool {
-        TaskState::has_failed(self)
+    fn has_failed(&self, index: u32) -> bool {
+        self.state(index).has_failed()
     }
 
-    fn abandon(&self) {
-        self.owner().engine.abandon(self);
+    fn may_be_abandoned(&self, index: u32) -> bool {
+        !self.state(index).is_finished()
+    }
+
+    fn abandon(self: Arc<Self>, index: u32) {
+        self.owner().engine.abandon(&self.task(index));
     }
 
     fn collector(&self) -> Option<Arc<dyn Collector>> {

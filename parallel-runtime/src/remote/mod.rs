@@ -12,7 +12,8 @@
 //! | [`backend`] | what the verbs ask, for whichever engine |
 //! | [`submit`] | the way of items to an engine |
 //! | [`message`] | one or several items, encoded |
-//! | [`task_state`], [`handle`] | the program's record of a message, and what came of it; the same as a task's handle |
+//! | [`task_state`], [`record`], [`handle`] | the program's record of a task; how its outcome is put in and taken out; the same as a task's handle |
+//! | [`outcome`] | what came of a message |
 //! | [`result_reader`] | the results in an outcome, one after the other |
 //! | [`map`], [`prefetch`], [`batch_queue`] | many items, many as they come: batches of an adaptive size |
 //! | `failure` | errors, from other machines |
@@ -23,7 +24,9 @@ pub(crate) mod failure;
 mod handle;
 mod map;
 pub(crate) mod message;
+pub(crate) mod outcome;
 mod prefetch;
+mod record;
 pub(crate) mod references;
 mod result_reader;
 pub(crate) mod submit;

@@ -1,7 +1,7 @@
 //! Reading the results of a message.
 
 use super::message::Refused;
-use super::task_state::{Left, Outcome};
+use super::outcome::{Left, Outcome};
 use crate::codec::{self, CodecError, Reader};
 use crate::error::TaskError;
 use crate::function::code;

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::message::{About, EncodedArguments, Loan, Message, Refused, Retry, Scratch, Snapshot};
+use super::outcome::Outcome;
 use super::result_reader;
-use super::task_state::{Outcome, Owner};
-use super::transport::{Batch, NotSubmitted, Retries, Submitted, Transport};
+use super::transport::{Batch, NotSubmitted, Ownership, Retries, Submitted, Transport};
 use crate::backend::Failed;
 use crate::codec::Writer;
 use crate::error::TaskError;
@@ -14,21 +14,21 @@ use crate::options::CallOptions;
 use crate::shared::Arena;
 
 /// An encoded batch.
-pub(crate) struct Encoded<'b> {
+pub(crate) struct Encoded<'b, 's> {
     pub(crate) message: Message<'b>,
     pub(crate) about: About,
-    pub(crate) owner: Option<Owner>,
+    pub(crate) owner: Option<Ownership<'s>>,
     pub(crate) before: Option<Snapshot>,
     pub(crate) bytes: usize,
 }
 
 /// Encodes items for workers of this machine: into the scratch, or into shared memory. Items that own what goes with them are dropped.
 #[inline]
-pub(crate) fn encode<'b>(
+pub(crate) fn encode<'b, 's>(
     arena: &Arc<Arena>,
-    batch: Batch<'_>,
+    batch: Batch<'s>,
     scratch: &'b mut Scratch,
-) -> Result<Encoded<'b>, NotSubmitted> {
+) -> Result<Encoded<'b, 's>, NotSubmitted> {
     let Batch { function, items, options, retries, guess, timed, packable, owner, references, .. } = batch;
     let remote = function.remote();
     let refused = |refused: Refused| NotSubmitted::Items(refused.into_task_error(function.name));
@@ -75,7 +75,7 @@ pub(crate) fn encode<'b>(
     let again = |retries| Retry::new(retries, (entry, is_async), limit, &body, loan.as_deref());
     let retry = options.retries.filter(|_| retries == Retries::Engine).and_then(again);
     let about = About { function: function.name, shared, packable };
-    let owner = owner.map(|transport| Owner { engine: Arc::clone(transport) as _, function });
+    let owner = owner.map(|transport| Ownership { transport, function });
     let (items, seen) = (count as u32, None);
     let message = Message { entry, items, seen, timed, is_async, limit, retry, body, loan };
     Ok(Encoded { message, about, owner, before, bytes })
@@ -133,6 +133,6 @@ impl NotSubmitted {
 }
 
 /// Waits for a task that no handle is for.
-pub(super) fn wait(transport: &dyn Transport, task: &super::task_state::TaskState) -> Outcome {
+pub(super) fn wait(transport: &dyn Transport, task: &super::task_state::TaskRef) -> Outcome {
     transport.wait(task, None).unwrap_or_default()
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::message::Snapshot;
 use super::references::SharedReferences;
-use super::task_state::{TaskControl, TaskState};
+use super::task_state::{Owner, TaskControl, TaskRef};
 use crate::backend::OwnProcess;
 use crate::backend::batch_policy::Granularity;
 use crate::error::TaskError;
@@ -91,9 +91,22 @@ pub(crate) struct Batch<'s> {
     pub(crate) references: Option<&'s mut SharedReferences>,
 }
 
+/// Whose task something will be, if it has a handle.
+#[derive(Clone, Copy)]
+pub(crate) struct Ownership<'s> {
+    pub(crate) transport: &'s Arc<dyn Transport>,
+    pub(crate) function: &'static FunctionTable,
+}
+
+impl Ownership<'_> {
+    pub(crate) fn owner(self) -> Owner {
+        Owner { engine: Arc::clone(self.transport) as _, function: self.function }
+    }
+}
+
 /// A batch that is on its way.
 pub(crate) struct Submitted {
-    pub(crate) task: Arc<TaskState>,
+    pub(crate) task: TaskRef,
     /// What it may change in shared memory, where the caller sends it again. `None` if it cannot be sent again.
     pub(crate) before: Option<Snapshot>,
     /// How many bytes the items take.
@@ -142,7 +155,7 @@ pub(crate) trait Transport: TaskControl + Debug {
     fn wake_waiters(&self);
 
     /// The same for messages of a map, where no thread asks whether it came in time.
-    fn cancel_some(&self, tasks: &mut dyn Iterator<Item = &Arc<TaskState>>) {
+    fn cancel_some(&self, tasks: &mut dyn Iterator<Item = &TaskRef>) {
         tasks.for_each(|task| _ = self.cancel(task));
     }
 

@@ -2,6 +2,21 @@
 //! loom's.
 
 pub(crate) use std::sync::atomic;
+pub(crate) use std::thread::yield_now;
+
+/// A cell whose contents are used through a pointer, which loom watches in the model.
+pub(crate) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
+
+impl<T> UnsafeCell<T> {
+    pub(crate) const fn new(value: T) -> Self {
+        Self(std::cell::UnsafeCell::new(value))
+    }
+
+    #[inline(always)]
+    pub(crate) fn with_mut<R>(&self, with: impl FnOnce(*mut T) -> R) -> R {
+        with(self.0.get())
+    }
+}
 
 /// Stands between two sequentially consistent steps whose order matters. They are ordered by themselves; but loom treats such
 /// steps as acquire and release only, and needs a fence here.

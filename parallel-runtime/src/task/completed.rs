@@ -19,7 +19,7 @@ struct Waiting {
 }
 
 impl Waiting {
-    fn new<'t>(tasks: impl Iterator<Item = &'t Arc<dyn TaskHandle>> + Clone) -> Self {
+    fn new<'t>(tasks: impl Iterator<Item = &'t TaskHandle> + Clone) -> Self {
         // Tasks that have ended do not matter.
         let mut collectors = tasks.clone().filter(|task| !task.has_result()).map(|task| task.collector());
         let first = collectors.next().flatten();
@@ -30,7 +30,7 @@ impl Waiting {
         let ready = Arc::new(Ready::default());
         for (index, task) in tasks.enumerate() {
             let watcher = Watcher::Ready(Arc::clone(&ready), index);
-            if let Err(watcher) = Arc::clone(task).watch(watcher, collector.is_none()) {
+            if let Err(watcher) = task.watch(watcher, collector.is_none()) {
                 watcher.fire();
             }
         }

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -52,7 +51,7 @@ use crate::wait::notify::Watcher;
 #[must_use = "a task runs on when it is dropped, but its result and its errors are lost; call `join()`"]
 pub struct Task<R> {
     id: u64,
-    pub(super) handle: Arc<dyn TaskHandle>,
+    pub(super) handle: TaskHandle,
     /// It moves between threads, and is shared between them, as its result.
     _result: PhantomData<R>,
 }
@@ -66,7 +65,7 @@ impl<R: Send + 'static> Task<R> {
     /// # Safety
     ///
     /// The value of the task is an `R`.
-    pub(crate) unsafe fn new(handle: Arc<dyn TaskHandle>) -> Self {
+    pub(crate) unsafe fn new(handle: TaskHandle) -> Self {
         Self { id: next_id(), handle, _result: PhantomData }
     }
 
@@ -86,7 +85,7 @@ impl<R: Send + 'static> Task<R> {
     }
 
     fn wait(&self, deadline: Option<Instant>) -> Option<Result<R, TaskError>> {
-        let result = Arc::clone(&self.handle).wait(deadline)?;
+        let result = self.handle.wait(deadline)?;
         // SAFETY: the value is an `R`, by the promise of the code that made this.
         Some(result.map(|value| unsafe { value.into() }))
     }
@@ -160,9 +159,9 @@ impl<R: Send + 'static> Task<R> {
         }
     }
 
-    /// See [`TaskHandle::watch`].
+    /// See [`TaskHandles::watch`](crate::backend::TaskHandles::watch).
     fn watch(&self, watcher: Watcher, attend: bool) -> Result<(), Watcher> {
-        Arc::clone(&self.handle).watch(watcher, attend)
+        self.handle.watch(watcher, attend)
     }
 
     /// Whether it has ended, and not with a value.

@@ -2,7 +2,6 @@
 
 use std::any::Any;
 use std::sync::Arc;
-use std::task::Waker;
 use std::time::Instant;
 
 use super::apart;
@@ -10,7 +9,7 @@ use super::engine::Engine;
 use super::job::{Body, Job};
 use super::prefetch::ThreadPrefetch;
 use super::scoped::ScopedJob;
-use crate::backend::{Backend, Failed, Map, OwnTask, Prefetch, Results, ScopedHandle, TaskHandle};
+use crate::backend::{Backend, Failed, Map, OwnTask, Prefetch, Results, ScopedHandle, TaskHandle, TaskHandles};
 use crate::error::TaskError;
 use crate::function::erased::{ErasedValue, Items, all_of};
 use crate::function::table::{FunctionTable, Piece, Written};
@@ -69,10 +68,10 @@ impl Backend for Arc<Engine> {
         function: &'static FunctionTable,
         item: ErasedValue<'static>,
         options: CallOptions,
-    ) -> Result<Arc<dyn TaskHandle>, TaskError> {
+    ) -> Result<TaskHandle, TaskError> {
         // SAFETY: the item is one of this function, as all that is submitted for it.
         let body = unsafe { Body::of(function, item) };
-        Ok(Engine::submit(self, function.name, options.timeout, false, body, None)?)
+        Ok(TaskHandle::alone(Engine::submit(self, function.name, options.timeout, false, body, None)?))
     }
 
     fn submit_scoped<'s>(
@@ -113,33 +112,34 @@ impl Backend for Arc<Engine> {
                 Err(caught) => theirs.fail(caught.into_init_error()),
             })
             .map_err(TaskError::Spawn)?;
-        Ok(OwnTask { handle: job, process: None, can_be_killed: false })
+        Ok(OwnTask { handle: TaskHandle::alone(job), process: None, can_be_killed: false })
     }
 }
 
-impl TaskHandle for Job {
-    fn wait(self: Arc<Self>, deadline: Option<Instant>) -> Option<Result<ErasedValue<'static>, TaskError>> {
+impl TaskHandles for Job {
+    fn wait(
+        self: Arc<Self>,
+        _index: u32,
+        deadline: Option<Instant>,
+    ) -> Option<Result<ErasedValue<'static>, TaskError>> {
         Job::wait(&self, deadline)
     }
-    fn is_finished(&self) -> bool {
+    fn is_finished(&self, _index: u32) -> bool {
         Job::is_finished(self)
     }
-    fn is_running(&self) -> bool {
-        Job::is_running(self)
+    fn is_running(self: Arc<Self>, _index: u32) -> bool {
+        Job::is_running(&self)
     }
-    fn cancel(&self) -> bool {
-        Job::cancel(self)
+    fn cancel(self: Arc<Self>, _index: u32) -> bool {
+        Job::cancel(&self)
     }
-    fn kill(&self) -> bool {
-        Job::kill(self)
+    fn kill(self: Arc<Self>, _index: u32) -> bool {
+        Job::kill(&self)
     }
-    fn watch(self: Arc<Self>, watcher: Watcher, _attend: bool) -> Result<(), Watcher> {
+    fn watch(self: Arc<Self>, _index: u32, watcher: Watcher, _attend: bool) -> Result<(), Watcher> {
         Job::watch(&self, watcher)
     }
-    fn is_here(&self, _waker: &Waker) -> bool {
-        true
-    }
-    fn has_failed(&self) -> bool {
+    fn has_failed(&self, _index: u32) -> bool {
         Job::has_failed(self)
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use crate::process;
-use crate::remote::task_state::TaskState;
+use crate::remote::task_state::TaskRef;
 
 /// Requests that have ended, or were refused, are remembered for a while: the program may ask.
 const REMEMBERED: usize = 100_000;
@@ -40,7 +40,7 @@ impl Requests {
 #[derive(Clone)]
 pub(super) struct SentPiece {
     pub(super) engine: Arc<process::Engine>,
-    pub(super) task_state: Arc<TaskState>,
+    pub(super) task_state: TaskRef,
 }
 
 /// A set of numbers that forgets the oldest.

@@ -12,7 +12,8 @@ use crate::ipc::board::slot::{INLINE_ALIGNMENT, INLINE_ARGUMENTS};
 use crate::process;
 use crate::remote::failure;
 use crate::remote::message::{About, Arguments, Body, Message, as_uninit};
-use crate::remote::task_state::{Left, Outcome, TaskState};
+use crate::remote::outcome::{Left, Outcome};
+use crate::remote::task_state::TaskRef;
 
 /// A request of many items is cut into pieces that take about so long, so that all workers have something to do at its end.
 const PIECE: f64 = 5e6;
@@ -24,7 +25,7 @@ const MOST_ITEMS: u32 = 4096;
 struct Piece {
     first: u32,
     count: u32,
-    task_state: Result<Arc<TaskState>, TaskError>,
+    task_state: Result<TaskRef, TaskError>,
     /// How often its first item may still be tried again.
     tries: u32,
 }
@@ -86,7 +87,7 @@ impl<'n, 'p> Running<'n, 'p> {
         }
     }
 
-    fn submit(&self, first: u32, count: u32) -> Result<Arc<TaskState>, TaskError> {
+    fn submit(&self, first: u32, count: u32) -> Result<TaskRef, TaskError> {
         let request = self.request;
         let engine = &self.engine;
         let arena = engine.arena().map_err(PoolError::into_task_error)?;
@@ -123,7 +124,7 @@ impl<'n, 'p> Running<'n, 'p> {
         };
         let about = About { function: request.function, shared: 0, packable: false };
         let task_state = engine.submit(message, about, false, None)?;
-        let sent = SentPiece { engine: Arc::clone(engine), task_state: Arc::clone(&task_state) };
+        let sent = SentPiece { engine: Arc::clone(engine), task_state: task_state.clone() };
         submission.messages.entry(request.id).or_default().push(sent);
         Ok(task_state)
     }

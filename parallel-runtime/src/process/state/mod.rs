@@ -39,7 +39,8 @@ use workers::Workers;
 use super::stderr::Stderr;
 use crate::error::TaskError;
 use crate::observe::{self, Fate, Pool, Run, Seen, timeline};
-use crate::remote::task_state::{Outcome, TaskState};
+use crate::remote::outcome::Outcome;
+use crate::remote::task_state::TaskRef;
 use crate::sys::fork;
 
 /// How far the pool's life has come.
@@ -112,9 +113,10 @@ impl State {
     }
 
     /// A task has ended. `seen`, `run`: if it is looked at, and if it has run; `name`: if it was on the board, `generation | slot`.
+    #[inline]
     pub(super) fn end(
         &mut self,
-        task_state: &TaskState,
+        task_state: &TaskRef,
         outcome: Outcome,
         seen: Option<Box<Seen>>,
         run: Option<Run>,

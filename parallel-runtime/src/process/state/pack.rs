@@ -19,7 +19,7 @@ use std::time::Duration;
 use crate::error::TaskError;
 use crate::ipc::board::slot::INLINE_ALIGNMENT;
 use crate::remote::message::{Arguments, Body, Message, as_uninit};
-use crate::remote::task_state::TaskState;
+use crate::remote::task_state::{TaskGroup, TaskRef};
 use crate::shared::Arena;
 
 /// The most items of a message: a slot has so many bits.
@@ -28,19 +28,33 @@ pub(in crate::process) const MOST_PACKED: usize = u64::BITS as usize;
 /// Bytes of an item's place.
 const PLACE: usize = 2 * size_of::<u32>();
 
+/// What tasks have in common that travel together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::process) struct PackKind {
+    pub(in crate::process) entry: u64,
+    pub(in crate::process) limit: Option<Duration>,
+    /// The table by which their results are read; 0 for tasks without handles.
+    pub(in crate::process) table: usize,
+}
+
 /// Tasks of one function, and their encoded arguments.
 pub(in crate::process) struct Pack {
-    entry: u64,
-    limit: Option<Duration>,
+    kind: PackKind,
+    group: Arc<TaskGroup>,
     bytes: Vec<u8>,
     items: Vec<Packed>,
     /// Those whose tasks are here.
     left: usize,
+    /// How many of the group have been added.
+    added: u32,
 }
 
+#[derive(Clone, Copy)]
 struct Packed {
-    /// None if it has ended, or is elsewhere.
-    task: Option<Arc<TaskState>>,
+    /// Which of the group.
+    index: u32,
+    /// Whether it has not ended, and is not elsewhere.
+    is_here: bool,
     start: u32,
     end: u32,
 }
@@ -51,21 +65,38 @@ fn items_at(count: usize) -> usize {
 }
 
 impl Pack {
-    pub(super) fn new(entry: u64, limit: Option<Duration>, room: usize) -> Self {
-        let most = room.min(MOST_PACKED);
-        Self { entry, limit, bytes: Vec::new(), items: Vec::with_capacity(most), left: 0 }
+    /// A group of its own belongs to it, as large as it will be.
+    pub(super) fn new(kind: PackKind, group: Arc<TaskGroup>) -> Self {
+        let items = Vec::with_capacity(group.len() as usize);
+        Self { kind, group, bytes: Vec::new(), items, left: 0, added: 0 }
     }
 
     /// Whether one more task of this kind belongs to it.
-    pub(super) fn takes(&self, entry: u64, limit: Option<Duration>, room: usize) -> bool {
-        self.entry == entry && self.limit == limit && self.items.len() < room.min(MOST_PACKED)
+    #[inline(always)]
+    pub(super) fn takes(&self, kind: &PackKind) -> bool {
+        !self.is_full() && self.kind == *kind
     }
 
-    pub(super) fn add(&mut self, task: Arc<TaskState>, arguments: &[u8]) {
+    #[inline(always)]
+    pub(super) fn is_full(&self) -> bool {
+        self.added == self.group.len()
+    }
+
+    /// Adds the next task of the group.
+    #[inline(always)]
+    pub(super) fn add(&mut self, arguments: &[u8]) -> TaskRef {
+        let index = self.added;
+        self.added += 1;
+        self.push(index, arguments);
+        self.group.task(index)
+    }
+
+    #[inline(always)]
+    fn push(&mut self, index: u32, arguments: &[u8]) {
         let start = self.bytes.len().next_multiple_of(INLINE_ALIGNMENT);
         self.bytes.resize(start, 0);
         self.bytes.extend_from_slice(arguments);
-        self.items.push(Packed { task: Some(task), start: start as u32, end: self.bytes.len() as u32 });
+        self.items.push(Packed { index, is_here: true, start: start as u32, end: self.bytes.len() as u32 });
         self.left += 1;
     }
 
@@ -80,30 +111,45 @@ impl Pack {
     }
 
     /// The tasks that have not ended.
-    pub(in crate::process) fn tasks(&self) -> impl Iterator<Item = &Arc<TaskState>> {
-        self.items.iter().filter_map(|item| item.task.as_ref())
+    pub(in crate::process) fn tasks(&self) -> impl Iterator<Item = TaskRef> {
+        self.items.iter().filter(|item| item.is_here).map(|item| self.group.task(item.index))
+    }
+
+    /// Its tasks are in a slot.
+    pub(in crate::process) fn board(&self, slot: u32, generation: u64) {
+        self.group.board(slot, generation);
+    }
+
+    /// Its tasks wait once more.
+    pub(in crate::process) fn requeue(&self) {
+        self.group.requeue();
+    }
+
+    /// Its tasks wait in a queue, under this number.
+    pub(in crate::process) fn queue(&self, number: u64) {
+        self.tasks().for_each(|task| task.queue(number));
     }
 
     /// Whether the task of an item is here.
     pub(in crate::process) fn has(&self, item: usize) -> bool {
-        self.items.get(item).is_some_and(|item| item.task.is_some())
+        self.items.get(item).is_some_and(|item| item.is_here)
     }
 
     /// Which item a task is.
-    pub(in crate::process) fn position(&self, task: &TaskState) -> Option<usize> {
-        let is_it = |item: &Packed| item.task.as_ref().is_some_and(|there| std::ptr::eq(&**there, task));
-        self.items.iter().position(is_it)
+    pub(in crate::process) fn position(&self, task: &TaskRef) -> Option<usize> {
+        self.items.iter().position(|item| item.is_here && task.is(&self.group, item.index))
     }
 
     /// Takes the task of an item out.
-    pub(in crate::process) fn take(&mut self, item: usize) -> Option<Arc<TaskState>> {
-        let task = self.items.get_mut(item)?.task.take()?;
+    pub(in crate::process) fn take(&mut self, item: usize) -> Option<TaskRef> {
+        let item = self.items.get_mut(item).filter(|item| item.is_here)?;
+        item.is_here = false;
         self.left -= 1;
-        Some(task)
+        Some(self.group.task(item.index))
     }
 
     /// Takes a task out, with a message of its own.
-    pub(in crate::process) fn take_alone(&mut self, item: usize) -> Option<(Arc<TaskState>, Message<'static>)> {
+    pub(in crate::process) fn take_alone(&mut self, item: usize) -> Option<(TaskRef, Message<'static>)> {
         let task = self.take(item)?;
         let Packed { start, end, .. } = self.items[item];
         let body = Body::Kept(self.bytes[start as usize..end as usize].into());
@@ -112,7 +158,7 @@ impl Pack {
     }
 
     fn message(&self, items: u32, body: Body<'static>) -> Message<'static> {
-        let Self { entry, limit, .. } = *self;
+        let PackKind { entry, limit, .. } = self.kind;
         Message { entry, items, seen: None, timed: true, is_async: false, limit, retry: None, body, loan: None }
     }
 
@@ -121,13 +167,11 @@ impl Pack {
         if self.left == self.items.len() {
             return;
         }
-        let mut compact = Self::new(self.entry, self.limit, self.left);
-        for Packed { task, start, end } in self.items.drain(..) {
-            if let Some(task) = task {
-                compact.add(task, &self.bytes[start as usize..end as usize]);
-            }
+        let mut compact = Self::new(self.kind, Arc::clone(&self.group));
+        for Packed { index, start, end, .. } in self.items.iter().filter(|item| item.is_here) {
+            compact.push(*index, &self.bytes[*start as usize..*end as usize]);
         }
-        *self = compact;
+        *self = Self { added: self.added, ..compact };
     }
 
     /// The message of all items.
@@ -173,17 +217,20 @@ mod tests {
 
     #[test]
     fn each_item_is_found_in_the_message_and_those_that_have_ended_are_forgotten() {
-        let mut pack = Pack::new(64, None, 100);
-        let tasks: Vec<_> = (0..MOST_PACKED).map(|_| Arc::new(TaskState::new(None))).collect();
+        let kind = PackKind { entry: 64, limit: None, table: 0 };
+        let other = PackKind { entry: 128, ..kind };
+        let mut pack = Pack::new(kind, TaskGroup::new(None, MOST_PACKED as u32));
         let arguments = |item: usize| vec![item as u8; item % 40];
-        for (item, task) in tasks.iter().enumerate() {
-            assert!(pack.takes(64, None, 100) && !pack.takes(128, None, 100) && !pack.takes(64, None, item));
-            pack.add(Arc::clone(task), &arguments(item));
-        }
-        assert!(!pack.takes(64, None, 100), "it is full");
+        let tasks: Vec<_> = (0..MOST_PACKED)
+            .map(|item| {
+                assert!(pack.takes(&kind) && !pack.takes(&other));
+                pack.add(&arguments(item))
+            })
+            .collect();
+        assert!(pack.is_full() && !pack.takes(&kind));
         for item in (0..MOST_PACKED).filter(|item| item % 3 == 0) {
             let (task, message) = pack.take_alone(item).expect("it is there");
-            assert!(Arc::ptr_eq(&task, &tasks[item]) && pack.take(item).is_none());
+            assert!(task == tasks[item] && pack.take(item).is_none());
             assert!(matches!(message.body, Body::Kept(bytes) if *bytes == *arguments(item)));
         }
         pack.compact();

@@ -1,11 +1,11 @@
 //! What is not used, because a worker may still write there.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use crate::ipc::board::word::Word;
 use crate::remote::message::{Arguments, Loan};
-use crate::remote::task_state::{Outcome, TaskState};
+use crate::remote::outcome::Outcome;
+use crate::remote::task_state::TaskRef;
 
 /// A slot whose claim looks false, and since when.
 pub(in crate::process) type Suspect = (u32, Word, Instant);
@@ -19,7 +19,7 @@ pub(in crate::process) struct Quarantined {
     /// The same for shared memory.
     pub(in crate::process) _loan: Option<Box<Loan>>,
     /// The end of its task, if the task may still change memory that its caller has: then the caller waits.
-    pub(in crate::process) ending: Option<(Arc<TaskState>, Outcome)>,
+    pub(in crate::process) ending: Option<(TaskRef, Outcome)>,
 }
 
 /// Slots in quarantine, and claims that look false.

@@ -1,6 +1,5 @@
 //! The tasks on the board.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use super::pack::Pack;
@@ -8,7 +7,7 @@ use crate::ipc::board::ring::Place;
 use crate::observe::Seen;
 use crate::process::termination::Limited;
 use crate::remote::message::{Arguments, Loan, Retry};
-use crate::remote::task_state::TaskState;
+use crate::remote::task_state::TaskRef;
 
 /// The slots of the board that have been used, as the program knows them.
 #[derive(Default)]
@@ -34,7 +33,7 @@ impl Slots {
     }
 
     /// Which item of the message in a slot a task is.
-    pub(in crate::process) fn item_of(&self, index: u32, task: &TaskState) -> u32 {
+    pub(in crate::process) fn item_of(&self, index: u32, task: &TaskRef) -> u32 {
         let item = match &self.in_flight[index as usize] {
             Some(InFlight { tasks: Tasks::Pack(pack), .. }) => pack.position(task),
             _ => None,
@@ -45,7 +44,7 @@ impl Slots {
 
 /// Whose message is in a slot.
 pub(in crate::process) enum Tasks {
-    One(Arc<TaskState>),
+    One(TaskRef),
     Pack(Box<Pack>),
 }
 
@@ -73,16 +72,10 @@ impl InFlight {
     }
 
     /// The tasks that have not ended.
-    pub(in crate::process) fn tasks(&self) -> impl Iterator<Item = &Arc<TaskState>> {
-        let (one, pack) = match &self.tasks {
-            Tasks::One(task) => (Some(task), None),
-            Tasks::Pack(pack) => (None, Some(pack)),
-        };
-        one.into_iter().chain(pack.into_iter().flat_map(|pack| pack.tasks()))
-    }
-
-    /// What ends it with the same for all its tasks.
-    pub(in crate::process) fn into_tasks(self) -> Vec<Arc<TaskState>> {
-        self.tasks().cloned().collect()
+    pub(in crate::process) fn into_tasks(self) -> Vec<TaskRef> {
+        match self.tasks {
+            Tasks::One(task) => vec![task],
+            Tasks::Pack(pack) => pack.tasks().collect(),
+        }
     }
 }

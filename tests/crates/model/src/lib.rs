@@ -11,6 +11,8 @@ mod sys;
 
 #[path = "../../../../parallel-runtime/src/ipc/board/meeting.rs"]
 mod meeting;
+#[path = "../../../../parallel-runtime/src/remote/record.rs"]
+mod record;
 #[path = "../../../../parallel-runtime/src/ipc/board/ring.rs"]
 mod ring;
 #[path = "../../../../parallel-runtime/src/ipc/board/sleep.rs"]
@@ -22,6 +24,7 @@ mod turn;
 #[path = "../../../../parallel-runtime/src/ipc/board/word.rs"]
 mod word;
 
+mod ending;
 mod lock;
 mod waiting;
 

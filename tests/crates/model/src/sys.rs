@@ -2,6 +2,19 @@
 
 pub(crate) mod sync {
     pub(crate) use loom::sync::atomic;
+    pub(crate) use loom::thread::yield_now;
+
+    pub(crate) struct UnsafeCell<T>(loom::cell::UnsafeCell<T>);
+
+    impl<T> UnsafeCell<T> {
+        pub(crate) fn new(value: T) -> Self {
+            Self(loom::cell::UnsafeCell::new(value))
+        }
+
+        pub(crate) fn with_mut<R>(&self, with: impl FnOnce(*mut T) -> R) -> R {
+            self.0.with_mut(with)
+        }
+    }
 
     pub(crate) fn between_ordered_steps() {
         atomic::fence(atomic::Ordering::SeqCst);
