@@ -1,9 +1,10 @@
 //! Pools of threads.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
-use parallel_runtime::{TaskError, ThreadPool, parallel};
+use parallel_runtime::{Task, TaskError, ThreadPool, parallel};
 
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
 static MOST: AtomicUsize = AtomicUsize::new(0);
@@ -130,6 +131,125 @@ fn kill_cancels_what_has_not_started() {
 fn slow(milliseconds: u64) -> u64 {
     std::thread::sleep(Duration::from_millis(milliseconds));
     milliseconds
+}
+
+/// The first task waits until it is let go of, and has begun. Its thread has taken some of the others with it, which were in the queue by then.
+fn behind_one_that_waits(
+    pool: &ThreadPool,
+    threads: usize,
+    count: u64,
+) -> (mpsc::Sender<()>, Task<u64>, Vec<Task<u64>>) {
+    let ((go_on, waits), (tell, told)) = (mpsc::channel(), mpsc::channel());
+    *GATE.lock().unwrap() = Some((tell, waits));
+    HELD.store(true, Ordering::SeqCst);
+    let held: Vec<_> = (0..threads).map(|_| hold::on(pool).submit(())).collect();
+    assert!(parallel_workspace::eventually(|| held.iter().all(Task::is_running)));
+    let first = gated::on(pool).submit(0);
+    let others = (1..count).map(|x| gated::on(pool).submit(x)).collect();
+    HELD.store(false, Ordering::SeqCst);
+    told.recv().unwrap();
+    (go_on, first, others)
+}
+
+static HELD: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+
+#[parallel]
+fn hold() {
+    assert!(parallel_workspace::eventually(|| !HELD.load(Ordering::SeqCst)));
+}
+
+/// To be used by one test at a time.
+static GATE: Mutex<Option<(mpsc::Sender<()>, mpsc::Receiver<()>)>> = Mutex::new(None);
+
+#[parallel]
+fn gated(x: u64) -> u64 {
+    if x == 0
+        && let Some((tell, waits)) = GATE.lock().unwrap().take()
+    {
+        tell.send(()).unwrap();
+        let _ = waits.recv();
+    }
+    x
+}
+
+#[parallel]
+fn joins(x: u64) -> u64 {
+    // In a chain: each waits for one that was submitted after all that are queued.
+    if x == 0 { 0 } else { 1 + joins::on(&CHAIN).submit(x - 1).join().unwrap() }
+}
+
+static CHAIN: ThreadPool = ThreadPool::new(2);
+
+#[test]
+fn what_a_thread_has_taken_and_not_begun_waits_for_no_task_of_its() {
+    // Two threads: one task waits on something that is not of this library's, all others run on the other thread.
+    let pool = ThreadPool::new(2);
+    for _ in 0..20 {
+        let (go_on, first, others) = behind_one_that_waits(&pool, 2, 300);
+        for (x, task) in (1..).zip(others) {
+            assert_eq!(task.join().unwrap(), x);
+        }
+        assert!(!first.is_finished());
+        drop(go_on);
+        assert_eq!(first.join().unwrap(), 0);
+    }
+    // One thread: all of them can be cancelled, or end with the pool.
+    let pool = ThreadPool::new(1);
+    let (go_on, first, others) = behind_one_that_waits(&pool, 1, 300);
+    let (cancelled, left): (Vec<_>, Vec<_>) = others.into_iter().partition(|task| task.id() % 2 == 0 && task.cancel());
+    assert!(cancelled.len() >= 149);
+    drop(go_on);
+    assert_eq!(first.join().unwrap(), 0);
+    left.into_iter().for_each(|task| assert!(task.join().unwrap() > 0));
+    for task in cancelled {
+        assert!(matches!(task.join(), Err(TaskError::Cancelled)));
+    }
+    let (go_on, first, others) = behind_one_that_waits(&pool, 1, 300);
+    pool.kill();
+    for task in others {
+        assert!(matches!(task.join(), Err(TaskError::Cancelled)));
+    }
+    drop(go_on);
+    assert_eq!(first.join().unwrap(), 0);
+    // Tasks that wait for tasks behind those that their threads have taken.
+    let chains: Vec<_> = (0..200).map(|x| joins::on(&CHAIN).submit(x % 7)).collect();
+    for (x, chain) in chains.into_iter().enumerate() {
+        assert_eq!(chain.join().unwrap(), x as u64 % 7);
+    }
+    let stats = CHAIN.stats();
+    assert_eq!((stats.submitted, stats.done, stats.running, stats.queued), (stats.done, stats.submitted, 0, 0));
+}
+
+static SINGLE: ThreadPool = ThreadPool::new(1);
+static OTHER: ThreadPool = ThreadPool::new(1);
+static TARGET: Mutex<Option<Task<u64>>> = Mutex::new(None);
+
+#[parallel(pool = OTHER)]
+fn waits_for_the_target() -> u64 {
+    let target = TARGET.lock().unwrap().take().unwrap();
+    target.join().unwrap()
+}
+
+#[parallel(pool = SINGLE)]
+fn in_a_row(x: u64) -> u64 {
+    match x {
+        0 => {
+            assert!(parallel_workspace::eventually(|| TARGET.lock().unwrap().is_some()));
+            0
+        }
+        1 => waits_for_the_target::submit().join().unwrap(),
+        x => x,
+    }
+}
+
+#[test]
+fn a_task_that_waits_holds_up_none_that_its_thread_has_taken() {
+    // The thread takes the second and the others at once, and the second waits for the tenth, by way of another pool.
+    let mut tasks: Vec<_> = (0..10).map(in_a_row::submit).collect();
+    *TARGET.lock().unwrap() = Some(in_a_row::submit(10));
+    tasks.extend((11..50).map(in_a_row::submit));
+    let results: Vec<u64> = tasks.into_iter().map(|task| task.join().unwrap()).collect();
+    assert_eq!(results[..3], [0, 10, 2]);
 }
 
 #[test]

@@ -42,7 +42,8 @@ impl Counters {
         }
     }
 
-    fn time(&mut self, seen: &Seen, run: Run) {
+    /// How long it waited, and ran.
+    pub(crate) fn time(&mut self, seen: &Seen, run: Run) {
         self.waited.add(run.began.saturating_sub(seen.submitted), seen.weight);
         self.ran.add(run.ended.saturating_sub(run.began), seen.weight);
     }

@@ -117,6 +117,9 @@ impl Backend for Arc<Engine> {
 }
 
 impl TaskHandles for Job {
+    fn take(&self, _index: u32) -> Option<Result<ErasedValue<'static>, TaskError>> {
+        Job::take(self)
+    }
     fn wait(
         self: Arc<Self>,
         _index: u32,

@@ -2,12 +2,13 @@
 
 use std::marker::PhantomData;
 use std::ops::Deref;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
 
-use super::engine::Engine;
+use super::engine::{Book, Engine};
 use super::inside::Inside;
 use super::semaphore::Switched;
+use super::shards::Shard;
 use crate::observe::stats::{PoolStats, WorkerLoad};
 use crate::observe::{self, Counters, Fate, Run, Seen, timeline};
 use crate::sys::clock;
@@ -25,14 +26,34 @@ pub(super) struct Running<E: Deref<Target = Engine>>(E);
 
 impl Engine {
     /// A task has ended, and is counted, but nothing has seen it yet.
+    #[inline]
     pub(super) fn count(&self, fate: Fate, seen: Option<&Seen>, run: Option<Run>) {
-        self.book().counters.end(fate, seen, run);
+        let shard = self.shards.here();
+        let count = match fate {
+            Fate::Done => &shard.done,
+            Fate::Cancelled => &shard.cancelled,
+            Fate::Failed | Fate::TimedOut | Fate::Died => &shard.failed,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        if let (Some(seen), Some(run)) = (seen, run) {
+            self.book().counters.time(seen, run);
+        }
     }
 
     /// Its end can be seen.
+    #[inline]
     pub(super) fn leave(&self) {
-        self.book().outstanding -= 1;
-        self.none_left.notify_all();
+        // A thread that shuts the pool down says so first, and then looks how many are left: so one of the two sees the other.
+        self.shards.here().left.fetch_add(1, Ordering::SeqCst);
+        if self.closed.load(Ordering::SeqCst) {
+            drop(self.book());
+            self.none_left.notify_all();
+        }
+    }
+
+    /// How many have come and not left.
+    pub(super) fn outstanding(&self, book: &Book) -> u64 {
+        book.admitted.wrapping_sub(self.shards.sum(|shard| &shard.left))
     }
 
     /// Tells those who record tasks. To be called without a lock.
@@ -51,17 +72,19 @@ impl Engine {
         // All threads together, which are as many as there are permits.
         let load = alive.map(|alive| WorkerLoad::new(None, self.semaphore.busy(), alive * self.workers as u32));
         let book = self.book();
-        let Counters { done, failed, cancelled, waited, ran, .. } = &book.counters;
-        let finished = done + failed + cancelled;
-        let submitted = self.submitted.load(Ordering::Relaxed);
-        let (running, abandoned) = (self.running.load(Ordering::Relaxed), self.abandoned.load(Ordering::Relaxed));
+        let Counters { waited, ran, .. } = &book.counters;
+        let sum = |count: fn(&Shard) -> &AtomicU64| self.shards.sum(count);
+        let (done, failed) = (sum(|shard| &shard.done), sum(|shard| &shard.failed));
+        let (cancelled, running) = (sum(|shard| &shard.cancelled), sum(|shard| &shard.running));
+        let (finished, submitted) = (done + failed + cancelled, book.admitted - book.accepted);
+        let abandoned = self.abandoned.load(Ordering::Relaxed);
         PoolStats {
             workers_alive: if started { self.workers } else { 0 },
             submitted,
             finished,
-            done: *done,
-            failed: *failed,
-            cancelled: *cancelled,
+            done,
+            failed,
+            cancelled,
             running,
             queued: (submitted - finished).saturating_sub(running.saturating_sub(abandoned)),
             timed_out: self.timed_out.load(Ordering::Relaxed),
@@ -128,13 +151,14 @@ pub(super) fn place() -> u32 {
 
 impl<E: Deref<Target = Engine>> Running<E> {
     pub(super) fn new(engine: E) -> Self {
-        engine.running.fetch_add(1, Ordering::Relaxed);
+        engine.shards.here().running.fetch_add(1, Ordering::Relaxed);
         Self(engine)
     }
 }
 
 impl<E: Deref<Target = Engine>> Drop for Running<E> {
     fn drop(&mut self) {
-        self.0.running.fetch_sub(1, Ordering::Relaxed);
+        // Perhaps on another thread: the sum counts.
+        self.0.shards.here().running.fetch_sub(1, Ordering::Relaxed);
     }
 }

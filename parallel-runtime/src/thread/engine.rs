@@ -8,6 +8,7 @@ use std::time::Instant;
 use super::inside::Inside;
 use super::rayon_pools::RayonPools;
 use super::semaphore::{self, Semaphore};
+use super::shards::Shards;
 use super::threads::Threads;
 use crate::error::{PoolError, TaskError};
 use crate::observe::{Counters, Kind, Pool, timeline};
@@ -34,8 +35,7 @@ pub(crate) struct Engine {
     pub(super) started: AtomicBool,
     pub(super) closed: AtomicBool,
     pub(super) killed: AtomicBool,
-    pub(super) submitted: AtomicU64,
-    pub(super) running: AtomicU64,
+    pub(super) shards: Shards,
     pub(super) timed_out: AtomicU64,
     /// Tasks that timed out and still run.
     pub(super) abandoned: AtomicU64,
@@ -47,13 +47,15 @@ pub(crate) struct Engine {
     pub(super) first: OnceLock<Instant>,
 }
 
-/// The tasks that have not ended.
+/// What is known of tasks when they come.
 #[derive(Default)]
 pub(super) struct Book {
-    pub(super) outstanding: usize,
+    /// How many have come, and how many of them are only several that come later.
+    pub(super) admitted: u64,
+    pub(super) accepted: u64,
     pub(super) counters: Counters,
-    /// Those that were submitted, for `kill`; from time to time those that have ended are weeded out.
-    pub(super) jobs: Vec<Weak<dyn Cancel>>,
+    /// Futures that were submitted, for `kill`; from time to time those that have ended are weeded out.
+    pub(super) futures: Vec<Weak<dyn Cancel>>,
 }
 
 /// A task that can still be stopped from running, whatever its result.
@@ -67,9 +69,7 @@ pub(crate) struct Accepted(Arc<Engine>);
 
 impl Drop for Accepted {
     fn drop(&mut self) {
-        let mut book = self.0.book();
-        book.outstanding -= 1;
-        self.0.none_left.notify_all();
+        self.0.leave();
     }
 }
 
@@ -96,8 +96,7 @@ impl Engine {
             started: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             killed: AtomicBool::new(false),
-            submitted: AtomicU64::new(0),
-            running: AtomicU64::new(0),
+            shards: Shards::default(),
             timed_out: AtomicU64::new(0),
             abandoned: AtomicU64::new(0),
             book: Mutex::new(Book::default()),
@@ -140,9 +139,10 @@ impl Engine {
         if self.closed.load(Ordering::Acquire) && (!accepted || self.killed.load(Ordering::Relaxed)) {
             return Err(TaskError::PoolClosed);
         }
-        book.outstanding += 1;
-        self.submitted.fetch_add(1, Ordering::Relaxed);
-        self.first.get_or_init(Instant::now);
+        book.admitted += 1;
+        if self.first.get().is_none() {
+            let _ = self.first.set(Instant::now());
+        }
         Ok(book)
     }
 
@@ -152,7 +152,8 @@ impl Engine {
         if self.closed.load(Ordering::Acquire) {
             return Err(TaskError::PoolClosed);
         }
-        book.outstanding += 1;
+        book.admitted += 1;
+        book.accepted += 1;
         Ok(Accepted(Arc::clone(self)))
     }
 
@@ -186,22 +187,23 @@ impl Engine {
             return;
         }
         let book = self.book();
-        self.closed.store(true, Ordering::Release);
+        self.closed.store(true, Ordering::SeqCst);
         drop(book);
         // A task that shuts its own pool down cannot wait for itself.
-        let own = Inside::count(self.id);
-        drop(wait_while(&self.book, &self.none_left, None, |book| book.outstanding > own));
+        let own = Inside::count(self.id) as u64;
+        drop(wait_while(&self.book, &self.none_left, None, |book| self.outstanding(book) > own));
     }
 
     /// Takes no more tasks, and cancels those that have not started.
     pub(crate) fn kill(&self) {
         self.killed.store(true, Ordering::Relaxed);
         let mut book = self.book();
-        self.closed.store(true, Ordering::Release);
-        let jobs = std::mem::take(&mut book.jobs);
+        self.closed.store(true, Ordering::SeqCst);
+        let futures = std::mem::take(&mut book.futures);
         drop(book);
-        for job in jobs.iter().filter_map(Weak::upgrade) {
-            job.kill();
+        self.threads.leave_out();
+        for future in futures.iter().filter_map(Weak::upgrade) {
+            future.kill();
         }
     }
 }

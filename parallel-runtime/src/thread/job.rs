@@ -152,6 +152,10 @@ impl Job {
         if self.is_finished() {
             return;
         }
+        if self.engine.as_ref().is_some_and(|engine| engine.killed.load(Ordering::Relaxed)) {
+            self.cancel();
+            return;
+        }
         // The permit comes before the claim: a task that is claimed runs.
         let _permit = self.engine.as_ref().map(|engine| engine.semaphore.enter());
         self.run(false);
@@ -172,7 +176,8 @@ impl Job {
             self.ran.store(clock::now(), Ordering::Relaxed);
         }
         let inside = self.inside_pool();
-        let running = self.engine.clone().map(Running::new);
+        let takes_turns = self.turns.is_some() && !to_its_end;
+        let running = self.engine.as_deref().filter(|_| !takes_turns).map(Running::new);
         let is_stopped = self.stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed));
         let wanted = if is_stopped { Err(TaskError::Cancelled) } else { Ok(()) };
         let prepared = wanted.and_then(|()| self.engine.as_ref().map_or(Ok(()), |engine| engine.prepare()));
@@ -186,9 +191,9 @@ impl Job {
             }
         }
         let result = match (prepared, body) {
-            (Ok(()), Some(Body::Future(future))) if self.turns.is_some() && !to_its_end => {
+            (Ok(()), Some(Body::Future(future))) if takes_turns => {
                 drop(inside);
-                return self.begin_turns(future, running);
+                return self.begin_turns(future, self.engine.clone().map(Running::new));
             }
             (Ok(()), Some(body)) => {
                 panics::catch(|| self.inside(|| body.run())).map_err(|caught| caught.into_error(self.function))
@@ -388,6 +393,11 @@ impl Job {
         ended
     }
 
+    /// Takes the result, if it is here.
+    pub(crate) fn take(&self) -> Option<JobResult> {
+        if self.is_done() { self.end().result.take() } else { None }
+    }
+
     /// Waits for the end, at most until `deadline`. Takes the result; a second call finds none and gives `Cancelled`.
     pub(crate) fn wait(self: &Arc<Self>, deadline: Option<Instant>) -> Option<JobResult> {
         if deadline.is_none() {
@@ -422,6 +432,20 @@ impl Work for Job {
         if !self.go_on() {
             self.run_on_pool();
         }
+    }
+
+    fn around(&self, several: &mut dyn FnMut()) {
+        let _permit = self.engine.as_ref().map(|engine| engine.semaphore.enter());
+        several();
+    }
+
+    fn is_in_the_way(&self) -> bool {
+        self.engine.as_ref().is_some_and(|engine| engine.semaphore.is_wanted())
+    }
+
+    fn leave_out(&self) -> bool {
+        Job::kill(self);
+        true
     }
 }
 
@@ -461,17 +485,19 @@ impl Engine {
             job.look_at(seen);
         }
         let mut over = Vec::new();
-        if book.jobs.len() > 2 * book.outstanding + 64 {
-            book.jobs.retain(|job| {
-                let Some(job) = job.upgrade() else { return false };
-                let keep = !job.is_over();
-                // Its result may be the user's, and is not dropped under the lock.
-                over.push(job);
-                keep
-            });
+        if job.turns.is_some() {
+            if book.futures.len() as u64 > 2 * self.outstanding(&book) + 64 {
+                book.futures.retain(|future| {
+                    let Some(future) = future.upgrade() else { return false };
+                    let keep = !future.is_over();
+                    // Its result may be the user's, and is not dropped under the lock.
+                    over.push(future);
+                    keep
+                });
+            }
+            let weak: Weak<dyn Cancel> = Arc::downgrade(&(Arc::clone(&job) as Arc<dyn Cancel>));
+            book.futures.push(weak);
         }
-        let weak: Weak<dyn Cancel> = Arc::downgrade(&(Arc::clone(&job) as Arc<dyn Cancel>));
-        book.jobs.push(weak);
         drop(book);
         drop(over);
         if let Err(error) = self.threads.push(Arc::clone(&job) as _) {

@@ -1,6 +1,6 @@
 //! The thread engine.
 //!
-//! A plain call runs on the caller's own thread, which would only wait: that saves two thread switches. [`semaphore`] keep the number of
+//! A plain call runs on the caller's own thread, which would only wait: that saves two thread switches. [`semaphore`] keeps the number of
 //! tasks that run at a time, on whichever threads, at the pool's size, so that a pool of one serialises a library that is not
 //! thread-safe.
 //!
@@ -14,7 +14,7 @@
 //! | [`prepared`] | calls and maps where there is an `init` |
 //! | [`apart`], [`prefetch`], [`scoped`] | many items of which each is a task; items a little ahead of their results; tasks that borrow |
 //! | [`backend`] | what the verbs ask of it |
-//! | [`counted`] | the counts of a pool, and records of its tasks |
+//! | [`counted`], [`shards`] | the counts of a pool, and records of its tasks; counts of each thread |
 
 mod apart;
 mod backend;
@@ -30,6 +30,7 @@ mod prepared;
 mod rayon_pools;
 mod scoped;
 mod semaphore;
+mod shards;
 mod threads;
 mod timer;
 mod turn;

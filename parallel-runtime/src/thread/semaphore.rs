@@ -83,6 +83,11 @@ impl Semaphore {
         stay
     }
 
+    /// Whether a thread waits for a permit.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.returned.has_waiters()
+    }
+
     /// Waits for a permit, unless this thread's innermost task has one.
     pub(crate) fn enter(&self) -> Switched {
         switch(self)

@@ -4,14 +4,20 @@
 //! which could need what the one below is about to give, and would need more stack each time. So where a task waits for something
 //! its thread really waits, without its permit, and another thread takes its place, which leaves when there is nothing left to do. How
 //! many tasks run at a time is not a matter of threads, but of [`semaphore`](super::semaphore).
+//!
+//! A thread takes a part of the queue at a time, if none is idle: the lock of the queue is every thread's. What it has not begun it gives back before it
+//! waits in the middle of a task, and a thread that finds the queue empty takes half of what another has. Both happen under the lock of the
+//! queue, and so does falling asleep: nothing lies with a busy thread while another one sleeps.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use crate::panics;
+use crate::sys::spin::spin;
 use crate::wait::condvar::Condvar;
 
 /// How long a thread stays that has taken another's place, when there is nothing to do.
@@ -23,21 +29,46 @@ const MOST_SUBSTITUTES: usize = 256;
 /// The same where each thread has to be prepared.
 const MOST_PREPARED_SUBSTITUTES: usize = 16;
 
+/// The most that a thread takes from the queue at a time.
+const MOST_AT_ONCE: usize = 32;
+
 /// Something that is in the queue.
 pub(super) trait Work: Send + Sync {
     fn work(self: Arc<Self>);
+
+    /// Runs `several`, which works off this and others of the queue, inside of what each of them needs.
+    fn around(&self, several: &mut dyn FnMut()) {
+        several();
+    }
+
+    /// Whether another thread waits for what `around` holds.
+    fn is_in_the_way(&self) -> bool {
+        false
+    }
+
+    /// Ends it without running it, if it may be left out. It is not in the queue, and no lock is held.
+    fn leave_out(&self) -> bool {
+        false
+    }
 }
+
+/// What a thread has taken from the queue and not begun. Others take of it when they have nothing to do.
+type Taken = Mutex<VecDeque<Arc<dyn Work>>>;
 
 pub(super) struct Threads {
     workers: usize,
     most: usize,
     state: Mutex<State>,
     more: Condvar,
+    /// Changes with each addition to the queue: a thread that looks for more need not take the lock for it.
+    added: AtomicU32,
 }
 
 #[derive(Default)]
 struct State {
     queue: VecDeque<Arc<dyn Work>>,
+    /// Of each thread.
+    taken: Vec<Arc<Taken>>,
     /// How many there are; how many of them wait in the middle of a task; how many have nothing to do.
     threads: usize,
     blocked: usize,
@@ -48,9 +79,11 @@ struct State {
     closed: bool,
 }
 
+/// Whose thread this is, and what it has taken.
+type Home = (Weak<Threads>, Arc<Taken>);
+
 thread_local! {
-    /// Whose thread this is.
-    static HOME: RefCell<Weak<Threads>> = const { RefCell::new(Weak::new()) };
+    static HOME: RefCell<Option<Home>> = const { RefCell::new(None) };
 }
 
 /// This thread waits in the middle of a task as long as this lives.
@@ -58,16 +91,25 @@ pub(super) struct Blocked(Option<Arc<Threads>>);
 
 impl Blocked {
     pub(super) fn new() -> Self {
-        let home = HOME.try_with(|home| home.borrow().upgrade()).ok().flatten();
-        if let Some(threads) = &home {
-            let mut state = threads.lock();
-            state.blocked += 1;
-            // Without another thread what is queued waits until this one goes on.
-            if !state.queue.is_empty() {
-                let _ = threads.enlist_if_short(&mut state);
-                threads.notify(state);
-            }
+        let here = HOME.try_with(|home| {
+            let home = home.borrow();
+            let (threads, taken) = home.as_ref()?;
+            Some((threads.upgrade()?, Arc::clone(taken)))
+        });
+        let Some((threads, taken)) = here.ok().flatten() else { return Self(None) };
+        let mut state = threads.lock();
+        state.blocked += 1;
+        let mut given_back = std::mem::take(&mut *lock(&taken));
+        given_back.append(&mut state.queue);
+        state.queue = given_back;
+        // Without another thread what is queued waits until this one goes on.
+        if !state.queue.is_empty() {
+            let _ = threads.enlist_if_short(&mut state);
+            threads.notify(state);
+        } else {
+            drop(state);
         }
+        let home = Some(threads);
         Self(home)
     }
 }
@@ -80,15 +122,19 @@ impl Drop for Blocked {
     }
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Threads {
     /// `prepared`: each thread runs an `init` first.
     pub(super) fn new(workers: usize, prepared: bool) -> Arc<Self> {
         let most = workers + if prepared { MOST_PREPARED_SUBSTITUTES } else { MOST_SUBSTITUTES };
-        Arc::new(Self { workers, most, state: Mutex::default(), more: Condvar::new() })
+        Arc::new(Self { workers, most, state: Mutex::default(), more: Condvar::new(), added: AtomicU32::new(0) })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Starts all threads.
@@ -108,6 +154,7 @@ impl Threads {
     pub(super) fn push(self: &Arc<Self>, work: Arc<dyn Work>) -> io::Result<()> {
         let mut state = self.lock();
         state.queue.push_back(work);
+        self.added.fetch_add(1, Ordering::Relaxed);
         let alone = state.threads == 0;
         match self.enlist_if_short(&mut state) {
             Err(error) if alone => {
@@ -124,12 +171,28 @@ impl Threads {
         }
     }
 
-    /// Wakes a thread for what is in the queue, if one is idle.
+    /// Wakes threads for what is in the queue, if some are idle.
     fn notify(&self, state: MutexGuard<'_, State>) {
-        let idle = state.idle;
+        let (idle, queued) = (state.idle, state.queue.len());
         drop(state);
-        if idle > 0 {
-            self.more.notify_one();
+        match idle.min(queued) {
+            0 => {}
+            1 => self.more.notify_one(),
+            _ => self.more.notify_all(),
+        }
+    }
+
+    /// Takes all that has not begun, and ends what may be left out. The rest comes back.
+    pub(super) fn leave_out(self: &Arc<Self>) {
+        let mut state = self.lock();
+        let mut all = std::mem::take(&mut state.queue);
+        state.taken.iter().for_each(|taken| all.append(&mut lock(taken)));
+        drop(state);
+        for work in all {
+            if !work.leave_out() {
+                // There is a thread, or was: if there is none now it is dropped, as it would have been in the queue.
+                let _ = self.push(work);
+            }
         }
     }
 
@@ -150,18 +213,48 @@ impl Threads {
     }
 
     fn serve(self: Arc<Self>) {
-        HOME.set(Arc::downgrade(&self));
+        let taken = Arc::<Taken>::default();
+        HOME.set(Some((Arc::downgrade(&self), Arc::clone(&taken))));
+        self.lock().taken.push(Arc::clone(&taken));
+        while let Some(first) = self.next(&taken) {
+            let leader = Arc::clone(&first);
+            let mut next = Some(first);
+            leader.around(&mut || {
+                while let Some(work) = next.take() {
+                    // What is dropped with it may be the user's, and may panic.
+                    panics::discard(move || work.work());
+                    if leader.is_in_the_way() {
+                        return;
+                    }
+                    next = lock(&taken).pop_front();
+                }
+            });
+            panics::discard(move || drop(leader));
+        }
+    }
+
+    /// Takes what is next, and more, or waits for it. `None` if the thread is to end: then it has been counted out.
+    fn next(&self, taken: &Arc<Taken>) -> Option<Arc<dyn Work>> {
+        if let Some(work) = lock(taken).pop_front() {
+            return Some(work);
+        }
         let mut state = self.lock();
+        let mut has_looked = false;
         loop {
-            if let Some(work) = state.queue.pop_front() {
+            if let Some(work) = state.take(taken) {
+                return Some(work);
+            }
+            let mut ends = state.closed;
+            if !ends && !std::mem::replace(&mut has_looked, true) {
+                // To sleep and be woken costs more than most tasks.
+                let before = self.added.load(Ordering::Relaxed);
                 drop(state);
-                // What is dropped with it may be the user's, and may panic.
-                panics::discard(move || work.work());
+                spin(|| self.added.load(Ordering::Relaxed) != before);
                 state = self.lock();
-            } else if state.closed {
-                state.threads -= 1;
-                return;
-            } else {
+                continue;
+            }
+            if !ends {
+                has_looked = false;
                 let is_substitute = state.threads > self.workers;
                 state.idle += 1;
                 let timed_out;
@@ -172,10 +265,12 @@ impl Threads {
                     (self.more.wait(state).unwrap_or_else(PoisonError::into_inner), false)
                 };
                 state.idle -= 1;
-                if timed_out && state.queue.is_empty() && state.threads > self.workers {
-                    state.threads -= 1;
-                    return;
-                }
+                ends = timed_out && state.queue.is_empty() && state.threads > self.workers;
+            }
+            if ends {
+                state.threads -= 1;
+                state.taken.retain(|other| !Arc::ptr_eq(other, taken));
+                return None;
             }
         }
     }
@@ -184,5 +279,31 @@ impl Threads {
     pub(super) fn close(&self) {
         self.lock().closed = true;
         self.more.notify_all();
+    }
+}
+
+impl State {
+    /// Takes what is next, and a part of what follows it, if no thread is idle; else half of what another thread has not begun.
+    fn take(&mut self, taken: &Arc<Taken>) -> Option<Arc<dyn Work>> {
+        if let Some(first) = self.queue.pop_front() {
+            if self.idle == 0 {
+                let more = (self.queue.len() / (2 * self.threads.max(1))).min(MOST_AT_ONCE - 1);
+                if more > 0 {
+                    lock(taken).extend(self.queue.drain(..more));
+                }
+            }
+            return Some(first);
+        }
+        self.taken.iter().filter(|other| !Arc::ptr_eq(other, taken)).find_map(|other| {
+            let mut theirs = lock(other);
+            let half = theirs.len() / 2;
+            let mut ours = theirs.split_off(half);
+            drop(theirs);
+            let first = ours.pop_front();
+            if !ours.is_empty() {
+                lock(taken).append(&mut ours);
+            }
+            first
+        })
     }
 }

@@ -39,6 +39,12 @@ impl Condvar {
         waited
     }
 
+    /// Whether a thread waits. Exact for a thread that holds the mutex; for others a hint.
+    #[inline]
+    pub(crate) fn has_waiters(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) != 0
+    }
+
     #[inline]
     pub(crate) fn notify_one(&self) {
         if self.waiting.load(Ordering::Relaxed) != 0 {
