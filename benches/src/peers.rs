@@ -19,6 +19,7 @@ pub fn become_child() -> bool {
         ("pipes", _) => pipes_child(),
         ("ipc", server) => ipc_child(server),
         ("shared", _) => shared_child(),
+        ("iceoryx2", service) => iceoryx2_child(service),
         ("bare", _) => {}
         (other, _) => panic!("{other}"),
     }
@@ -300,5 +301,92 @@ pub fn four_bare_re_runs() {
     let children: Vec<Child> = (0..4).map(|_| child("bare").spawn().expect("a child starts")).collect();
     for mut child in children {
         assert!(child.wait().expect("a child of ours").success());
+    }
+}
+
+/// Request and response of the crate `iceoryx2`, both sides polling.
+pub struct Iceoryx2 {
+    child: Child,
+    client: Client,
+}
+
+type Service = iceoryx2::prelude::ipc::Service;
+type Client = iceoryx2::port::client::Client<Service, u64, (), u64, ()>;
+
+fn iceoryx2_service(
+    name: &str,
+) -> iceoryx2::service::port_factory::request_response::PortFactory<Service, u64, (), u64, ()> {
+    use iceoryx2::prelude::{LogLevel, NodeBuilder, set_log_level};
+
+    set_log_level(LogLevel::Error);
+    let node = NodeBuilder::new().create::<Service>().expect("a node");
+    let name = name.try_into().expect("a name");
+    node.service_builder(&name).request_response::<u64, u64>().open_or_create().expect("a service")
+}
+
+impl Iceoryx2 {
+    pub fn new() -> Self {
+        let name = format!("parallel-bench-{}", std::process::id());
+        let client = iceoryx2_service(&name).client_builder().create().expect("a client");
+        let child = child(&format!("iceoryx2:{name}")).spawn().expect("a child starts");
+        let ours = Self { child, client };
+        // Until the server is there a request is lost.
+        while ours.try_call(0, Duration::from_millis(20)).is_none() {}
+        ours
+    }
+
+    fn try_call(&self, x: u64, limit: Duration) -> Option<u64> {
+        let pending = self.client.send_copy(x).expect("there is room");
+        let mut rounds = 0_u32;
+        let begun = Instant::now();
+        loop {
+            if let Some(response) = pending.receive().expect("the service works") {
+                return Some(*response);
+            }
+            rounds += 1;
+            if rounds.is_multiple_of(1024) {
+                if begun.elapsed() > limit {
+                    return None;
+                }
+                std::thread::yield_now();
+            }
+            std::hint::spin_loop();
+        }
+    }
+
+    pub fn call(&self, x: u64) -> u64 {
+        self.try_call(x, Duration::from_secs(10)).expect("the server lives")
+    }
+}
+
+impl Drop for Iceoryx2 {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn iceoryx2_child(name: &str) {
+    // SAFETY: asks the kernel to end this process with its parent.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+    let server = iceoryx2_service(name).server_builder().create().expect("a server");
+    let mut idle = 0_u64;
+    loop {
+        match server.receive().expect("the service works") {
+            Some(request) => {
+                idle = 0;
+                let response = request.loan_uninit().expect("there is room");
+                let _ = response.write_payload(*request + 1).send();
+            }
+            None => {
+                idle += 1;
+                match idle {
+                    0..20_000 => std::hint::spin_loop(),
+                    20_000..22_000 => std::thread::yield_now(),
+                    // Between its turns it must not steal from the others.
+                    _ => std::thread::sleep(Duration::from_micros(50)),
+                }
+            }
+        }
     }
 }

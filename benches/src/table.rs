@@ -3,7 +3,9 @@
 //! Absolute times depend on the machine and on what else it does; so the subjects of a section take turns, round after round,
 //! the median of each is shown, and beside it the ratio to ours.
 
+mod growth;
 mod measure;
+mod on_threads;
 mod peers;
 mod sharing;
 mod streams;
@@ -28,9 +30,10 @@ fn main() {
     procspawn::init();
     // `cargo bench -p parallel-benches -- map` runs the sections whose names contain `map`.
     let wanted = std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();
-    let sections: [(&str, MakeSection); 19] = [
+    let sections: [(&str, MakeSection); 25] = [
         ("round trip", round_trip),
         ("submit and join", submit_and_join),
+        ("submit on threads", on_threads::submitted),
         ("map, tiny items", map_tiny),
         ("map, real items", map_real),
         ("thread call", thread_call),
@@ -48,6 +51,11 @@ fn main() {
         ("imap", streams::imap),
         ("await", streams::awaited),
         ("sleeping bodies", streams::sleeping),
+        ("growth: outstanding", growth::outstanding),
+        ("growth: payload", growth::payload),
+        ("growth: workers", growth::workers),
+        ("growth: watched", growth::watched),
+        ("growth: cancelled", growth::cancelled),
     ];
     println!("{} CPUs", parallel_runtime::cpu_count());
     for (name, section) in sections {
@@ -62,11 +70,13 @@ fn round_trip() -> Section<'static> {
     let mut shared = peers::SharedMemory::new();
     let mut pipes = peers::Pipes::new();
     let mut ipc = peers::Ipc::new();
+    let iceoryx2 = peers::Iceoryx2::new();
     let procspawn = procspawn::Pool::new(1).expect("procspawn starts");
     Section::new("u64 → u64, one after the other, warm", 7)
         .subject(Subject::ours("ours, process", || per(100_000, |x| black_box(next(x)))))
         .subject(Subject::new("plain call", || per(10_000_000, |x| black_box(next::inline(black_box(x))))))
         .subject(Subject::new("shared memory, bare", move || per(100_000, |x| shared.call(x))))
+        .subject(Subject::new("iceoryx2, polling", move || per(20_000, |x| iceoryx2.call(x))))
         .subject(Subject::new("std pipes", move || per(3_000, |x| pipes.call(x))))
         .subject(Subject::new("ipc-channel", move || per(3_000, |x| ipc.call(x))))
         .subject(Subject::new("procspawn", move || {
@@ -87,14 +97,6 @@ fn submit_and_join() -> Section<'static> {
                 assert_eq!(task.join().expect("no worker dies"), x as u64 + 1);
             }
             begun.elapsed() / TASKS as u32
-        }))
-        .subject(Subject::new("ours, threads", || {
-            let begun = Instant::now();
-            let tasks: Vec<_> = (0..TASKS / 10).map(next_on_threads::submit).collect();
-            for task in tasks {
-                task.join().expect("no task fails");
-            }
-            begun.elapsed() / (TASKS / 10) as u32
         }))
         .subject(Subject::new("std pipes", {
             let mut pipes = [peers::Pipes::new(), peers::Pipes::new()];
