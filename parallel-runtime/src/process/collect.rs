@@ -224,6 +224,7 @@ enum Until {
 
 impl Engine {
     /// What a worker has left in a slot.
+    #[inline(always)]
     fn results(&self, state: &mut State, index: u32, word: Word, task: &InFlight, until: Until) -> Outcome {
         let outcome = collect(state, index, self.board().slot(index), word, task, until);
         Outcome { is_far: self.options.sandbox.is_some(), ..outcome }.limited(self.options.result_limit)

@@ -94,7 +94,14 @@ impl Shares {
 
 impl Engine {
     /// Moves messages from the queue onto the board.
+    #[inline(always)]
     pub(super) fn refill(&self, state: &mut State) {
+        if !state.queue.is_empty() {
+            self.move_to_board(state);
+        }
+    }
+
+    fn move_to_board(&self, state: &mut State) {
         for is_async in [false, true] {
             while let Some(is_pack) = state.queue.of(is_async).front_is_pack() {
                 let most = if is_pack { PACKS * self.workers } else { usize::MAX };

@@ -143,6 +143,7 @@ impl Outcome {
     }
 
     /// With what its pool says that results may take.
+    #[inline(always)]
     pub(crate) fn limited(mut self, result_limit: Option<u64>) -> Self {
         if result_limit.is_some() {
             self.rare().result_limit = result_limit;

@@ -7,6 +7,7 @@ const SPINS: u32 = 50;
 const YIELDS: u32 = 100;
 
 /// Spins, then yields. False if `done` was not true by the end.
+#[inline(always)]
 pub(crate) fn spin(mut done: impl FnMut() -> bool) -> bool {
     for _ in 0..SPINS {
         if done() {
