@@ -41,7 +41,7 @@ pub(super) fn call_limited(engine: &Arc<Engine>, mut one: Piece<'_>, limit: Dura
     let item = take_item(&mut one);
     // SAFETY: the item is one of this function.
     let body = unsafe { Body::of(function, item) };
-    let job = engine.submit(function.name, Some(limit), false, body, None)?;
+    let job = engine.submit(function, Some(limit), false, body, None)?;
     let value = job.wait(None).unwrap_or(Err(TaskError::Cancelled))?;
     // SAFETY: it is an output of the function, for which there is room in the caller's memory.
     unsafe { value.move_to(one.output()) };
@@ -71,7 +71,7 @@ pub(super) fn map_apart<'a>(
         let Some(item) = one.into_value() else { continue };
         // SAFETY: the item is one of this function.
         let body = unsafe { Body::of(function, item) };
-        jobs.push(engine.submit(function.name, limit, map.accepted, body, stop.cloned())?);
+        jobs.push(engine.submit(function, limit, map.accepted, body, stop.cloned())?);
     }
     let mut failed = None;
     for job in jobs {

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::apart;
 use super::engine::Engine;
-use super::job::{Body, Job};
+use super::job::{Body, Job, Rare};
 use super::prefetch::ThreadPrefetch;
 use super::scoped::ScopedJob;
 use crate::backend::{Backend, Failed, Map, OwnTask, Prefetch, Results, ScopedHandle, TaskHandle, TaskHandles};
@@ -71,7 +71,7 @@ impl Backend for Arc<Engine> {
     ) -> Result<TaskHandle, TaskError> {
         // SAFETY: the item is one of this function, as all that is submitted for it.
         let body = unsafe { Body::of(function, item) };
-        Ok(TaskHandle::alone(Engine::submit(self, function.name, options.timeout, false, body, None)?))
+        Ok(TaskHandle::alone(Engine::submit(self, function, options.timeout, false, body, None)?))
     }
 
     fn submit_scoped<'s>(
@@ -102,7 +102,7 @@ impl Backend for Arc<Engine> {
     ) -> Result<OwnTask, TaskError> {
         // SAFETY: the item is one of this function, as all that is submitted for it.
         let body = unsafe { Body::of(function, item) };
-        let job = Arc::new(Job::new(function.name, body, options.timeout, None, None));
+        let job = Arc::new(Job::new(function, body, None, Rare::limited(options.timeout)));
         let theirs = Arc::clone(&job);
         let name = function.name.rsplit("::").next().unwrap_or(function.name).to_owned();
         std::thread::Builder::new()

@@ -32,7 +32,7 @@ const DONE: u8 = 2;
 /// A task with a limit goes to DONE when it is over it, by the hand of the thread that looks; its body runs on, and its value is dropped.
 /// The future of an `async fn` is dropped then, see [`turns`](super::turns).
 pub(crate) struct Job {
-    pub(super) function: &'static str,
+    function: &'static FunctionTable,
     state: AtomicU8,
     /// Of a future also while it runs, whenever no thread polls it.
     pub(super) body: Mutex<Option<Body>>,
@@ -41,17 +41,40 @@ pub(crate) struct Job {
     end: Mutex<End>,
     /// It has begun, or it is done.
     done: Condvar,
+    /// What most tasks do not have.
+    rare: Option<Box<Rare>>,
+    /// The pool that counts this task; a task on a thread of its own has none.
+    pub(super) engine: Option<Arc<Engine>>,
+}
+
+/// What is particular about a task.
+#[derive(Default)]
+pub(super) struct Rare {
     limit: Option<Duration>,
     began: OnceLock<Instant>,
+    /// Who looks at its limit. Written under the lock of its end.
+    timer: Mutex<Option<timer::Key>>,
     /// If it is looked at.
-    seen: OnceLock<Box<Seen>>,
+    seen: Option<Box<Seen>>,
     /// From when on it ran, and where; 0 if it has not.
     ran: AtomicU64,
     place: AtomicU32,
-    /// The pool that counts this task; a task on a thread of its own has none.
-    pub(super) engine: Option<Arc<Engine>>,
     /// Once this is set it does not begin any more.
     stop: Option<Arc<AtomicBool>>,
+}
+
+impl Rare {
+    pub(super) fn limited(limit: Option<Duration>) -> Self {
+        Self { limit, ..Self::default() }
+    }
+
+    fn timer(&self) -> MutexGuard<'_, Option<timer::Key>> {
+        self.timer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_needed(&self) -> bool {
+        self.limit.is_some() || self.seen.is_some() || self.stop.is_some()
+    }
 }
 
 /// What a task came to.
@@ -96,47 +119,53 @@ impl Body {
     }
 }
 
+#[derive(Default)]
 struct End {
-    result: Option<JobResult>,
+    result: Option<Result<ErasedValue<'static>, Box<TaskError>>>,
     /// Who is told when it comes.
     watchers: Watchers,
-    /// Who looks at its limit.
-    timer: Option<timer::Key>,
+}
+
+impl End {
+    fn take(&mut self) -> Option<JobResult> {
+        self.result.take().map(|result| result.map_err(|error| *error))
+    }
 }
 
 impl Job {
-    pub(crate) fn new(
-        function: &'static str,
-        body: Body,
-        limit: Option<Duration>,
-        engine: Option<Arc<Engine>>,
-        stop: Option<Arc<AtomicBool>>,
-    ) -> Self {
+    pub(super) fn new(function: &'static FunctionTable, body: Body, engine: Option<Arc<Engine>>, rare: Rare) -> Self {
         Self {
             function,
             state: AtomicU8::new(PENDING),
             turns: (engine.is_some() && body.is_future()).then(Turn::new),
             body: Mutex::new(Some(body)),
-            end: Mutex::new(End { result: None, watchers: Watchers::default(), timer: None }),
+            end: Mutex::default(),
             done: Condvar::new(),
-            limit,
-            began: OnceLock::new(),
-            seen: OnceLock::new(),
-            ran: AtomicU64::new(0),
-            place: AtomicU32::new(0),
+            rare: rare.is_needed().then(|| Box::new(rare)),
             engine,
-            stop,
         }
     }
 
-    /// Has it looked at. To be called before it is sent to the pool.
-    pub(super) fn look_at(&self, seen: Box<Seen>) {
-        let _ = self.seen.set(seen);
+    /// The name of its function.
+    pub(super) fn function(&self) -> &'static str {
+        self.function.name
+    }
+
+    fn limit(&self) -> Option<Duration> {
+        self.rare.as_ref()?.limit
+    }
+
+    fn seen(&self) -> Option<&Seen> {
+        self.rare.as_ref()?.seen.as_deref()
+    }
+
+    fn began(&self) -> Option<Instant> {
+        self.rare.as_ref()?.began.get().copied()
     }
 
     /// Runs something inside its span.
     pub(super) fn inside<T>(&self, run: impl FnOnce() -> T) -> T {
-        match self.seen.get() {
+        match self.seen() {
             Some(seen) => seen.span.inside(run),
             None => run(),
         }
@@ -171,18 +200,19 @@ impl Job {
             return;
         }
         let body = self.take_body();
-        if self.seen.get().is_some() {
-            self.place.store(counted::place(), Ordering::Relaxed);
-            self.ran.store(clock::now(), Ordering::Relaxed);
+        let rare = self.rare.as_deref();
+        if let Some(rare) = rare.filter(|rare| rare.seen.is_some()) {
+            rare.place.store(counted::place(), Ordering::Relaxed);
+            rare.ran.store(clock::now(), Ordering::Relaxed);
         }
         let inside = self.inside_pool();
         let takes_turns = self.turns.is_some() && !to_its_end;
         let running = self.engine.as_deref().filter(|_| !takes_turns).map(Running::new);
-        let is_stopped = self.stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed));
+        let is_stopped = rare.and_then(|rare| rare.stop.as_ref()).is_some_and(|stop| stop.load(Ordering::Relaxed));
         let wanted = if is_stopped { Err(TaskError::Cancelled) } else { Ok(()) };
         let prepared = wanted.and_then(|()| self.engine.as_ref().map_or(Ok(()), |engine| engine.prepare()));
-        if self.limit.is_some() {
-            let _ = self.began.set(Instant::now());
+        if let Some(rare) = rare.filter(|rare| rare.limit.is_some()) {
+            let _ = rare.began.set(Instant::now());
             // Who waits looks when the limit ends.
             let is_watched = !self.end().watchers.is_empty();
             self.done.notify_all();
@@ -196,7 +226,7 @@ impl Job {
                 return self.begin_turns(future, self.engine.clone().map(Running::new));
             }
             (Ok(()), Some(body)) => {
-                panics::catch(|| self.inside(|| body.run())).map_err(|caught| caught.into_error(self.function))
+                panics::catch(|| self.inside(|| body.run())).map_err(|caught| caught.into_error(self.function.name))
             }
             (Err(error), body) => {
                 panics::discard(|| executor::inside(|| drop(body)));
@@ -246,17 +276,19 @@ impl Job {
             return false;
         }
         let fate = result.as_ref().map_or_else(Fate::of, |_| Fate::Done);
-        let (began, place) = (self.ran.load(Ordering::Relaxed), self.place.load(Ordering::Relaxed));
-        let run = (began != 0).then(|| Run { began, ended: clock::now(), place, pid: 0 });
-        let seen = self.seen.get().map(|seen| &**seen);
+        let seen = self.seen();
+        let run = self.rare.as_ref().filter(|rare| rare.seen.is_some()).and_then(|rare| {
+            let (began, place) = (rare.ran.load(Ordering::Relaxed), rare.place.load(Ordering::Relaxed));
+            (began != 0).then(|| Run { began, ended: clock::now(), place, pid: 0 })
+        });
         if let Some(engine) = &self.engine {
             // Before anybody sees the end, who may then look at the counts.
             engine.count(fate, seen, run);
         }
-        end.result = Some(result);
+        end.result = Some(result.map_err(Box::new));
         self.state.store(DONE, Ordering::Release);
         let watchers = std::mem::take(&mut end.watchers);
-        let timer = end.timer.take();
+        let timer = self.rare.as_ref().and_then(|rare| rare.timer().take());
         drop(end);
         self.done.notify_all();
         if let Some(engine) = &self.engine {
@@ -299,10 +331,11 @@ impl Job {
 
     /// Has its limit looked at when it is over, since no thread may be waiting then.
     fn time(self: &Arc<Self>) {
-        let Some(expiry) = self.expiry() else { return };
-        let mut end = self.end();
-        if end.timer.is_none() && !self.is_done() {
-            end.timer = Some(timer::look_at(expiry, Arc::downgrade(self) as _));
+        let (Some(expiry), Some(rare)) = (self.expiry(), &self.rare) else { return };
+        let _end = self.end();
+        let mut timer = rare.timer();
+        if timer.is_none() && !self.is_done() {
+            *timer = Some(timer::look_at(expiry, Arc::downgrade(self) as _));
         }
     }
 
@@ -329,12 +362,12 @@ impl Job {
 
     /// When it is over its limit; `None` if it has none or has not begun.
     fn expiry(&self) -> Option<Instant> {
-        self.began.get()?.checked_add(self.limit?)
+        self.began()?.checked_add(self.limit()?)
     }
 
     /// Ends it if it is over its limit. True if this call did.
     fn expire_if_due(&self) -> bool {
-        let Some(after) = self.limit.filter(|_| self.expiry().is_some_and(|expiry| Instant::now() >= expiry)) else {
+        let Some(after) = self.limit().filter(|_| self.expiry().is_some_and(|expiry| Instant::now() >= expiry)) else {
             return false;
         };
         if self.state.load(Ordering::Acquire) == DONE {
@@ -395,7 +428,7 @@ impl Job {
 
     /// Takes the result, if it is here.
     pub(crate) fn take(&self) -> Option<JobResult> {
-        if self.is_done() { self.end().result.take() } else { None }
+        if self.is_done() { self.end().take() } else { None }
     }
 
     /// Waits for the end, at most until `deadline`. Takes the result; a second call finds none and gives `Cancelled`.
@@ -407,17 +440,17 @@ impl Job {
             if let Err(error) = fork::check() {
                 return Some(Err(TaskError::Spawn(error)));
             }
-            let had_begun = self.began.get().is_some();
+            let had_begun = self.began().is_some();
             let expiry = self.expiry();
             let until = match (deadline, expiry) {
                 (Some(deadline), Some(expiry)) => Some(deadline.min(expiry)),
                 (deadline, expiry) => deadline.or(expiry),
             };
             // It begins while we wait: then there is an expiry to wait for.
-            let begins = || self.limit.is_some() && self.began.get().is_some() != had_begun;
+            let begins = || self.limit().is_some() && self.began().is_some() != had_begun;
             let mut end = wait_while(&self.end, &self.done, until, |_| !self.is_done() && !begins());
             if self.is_done() {
-                return Some(end.result.take().unwrap_or(Err(TaskError::Cancelled)));
+                return Some(end.take().unwrap_or(Err(TaskError::Cancelled)));
             }
             drop(end);
             if !self.expire_if_due() && deadline.is_some_and(|deadline| Instant::now() >= deadline) {
@@ -471,45 +504,48 @@ impl Engine {
     /// `accepted`: see `admit`; `stop`: it does not begin any more once that is set.
     pub(super) fn submit(
         self: &Arc<Self>,
-        function: &'static str,
+        function: &'static FunctionTable,
         limit: Option<Duration>,
         accepted: bool,
         body: Body,
         stop: Option<Arc<AtomicBool>>,
     ) -> Result<Arc<Job>, TaskError> {
         self.check().map_err(TaskError::Spawn)?;
-        let job = Arc::new(Job::new(function, body, limit, Some(Arc::clone(self)), stop));
-        let span = CallSpan::open(function, 1, &self.pool);
-        let mut book = self.admit(accepted)?;
-        if let Some(seen) = book.counters.submit(function, 1, span) {
-            job.look_at(seen);
-        }
-        let mut over = Vec::new();
+        let span = CallSpan::open(function.name, 1, &self.pool);
+        let seen = self.admit(accepted)?.counters.submit(function.name, 1, span);
+        let rare = Rare { limit, seen, stop, ..Rare::default() };
+        let job = Arc::new(Job::new(function, body, Some(Arc::clone(self)), rare));
         if job.turns.is_some() {
-            if book.futures.len() as u64 > 2 * self.outstanding(&book) + 64 {
-                book.futures.retain(|future| {
-                    let Some(future) = future.upgrade() else { return false };
-                    let keep = !future.is_over();
-                    // Its result may be the user's, and is not dropped under the lock.
-                    over.push(future);
-                    keep
-                });
-            }
-            let weak: Weak<dyn Cancel> = Arc::downgrade(&(Arc::clone(&job) as Arc<dyn Cancel>));
-            book.futures.push(weak);
+            self.note_future(&job);
         }
-        drop(book);
-        drop(over);
         if let Err(error) = self.threads.push(Arc::clone(&job) as _) {
             job.fail(TaskError::Spawn(error));
         }
         Ok(job)
+    }
+
+    /// It is not always in the queue, where `kill` finds others.
+    fn note_future(&self, job: &Arc<Job>) {
+        let mut over = Vec::new();
+        let mut book = self.book();
+        if book.futures.len() as u64 > 2 * self.outstanding(&book) + 64 {
+            book.futures.retain(|future| {
+                let Some(future) = future.upgrade() else { return false };
+                let keep = !future.is_over();
+                // Its result may be the user's, and is not dropped under the lock.
+                over.push(future);
+                keep
+            });
+        }
+        let weak: Weak<dyn Cancel> = Arc::downgrade(&(Arc::clone(job) as Arc<dyn Cancel>));
+        book.futures.push(weak);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::function::erased::TypeOf;
 
     #[test]
     fn the_body_of_a_task_that_cannot_run_is_gone_before_the_task_has_ended() {
@@ -527,7 +563,16 @@ mod tests {
             drop(witness);
             ErasedValue::new(())
         }));
-        let job = Arc::new(Job::new("f", body, None, None, None));
+        static FUNCTION: FunctionTable = FunctionTable {
+            name: "f",
+            item: TypeOf::<()>::table(),
+            output: TypeOf::<()>::table(),
+            run: |_| {},
+            future: None,
+            borrows_nothing: true,
+            remote: None,
+        };
+        let job = Arc::new(Job::new(&FUNCTION, body, None, Rare::default()));
         place.set(Arc::downgrade(&job)).unwrap();
         job.fail(TaskError::Cancelled);
         assert_eq!(*seen.lock().unwrap(), [false], "dropped once, before the end");

@@ -136,7 +136,7 @@ impl Prefetch for ThreadPrefetch {
         self.policy.taken(count);
         let body = self.body(items);
         let stop = Some(Arc::clone(&self.stop));
-        let job = self.engine.submit(self.function.name, self.limit, false, body, stop);
+        let job = self.engine.submit(self.function, self.limit, false, body, stop);
         if let Ok(job) = &job {
             let watcher = match &self.signal {
                 Some(signal) => Watcher::Signal(Arc::clone(signal)),

@@ -45,7 +45,7 @@ impl<'s> ScopedJob<'s> {
                 Box<dyn FnOnce() -> ErasedValue<'static> + Send>,
             >(body)
         };
-        let job = engine.submit(function.name, None, false, Body::Call(body), None)?;
+        let job = engine.submit(function, None, false, Body::Call(body), None)?;
         Ok(Self { job, result })
     }
 }

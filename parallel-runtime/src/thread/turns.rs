@@ -46,7 +46,7 @@ impl Job {
                 return;
             }
             Ok(Poll::Ready(value)) => Ok(value),
-            Err(caught) => Err(caught.into_error(self.function)),
+            Err(caught) => Err(caught.into_error(self.function())),
         };
         // By this it is not counted any more as one that runs.
         panics::discard(|| executor::inside(|| drop(future)));

@@ -5,7 +5,7 @@
 //! changed what is waited for under the same mutex, before it looks at the count. So either the first comes first, and is counted, or it
 //! sees the change, and does not wait.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{LockResult, MutexGuard, WaitTimeoutResult};
 use std::time::Duration;
 
@@ -13,12 +13,12 @@ use std::time::Duration;
 #[derive(Debug, Default)]
 pub(crate) struct Condvar {
     inner: std::sync::Condvar,
-    waiting: AtomicUsize,
+    waiting: AtomicU32,
 }
 
 impl Condvar {
     pub(crate) const fn new() -> Self {
-        Self { inner: std::sync::Condvar::new(), waiting: AtomicUsize::new(0) }
+        Self { inner: std::sync::Condvar::new(), waiting: AtomicU32::new(0) }
     }
 
     pub(crate) fn wait<'m, T>(&self, guard: MutexGuard<'m, T>) -> LockResult<MutexGuard<'m, T>> {
