@@ -384,7 +384,7 @@ fn iceoryx2_child(name: &str) {
                     0..20_000 => std::hint::spin_loop(),
                     20_000..22_000 => std::thread::yield_now(),
                     // Between its turns it must not steal from the others.
-                    _ => std::thread::sleep(Duration::from_micros(50)),
+                    _ => std::thread::sleep(Duration::from_millis(2)),
                 }
             }
         }
