@@ -170,12 +170,13 @@ macro_rules! numbers {
         #[inline(always)]
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
             if self.run == $kind {
-                return visitor.$visit(<$type>::from_le_bytes(self.frame.reader.take()?));
+                let number: $type = self.frame.reader.take_number()?;
+                return visitor.$visit(<$type>::from_le_bytes(number.to_ne_bytes()));
             }
             if self.run == 0
-                && let Some(bytes) = self.frame.reader.take_after($kind)
+                && let Some(number) = self.frame.reader.take_after::<$type>($kind)
             {
-                return visitor.$visit(<$type>::from_le_bytes(bytes));
+                return visitor.$visit(<$type>::from_le_bytes(number.to_ne_bytes()));
             }
             self.other_number(visitor)
         }
@@ -296,7 +297,7 @@ impl<'de> de::Deserializer<'de> for Decoder<'_, '_> {
     #[inline]
     fn deserialize_tuple<V: Visitor<'de>>(self, _len: usize, visitor: V) -> Result<V::Value> {
         if self.run == 0
-            && let Some([count]) = self.frame.reader.take_after(TUPLE)
+            && let Some(count) = self.frame.reader.take_after::<u8>(TUPLE)
         {
             self.frame.check_depth()?;
             return self.sequence(0, count.into(), visitor);

@@ -150,6 +150,29 @@ impl<'m> Reader<'m> {
         Ok(unsafe { ptr::read(start.cast::<[u8; N]>()) })
     }
 
+    /// The next number, as it lies there. Not by way of its bytes: those the compiler may load one by one, store, and load at once, for which the
+    /// processor waits.
+    #[inline(always)]
+    pub(crate) fn take_number<T: bytemuck::AnyBitPattern>(&mut self) -> Result<T, CodecError> {
+        let start = self.advance(size_of::<T>())?;
+        // SAFETY: `advance` checked that so many bytes from `start` are readable; any bytes are a `T`, and it need not be aligned.
+        Ok(unsafe { ptr::read_unaligned(start.cast::<T>()) })
+    }
+
+    /// The next two numbers: see [`take_number`](Reader::take_number).
+    #[inline(always)]
+    pub(crate) fn take_two<A: bytemuck::AnyBitPattern, B: bytemuck::AnyBitPattern>(
+        &mut self,
+    ) -> Result<(A, B), CodecError> {
+        let start = self.advance(size_of::<A>() + size_of::<B>())?;
+        // SAFETY: as in `take_number`.
+        let first = unsafe { ptr::read_unaligned(start.cast::<A>()) };
+        // SAFETY: the second one lies behind the first, and inside what was checked.
+        let second = unsafe { start.add(size_of::<A>()) };
+        // SAFETY: as in `take_number`.
+        Ok((first, unsafe { ptr::read_unaligned(second.cast::<B>()) }))
+    }
+
     /// The next number, which is not taken.
     #[inline(always)]
     pub(crate) fn peek_u64(&self) -> Option<u64> {
@@ -165,7 +188,7 @@ impl<'m> Reader<'m> {
     /// Reads a length and refuses one that the rest of the data cannot hold, each element taking at least `element` bytes.
     #[inline]
     pub(crate) fn take_len(&mut self, element: usize) -> Result<usize, CodecError> {
-        let len = u64::from_ne_bytes(self.take()?);
+        let len: u64 = self.take_number()?;
         let most = self.left().checked_div(element).map_or(u64::MAX, |most| most as u64);
         if len > most {
             return Err(CodecError::end_of_data());
@@ -232,24 +255,24 @@ impl<'m> Reader<'m> {
         Ok(bytes)
     }
 
-    /// The bytes after this one, if it is the next one; all are taken then.
+    /// The number after this byte, if it is the next one; both are taken then.
     #[inline(always)]
-    pub(super) fn take_after<const N: usize>(&mut self, first: u8) -> Option<[u8; N]> {
-        if self.left() <= N {
+    pub(super) fn take_after<T: bytemuck::AnyBitPattern>(&mut self, first: u8) -> Option<T> {
+        if self.left() <= size_of::<T>() {
             return None;
         }
-        // SAFETY: more than N bytes are left, so one is.
+        // SAFETY: more bytes are left than the number takes, so one is.
         let next = unsafe { ptr::read(self.next) };
         if next != first {
             return None;
         }
-        // SAFETY: more than N bytes are left, so this lies inside the memory.
+        // SAFETY: as above, so this lies inside the memory.
         let start = unsafe { self.next.add(1) };
-        // SAFETY: as above: after the first byte there are N.
-        let bytes = unsafe { ptr::read(start.cast::<[u8; N]>()) };
+        // SAFETY: as above: the number lies behind the first byte. Any bytes are a `T`, and it need not be aligned.
+        let number = unsafe { ptr::read_unaligned(start.cast::<T>()) };
         // SAFETY: as above; the result is inside the memory or one past its end.
-        self.next = unsafe { start.add(N) };
-        Some(bytes)
+        self.next = unsafe { start.add(size_of::<T>()) };
+        Some(number)
     }
 
     #[inline(always)]

@@ -74,7 +74,7 @@ pub(super) fn send_char(value: &char, writer: &mut Writer<'_>) -> Result<()> {
 }
 
 pub(super) fn receive_char(reader: &mut Reader<'_>) -> Result<char> {
-    let code = u32::from_ne_bytes(reader.take()?);
+    let code = reader.take_number::<u32>()?;
     char::from_u32(code).ok_or_else(|| CodecError::mismatch(format_args!("{code:#x} is not a char")))
 }
 

@@ -57,7 +57,6 @@ pub(crate) unsafe fn serve_at(entry: u64) -> Serve {
 /// The code of the next result, and where it ends.
 #[inline(always)]
 pub(crate) fn header(reader: &mut Reader<'_>) -> Result<(u8, usize), CodecError> {
-    let [code, a, b, c, d] = reader.take()?;
-    let len = u32::from_ne_bytes([a, b, c, d]);
+    let (code, len) = reader.take_two::<u8, u32>()?;
     Ok((code, reader.offset().saturating_add(len as usize)))
 }

@@ -62,7 +62,7 @@ macro_rules! numbers {
                         writer.put(value.to_ne_bytes());
                         Ok(())
                     },
-                    receive: |reader| reader.take().map(<$type>::from_ne_bytes),
+                    receive: |reader| reader.take_number::<$type>(),
                 }
             }
         }
