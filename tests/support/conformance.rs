@@ -300,7 +300,11 @@ pub(crate) fn a_finished_task_says_so(pool: &'static TestPool) {
     let result = task.join_timeout(Duration::from_secs(60));
     assert_eq!(result.unwrap().unwrap(), 2);
     assert!(task.is_finished() && !task.is_running() && !task.cancel());
-    assert!(matches!(task.join(), Err(TaskError::Cancelled)), "a result is given once");
+    for _ in 0..2 {
+        let again = task.join_timeout(Duration::ZERO);
+        assert!(matches!(again, Some(Err(TaskError::ResultTaken))), "a result is given once, and then that is said");
+    }
+    assert!(matches!(task.join(), Err(TaskError::ResultTaken)));
 }
 
 pub(crate) fn tasks_have_different_ids(pool: &'static TestPool) {
@@ -506,6 +510,7 @@ pub(crate) fn a_task_that_has_not_started_can_be_cancelled(pool: &'static TestPo
     let busy: Vec<_> = (0..4).map(|_| pool.on::<pause>().submit(300)).collect();
     let task = pool.on::<pause>().submit(0);
     assert!(task.cancel());
+    assert!(task.cancel(), "it will never run, as it was said before");
     assert!(task.is_finished());
     assert!(matches!(task.join(), Err(TaskError::Cancelled)));
     drop(busy);

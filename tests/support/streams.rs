@@ -114,6 +114,19 @@ pub(crate) fn wait_tells_which_have_ended(pool: &'static TestPool) {
     assert_eq!(wait(&Vec::<parallel_runtime::Task<u8>>::new(), WaitFor::FirstCompleted, None).done.len(), 0);
 }
 
+pub(crate) fn a_cancelled_task_is_no_first_error(pool: &'static TestPool) {
+    if pool.runs_in_place() {
+        return;
+    }
+    let busy: Vec<_> = (0..4).map(|_| pool.on::<pause>().submit(300)).collect();
+    let tasks = [pool.on::<pause>().submit(0), pool.on::<pause>().submit(1)];
+    assert!(tasks[0].cancel());
+    // It waits for the other one, which does not fail.
+    let waited = wait(&tasks, WaitFor::FirstError, None);
+    assert_eq!((waited.done, waited.pending), (vec![0, 1], vec![]));
+    drop(busy);
+}
+
 pub(crate) fn wait_gives_up_at_its_limit(pool: &'static TestPool) {
     if pool.runs_in_place() {
         return;
@@ -187,7 +200,7 @@ pub(crate) fn tasks_and_maps_are_futures(pool: &'static TestPool) {
     assert!(matches!(block_on(pool.on::<odd>().map_async([1, 2])), Err(TaskError::Panicked { .. })));
     let mut task = pool.on::<square>().submit(5);
     assert_eq!(block_on(&mut task).unwrap(), 25);
-    assert!(matches!(block_on(&mut task), Err(TaskError::Cancelled)), "the result is given once");
+    assert!(matches!(block_on(&mut task), Err(TaskError::ResultTaken)), "the result is given once");
 }
 
 pub(crate) fn many_futures_are_awaited_at_once(pool: &'static TestPool) {
@@ -341,6 +354,7 @@ macro_rules! streams {
             as_completed_gives_each_task_once
             as_completed_gives_failures_as_they_are
             wait_tells_which_have_ended
+            a_cancelled_task_is_no_first_error
             wait_gives_up_at_its_limit
             imap_gives_results_in_order
             imap_takes_items_only_a_little_ahead

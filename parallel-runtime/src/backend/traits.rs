@@ -172,11 +172,14 @@ pub(crate) trait OwnProcess: Send + Sync {
 pub(crate) struct TaskHandle {
     tasks: Arc<dyn TaskHandles>,
     index: u32,
+    /// By this handle.
+    was_cancelled: AtomicBool,
+    was_taken: AtomicBool,
 }
 
 impl TaskHandle {
     pub(crate) fn new(tasks: Arc<dyn TaskHandles>, index: u32) -> Self {
-        Self { tasks, index }
+        Self { tasks, index, was_cancelled: AtomicBool::new(false), was_taken: AtomicBool::new(false) }
     }
 
     /// Of a task that was submitted by itself.
@@ -188,10 +191,15 @@ impl TaskHandle {
         Arc::clone(&self.tasks)
     }
 
-    /// Waits for its end, at most until `deadline`. Takes the result; a second call finds none and gives `Cancelled`.
+    /// Waits for its end, at most until `deadline`. Takes the result; a second call finds none and says so.
     #[inline]
     pub(crate) fn wait(&self, deadline: Option<Instant>) -> Option<Result<ErasedValue<'static>, TaskError>> {
-        self.tasks.take(self.index).or_else(|| self.tasks().wait(self.index, deadline))
+        if self.was_taken.load(Ordering::Relaxed) {
+            return Some(Err(TaskError::ResultTaken));
+        }
+        let result = self.tasks.take(self.index).or_else(|| self.tasks().wait(self.index, deadline))?;
+        self.was_taken.store(true, Ordering::Relaxed);
+        Some(result)
     }
 
     /// See [`TaskHandles::is_finished`].
@@ -204,9 +212,11 @@ impl TaskHandle {
         self.tasks().is_running(self.index)
     }
 
-    /// See [`TaskHandles::cancel`].
+    /// See [`TaskHandles::cancel`]. A task that was cancelled will never run, also when this is asked once more.
     pub(crate) fn cancel(&self) -> bool {
-        self.tasks().cancel(self.index)
+        let cancelled = self.was_cancelled.load(Ordering::Relaxed) || self.tasks().cancel(self.index);
+        self.was_cancelled.store(cancelled, Ordering::Relaxed);
+        cancelled
     }
 
     /// See [`TaskHandles::kill`].
@@ -282,7 +292,7 @@ pub(crate) trait TaskHandles: Send + Sync {
         true
     }
 
-    /// Whether it has ended, and not with a value.
+    /// Whether it has ended, and neither with a value nor because it was cancelled.
     fn has_failed(&self, index: u32) -> bool;
 
     /// Whether it ended at once, so that no thread need wait for it.

@@ -1,4 +1,6 @@
 //! Why a task has no result, and why a pool cannot be used.
+//!
+//! A text says all that is known, what the system said too. So that is no `source`: reports that print the chain of sources would say it twice.
 
 use std::io;
 use std::time::Duration;
@@ -102,7 +104,7 @@ pub enum TaskError {
 
     /// No worker could be started.
     #[error("no worker could be started: {0}")]
-    Spawn(#[source] io::Error),
+    Spawn(io::Error),
 
     /// The cluster cannot be used, or was lost.
     #[error("the Dask cluster at {address} cannot be used: {reason}")]
@@ -113,6 +115,10 @@ pub enum TaskError {
         /// What happened, and what can be done about it.
         reason: String,
     },
+
+    /// The result was taken before: [`join_timeout`](crate::Task::join_timeout) and `.await` give it once.
+    #[error("the result of the task was taken before: `join_timeout` and `.await` give it once")]
+    ResultTaken,
 
     /// The pool was shut down before the task was submitted.
     #[error("the pool is shut down; submit before `shutdown()` or `kill()`, or use another pool")]
@@ -134,11 +140,11 @@ pub enum PoolError {
 
     /// Workers could not be started.
     #[error("no worker could be started: {0}")]
-    Spawn(#[source] io::Error),
+    Spawn(io::Error),
 
     /// There is no memory for the pool's board.
     #[error("the shared memory of a pool could not be made: {0}")]
-    Memory(#[source] io::Error),
+    Memory(io::Error),
 
     /// The cluster cannot be used.
     #[error("the Dask cluster at {address} cannot be used: {reason}")]
@@ -210,6 +216,7 @@ impl TaskError {
             Self::Cluster { .. } => {
                 "look whether the scheduler runs and can be reached, and whether its workers have this executable"
             }
+            Self::ResultTaken => "keep what the first `join_timeout` or `.await` gave",
             Self::PoolClosed => "submit before `shutdown()` or `kill()`, or use another pool",
         }
     }

@@ -43,6 +43,7 @@ impl Clone for TaskError {
             Self::Named { name, source } => Self::Named { name: name.clone(), source: copy_of(source) },
             Self::Spawn(error) => Self::Spawn(copy_of(error)),
             Self::Cluster { address, reason } => Self::Cluster { address: address.clone(), reason: reason.clone() },
+            Self::ResultTaken => Self::ResultTaken,
             Self::PoolClosed => Self::PoolClosed,
         }
     }
@@ -84,6 +85,7 @@ fn parts(error: &TaskError) -> Parts {
         TaskError::Cluster { address, reason } => {
             (name("Cluster"), String::new(), vec![some(address), some(reason)], vec![], None)
         }
+        TaskError::ResultTaken => (name("ResultTaken"), String::new(), vec![], vec![], None),
         TaskError::PoolClosed => (name("PoolClosed"), String::new(), vec![], vec![], None),
     }
 }
@@ -116,6 +118,7 @@ fn of_parts((kind, function, texts, numbers, error): Parts) -> Option<TaskError>
         "Named" => TaskError::Named { name: text(0)?, source: error?.into() },
         "Spawn" => TaskError::Spawn(error?.into()),
         "Cluster" => TaskError::Cluster { address: text(0)?, reason: text(1)? },
+        "ResultTaken" => TaskError::ResultTaken,
         "PoolClosed" => TaskError::PoolClosed,
         _ => return None,
     })
@@ -179,6 +182,7 @@ mod tests {
             TaskError::Named { name: "a".to_owned(), source: io::Error::from_raw_os_error(2) },
             TaskError::Spawn(io::Error::new(io::ErrorKind::Unsupported, "no")),
             TaskError::Cluster { address: "a".to_owned(), reason: "b".to_owned() },
+            TaskError::ResultTaken,
             TaskError::PoolClosed,
         ];
         for error in errors {

@@ -173,6 +173,12 @@ impl Outcome {
         }
     }
 
+    /// Whether there is an error, and not because the task was cancelled.
+    pub(crate) fn has_failure(&self) -> bool {
+        let error = self.rare.as_ref().and_then(|rare| rare.error.as_ref());
+        error.is_some_and(|error| !matches!(error, TaskError::Cancelled))
+    }
+
     pub(crate) fn has_error(&self) -> bool {
         self.rare.as_ref().is_some_and(|rare| rare.error.is_some())
     }

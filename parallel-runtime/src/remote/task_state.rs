@@ -165,7 +165,7 @@ impl TaskRef {
     #[must_use]
     #[inline]
     pub(crate) fn finish(&self, outcome: Outcome) -> Watchers {
-        let failed = outcome.failed || outcome.has_error();
+        let failed = outcome.failed || outcome.has_failure();
         let mut watchers = Watchers::default();
         let take_watchers = || {
             if self.watched.load(Ordering::Relaxed) {

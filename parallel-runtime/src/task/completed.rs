@@ -129,7 +129,7 @@ impl<R> std::fmt::Debug for AsCompleted<R> {
 pub enum WaitFor {
     /// Until one has ended, well or not.
     FirstCompleted,
-    /// Until one has failed (with a [`TaskError`]), or all have ended.
+    /// Until one has failed (with a [`TaskError`], but for [`Cancelled`](TaskError::Cancelled)), or all have ended.
     FirstError,
     /// Until all have ended.
     All,

@@ -79,7 +79,7 @@ impl<R: Send + 'static> Task<R> {
     }
 
     /// Waits for the task, but no longer than `limit`; `None` if it has not ended by then. The result is given once: after
-    /// that, `join` and `join_timeout` give [`TaskError::Cancelled`].
+    /// that, `join` and `join_timeout` give [`TaskError::ResultTaken`].
     pub fn join_timeout(&mut self, limit: Duration) -> Option<Result<R, TaskError>> {
         self.wait(Instant::now().checked_add(limit))
     }
@@ -101,7 +101,7 @@ impl<R: Send + 'static> Task<R> {
     }
 
     /// Keeps it from running, if it has not started. True if it will never run; its result is then
-    /// [`TaskError::Cancelled`].
+    /// [`TaskError::Cancelled`]. True again for one that was cancelled before.
     pub fn cancel(&self) -> bool {
         self.handle.cancel()
     }

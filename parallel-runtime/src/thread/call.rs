@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::counted::{Counted, Entered, Running, place};
+use super::counted::{Counted, Entered, place};
 use super::engine::Engine;
 use super::inside::Inside;
 use super::map::{self, MapJob};
@@ -31,12 +31,12 @@ impl Engine {
         let seen = self.admit(false)?.counters.submit(function, 1, span.clone());
         let counted = Counted::new(self, seen);
         let run = move || {
-            let mut counted = counted;
             let _permit = self.semaphore.enter();
             let _inside = Inside::new(self.id);
-            let _running = Running::new(self);
+            // It ends before the permit does: so no more run than there are permits.
+            let mut counted = counted;
+            counted.begin_call();
             self.prepare()?;
-            counted.begin();
             span.inside(|| one.run());
             counted.fate = Fate::Done;
             one.finish().ok_or_else(lost)

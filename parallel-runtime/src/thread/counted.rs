@@ -18,6 +18,8 @@ pub(super) struct Counted<'e> {
     engine: &'e Engine,
     seen: Option<Box<Seen>>,
     began: u64,
+    /// It is a call, and counts as one that runs.
+    is_running_call: bool,
     pub(super) fate: Fate,
 }
 
@@ -43,8 +45,14 @@ impl Engine {
     /// Its end can be seen.
     #[inline]
     pub(super) fn leave(&self) {
-        // A thread that shuts the pool down says so first, and then looks how many are left: so one of the two sees the other.
         self.shards.here().left.fetch_add(1, Ordering::SeqCst);
+        self.has_left();
+    }
+
+    /// It is counted as one that has left.
+    #[inline]
+    fn has_left(&self) {
+        // A thread that shuts the pool down says so first, and then looks how many are left: so one of the two sees the other.
         if self.closed.load(Ordering::SeqCst) {
             drop(self.book());
             self.none_left.notify_all();
@@ -53,7 +61,8 @@ impl Engine {
 
     /// How many have come and not left.
     pub(super) fn outstanding(&self, book: &Book) -> u64 {
-        book.admitted.wrapping_sub(self.shards.sum(|shard| &shard.left))
+        let left = self.shards.sum(|shard| &shard.left).wrapping_add(self.shards.sum(|shard| &shard.calls_done));
+        book.admitted.wrapping_sub(left)
     }
 
     /// Tells those who record tasks. To be called without a lock.
@@ -74,8 +83,12 @@ impl Engine {
         let book = self.book();
         let Counters { waited, ran, .. } = &book.counters;
         let sum = |count: fn(&Shard) -> &AtomicU64| self.shards.sum(count);
-        let (done, failed) = (sum(|shard| &shard.done), sum(|shard| &shard.failed));
-        let (cancelled, running) = (sum(|shard| &shard.cancelled), sum(|shard| &shard.running));
+        // In this order: a call that ends meanwhile runs, or is done.
+        let calls_done = sum(|shard| &shard.calls_done);
+        let calls_begun = sum(|shard| &shard.calls_begun);
+        let (done, failed) = (calls_done + sum(|shard| &shard.done), sum(|shard| &shard.failed));
+        let cancelled = sum(|shard| &shard.cancelled);
+        let running = sum(|shard| &shard.running).wrapping_add(calls_begun).wrapping_sub(calls_done);
         let (finished, submitted) = (done + failed + cancelled, book.admitted - book.accepted);
         let abandoned = self.abandoned.load(Ordering::Relaxed);
         PoolStats {
@@ -106,7 +119,7 @@ pub(super) struct Entered<'e> {
 
 impl<'e> Counted<'e> {
     pub(super) fn new(engine: &'e Engine, seen: Option<Box<Seen>>) -> Self {
-        Self { engine, seen, began: 0, fate: Fate::Failed }
+        Self { engine, seen, began: 0, is_running_call: false, fate: Fate::Failed }
     }
 
     /// Its pieces are in the record of tasks.
@@ -121,6 +134,14 @@ impl<'e> Counted<'e> {
         std::mem::forget(self);
     }
 
+    /// It begins to run, on this thread.
+    #[inline]
+    pub(super) fn begin_call(&mut self) {
+        self.engine.shards.here().calls_begun.fetch_add(1, Ordering::Relaxed);
+        self.is_running_call = true;
+        self.begin();
+    }
+
     /// It begins to run.
     pub(super) fn begin(&mut self) {
         if self.seen.is_some() {
@@ -130,7 +151,16 @@ impl<'e> Counted<'e> {
 }
 
 impl Drop for Counted<'_> {
+    #[inline]
     fn drop(&mut self) {
+        if self.is_running_call {
+            let shard = self.engine.shards.here();
+            if self.seen.is_none() && matches!(self.fate, Fate::Done) {
+                shard.calls_done.fetch_add(1, Ordering::SeqCst);
+                return self.engine.has_left();
+            }
+            shard.running.fetch_sub(1, Ordering::Relaxed);
+        }
         let run = (self.began != 0).then(|| Run { began: self.began, ended: clock::now(), place: place(), pid: 0 });
         self.engine.count(self.fate, self.seen.as_deref(), run);
         self.engine.leave();

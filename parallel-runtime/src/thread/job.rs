@@ -341,7 +341,7 @@ impl Job {
 
     /// Whether it has ended, and not with a value.
     pub(crate) fn has_failed(&self) -> bool {
-        matches!(self.end().result, Some(Err(_)))
+        matches!(&self.end().result, Some(Err(error)) if !matches!(**error, TaskError::Cancelled))
     }
 
     /// A task of the pool that waits for another one runs it itself, if that has not begun: it would only wait.

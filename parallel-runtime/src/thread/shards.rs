@@ -18,6 +18,9 @@ pub(super) struct Shard {
     /// Tasks, and what was accepted of several, that are over.
     pub(super) left: AtomicU64,
     pub(super) running: AtomicU64,
+    /// Calls that have begun, and those that have ended well: each of these is done, has left, and does not run, by one step.
+    pub(super) calls_begun: AtomicU64,
+    pub(super) calls_done: AtomicU64,
 }
 
 impl Shards {
