@@ -271,16 +271,20 @@ fn next_number() -> u32 {
     })
 }
 
+/// Whether this thread holds a lock while code of the user's runs.
+pub(super) fn is_own(lock: &Lock) -> bool {
+    // A guard that was forgotten stays in the list, but its lock may be another by now.
+    let hold = (std::ptr::from_ref(lock), lock.user.load(Ordering::Relaxed));
+    OWN.try_with(|own| own.borrow().contains(&hold)).unwrap_or(false)
+}
+
 /// # Panics
 ///
 /// If this thread holds the lock: it would wait for itself.
 #[track_caller]
 fn check_own(lock: &Lock) {
-    // A guard that was forgotten is in the list for ever, but its lock may be another by now.
-    let hold = (std::ptr::from_ref(lock), lock.user.load(Ordering::Relaxed));
-    let own = OWN.try_with(|own| own.borrow().contains(&hold)).unwrap_or(false);
     assert!(
-        !own,
+        !is_own(lock),
         "this thread holds the lock of this shared object already, and would wait for itself for ever: drop its guard first, or do \
          all of it through the guard"
     );

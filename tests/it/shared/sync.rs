@@ -29,6 +29,10 @@ fn a_lock_lets_one_in_at_a_time() {
     });
     drop(guard);
     assert!(lock.try_lock().unwrap().is_some());
+    let guard = lock.lock().unwrap();
+    assert!(lock.try_lock().unwrap().is_none(), "this very thread holds it");
+    drop(guard);
+    assert!(lock.try_lock().unwrap().is_some());
 }
 
 #[test]

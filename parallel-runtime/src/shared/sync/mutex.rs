@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::object::{Header, Words, handle};
 use crate::error::TaskError;
 use crate::shared::broken::Poisoned;
-use crate::shared::lock::{Holding, Lock};
+use crate::shared::lock::{Holding, Lock, is_own};
 use crate::shared::or_panic::or_panic;
 use crate::shared::tables::Kind;
 
@@ -97,17 +97,16 @@ impl SharedLock {
         self.take(None).map(|guard| guard.expect("there is no deadline"))
     }
 
-    /// Takes the lock if it is free.
+    /// Takes the lock if it is free: not if this very thread holds it.
     ///
     /// # Errors
     ///
     /// As for [`lock`](SharedLock::lock).
-    ///
-    /// # Panics
-    ///
-    /// As for [`lock`](SharedLock::lock).
     #[track_caller]
     pub fn try_lock(&self) -> Result<Option<SharedLockGuard<'_>>, Poisoned> {
+        if is_own(&self.words.head().lock) {
+            return Ok(None);
+        }
         self.lock_timeout(Duration::ZERO)
     }
 
