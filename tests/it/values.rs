@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Debug;
 use std::net::IpAddr;
 
-use parallel_runtime::{SharedDict, SharedList, SharedQueue, parallel};
+use parallel_runtime::{SharedDict, SharedList, SharedQueue, TaskError, parallel};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -687,4 +687,47 @@ mod handles {
         let Owned::Buffer { vec } = fill(Owned::Buffer { vec: SharedVec::zeroed(100) }, 7);
         assert_eq!(vec, [7; 100]);
     }
+}
+
+/// Panics when it is read back, if it is odd.
+#[derive(Debug, PartialEq)]
+struct Bomb(u64);
+
+impl Serialize for Bomb {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Bomb {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = u64::deserialize(deserializer)?;
+        assert!(value % 2 == 0, "{value} goes off");
+        Ok(Self(value))
+    }
+}
+
+#[parallel(mode = "process", pool = 2)]
+fn bomb(x: u64) -> Bomb {
+    assert!(x % 10 != 4, "{x} ends in 4");
+    Bomb(x)
+}
+
+#[test]
+fn a_result_whose_deserialize_panics_costs_its_own_item_of_a_map_that_goes_on() {
+    let results = bomb::try_map(0..300);
+    assert_eq!(results.len(), 300);
+    for (x, result) in (0..).zip(results) {
+        match result {
+            Ok(value) => assert!(value == Bomb(x) && x % 2 == 0 && x % 10 != 4),
+            Err(TaskError::Decode { reason, what: "result", .. }) => {
+                assert!(x % 2 == 1 && reason.contains(&format!("{x} goes off")), "{reason}");
+            }
+            Err(TaskError::Panicked { .. }) => assert_eq!(x % 10, 4),
+            Err(other) => panic!("{x}: {other:?}"),
+        }
+    }
+    let mut streamed: Vec<bool> = bomb::imap([0, 1, 2, 3]).map(|result| result.is_ok()).collect();
+    streamed.sort_unstable();
+    assert_eq!(streamed, [false, false, true, true]);
 }

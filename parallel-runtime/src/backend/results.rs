@@ -35,6 +35,17 @@ impl<'a> Results<'a> {
         self.values.len() + self.failures.len()
     }
 
+    /// How many outputs and errors there are.
+    pub(crate) fn lens(&self) -> (usize, usize) {
+        (self.values.len(), self.failures.len())
+    }
+
+    /// Forgets those that came after so many.
+    pub(crate) fn truncate(&mut self, values: usize, failures: usize) {
+        drop(self.values.split_off(values));
+        self.failures.truncate(failures);
+    }
+
     /// The next item has no output.
     pub(crate) fn fail(&mut self, error: TaskError) {
         self.failures.push_back((self.len(), error));

@@ -228,7 +228,7 @@ impl<'m> Reader<'m> {
 
     /// The bytes at a place after the next one, which are not taken.
     #[inline(always)]
-    pub(super) fn at<const N: usize>(&self, place: usize) -> Result<[u8; N], CodecError> {
+    pub(crate) fn at<const N: usize>(&self, place: usize) -> Result<[u8; N], CodecError> {
         let left = self.left();
         if place > left || left - place < N {
             return Err(CodecError::end_of_data());

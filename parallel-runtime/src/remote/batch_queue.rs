@@ -15,6 +15,7 @@ use crate::error::TaskError;
 use crate::function::erased::ErasedVec;
 use crate::function::table::FunctionTable;
 use crate::options::CallOptions;
+use crate::panics;
 use crate::wait::notify::{Signal, Watcher};
 
 /// A batch that is under way, or has come back.
@@ -339,7 +340,42 @@ impl<'a> BatchQueue<'a> {
         let Queued { items, count: ended, outcome, .. } = batch;
         let mut outcome = outcome.unwrap_or_default();
         let before = results.len();
-        let mut reader = ResultReader::new(self.function, &outcome);
+        if goes_on {
+            let (values, failures) = results.lens();
+            let mut read = || self.read_together(&items, ended, &outcome, results, true);
+            if panics::catch(&mut read).is_err() {
+                // A `Deserialize` of the user's: once more, one by one.
+                results.truncate(values, failures);
+                self.read_each(&items, &outcome, results);
+            }
+        } else {
+            self.read_together(&items, ended, &outcome, results, false)?;
+        }
+        if let Some(error) = outcome.take_error() {
+            let error = error.of(self.function.name);
+            if !goes_on {
+                return Err(error);
+            }
+            results.fail(error);
+        }
+        if goes_on {
+            // A worker that damaged its results may have left fewer than it said.
+            while results.len() < before + ended {
+                results.fail(missing(self.function.name));
+            }
+        }
+        Ok(())
+    }
+
+    fn read_together(
+        &self,
+        items: &ErasedVec<'a>,
+        ended: usize,
+        outcome: &Outcome,
+        results: &mut Results<'a>,
+        goes_on: bool,
+    ) -> Result<(), TaskError> {
+        let mut reader = ResultReader::new(self.function, outcome);
         if items.is_empty() && outcome.done > 0 {
             // The only item is gone.
             // SAFETY: there are no items; the vector is one of the function's outputs.
@@ -363,20 +399,28 @@ impl<'a> BatchQueue<'a> {
             results.fail(failure);
             next = (next + read + 1).min(ended.max(next + 1));
         }
-        if let Some(error) = outcome.take_error() {
-            let error = error.of(self.function.name);
-            if !goes_on {
-                return Err(error);
-            }
-            results.fail(error);
-        }
-        if goes_on {
-            // A worker that damaged its results may have left fewer than it said.
-            while results.len() < before + ended {
-                results.fail(missing(self.function.name));
-            }
-        }
         Ok(())
+    }
+
+    /// The same, where reading one of them panics.
+    fn read_each(&self, items: &ErasedVec<'a>, outcome: &Outcome, results: &mut Results<'a>) {
+        let mut reader = ResultReader::new(self.function, outcome);
+        for item in 0..(outcome.done as usize).min(items.len().max(1)) {
+            let place = if items.is_empty() { std::ptr::null_mut() } else { items.at(item) };
+            let end = reader.end_of_next();
+            // SAFETY: the item lies there, if there is one, and is ours; the vector is one of the function's outputs.
+            match panics::catch(|| unsafe { reader.read_into(place, 1, &mut results.values) }) {
+                Ok((_, Some(failure))) => results.fail(failure),
+                Ok((0, None)) => return,
+                Ok(_) => {}
+                Err(caught) => {
+                    let reason = format!("its `Deserialize` panicked: {}", panics::message(&*caught.payload));
+                    panics::discard(|| drop(caught));
+                    results.fail(TaskError::Decode { function: self.function.name, what: "result", reason });
+                    reader.skip_to(end);
+                }
+            }
+        }
     }
 
     /// The first failure, in the order of the items, that is not merely the cancellation that followed another.

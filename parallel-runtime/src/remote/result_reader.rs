@@ -45,7 +45,7 @@ impl<'o> ResultReader<'o> {
         // SAFETY: as the caller promises.
         let (read, received) = unsafe { receive(&mut self.returned, items, together, values) };
         match received {
-            Received::All => self.together = 0,
+            Received::All => self.together -= together,
             failed => {
                 self.together -= read + 1;
                 return (read, Some(self.failure(failed)));
@@ -81,6 +81,25 @@ impl<'o> ResultReader<'o> {
         // SAFETY: so many were written behind those that were there; an output that was decoded borrows nothing.
         unsafe { values.set_len(len + read) };
         (read, failure)
+    }
+
+    /// Where the next result ends of those that lie together, if there is one.
+    pub(super) fn end_of_next(&self) -> Option<usize> {
+        let reader = &self.returned.results;
+        let [_, a, b, c, d] = reader.at::<{ code::HEADER }>(0).ok().filter(|_| self.together > 0)?;
+        Some(reader.offset() + code::HEADER + u32::from_ne_bytes([a, b, c, d]) as usize)
+    }
+
+    /// Goes on behind a result, reading which has panicked: where `end_of_next` had said that it ends.
+    pub(super) fn skip_to(&mut self, end: Option<usize>) {
+        match end {
+            Some(end) => {
+                self.returned.results.go_to(end);
+                self.together -= 1;
+            }
+            // It was the one in a block of its own, and the last.
+            None => self.together = 0,
+        }
     }
 
     /// Reads the only value to a place, and copies nothing back. `None` if there is no result.
