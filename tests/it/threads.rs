@@ -252,6 +252,105 @@ fn a_task_that_waits_holds_up_none_that_its_thread_has_taken() {
     assert_eq!(results[..3], [0, 10, 2]);
 }
 
+/// Channels between tasks, by which they wait in a way that the pool does not see.
+type Line = Mutex<Option<(mpsc::Sender<()>, mpsc::Receiver<()>)>>;
+static LINE: Line = Mutex::new(None);
+static JOINED: Mutex<Option<Task<u64>>> = Mutex::new(None);
+static TWO: ThreadPool = ThreadPool::new(2);
+
+#[parallel(pool = TWO)]
+fn on_the_line(x: u64) -> u64 {
+    match x {
+        0 => {
+            let (tell, waits) = LINE.lock().unwrap().take().unwrap();
+            *LINE.lock().unwrap() = Some((tell, mpsc::channel().1));
+            waits.recv().unwrap();
+        }
+        1 => {
+            let there = || LINE.lock().unwrap().as_ref().is_some_and(|(tell, _)| tell.send(()).is_ok());
+            assert!(parallel_workspace::eventually(there));
+        }
+        2 => {
+            let first = || JOINED.lock().unwrap().take();
+            let mut task = None;
+            assert!(parallel_workspace::eventually(|| {
+                task = first();
+                task.is_some()
+            }));
+            return task.unwrap().join().unwrap();
+        }
+        _ => {}
+    }
+    x
+}
+
+#[test]
+fn where_both_threads_wait_what_one_has_taken_is_run_by_a_third() {
+    HOLD_TWO.store(true, Ordering::SeqCst);
+    let held = [hold_two::submit(), hold_two::submit()];
+    assert!(parallel_workspace::eventually(|| held.iter().all(Task::is_running)));
+    *LINE.lock().unwrap() = Some(mpsc::channel());
+    // The first takes the second with it, and waits for it; the last waits for the first.
+    let tasks = [0, 1, 3, 4, 2].map(on_the_line::submit);
+    let [first, rest @ ..] = tasks;
+    *JOINED.lock().unwrap() = Some(first);
+    HOLD_TWO.store(false, Ordering::SeqCst);
+    assert_eq!(rest.map(|task| task.join().unwrap()), [1, 3, 4, 0]);
+}
+
+static HOLD_TWO: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+
+#[parallel(pool = TWO)]
+fn hold_two() {
+    assert!(parallel_workspace::eventually(|| !HOLD_TWO.load(Ordering::SeqCst)));
+}
+
+fn nothing() {}
+
+static PREPARED: ThreadPool = ThreadPool::new(1).init(nothing);
+static HOLD_PREPARED: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+
+#[parallel(pool = PREPARED)]
+fn until_let_go() {
+    assert!(parallel_workspace::eventually(|| !HOLD_PREPARED.load(Ordering::SeqCst)));
+}
+
+#[parallel(pool = PREPARED)]
+fn echo(x: u64) -> u64 {
+    x
+}
+
+#[test]
+fn a_call_returns_when_it_has_ended_and_not_with_what_its_thread_has_taken() {
+    HOLD_PREPARED.store(true, Ordering::SeqCst);
+    let held = until_let_go::submit();
+    assert!(parallel_workspace::eventually(|| held.is_running()));
+    let (tell, told) = mpsc::channel();
+    std::thread::scope(|scope| {
+        let calls = scope.spawn(move || {
+            let result = echo(7);
+            tell.send(()).unwrap();
+            result
+        });
+        assert!(parallel_workspace::eventually(|| PREPARED.stats().submitted >= 2));
+        *TOLD.lock().unwrap() = Some(told);
+        let others = [waits_to_be_told::submit(), waits_to_be_told::submit()];
+        HOLD_PREPARED.store(false, Ordering::SeqCst);
+        assert_eq!(calls.join().unwrap(), 7);
+        others.map(|task| task.join().unwrap());
+    });
+}
+
+static TOLD: Mutex<Option<mpsc::Receiver<()>>> = Mutex::new(None);
+
+#[parallel(pool = PREPARED)]
+fn waits_to_be_told() {
+    let told = TOLD.lock().unwrap().take();
+    if let Some(told) = told {
+        told.recv_timeout(Duration::from_secs(60)).unwrap();
+    }
+}
+
 #[test]
 fn a_spawned_thread_is_outside_every_pool() {
     let names: Vec<_> = (0..4).map(|_| thread_name::spawn()).collect();

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::engine::Engine;
 use super::region;
-use super::state::{InFlight, State};
+use super::state::{InFlight, State, Tasks};
 use super::termination::{Reason, Termination};
 use crate::error::TaskError;
 use crate::ipc::board::Slot;
@@ -19,6 +19,7 @@ use crate::ipc::board::slot::{DEFERRED, DROPPED, INLINE_RESULT, LATE};
 use crate::ipc::board::word::{State as SlotState, Word};
 use crate::observe::Fate;
 use crate::remote::outcome::{Outcome, ResultBytes};
+use crate::remote::result_reader::missing;
 use crate::shared::Block;
 use crate::sys::clock;
 
@@ -87,7 +88,14 @@ impl Engine {
             }
         }
         self.finish_with(state, index, |state, task| {
-            let outcome = self.results(state, index, word, task, Until::Over);
+            let mut outcome = self.results(state, index, word, task, Until::Over);
+            if let Tasks::Pack(pack) = &task.tasks {
+                // It has run, and there was no room to say what came of it.
+                let next = outcome.done as usize;
+                if pack.has(next) && !outcome.has_error() && slot.has_begun(next) {
+                    outcome.rare().error = Some(missing(""));
+                }
+            }
             if outcome.nanoseconds != 0 && !task.is_async {
                 state.functions.took(task.function, outcome.nanoseconds, outcome.done);
             }

@@ -26,8 +26,14 @@ impl Engine {
     pub(crate) fn is_running(&self, task_state: &TaskRef) -> bool {
         match task_state.phase() {
             Phase::Boarded { slot, generation } => {
-                let word = self.board().slot(slot).load();
-                word.generation() == generation && word.state() == SlotState::Claimed
+                let there = self.board().slot(slot);
+                let word = there.load();
+                if word.generation() != generation || word.state() != SlotState::Claimed {
+                    return false;
+                }
+                let state = self.lock();
+                let item = state.slots.item_of(slot, task_state);
+                !state.slots.has_pack(slot) || there.done_items(generation) <= item && there.has_begun(item as usize)
             }
             _ => false,
         }

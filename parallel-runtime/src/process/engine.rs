@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::Duration;
 
-use super::state::notices::Fired;
+use super::state::notices::{Fired, Waiters};
 use super::state::pack::PackKind;
 use super::state::queue::Entry;
 use super::state::{Access, InFlight, Life, State, Tasks};
@@ -106,7 +106,7 @@ impl Engine {
     }
 
     pub(super) fn lock(&self) -> Access<'_> {
-        Access::new(&self.state, &self.fired)
+        Access::new(&self.state, &self.fired, self)
     }
 
     /// The board. Only called once there is one: where there is a task or a worker.
@@ -342,6 +342,12 @@ impl Engine {
             header.done_count.0.fetch_add(1, Ordering::SeqCst);
             futex::wake_all(&header.done_count.0);
         }
+    }
+}
+
+impl Waiters for Engine {
+    fn notify_waiters(&self) {
+        Self::notify_waiters(self);
     }
 }
 

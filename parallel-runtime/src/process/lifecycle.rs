@@ -252,6 +252,7 @@ impl Engine {
     pub(super) fn do_what_is_due(self: &Arc<Self>) -> Option<Instant> {
         let now = Instant::now();
         let mut state = self.lock();
+        let finished = state.metrics.finished;
         let mut next = Self::look_at_terminating(&mut state, now);
         let dismissed = self.look_at_dismissed(&mut state, now);
         let mut sooner = |at: Instant| next = Some(next.map_or(at, |next| next.min(at)));
@@ -300,6 +301,11 @@ impl Engine {
                 let left = state.limits.next_look.saturating_sub(clock::now());
                 sooner(Instant::now() + Duration::from_nanos(left));
             }
+        }
+        let some_ended = state.metrics.finished != finished;
+        drop(state);
+        if some_ended {
+            self.notify_waiters();
         }
         next
     }

@@ -216,6 +216,7 @@ impl Engine {
             let same = (before.slot, before.generation) == (index, generation);
             if same && reason == Reason::Killed {
                 before.reason = reason;
+                before.item = item;
                 before.deadline = None;
                 worker.signal(Signal::KILL);
             }
@@ -283,6 +284,8 @@ impl Engine {
                     // Of several, those that have ended are told, and those that have not begun go elsewhere.
                     self.divide(&mut state, slot);
                     if task_state.phase() != (Phase::Boarded { slot, generation }) {
+                        drop(state);
+                        self.notify_waiters();
                         continue;
                     }
                     let item = state.slots.item_of(slot, task_state);

@@ -15,6 +15,7 @@ use crate::function::code;
 use crate::ipc::board::word::{State as SlotState, Word};
 use crate::remote::outcome::{Outcome, ResultBytes};
 use crate::remote::task_state::TaskRef;
+use crate::shared::Block;
 
 /// How often the supervisor looks after what waits in the program.
 const LOOK: Duration = Duration::from_micros(500);
@@ -23,7 +24,7 @@ const LOOK: Duration = Duration::from_micros(500);
 const IDLE_LOOKS: u32 = 4;
 
 /// For how long a worker keeps the tasks of a message that it has not begun.
-const HELD: Duration = Duration::from_millis(5);
+pub(super) const HELD: Duration = Duration::from_millis(5);
 
 /// Packs on the board for each worker: enough for it until the next look.
 const PACKS: usize = 32;
@@ -59,8 +60,9 @@ impl Shares {
             return Some(self.result().unwrap_or_default());
         }
         if item < self.outcome.done {
-            let mut outcome = self.share(code::VALUE, &[]);
-            outcome.rare().granted = self.outcome.rare().granted.take();
+            let granted = self.outcome.rare().granted.take()?;
+            let mut outcome = self.share(code_of(&granted), &[]);
+            outcome.rare().granted = Some(granted);
             return Some(outcome);
         }
         (item == self.outcome.done).then(|| self.outcome.take_error().map(Outcome::error)).flatten()
@@ -90,6 +92,12 @@ impl Shares {
         }
         outcome.limited(rare.result_limit)
     }
+}
+
+/// What a result in a block of its own is.
+fn code_of((block, len): &(Block, usize)) -> u8 {
+    // SAFETY: the block is mapped, and as long as was checked: a byte at least.
+    if *len == 0 { code::VALUE } else { unsafe { block.start().read_volatile() } }
 }
 
 impl Engine {
@@ -238,8 +246,9 @@ impl Engine {
         if next > now {
             return Some(next);
         }
-        if self.collect(state) > 0 {
-            self.notify_waiters();
+        // Threads that wait collect, and are woken for it.
+        if !state.reactor && self.done_waiters.load(Ordering::Relaxed) == 0 {
+            self.collect(state);
         }
         self.refill(state);
         let mut packs = std::mem::take(&mut state.slots.packs);

@@ -4,8 +4,10 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::engine::Engine;
+use super::packs::HELD;
 use crate::error::TaskError;
 use crate::ipc::board::meeting;
+use crate::ipc::board::slot::PACKED;
 use crate::ipc::board::word::State as SlotState;
 use crate::remote::outcome::Outcome;
 use crate::remote::task_state::{Phase, TaskRef};
@@ -71,7 +73,10 @@ impl Engine {
             && !task_state.is_finished()
         {
             let look = next_look(deadline);
-            futex::wait(slot.futex(), seen.0 as u32, look);
+            // It may end, or leave the message, before that does.
+            let is_packed = slot.wanted.load(Ordering::Relaxed) & PACKED != 0;
+            let until = if is_packed { look.map(|look| look.min(Instant::now() + HELD)) } else { look };
+            futex::wait(slot.futex(), seen.0 as u32, until);
             if passed(look) {
                 self.look_after();
             }

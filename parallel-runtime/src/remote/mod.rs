@@ -28,7 +28,7 @@ pub(crate) mod outcome;
 mod prefetch;
 mod record;
 pub(crate) mod references;
-mod result_reader;
+pub(crate) mod result_reader;
 pub(crate) mod submit;
 pub(crate) mod task_state;
 pub(crate) mod transport;

@@ -99,9 +99,13 @@ impl Together {
         }
     }
 
-    /// They wait for a slot once more. Called under the engine's lock.
-    pub(crate) fn requeue(&self) {
-        self.place.store(0, Ordering::SeqCst);
+    /// They wait for a slot once more. Called under the engine's lock, before they have numbers in the queue.
+    pub(crate) fn requeue<'r, T: 'r>(&self, records: impl Iterator<Item = &'r Record<T>>) {
+        let place = self.place.swap(0, Ordering::SeqCst);
+        // Those whose phases were changed for sleepers. Those in slots of their own have other places.
+        for record in records.filter(|record| record.place.load(Ordering::Relaxed) == place) {
+            let _ = record.phase.compare_exchange(BOARDED, WITH_OTHERS, Ordering::SeqCst, Ordering::Relaxed);
+        }
     }
 
     fn wake_sleepers(&self, phase: &AtomicU32) {

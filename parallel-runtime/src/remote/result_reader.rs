@@ -162,7 +162,7 @@ impl<'o> ResultReader<'o> {
 }
 
 /// The error of an item without a result.
-pub(super) fn missing(function: &'static str) -> TaskError {
+pub(crate) fn missing(function: &'static str) -> TaskError {
     TaskError::Decode { function, what: "result", reason: "the worker process left none".to_owned() }
 }
 

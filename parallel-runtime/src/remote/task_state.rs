@@ -121,13 +121,16 @@ impl TaskGroup {
 
     /// Those that are together are in a slot now. Called under the engine's lock.
     pub(crate) fn board(&self, slot: u32, generation: u64) {
-        let states = std::iter::once(&self.first).chain(&self.others);
-        self.together.board(slot, generation, states.map(|state| &state.record));
+        self.together.board(slot, generation, self.records());
+    }
+
+    fn records(&self) -> impl Iterator<Item = &Record<Outcome>> {
+        std::iter::once(&self.first).chain(&self.others).map(|state| &state.record)
     }
 
     /// Those that are together wait for a slot once more. Called under the engine's lock.
     pub(crate) fn requeue(&self) {
-        self.together.requeue();
+        self.together.requeue(self.records());
     }
 }
 

@@ -136,6 +136,10 @@ impl Segment {
             let end = offset + len;
             if end > *size {
                 let longer = end.next_multiple_of(STEP).min(self.len);
+                // The limit may be lower by now, and the signal that comes with it would end the program.
+                if longer > largest_file(longer) {
+                    return Err(rustix::io::Errno::FBIG.into());
+                }
                 rustix::fs::ftruncate(self.descriptor(), longer)?;
                 *size = longer;
             }

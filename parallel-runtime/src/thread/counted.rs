@@ -89,6 +89,8 @@ impl Engine {
         let (done, failed) = (calls_done + sum(|shard| &shard.done), sum(|shard| &shard.failed));
         let cancelled = sum(|shard| &shard.cancelled);
         let running = sum(|shard| &shard.running).wrapping_add(calls_begun).wrapping_sub(calls_done);
+        // They are read one after the other.
+        let running = running.cast_signed().max(0).cast_unsigned();
         let (finished, submitted) = (done + failed + cancelled, book.admitted - book.accepted);
         let abandoned = self.abandoned.load(Ordering::Relaxed);
         PoolStats {

@@ -8,7 +8,7 @@ use super::counted::{self, Running};
 use super::engine::{Cancel, Engine};
 use super::inside::Inside;
 use super::polling;
-use super::threads::Work;
+use super::threads::{Session, Work};
 use super::timer::{self, Due};
 use super::turn::Turn;
 use crate::error::TaskError;
@@ -467,18 +467,25 @@ impl Work for Job {
         }
     }
 
-    fn around(&self, several: &mut dyn FnMut()) {
-        let _permit = self.engine.as_ref().map(|engine| engine.semaphore.enter());
-        several();
-    }
-
-    fn is_in_the_way(&self) -> bool {
-        self.engine.as_ref().is_some_and(|engine| engine.semaphore.is_wanted())
+    fn session(&self) -> Option<Arc<dyn Session>> {
+        Some(self.engine.clone()? as _)
     }
 
     fn leave_out(&self) -> bool {
         Job::kill(self);
         true
+    }
+}
+
+/// Its permit.
+impl Session for Engine {
+    fn around(&self, several: &mut dyn FnMut()) {
+        let _permit = self.semaphore.enter();
+        several();
+    }
+
+    fn is_in_the_way(&self) -> bool {
+        self.semaphore.is_wanted()
     }
 }
 

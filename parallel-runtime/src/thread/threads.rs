@@ -6,8 +6,9 @@
 //! many tasks run at a time is not a matter of threads, but of [`semaphore`](super::semaphore).
 //!
 //! A thread takes a part of the queue at a time, if none is idle: the lock of the queue is every thread's. What it has not begun it gives back before it
-//! waits in the middle of a task, and a thread that finds the queue empty takes half of what another has. Both happen under the lock of the
-//! queue, and so does falling asleep: nothing lies with a busy thread while another one sleeps.
+//! waits in the middle of a task, together with what the others have taken, so that it is known how many threads there should be; and a thread that finds
+//! the queue empty takes half of what another has. All of it happens under the lock of the queue, and so does falling asleep: nothing lies with
+//! a busy thread while another one sleeps, or should be started.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -36,20 +37,23 @@ const MOST_AT_ONCE: usize = 32;
 pub(super) trait Work: Send + Sync {
     fn work(self: Arc<Self>);
 
-    /// Runs `several`, which works off this and others of the queue, inside of what each of them needs.
-    fn around(&self, several: &mut dyn FnMut()) {
-        several();
-    }
-
-    /// Whether another thread waits for what `around` holds.
-    fn is_in_the_way(&self) -> bool {
-        false
+    /// What this and others of the queue are run inside of.
+    fn session(&self) -> Option<Arc<dyn Session>> {
+        None
     }
 
     /// Ends it without running it, if it may be left out. It is not in the queue, and no lock is held.
     fn leave_out(&self) -> bool {
         false
     }
+}
+
+/// What several tasks are run inside of, one after the other.
+pub(super) trait Session: Send + Sync {
+    fn around(&self, several: &mut dyn FnMut());
+
+    /// Whether another thread waits for what `around` holds.
+    fn is_in_the_way(&self) -> bool;
 }
 
 /// What a thread has taken from the queue and not begun. Others take of it when they have nothing to do.
@@ -99,7 +103,9 @@ impl Blocked {
         let Some((threads, taken)) = here.ok().flatten() else { return Self(None) };
         let mut state = threads.lock();
         state.blocked += 1;
+        // What others have taken, too: one of them may be waiting, in a way that is not ours, for what this thread has just run, or lies before it.
         let mut given_back = std::mem::take(&mut *lock(&taken));
+        state.taken.iter().for_each(|other| given_back.append(&mut lock(other)));
         given_back.append(&mut state.queue);
         state.queue = given_back;
         // Without another thread what is queued waits until this one goes on.
@@ -217,19 +223,22 @@ impl Threads {
         HOME.set(Some((Arc::downgrade(&self), Arc::clone(&taken))));
         self.lock().taken.push(Arc::clone(&taken));
         while let Some(first) = self.next(&taken) {
-            let leader = Arc::clone(&first);
+            let session = first.session();
             let mut next = Some(first);
-            leader.around(&mut || {
+            let mut several = || {
                 while let Some(work) = next.take() {
                     // What is dropped with it may be the user's, and may panic.
                     panics::discard(move || work.work());
-                    if leader.is_in_the_way() {
+                    if session.as_ref().is_some_and(|session| session.is_in_the_way()) {
                         return;
                     }
                     next = lock(&taken).pop_front();
                 }
-            });
-            panics::discard(move || drop(leader));
+            };
+            match &session {
+                Some(session) => session.around(&mut several),
+                None => several(),
+            }
         }
     }
 

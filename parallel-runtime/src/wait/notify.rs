@@ -75,6 +75,15 @@ impl Watchers {
         }
     }
 
+    /// Fires those that run no code but ours, and keeps the others.
+    pub(crate) fn fire_ours(&mut self) {
+        let Some(watchers) = &mut self.0 else { return };
+        watchers.extract_if(.., |watcher| matches!(watcher, Watcher::Ready(..))).for_each(Watcher::fire);
+        if watchers.is_empty() {
+            self.0 = None;
+        }
+    }
+
     /// To be called without a lock. A waker that panics harms nothing: this may be the thread that looks after all pools.
     pub(crate) fn fire(self) {
         for watcher in self.0.into_iter().flat_map(|watchers| *watchers) {

@@ -29,7 +29,7 @@ use std::time::Duration;
 use functions::Functions;
 use limits::Limits;
 use metrics::Metrics;
-use notices::{Closing, Fired, Telling};
+use notices::{Closing, Fired, Telling, Waiters};
 use quarantine::Quarantine;
 use queue::Queue;
 use slots::Slots;
@@ -162,8 +162,8 @@ pub(super) struct Access<'e> {
 
 impl<'e> Access<'e> {
     #[inline(always)]
-    pub(super) fn new(state: &'e Mutex<State>, fired: &'e Fired) -> Self {
-        Self { state: state.lock().unwrap_or_else(PoisonError::into_inner), telling: Telling(fired) }
+    pub(super) fn new(state: &'e Mutex<State>, fired: &'e Fired, waiters: &'e dyn Waiters) -> Self {
+        Self { state: state.lock().unwrap_or_else(PoisonError::into_inner), telling: Telling(fired, waiters) }
     }
 
     /// Waits until `changed` is notified, at most for `limit`. `None` if it was not, or if there was something to do first.

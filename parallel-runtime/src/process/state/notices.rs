@@ -60,24 +60,47 @@ impl Fired {
     #[cold]
     fn tell(&self) {
         self.any.store(false, Ordering::Relaxed);
-        let told = std::mem::take(&mut *self.told());
-        if role::is_supervisor() {
-            // All pools need that thread, and a waker may take its time.
-            call_back(Box::new(|| told.tell()));
-        } else {
+        let mut told = std::mem::take(&mut *self.told());
+        if !role::is_supervisor() {
             told.tell();
+            return;
+        }
+        // A thread waits that may have what it waits for by now.
+        let mut watchers = std::mem::take(&mut told.watchers);
+        watchers.fire_ours();
+        if !told.events.is_empty() || !told.spans.is_empty() {
+            // All pools need this thread, and what records them may take its time.
+            call_back(Box::new(|| told.tell()));
+        }
+        if !watchers.is_empty() {
+            // So may a waker. Not on the thread of callbacks: one of them may wait for this very waker.
+            let watchers = Arc::new(Mutex::new(watchers));
+            let theirs = Arc::clone(&watchers);
+            let take =
+                |from: &Mutex<Watchers>| std::mem::take(&mut *from.lock().unwrap_or_else(PoisonError::into_inner));
+            let thread = std::thread::Builder::new().name("parallel-wakers".to_owned());
+            if thread.spawn(move || take(&theirs).fire()).is_err() {
+                call_back(Box::new(move || take(&watchers).fire()));
+            }
         }
     }
 }
 
-/// Tells who is to be told when it is dropped.
-pub(super) struct Telling<'e>(pub(super) &'e Fired);
+/// Threads that wait for any task, and look whether it was theirs.
+pub(in crate::process) trait Waiters {
+    /// They look again.
+    fn notify_waiters(&self);
+}
+
+/// Tells who is to be told when it is dropped, and then has threads that wait look again: what they are told is what some of them look at.
+pub(super) struct Telling<'e>(pub(super) &'e Fired, pub(super) &'e dyn Waiters);
 
 impl Drop for Telling<'_> {
     #[inline(always)]
     fn drop(&mut self) {
         if self.0.any.load(Ordering::Relaxed) {
             self.0.tell();
+            self.1.notify_waiters();
         }
     }
 }

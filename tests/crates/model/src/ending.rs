@@ -106,3 +106,31 @@ fn a_thread_that_waits_sees_that_its_task_has_left_the_queue() {
         assert_eq!(waits.join().unwrap(), Phase::Finished);
     });
 }
+
+const NUMBER: u64 = 1 << 40;
+
+#[test]
+fn tasks_that_come_back_to_the_queue_wait_there_whoever_has_slept() {
+    check(3, |tasks| {
+        let waits = Arc::clone(tasks);
+        let waits = thread::spawn(move || {
+            loop {
+                match waits.wait(1) {
+                    // Its number in the queue, read in place of the slot: no slot has that generation, and the thread looks again.
+                    Phase::Boarded { generation: NUMBER, .. } => thread::yield_now(),
+                    phase => return phase,
+                }
+            }
+        });
+        tasks.board_together();
+        tasks.together.requeue(tasks.records.iter());
+        tasks.records.iter().for_each(|record| record.set_number(NUMBER));
+        assert_eq!(tasks.records[1].phase(&tasks.together), Phase::Queued);
+        tasks.together.board(5, 8, tasks.records.iter());
+        assert_eq!(tasks.records[1].phase(&tasks.together), Phase::Boarded { slot: 5, generation: 8 });
+        // It may have seen the first place, or the second.
+        let seen = waits.join().unwrap();
+        let places = [(3, 7), (5, 8)].map(|(slot, generation)| Phase::Boarded { slot, generation });
+        assert!(places.contains(&seen), "{seen:?}");
+    });
+}
