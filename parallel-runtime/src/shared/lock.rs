@@ -273,9 +273,9 @@ fn next_number() -> u32 {
 
 /// Whether this thread holds a lock while code of the user's runs.
 pub(super) fn is_own(lock: &Lock) -> bool {
-    // A guard that was forgotten stays in the list, but its lock may be another by now.
+    // A guard that was forgotten stays in the list, but its lock may be another by now. What a forked child has there is its parent's.
     let hold = (std::ptr::from_ref(lock), lock.user.load(Ordering::Relaxed));
-    OWN.try_with(|own| own.borrow().contains(&hold)).unwrap_or(false)
+    fork::check().is_ok() && OWN.try_with(|own| own.borrow().contains(&hold)).unwrap_or(false)
 }
 
 /// # Panics
