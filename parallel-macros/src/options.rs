@@ -13,6 +13,30 @@ use crate::units;
 const KEYS: [&str; 10] =
     ["mode", "pool", "timeout", "retries", "chunk", "max_tasks_per_worker", "memory_limit", "init", "sandbox", "crate"];
 
+/// What keys are called elsewhere: in Python's pools, in joblib, in rayon and tokio.
+const SYNONYMS: [(&str, &str); 20] = [
+    ("workers", "pool"),
+    ("n_jobs", "pool"),
+    ("jobs", "pool"),
+    ("max_workers", "pool"),
+    ("num_workers", "pool"),
+    ("processes", "pool"),
+    ("threads", "pool"),
+    ("num_threads", "pool"),
+    ("worker_threads", "pool"),
+    ("pool_size", "pool"),
+    ("size", "pool"),
+    ("backend", "mode"),
+    ("kind", "mode"),
+    ("time_limit", "timeout"),
+    ("deadline", "timeout"),
+    ("chunksize", "chunk"),
+    ("batch_size", "chunk"),
+    ("maxtasksperchild", "max_tasks_per_worker"),
+    ("max_tasks_per_child", "max_tasks_per_worker"),
+    ("initializer", "init"),
+];
+
 /// The most workers of a process pool, as in the runtime.
 const MOST_WORKERS: u64 = 1024;
 
@@ -204,7 +228,8 @@ impl Options {
                 quote_spanned!(span=> .sandbox(#runtime::private::strict()))
             }
             _ => {
-                let message = match units::most_like(&name, &KEYS) {
+                let other_name = SYNONYMS.iter().find(|(theirs, _)| *theirs == name).map(|(_, ours)| *ours);
+                let message = match other_name.or_else(|| units::most_like(&name, &KEYS)) {
                     Some(like) => format!("unknown key `{name}`; did you mean `{like}`?"),
                     None => format!("unknown key `{name}`; the keys are `{}`", KEYS.join("`, `")),
                 };

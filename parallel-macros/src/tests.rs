@@ -69,6 +69,18 @@ fn unknown_keys_are_told_with_the_key_that_was_meant() {
         "#,
         &[("mdoe", "unknown key `mdoe`; did you mean `mode`?")],
     );
+    for (theirs, ours) in [
+        ("workers", "pool"),
+        ("n_jobs", "pool"),
+        ("max_workers", "pool"),
+        ("processes", "pool"),
+        ("chunksize", "chunk"),
+        ("maxtasksperchild", "max_tasks_per_worker"),
+        ("initializer", "init"),
+    ] {
+        let source = format!("#[parallel({theirs} = 4)] fn called_otherwise(x: u32) -> u32 {{ x }}");
+        case(&source, &[(theirs, &format!("unknown key `{theirs}`; did you mean `{ours}`?"))]);
+    }
     case(
         r#"
         #[parallel(colour = "red")]
@@ -148,7 +160,7 @@ fn wrong_values_are_told_with_what_would_be_right() {
         "#,
         &[(
             r#""5 parsecs""#,
-            r#"`5 parsecs` is no duration: write a whole number and a unit, like "250ms", "5s" or "2m" (ns, us, ms, s, m, h), up to some 500 years"#,
+            r#"`5 parsecs` is not a duration: write a whole number and a unit, like "250ms", "5s" or "2m" (ns, us, ms, s, m, h), up to some 500 years"#,
         )],
     );
     case(
@@ -160,7 +172,7 @@ fn wrong_values_are_told_with_what_would_be_right() {
         "#,
         &[(
             r#""lots""#,
-            r#"`lots` is no size: write a whole number and a unit, like "512MiB" or "2GiB" (B, KiB, MiB, GiB, TiB, kB, MB, GB)"#,
+            r#"`lots` is not a size: write a whole number and a unit, like "512MiB" or "2GiB" (B, KiB, MiB, GiB, TiB, kB, MB, GB)"#,
         )],
     );
     case(
@@ -273,7 +285,7 @@ fn several_mistakes_are_told_at_once() {
             ),
             (
                 r#""soon""#,
-                r#"`soon` is no duration: write a whole number and a unit, like "250ms", "5s" or "2m" (ns, us, ms, s, m, h), up to some 500 years"#,
+                r#"`soon` is not a duration: write a whole number and a unit, like "250ms", "5s" or "2m" (ns, us, ms, s, m, h), up to some 500 years"#,
             ),
             (
                 "unsafe",

@@ -12,7 +12,7 @@ pub(crate) fn duration(text: &str) -> Result<u64, String> {
     ];
     let nanoseconds = parse(text, &UNITS).ok_or_else(|| {
         format!(
-            "`{text}` is no duration: write a whole number and a unit, like \"250ms\", \"5s\" or \"2m\" (ns, us, ms, s, m, h), up to some 500 years"
+            "`{text}` is not a duration: write a whole number and a unit, like \"250ms\", \"5s\" or \"2m\" (ns, us, ms, s, m, h), up to some 500 years"
         )
     })?;
     if nanoseconds == 0 {
@@ -34,7 +34,7 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
         ("GB", 1_000_000_000),
     ];
     let bytes = parse(text, &UNITS).ok_or_else(|| {
-        format!("`{text}` is no size: write a whole number and a unit, like \"512MiB\" or \"2GiB\" (B, KiB, MiB, GiB, TiB, kB, MB, GB)")
+        format!("`{text}` is not a size: write a whole number and a unit, like \"512MiB\" or \"2GiB\" (B, KiB, MiB, GiB, TiB, kB, MB, GB)")
     })?;
     if bytes == 0 {
         return Err("no worker can run in zero bytes: leave the key out for no limit".to_owned());

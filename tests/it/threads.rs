@@ -395,6 +395,9 @@ fn stats_count_what_happened() {
     let stats = pool.stats();
     assert_eq!((stats.submitted, stats.finished, stats.queued), (2, 2, 0));
     assert_eq!(pool.workers(), 2);
+    let written = serde_json::to_value(&stats).unwrap();
+    assert_eq!((&written["done"], &written["workers"]), (&2.into(), &2.into()));
+    assert!(written["ran"]["median"].is_object() && written["load"].as_array().is_some_and(|load| load.len() == 1));
 }
 
 #[test]

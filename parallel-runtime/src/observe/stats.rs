@@ -3,11 +3,13 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::ser::{Serialize, SerializeStruct, Serializer};
+
 pub use crate::observe::histogram::Percentiles;
 
 /// What a pool has done so far, from [`ThreadPool::stats`](crate::ThreadPool::stats) or
 /// [`ProcessPool::stats`](crate::ProcessPool::stats). A message of a `map` that holds many items counts as one task, and so does a whole
-/// `map` on threads. [`Display`](fmt::Display) prints it as a table.
+/// `map` on threads. [`Display`](fmt::Display) prints it as a table; it is [`Serialize`], for logs and metrics.
 ///
 /// ```
 /// use parallel_runtime::{ProcessPool, parallel};
@@ -116,6 +118,25 @@ impl PoolStats {
         }
     }
 }
+
+/// As a structure of its fields. Times are as serde writes a [`Duration`].
+macro_rules! serialize_fields {
+    ($type:ident: $($field:ident)*) => {
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                let fields = [$(stringify!($field)),*].len();
+                let mut fields = serializer.serialize_struct(stringify!($type), fields)?;
+                $(fields.serialize_field(stringify!($field), &self.$field)?;)*
+                fields.end()
+            }
+        }
+    };
+}
+
+serialize_fields!(PoolStats: workers workers_alive submitted finished done failed cancelled running queued worker_deaths timed_out retried replaced
+    abandoned bytes_copied bytes_shared waited ran load);
+serialize_fields!(WorkerLoad: pid busy share);
+serialize_fields!(Percentiles: median p90 p99 longest);
 
 /// A number with its thousands apart.
 struct Count(u64);

@@ -213,6 +213,20 @@ fn each_element_of_a_queue_comes_out_once_and_in_order() {
 }
 
 #[test]
+fn a_queue_without_a_bound_takes_all_that_is_pushed() {
+    let queue = SharedQueue::unbounded();
+    assert_eq!(queue.capacity(), usize::MAX);
+    produce::map((0..2).map(|producer| (queue.clone(), producer, 20_000)));
+    assert_eq!(queue.len(), 40_000);
+    queue.close();
+    let consumed = consume::map([queue.clone(), queue]).concat();
+    let mut all = consumed;
+    all.sort_unstable();
+    assert!(all.into_iter().eq((0..2).flat_map(|producer| (0..20_000).map(move |number| (producer, number)))));
+    assert!(SharedQueue::<u8>::try_unbounded().unwrap().is_empty());
+}
+
+#[test]
 fn a_full_queue_and_an_empty_one_say_so() {
     let queue = SharedQueue::bounded(2);
     assert_eq!((queue.try_pop(), queue.capacity(), queue.is_empty()), (Ok(None), 2, true));

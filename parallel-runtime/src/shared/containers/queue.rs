@@ -3,6 +3,10 @@
 //! The root is a block of places, a ring. Numbers say how many elements have ever been pushed and popped; the element of number `n` is
 //! at place `n` modulo the places. A push becomes true by the store to the first number, a pop by the store to the second.
 //!
+//! A queue without a bound has as many places as its block has room for. When they are full it goes on in a block twice as large, to which the
+//! elements' places are copied; it has moved when the root is stored, by one store. A process that dies before that leaves a block that nothing
+//! refers to.
+//!
 //! Who waits sleeps on a word that each push, or each pop, changes; its lowest bit says that somebody sleeps. It is changed under the lock,
 //! and a process that dies before it has woken the sleepers delays them by [`LOOK`](crate::shared::lock::LOOK), after which they look
 //! for themselves.
@@ -26,7 +30,7 @@ use crate::shared::or_panic::or_panic;
 use crate::shared::tables::Kind;
 use crate::sys::futex;
 
-/// A bounded queue that every process may push to and pop from: Python's `multiprocessing.Queue`.
+/// A queue that every process may push to and pop from: Python's `multiprocessing.Queue`.
 ///
 /// Any number of processes and threads push, any number pops; each element comes out once, in the order in which they went in.
 /// Elements are of any type that implements serde's `Serialize` and `Deserialize`. A clone is another handle of the same queue; it
@@ -103,8 +107,14 @@ const CLOSED: usize = 2;
 /// What sleepers on a push, and on a pop, sleep on.
 const PUSHES: usize = 3;
 const POPS: usize = 4;
-/// How many places there are.
+/// How many elements it holds at most.
 const BOUND: usize = 5;
+
+/// Of a queue that has no bound.
+const UNBOUNDED: u64 = u64::MAX;
+
+/// The places that it begins with.
+const FIRST_PLACES: u64 = 16;
 
 /// Somebody sleeps on the word.
 const SLEEPER: u64 = 1;
@@ -117,18 +127,42 @@ fn load(open: &Open<'_>, which: usize) -> u64 {
     number(open, which).load(Ordering::Relaxed)
 }
 
-/// The element of a number.
-fn at(open: &Open<'_>, element: u64) -> u64 {
-    let (root, bound) = (open.head.root.load(Ordering::Acquire), load(open, BOUND));
-    if bound == 0 || bound > open.heap.room(root) / 8 {
+/// How many places a block has.
+fn places(open: &Open<'_>, root: u64) -> u64 {
+    let (bound, most) = (load(open, BOUND), open.heap.room(root) / 8);
+    let places = if bound == UNBOUNDED { most } else { bound };
+    if places == 0 || places > most {
         damaged();
     }
-    root + BLOCK_HEAD + element % bound * 8
+    places
+}
+
+/// The place of an element in a block.
+fn place(open: &Open<'_>, root: u64, element: u64) -> u64 {
+    root + BLOCK_HEAD + element % places(open, root) * 8
+}
+
+/// The element of a number.
+fn at(open: &Open<'_>, element: u64) -> u64 {
+    place(open, open.head.root.load(Ordering::Acquire), element)
+}
+
+/// Goes on with twice as many places.
+fn grow(open: &Open<'_>) -> Result<(), TaskError> {
+    let before = open.head.root.load(Ordering::Acquire);
+    let root = open.heap.allocate(2 * places(open, before) * 8)?;
+    let first = load(open, POPPED);
+    for element in (0..len(open)).map(|step| first.wrapping_add(step)) {
+        open.heap.store(place(open, root, element), open.heap.load(place(open, before, element)));
+    }
+    set(&open.head.root, root);
+    open.heap.free(before);
+    Ok(())
 }
 
 fn len(open: &Open<'_>) -> u64 {
     let len = load(open, PUSHED).wrapping_sub(load(open, POPPED));
-    if len > load(open, BOUND) {
+    if len > places(open, open.head.root.load(Ordering::Acquire)) {
         damaged();
     }
     len
@@ -178,14 +212,42 @@ impl<T> SharedQueue<T> {
     #[track_caller]
     pub fn try_bounded(bound: usize) -> Result<Self, TaskError> {
         assert!(bound > 0, "a queue holds one element at least");
+        Self::make(bound as u64, bound as u64)
+    }
+
+    /// An empty queue that grows with what is pushed: a push never waits. What is produced faster than it is consumed takes ever more shared memory;
+    /// a [`bounded`](SharedQueue::bounded) queue makes the producer wait.
+    ///
+    /// ```
+    /// use parallel_runtime::SharedQueue;
+    ///
+    /// let queue = SharedQueue::unbounded();
+    /// (0..1000).for_each(|number| queue.push(number).unwrap());
+    /// assert_eq!((queue.len(), queue.pop()), (1000, Ok(0)));
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If shared memory is short, with the text of [`TaskError::OutOfSharedMemory`].
+    #[track_caller]
+    pub fn unbounded() -> Self {
+        or_panic(Self::try_unbounded())
+    }
+
+    /// [`unbounded`](SharedQueue::unbounded), with an error if shared memory is short.
+    pub fn try_unbounded() -> Result<Self, TaskError> {
+        Self::make(UNBOUNDED, FIRST_PLACES)
+    }
+
+    fn make(bound: u64, places: u64) -> Result<Self, TaskError> {
         let container = Container::new(Kind::Queue)?;
         {
             let open = container.open(|_| ());
-            let bytes = (bound as u64).checked_mul(8);
+            let bytes = places.checked_mul(8);
             let bytes = bytes.ok_or(TaskError::OutOfSharedMemory { requested: u64::MAX, available: 0 })?;
             let root = open.heap.allocate(bytes)?;
             set(&open.head.root, root);
-            set(number(&open, BOUND), bound as u64);
+            set(number(&open, BOUND), bound);
         }
         Ok(Self { container, _contents: PhantomData })
     }
@@ -208,10 +270,10 @@ impl<T> SharedQueue<T> {
         self.len() == 0
     }
 
-    /// How many elements it can hold.
+    /// How many elements it can hold; `usize::MAX` if it has no bound.
     #[track_caller]
     pub fn capacity(&self) -> usize {
-        load(&self.open(), BOUND) as usize
+        usize::try_from(load(&self.open(), BOUND)).unwrap_or(usize::MAX)
     }
 
     /// Closes it: nothing more goes in, and what is in it still comes out. The process that waits is told.
@@ -287,6 +349,9 @@ impl<T: Serialize + DeserializeOwned> SharedQueue<T> {
         }
         if len(&open) == load(&open, BOUND) {
             return Ok(Pushed::Full);
+        }
+        if len(&open) == places(&open, open.head.root.load(Ordering::Acquire)) {
+            grow(&open)?;
         }
         let node = Node::new(open.heap, 0, &Packed::default(), value)?;
         let pushed = load(&open, PUSHED);

@@ -174,6 +174,21 @@ fn removals_from_a_list_survive_a_death_at_every_write() {
 }
 
 #[test]
+fn a_queue_without_a_bound_survives_a_death_at_every_write_of_its_growth() {
+    // How many places there are is the block's business: one of these pushes makes it grow, and some before have wrapped around.
+    for len in 12..=40 {
+        let make = || {
+            let queue = SharedQueue::unbounded();
+            (0..7).for_each(|number| queue.push(text(number)).unwrap());
+            (0..7).for_each(|_| drop(queue.pop().unwrap()));
+            (0..len).for_each(|number| queue.push(text(number)).unwrap());
+            queue
+        };
+        survives_every_death(make, |queue| queue.push(text(6)).unwrap());
+    }
+}
+
+#[test]
 fn a_queue_survives_a_death_at_every_write() {
     let make = |len: u64| {
         let queue = SharedQueue::bounded(100);
