@@ -1,5 +1,7 @@
 //! Results as they come: the part of `imap`, `imap_unordered` and `stream` that knows no types.
 
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -27,6 +29,8 @@ const EVERY: usize = 16;
 pub(crate) struct Stream {
     prefetch: Box<dyn Prefetch>,
     exhausted: bool,
+    /// The source of items has panicked, which is for the thread that asks for a result after all those of the items before.
+    panicked: Option<Box<dyn Any + Send>>,
     /// Whether items come so slowly that it is they who are waited for.
     slow: bool,
     /// Results that are there, and the number of the next.
@@ -38,7 +42,7 @@ pub(crate) struct Stream {
 impl Stream {
     pub(crate) fn new(function: &'static FunctionTable, prefetch: Box<dyn Prefetch>, meter: Meter) -> Self {
         let buffer = Results::new(function.output).into_each();
-        Self { prefetch, exhausted: false, slow: false, buffer, next: 0, meter }
+        Self { prefetch, exhausted: false, panicked: None, slow: false, buffer, next: 0, meter }
     }
 
     /// From now on `signal` is raised when there is more to see.
@@ -49,12 +53,13 @@ impl Stream {
     /// Sends items as far as there is room for them. Items that come slowly are sent as they come, and only until there is a
     /// result: no thread that has something to work on waits for them.
     fn fill(&mut self, items: &mut dyn Items<'static>) {
-        while !self.exhausted {
+        while !self.exhausted && self.panicked.is_none() {
             let room = self.prefetch.room();
             if room == 0 {
                 return;
             }
-            self.pull(items, room.min(MOST_AT_ONCE));
+            // What it gave before is sent.
+            self.panicked = catch_unwind(AssertUnwindSafe(|| self.pull(items, room.min(MOST_AT_ONCE)))).err();
             let batch = items.take_pulled();
             if batch.is_empty() {
                 return;
@@ -97,8 +102,14 @@ impl Stream {
             if self.buffer.len() > 0 {
                 continue;
             }
-            if self.exhausted && self.prefetch.is_empty() {
-                return Poll::Ready(None);
+            if self.prefetch.is_empty() {
+                if let Some(payload) = self.panicked.take() {
+                    // It may go on afterwards.
+                    resume_unwind(payload);
+                }
+                if self.exhausted {
+                    return Poll::Ready(None);
+                }
             }
             // What could not even be sent has ended, and no thread says so.
             if !self.prefetch.has_arrived() {

@@ -173,6 +173,35 @@ fn items_that_were_taken_before_their_source_panicked_are_not_lost() {
     assert_eq!((panics, results), (1, expected));
 }
 
+#[parallel(pool = 2)]
+fn on_a_thread(x: u64) -> u64 {
+    x
+}
+
+#[test]
+fn results_of_items_before_a_panic_of_their_source_come_before_it() {
+    fn check(mut stream: impl Iterator<Item = Result<u64, TaskError>>) {
+        let mut seen = Vec::new();
+        loop {
+            match catch_unwind(AssertUnwindSafe(|| stream.next())) {
+                Ok(None) => break,
+                Ok(Some(result)) => seen.push(Some(result.unwrap())),
+                Err(payload) => {
+                    assert!(payload.downcast_ref::<&str>().is_some_and(|text| text.contains("on purpose")));
+                    seen.push(None);
+                }
+            }
+        }
+        // In its place, and the source goes on after it.
+        let expected: Vec<_> = (0..30).map(|x| (x != 5 && x != 6).then_some(x)).collect();
+        assert_eq!(seen, expected);
+    }
+    let source = || (0_u64..30).inspect(|x| assert!(*x != 5 && *x != 6, "the source panics on purpose"));
+    check(in_process::imap(source()));
+    check(in_process::options().chunk(4).imap(source()));
+    check(on_a_thread::imap(source()));
+}
+
 /// Outputs of `counted` that exist in this process.
 static ALIVE: AtomicI64 = AtomicI64::new(0);
 
