@@ -155,6 +155,13 @@ impl<'p, F: ParallelFn> Call<'p, F> {
         self
     }
 
+    /// Needs the feature `progress`: a bar that shows how far a map has come.
+    #[cfg(not(feature = "progress"))]
+    #[doc(hidden)]
+    pub fn progress(self, _text: impl NeedsProgress) -> Self {
+        self
+    }
+
     /// Where it goes, with what options.
     pub(super) fn route(&self) -> Route<'_> {
         Route { spec: F::spec(), target: self.target, options: self.options, label: &self.label }
@@ -232,3 +239,12 @@ impl<'p, F: ParallelFn> Call<'p, F> {
         self.map(items)
     }
 }
+
+/// Nothing is it: so the compiler says which feature is missing.
+#[cfg(not(feature = "progress"))]
+#[diagnostic::on_unimplemented(
+    message = "`progress` needs the feature `progress` of parallel-runtime",
+    label = "there is no bar to show this beside",
+    note = "in Cargo.toml: `parallel-runtime = {{ version = \"...\", features = [\"progress\"] }}`"
+)]
+pub trait NeedsProgress {}
