@@ -337,7 +337,7 @@ fn a_call_returns_when_it_has_ended_and_not_with_what_its_thread_has_taken() {
         let others = [waits_to_be_told::submit(), waits_to_be_told::submit()];
         HOLD_PREPARED.store(false, Ordering::SeqCst);
         assert_eq!(calls.join().unwrap(), 7);
-        others.map(|task| task.join().unwrap());
+        others.into_iter().for_each(|task| task.join().unwrap());
     });
 }
 
