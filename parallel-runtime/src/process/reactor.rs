@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::engine::Engine;
 use super::state::State;
 use super::supervisor::Supervisor;
-use crate::remote::task_state::TaskRef;
+use crate::remote::task_state::{Phase, TaskRef};
 use crate::sys::fork;
 use crate::wait::notify::Watcher;
 
@@ -31,7 +31,15 @@ impl Engine {
             return Err(watcher);
         }
         let mut state = self.lock();
+        // An executor that polls again at once need not be woken for what is there.
+        if matches!(watcher, Watcher::Waker(_))
+            && let Phase::Boarded { slot, .. } = task_state.phase()
+            && self.collect_slot(&mut state, slot)
+        {
+            self.refill(&mut state);
+        }
         if task_state.is_finished() {
+            drop(state);
             return Err(watcher);
         }
         let (is_first, unwanted) = task_state.add_watcher(watcher);
