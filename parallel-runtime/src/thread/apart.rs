@@ -7,8 +7,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::body::Body;
 use super::engine::Engine;
-use super::job::Body;
 use crate::backend::{Failed, Map, Results};
 use crate::error::TaskError;
 use crate::function::erased::{ErasedValue, ErasedVec};

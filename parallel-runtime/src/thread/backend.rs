@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::apart;
+use super::body::Body;
 use super::engine::Engine;
-use super::job::{Body, Job, Rare};
+use super::job::{Job, Rare};
 use super::prefetch::ThreadPrefetch;
 use super::scoped::ScopedJob;
 use crate::backend::{Backend, Failed, Map, OwnTask, Prefetch, Results, ScopedHandle, TaskHandle, TaskHandles};

@@ -1,9 +1,10 @@
 //! A task that was submitted to threads.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::body::Body;
 use super::counted::{self, Running};
 use super::engine::{Cancel, Engine};
 use super::inside::Inside;
@@ -13,8 +14,8 @@ use super::timer::{self, Due};
 use super::turn::Turn;
 use crate::error::TaskError;
 use crate::function::erased::ErasedValue;
-use crate::function::table::{ErasedFuture, FunctionTable};
-use crate::observe::{CallSpan, Fate, Run, Seen};
+use crate::function::table::FunctionTable;
+use crate::observe::{Fate, Run, Seen};
 use crate::panics;
 use crate::sys::{clock, fork};
 use crate::wait::blocking::wait_while;
@@ -64,6 +65,10 @@ pub(super) struct Rare {
 }
 
 impl Rare {
+    pub(super) fn new(limit: Option<Duration>, seen: Option<Box<Seen>>, stop: Option<Arc<AtomicBool>>) -> Self {
+        Self { limit, seen, stop, ..Self::default() }
+    }
+
     pub(super) fn limited(limit: Option<Duration>) -> Self {
         Self { limit, ..Self::default() }
     }
@@ -79,45 +84,6 @@ impl Rare {
 
 /// What a task came to.
 type JobResult = Result<ErasedValue<'static>, TaskError>;
-
-/// What a task does.
-pub(crate) enum Body {
-    /// A call of a function with an item of its own.
-    Item(&'static FunctionTable, ErasedValue<'static>),
-    /// It keeps its thread until it returns.
-    Call(Box<dyn FnOnce() -> ErasedValue<'static> + Send>),
-    /// It gives its thread back whenever it waits.
-    Future(ErasedFuture),
-}
-
-impl Body {
-    /// A call of a function: its future, if it is an `async fn`.
-    ///
-    /// # Safety
-    ///
-    /// The value is an item of this function.
-    pub(crate) unsafe fn of(function: &'static FunctionTable, item: ErasedValue<'static>) -> Self {
-        let Some(future) = function.future else { return Self::Item(function, item) };
-        // SAFETY: the item is one of this function.
-        let begin = |item: *mut u8| unsafe { future(item) };
-        // SAFETY: the future takes the item over at once.
-        Self::Future(unsafe { item.take(begin) })
-    }
-
-    fn is_future(&self) -> bool {
-        matches!(self, Self::Future(_))
-    }
-
-    /// Runs it to its end on this thread.
-    fn run(self) -> ErasedValue<'static> {
-        match self {
-            // SAFETY: the item is one of this function: see `of`.
-            Self::Item(function, item) => unsafe { function.call(item) },
-            Self::Call(call) => call(),
-            Self::Future(future) => executor::drive(future),
-        }
-    }
-}
 
 #[derive(Default)]
 struct End {
@@ -477,18 +443,6 @@ impl Work for Job {
     }
 }
 
-/// Its permit.
-impl Session for Engine {
-    fn around(&self, several: &mut dyn FnMut()) {
-        let _permit = self.semaphore.enter();
-        several();
-    }
-
-    fn is_in_the_way(&self) -> bool {
-        self.semaphore.is_wanted()
-    }
-}
-
 impl Due for Job {
     fn look(&self) {
         self.expire_if_due();
@@ -506,51 +460,10 @@ impl Cancel for Job {
     }
 }
 
-impl Engine {
-    /// Runs a task on the pool, some time.
-    /// `accepted`: see `admit`; `stop`: it does not begin any more once that is set.
-    pub(super) fn submit(
-        self: &Arc<Self>,
-        function: &'static FunctionTable,
-        limit: Option<Duration>,
-        accepted: bool,
-        body: Body,
-        stop: Option<Arc<AtomicBool>>,
-    ) -> Result<Arc<Job>, TaskError> {
-        self.check().map_err(TaskError::Spawn)?;
-        let span = CallSpan::open(function.name, 1, &self.pool);
-        let seen = self.admit(accepted)?.counters.submit(function.name, 1, span);
-        let rare = Rare { limit, seen, stop, ..Rare::default() };
-        let job = Arc::new(Job::new(function, body, Some(Arc::clone(self)), rare));
-        if job.turns.is_some() {
-            self.note_future(&job);
-        }
-        if let Err(error) = self.threads.push(Arc::clone(&job) as _) {
-            job.fail(TaskError::Spawn(error));
-        }
-        Ok(job)
-    }
-
-    /// It is not always in the queue, where `kill` finds others.
-    fn note_future(&self, job: &Arc<Job>) {
-        let mut over = Vec::new();
-        let mut book = self.book();
-        if book.futures.len() as u64 > 2 * self.outstanding(&book) + 64 {
-            book.futures.retain(|future| {
-                let Some(future) = future.upgrade() else { return false };
-                let keep = !future.is_over();
-                // Its result may be the user's, and is not dropped under the lock.
-                over.push(future);
-                keep
-            });
-        }
-        let weak: Weak<dyn Cancel> = Arc::downgrade(&(Arc::clone(job) as Arc<dyn Cancel>));
-        book.futures.push(weak);
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::Weak;
+
     use super::*;
     use crate::function::erased::TypeOf;
 

@@ -9,7 +9,8 @@
 //! | [`engine`] | the state of a pool, and its end |
 //! | [`semaphore`], [`inside`] | how many tasks run at a time; which tasks a thread is in |
 //! | [`threads`] | the threads of submitted tasks |
-//! | [`job`], [`turns`], [`turn`], [`polling`], [`timer`] | a submitted task; of an `async fn`, and when it is polled; its time limit |
+//! | [`submit`], [`job`], [`body`] | putting a task into the queue; the task; what it does |
+//! | [`turns`], [`turn`], [`polling`], [`timer`] | a task of an `async fn`, and when it is polled; the time limit of a task |
 //! | [`call`], [`map`], [`rayon_pools`] | calls and maps; maps on rayon |
 //! | [`prepared`] | calls and maps where there is an `init` |
 //! | [`apart`], [`prefetch`], [`scoped`] | many items of which each is a task; items a little ahead of their results; tasks that borrow |
@@ -18,6 +19,7 @@
 
 mod apart;
 mod backend;
+mod body;
 mod call;
 mod counted;
 mod engine;
@@ -31,6 +33,7 @@ mod rayon_pools;
 mod scoped;
 mod semaphore;
 mod shards;
+mod submit;
 mod threads;
 mod timer;
 mod turn;

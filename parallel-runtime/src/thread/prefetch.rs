@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use super::body::Body;
 use super::engine::Engine;
-use super::job::{Body, Job};
+use super::job::Job;
 use crate::backend::batch_policy::{BatchPolicy, FUTURES_AHEAD, Granularity};
 use crate::backend::{Prefetch, Results};
 use crate::error::TaskError;

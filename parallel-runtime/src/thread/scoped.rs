@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::body::Body;
 use super::engine::Engine;
-use super::job::{Body, Job};
+use super::job::Job;
 use crate::backend::{ResultSlot, ScopedHandle};
 use crate::error::TaskError;
 use crate::function::erased::ErasedValue;

@@ -11,9 +11,10 @@
 use std::sync::{Arc, PoisonError};
 use std::task::{Poll, Wake, Waker};
 
+use super::body::Body;
 use super::counted::Running;
 use super::engine::Engine;
-use super::job::{Body, Job};
+use super::job::Job;
 use super::polling::polling;
 use super::turn::Turn;
 use crate::function::table::ErasedFuture;
