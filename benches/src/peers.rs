@@ -308,6 +308,26 @@ pub fn four_bare_re_runs() {
 pub struct Iceoryx2 {
     child: Child,
     client: Client,
+    /// Dropped after the client.
+    _files: Iceoryx2Files,
+}
+
+/// What the crate leaves behind although both sides have ended in order: a file in `/dev/shm` that counts its nodes, and folders.
+struct Iceoryx2Files(String);
+
+impl Drop for Iceoryx2Files {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(iceoryx2_root(&self.0));
+        for file in std::fs::read_dir("/dev/shm").into_iter().flatten().flatten() {
+            if file.file_name().to_string_lossy().starts_with(&self.0) {
+                let _ = std::fs::remove_file(file.path());
+            }
+        }
+    }
+}
+
+fn iceoryx2_root(name: &str) -> std::path::PathBuf {
+    std::env::temp_dir().join(name)
 }
 
 type Service = iceoryx2::prelude::ipc::Service;
@@ -316,20 +336,24 @@ type Client = iceoryx2::port::client::Client<Service, u64, (), u64, ()>;
 fn iceoryx2_service(
     name: &str,
 ) -> iceoryx2::service::port_factory::request_response::PortFactory<Service, u64, (), u64, ()> {
-    use iceoryx2::prelude::{LogLevel, NodeBuilder, set_log_level};
+    use iceoryx2::prelude::{Config, FileName, LogLevel, NodeBuilder, Path, SemanticString, set_log_level};
 
     set_log_level(LogLevel::Error);
-    let node = NodeBuilder::new().create::<Service>().expect("a node");
+    let mut config = Config::default();
+    config.global.prefix = FileName::new(name.as_bytes()).expect("a prefix");
+    let root = iceoryx2_root(name);
+    config.global.set_root_path(&Path::new(root.as_os_str().as_encoded_bytes()).expect("a path"));
+    let node = NodeBuilder::new().config(&config).create::<Service>().expect("a node");
     let name = name.try_into().expect("a name");
     node.service_builder(&name).request_response::<u64, u64>().open_or_create().expect("a service")
 }
 
 impl Iceoryx2 {
     pub fn new() -> Self {
-        let name = format!("parallel-bench-{}", std::process::id());
+        let name = format!("parallel-bench-{}-", std::process::id());
         let client = iceoryx2_service(&name).client_builder().create().expect("a client");
         let child = child(&format!("iceoryx2:{name}")).spawn().expect("a child starts");
-        let ours = Self { child, client };
+        let ours = Self { child, client, _files: Iceoryx2Files(name) };
         // Until the server is there a request is lost.
         while ours.try_call(0, Duration::from_millis(20)).is_none() {}
         ours
@@ -359,9 +383,15 @@ impl Iceoryx2 {
     }
 }
 
+/// The request that ends the server: a process that is killed would leave files in `/dev/shm`.
+const LEAVE: u64 = u64::MAX;
+
 impl Drop for Iceoryx2 {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        let goodbye = self.client.send_copy(LEAVE);
+        if goodbye.is_err() {
+            let _ = self.child.kill();
+        }
         let _ = self.child.wait();
     }
 }
@@ -373,6 +403,7 @@ fn iceoryx2_child(name: &str) {
     let mut idle = 0_u64;
     loop {
         match server.receive().expect("the service works") {
+            Some(request) if *request == LEAVE => return,
             Some(request) => {
                 idle = 0;
                 let response = request.loan_uninit().expect("there is room");

@@ -72,7 +72,7 @@ fn ran((test, _): (u64, &str)) -> Vec<u64> {
 }
 
 #[test]
-fn each_task_has_its_own_result_whoever_takes_it() {
+fn each_task_has_its_own_result_in_any_order_of_taking() {
     let pool = warm(ProcessPool::new(2));
     let what = |x: u64| if x % 1000 == 7 { What::Large } else { What::Nothing };
     let tasks: Vec<_> = (0..20_000).map(|x| submit(&pool, what(x), UNSEEN, x)).collect();

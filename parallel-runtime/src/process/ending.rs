@@ -66,7 +66,7 @@ impl Engine {
         self.wake_waiter(index);
     }
 
-    /// If a task has sent events, they are emitted as soon as the lock is free, and before anybody takes an outcome that holds what
+    /// If a task has sent events, they are emitted as soon as the lock is free, and before a caller takes an outcome that holds what
     /// this gives.
     #[inline(always)]
     pub(super) fn events_of(&self, state: &State, index: u32) -> Option<Arc<Stderr>> {

@@ -40,7 +40,7 @@ pub(crate) struct Rare {
     pub(crate) arguments: Option<Left>,
     /// Keeps the objects whose handles are in the arguments, and may be in the results.
     pub(crate) loan: Option<Box<Loan>>,
-    /// The worker has sent events that are to be emitted before anybody sees this.
+    /// The events that the worker has sent. They are emitted before the outcome can be read.
     pub(crate) events: Option<Arc<dyn Events>>,
     /// The other objects whose handles are in the results.
     pub(crate) kept: Vec<Arc<Handle>>,

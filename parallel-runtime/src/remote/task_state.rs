@@ -21,7 +21,7 @@ pub(crate) struct TaskState {
     abandoned: AtomicBool,
     /// There may be watchers.
     watched: AtomicBool,
-    /// Who is told when it ends.
+    /// The watchers that its end wakes.
     watchers: Mutex<Watchers>,
 }
 
@@ -164,7 +164,7 @@ impl TaskRef {
         self.record.requeue(&self.group.together);
     }
 
-    /// It has ended. Called under the engine's lock. Gives who is to be told, without the lock. If it had ended before, nothing happens.
+    /// It has ended. Called under the engine's lock. Gives the watchers to wake, without the lock. If it had ended before, nothing happens.
     #[must_use]
     #[inline]
     pub(crate) fn finish(&self, outcome: Outcome) -> Watchers {
@@ -210,7 +210,7 @@ impl TaskState {
         self.record.number()
     }
 
-    /// Adds one who is told when it ends. Called under the engine's lock, before its end. Whether it is the first, and those
+    /// Adds a watcher that its end wakes. Called under the engine's lock, before its end. Whether it is the first, and those
     /// that are not wanted any more, to be dropped without the lock.
     pub(crate) fn add_watcher(&self, watcher: Watcher) -> (bool, Vec<Watcher>) {
         self.watched.store(true, Ordering::Relaxed);

@@ -27,7 +27,7 @@ const PENDING: u8 = 0;
 const RUNNING: u8 = 1;
 const DONE: u8 = 2;
 
-/// A task: its body until somebody claims it, its result from when it ends.
+/// A task: its body until a thread claims it, its result from when it ends.
 ///
 /// `state` goes PENDING → RUNNING → DONE, or PENDING → DONE when it is cancelled; the thread that makes the first step owns the body.
 /// A task with a limit goes to DONE when it is over it, by the hand of the thread that looks; its body runs on, and its value is dropped.
@@ -53,7 +53,7 @@ pub(crate) struct Job {
 pub(super) struct Rare {
     limit: Option<Duration>,
     began: OnceLock<Instant>,
-    /// Who looks at its limit. Written under the lock of its end.
+    /// Its entry with the timer, for its limit. Written under the lock of its end.
     timer: Mutex<Option<timer::Key>>,
     /// If it is looked at.
     seen: Option<Box<Seen>>,
@@ -88,7 +88,7 @@ type JobResult = Result<ErasedValue<'static>, TaskError>;
 #[derive(Default)]
 struct End {
     result: Option<Result<ErasedValue<'static>, Box<TaskError>>>,
-    /// Who is told when it comes.
+    /// The watchers that its end wakes.
     watchers: Watchers,
 }
 

@@ -9,7 +9,7 @@
 //! | [`limits`] | time limits |
 //! | [`quarantine`] | what is not used, because a worker may still write there |
 //! | [`metrics`] | what is counted |
-//! | [`notices`] | who is to be told |
+//! | [`notices`] | the watchers to wake |
 
 pub(super) mod functions;
 pub(super) mod limits;

@@ -92,7 +92,7 @@ pub(in crate::process) trait Waiters {
     fn notify_waiters(&self);
 }
 
-/// Tells who is to be told when it is dropped, and then has threads that wait look again: what they are told is what some of them look at.
+/// Its drop tells the watchers in it, and then has the sleeping threads look again: some of them look at what the watchers were told.
 pub(super) struct Telling<'e>(pub(super) &'e Fired, pub(super) &'e dyn Waiters);
 
 impl Drop for Telling<'_> {

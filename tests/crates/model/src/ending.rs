@@ -110,7 +110,7 @@ fn a_thread_that_waits_sees_that_its_task_has_left_the_queue() {
 const NUMBER: u64 = 1 << 40;
 
 #[test]
-fn tasks_that_come_back_to_the_queue_wait_there_whoever_has_slept() {
+fn tasks_that_come_back_to_the_queue_wait_there_after_any_thread_has_slept() {
     check(3, |tasks| {
         let waits = Arc::clone(tasks);
         let waits = thread::spawn(move || {
