@@ -192,7 +192,7 @@ impl Engine {
                 });
                 // On a busy machine a process that was killed may take long from the end of its descriptors to its own.
                 let killed = signal == Some(libc::SIGKILL) && !worker.late && !(worker.mute && worker.ready);
-                self.fail(&mut state, &failure, Self::points(killed));
+                self.fail(&mut state, worker_slot, &failure, Self::points(killed));
                 replace &= killed && state.workers.start_after.is_none();
             }
         }
@@ -201,7 +201,7 @@ impl Engine {
         }
         self.refill(&mut state);
         if replace {
-            state.workers.worker_slots[worker_slot].occupant = Occupant::Starting;
+            state.workers.begin_start(worker_slot);
             supervisor.start(Arc::clone(self) as _, worker_slot);
         } else {
             self.start_wanted(&mut state);

@@ -81,7 +81,7 @@ impl Engine {
 
     fn reserve(state: &mut State) -> Option<usize> {
         let free = state.workers.worker_slots.iter().position(WorkerSlot::is_free)?;
-        state.workers.worker_slots[free].occupant = Occupant::Starting;
+        state.workers.begin_start(free);
         Some(free)
     }
 
@@ -91,7 +91,7 @@ impl Engine {
         if matches!(state.workers.worker_slots[worker_slot].occupant, Occupant::Starting) {
             state.workers.worker_slots[worker_slot].occupant = Occupant::Vacant;
             let failure = Failure::Text("the start of a worker has panicked".to_owned());
-            self.fail(&mut state, &failure, MOST_FAILED_STARTS);
+            self.fail(&mut state, worker_slot, &failure, MOST_FAILED_STARTS);
         }
         drop(state);
         self.changed.notify_all();
@@ -108,7 +108,7 @@ impl Engine {
                 return;
             }
             // Such an error is about the program, not about the worker: the next try would not be better.
-            self.fail(&mut state, &Failure::of(&error), MOST_FAILED_STARTS);
+            self.fail(&mut state, worker_slot, &Failure::of(&error), MOST_FAILED_STARTS);
         }
         self.changed.notify_all();
     }
@@ -200,7 +200,7 @@ impl Engine {
 
     /// A worker could not start, or died before it did anything. With too many in a row, all that is outstanding ends, unless
     /// another worker can run it.
-    pub(super) fn fail(&self, state: &mut State, failure: &Failure, points: u32) {
+    pub(super) fn fail(&self, state: &mut State, worker_slot: usize, failure: &Failure, points: u32) {
         let now = Instant::now();
         if state.workers.failed_at.replace(now).is_none_or(|last| now - last > FORGET) {
             state.workers.failed_starts = 0;
@@ -208,8 +208,7 @@ impl Engine {
         let before = state.workers.failed_starts;
         state.workers.failed_starts = before.saturating_add(points);
         if points > KILLED_START {
-            state.workers.failures += 1;
-            state.workers.last_failure = Some(failure.clone());
+            state.workers.note_failure(worker_slot, failure);
         }
         // The first try after a failure comes at once.
         let failures = (before / FAILED_START).min(10);
@@ -317,17 +316,15 @@ impl Engine {
         }
         self.arena()?;
         let mut state = self.lock();
-        let failures = state.workers.failures;
+        let before = state.workers.starts;
         loop {
             match state.life {
                 Life::Open => {}
                 Life::Broken => return Err(PoolError::Spawn(fork::closed_descriptors())),
                 Life::Draining | Life::Stopped => return Err(PoolError::Closed),
             }
-            if state.workers.failures != failures {
-                let failure =
-                    state.workers.last_failure.as_ref().map_or_else(|| io::Error::other("unknown"), Failure::to_error);
-                return Err(PoolError::Spawn(failure));
+            if let Some(failure) = state.workers.failure_after(before) {
+                return Err(PoolError::Spawn(failure.to_error()));
             }
             // All are started before any is waited for.
             while let Some(worker_slot) = Self::reserve(&mut state) {

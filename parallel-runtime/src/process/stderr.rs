@@ -349,6 +349,10 @@ impl Forwarder {
                 // The program has closed all descriptors.
                 Err(_) => return,
             };
+            // A child that the program has forked may hold copies, whose events come although ours are closed.
+            if !is_sound() {
+                return;
+            }
             if ready.is_empty() {
                 for stderr in self.all() {
                     stderr.drain();

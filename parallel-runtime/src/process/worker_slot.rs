@@ -21,6 +21,8 @@ use crate::sys::futex;
 #[derive(Default)]
 pub(super) struct WorkerSlot {
     pub(super) occupant: Occupant,
+    /// Which of the pool's starts its worker is, or was.
+    pub(super) start: u64,
     /// Where its workers put results of medium size. Made with the first worker.
     pub(super) region: Option<Block>,
     /// Blocks that were granted to its worker, for results that have not been collected yet.

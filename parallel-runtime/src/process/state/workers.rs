@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Instant;
 
-use crate::process::worker_slot::WorkerSlot;
+use crate::process::worker_slot::{Occupant, WorkerSlot};
 
 /// Why a worker could not be started.
 #[derive(Debug, Clone)]
@@ -36,10 +36,33 @@ pub(in crate::process) struct Workers {
     pub(in crate::process) failed_at: Option<Instant>,
     /// No worker is started before then.
     pub(in crate::process) start_after: Option<Instant>,
-    /// Workers that could not start by their own fault.
-    pub(in crate::process) failures: u64,
-    pub(in crate::process) last_failure: Option<Failure>,
+    /// Starts that were begun, failed ones included.
+    pub(in crate::process) starts: u64,
+    /// The newest of the starts that failed by the worker's own fault, by its number, and why.
+    pub(in crate::process) last_failure: Option<(u64, Failure)>,
     /// The program is exiting: workers that end need no successors.
     pub(in crate::process) exiting: bool,
     pub(in crate::process) last_pid: Option<u32>,
+}
+
+impl Workers {
+    /// Begins a start in a place, which is the supervisor's to carry out.
+    pub(in crate::process) fn begin_start(&mut self, worker_slot: usize) {
+        self.starts += 1;
+        self.worker_slots[worker_slot].start = self.starts;
+        self.worker_slots[worker_slot].occupant = Occupant::Starting;
+    }
+
+    /// Notes that the start of a place's worker has failed by its own fault.
+    pub(in crate::process) fn note_failure(&mut self, worker_slot: usize, failure: &Failure) {
+        let start = self.worker_slots[worker_slot].start;
+        if self.last_failure.as_ref().is_none_or(|(last, _)| *last <= start) {
+            self.last_failure = Some((start, failure.clone()));
+        }
+    }
+
+    /// Why a start has failed that was begun after the first `before`: an earlier one says nothing about what is possible now.
+    pub(in crate::process) fn failure_after(&self, before: u64) -> Option<&Failure> {
+        self.last_failure.as_ref().filter(|(start, _)| *start > before).map(|(_, failure)| failure)
+    }
 }
