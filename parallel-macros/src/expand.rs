@@ -4,7 +4,7 @@ use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
 use syn::{GenericParam, Generics};
 
-use crate::function::{Function, Source};
+use crate::function::{Function, Source, State};
 use crate::options::Options;
 use crate::parameter::Kind;
 use crate::pieces::{item, markers, owned_predicates, pattern, tuple, variables};
@@ -151,6 +151,11 @@ fn parallel_fn(function: &Function, options: &Options, path: &TokenStream) -> To
     let names = variables(&function.parameters);
     let runner = function.runner();
     let remote = if options.mode.is_remote() { remote::table(options) } else { TokenStream::new() };
+    let path_of_name = quote!(::core::concat!(::core::module_path!(), "::", #shown));
+    let (keep, settings_of_state) = match &function.state {
+        Some(state) => keep(state, options, &path_of_name),
+        None => (TokenStream::new(), TokenStream::new()),
+    };
     // Without generics nothing in the item can be borrowed: all lifetimes have names by now, and are generics.
     let detached = if function.is_async {
         Some(quote!(future))
@@ -170,14 +175,15 @@ fn parallel_fn(function: &Function, options: &Options, path: &TokenStream) -> To
         impl #bounds #runtime::ParallelFn for #name #arguments #clause {
             type Item = #item;
             type Output = #output;
-            const NAME: &'static str = ::core::concat!(::core::module_path!(), "::", #shown);
+            const NAME: &'static str = #path_of_name;
+            #keep
             #detached
             #remote
             fn spec() -> &'static #runtime::private::Spec {
                 static SPEC: #runtime::private::Spec = #runtime::private::Spec::new(
-                    ::core::concat!(::core::module_path!(), "::", #shown),
+                    #path_of_name,
                     #runtime::private::Mode::#mode,
-                ) #settings;
+                ) #settings #settings_of_state;
                 // Who uses a verb uses the function: no warning that it is never called.
                 let _ = #path;
                 &SPEC
@@ -187,6 +193,44 @@ fn parallel_fn(function: &Function, options: &Options, path: &TokenStream) -> To
             }
         }
     }
+}
+
+/// The constant `ParallelFn::KEEP`, and the call that tells the `Spec`.
+fn keep(state: &State, options: &Options, name: &TokenStream) -> (TokenStream, TokenStream) {
+    let (runtime, ty, maker) = (&options.runtime, &state.ty, state.maker(options));
+    let keep = quote!(|| #runtime::private::keep_state::<#ty, _>(#name, #maker));
+    let constant = quote! {
+        const KEEP: ::core::option::Option<fn() -> ::core::result::Result<(), #runtime::TaskError>> =
+            ::core::option::Option::Some(#keep);
+    };
+    let setting = if options.state.is_some() { quote!(.state(#keep)) } else { TokenStream::new() };
+    (constant, setting)
+}
+
+/// What calls the function that has the body, with what the worker keeps: `call` is the path of that function, `arguments` are those of its caller.
+pub(crate) fn with_state(
+    function: &Function,
+    options: &Options,
+    call: &TokenStream,
+    arguments: &[TokenStream],
+) -> TokenStream {
+    let runtime = &options.runtime;
+    let Some(state) = &function.state else {
+        let waits = function.is_async.then(|| quote!(.await));
+        return quote!(#call(#(#arguments),*) #waits);
+    };
+    let (ty, maker, name) = (&state.ty, state.maker(options), quote!(<Self as #runtime::ParallelFn>::NAME));
+    if function.is_async {
+        let arguments = state.among(arguments, quote!(&__state));
+        return quote! {
+            let __state = #runtime::private::shared_state::<#ty, _>(#name, #maker);
+            #call(#(#arguments),*).await
+        };
+    }
+    let arguments = state.among(arguments, quote!(__state));
+    let (with, mutability) =
+        if state.is_exclusive { (quote!(with_state), quote!(mut)) } else { (quote!(with_shared_state), quote!()) };
+    quote!(#runtime::private::#with(#name, #maker, move |__state: &#mutability #ty| #call(#(#arguments),*)))
 }
 
 fn owned_fn(function: &Function, options: &Options) -> TokenStream {

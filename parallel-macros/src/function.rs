@@ -14,23 +14,154 @@ use crate::options::{Errors, Mode, Options};
 use crate::parameter::{Kind, Parameter};
 
 /// A function as it stands in the source. Its body stays a token tree: nothing needs to know what is in it.
+#[derive(Clone)]
 pub(crate) struct Source {
     pub(crate) attributes: Vec<Attribute>,
     pub(crate) visibility: Visibility,
+    /// Without the parameters that are marked with `#[worker]`.
     pub(crate) signature: Signature,
+    /// Those.
+    pub(crate) kept: Vec<Kept>,
     pub(crate) body: TokenTree,
+}
+
+/// A parameter marked with `#[worker]`: what the worker keeps between tasks. Callers do not see it.
+#[derive(Clone)]
+pub(crate) struct Kept {
+    /// Where it stands among the others.
+    pub(crate) position: usize,
+    /// Without the mark.
+    pub(crate) input: FnArg,
+    /// The mark.
+    mark: Span,
+}
+
+impl Kept {
+    /// Takes them out of a signature.
+    fn take(signature: &mut Signature) -> Vec<Self> {
+        let mut kept = Vec::new();
+        let inputs = std::mem::take(&mut signature.inputs);
+        for (position, mut input) in inputs.into_iter().enumerate() {
+            let attributes = match &mut input {
+                FnArg::Typed(input) => &mut input.attrs,
+                FnArg::Receiver(receiver) => &mut receiver.attrs,
+            };
+            match attributes.iter().position(|attribute| attribute.path().is_ident("worker")) {
+                Some(mark) => {
+                    let mark = attributes.remove(mark).span();
+                    kept.push(Self { position, input, mark });
+                }
+                None => signature.inputs.push(input),
+            }
+        }
+        kept
+    }
+
+    /// The type of the value, and whether it is taken by `&mut`; `None` if it is no reference.
+    fn referent(&self) -> Option<(&Type, bool)> {
+        let FnArg::Typed(input) = &self.input else { return None };
+        match ungrouped(&input.ty) {
+            Type::Reference(reference) => Some((ungrouped(&reference.elem), reference.mutability.is_some())),
+            _ => None,
+        }
+    }
+}
+
+/// What a macro's variable stands for comes in an invisible group.
+pub(crate) fn ungrouped(ty: &Type) -> &Type {
+    match ty {
+        Type::Group(inner) => ungrouped(&inner.elem),
+        Type::Paren(inner) => ungrouped(&inner.elem),
+        ty => ty,
+    }
 }
 
 impl Parse for Source {
     fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
-        let mut source = Self {
-            attributes: input.call(Attribute::parse_outer)?,
-            visibility: input.parse()?,
-            signature: input.parse()?,
-            body: input.parse()?,
+        let (attributes, visibility) = (input.call(Attribute::parse_outer)?, input.parse()?);
+        let mut signature: Signature = input.parse()?;
+        let body = input.parse()?;
+        let kept = Kept::take(&mut signature);
+        Show.visit_signature_mut(&mut signature);
+        Ok(Self { attributes, visibility, signature, kept, body })
+    }
+}
+
+impl Source {
+    /// The signature as it stands in the source, without our marks.
+    pub(crate) fn whole_signature(&self) -> Signature {
+        let mut signature = self.signature.clone();
+        for kept in &self.kept {
+            signature.inputs.insert(kept.position, kept.input.clone());
+        }
+        signature
+    }
+}
+
+/// What the worker keeps for a function.
+pub(crate) struct State {
+    /// Where the parameter stands.
+    position: usize,
+    pub(crate) input: FnArg,
+    /// The type of the value.
+    pub(crate) ty: Type,
+    /// Whether the function takes it by `&mut`.
+    pub(crate) is_exclusive: bool,
+}
+
+impl State {
+    /// Checks what a function says about it.
+    fn read(source: &Source, options: &Options, errors: &mut Errors) -> Option<Self> {
+        let kept = source.kept.first()?;
+        for second in source.kept.iter().skip(1) {
+            errors.at(second.mark, "a function has at most one `#[worker]` parameter: put both values into one struct");
+        }
+        let FnArg::Typed(input) = &kept.input else {
+            errors.at(kept.mark, "`self` crosses as an argument does: a `#[worker]` parameter is one of the others");
+            return None;
         };
-        Show.visit_signature_mut(&mut source.signature);
-        Ok(source)
+        let Some((ty, is_exclusive)) = kept.referent() else {
+            errors.at(
+                input.ty.span(),
+                "a `#[worker]` parameter is a reference, `&T` or `&mut T`: the worker keeps the value",
+            );
+            return None;
+        };
+        if let Type::Reference(reference) = ungrouped(&input.ty)
+            && let Some(lifetime) = reference.lifetime.as_ref().filter(|lifetime| lifetime.ident != "_")
+        {
+            errors.at(
+                lifetime.span(),
+                "what a worker keeps is lent for one call only: write `&T` or `&mut T` without a lifetime",
+            );
+        }
+        if is_exclusive && source.signature.asyncness.is_some() {
+            let message = "many bodies of an `async fn` run at a time on one worker, and share what it keeps: take `&T`, with a `Mutex` in it for what changes";
+            errors.at(input.ty.span(), message);
+        }
+        if options.mode == Mode::Serial && options.state.is_none() {
+            errors.at(
+                kept.mark,
+                "`mode = \"serial\"` has no pool whose workers could keep this: say how it is made, `state = path`",
+            );
+        }
+        Some(Self { position: kept.position, input: kept.input.clone(), ty: ty.clone(), is_exclusive })
+    }
+
+    /// What makes it, as an `Option`.
+    pub(crate) fn maker(&self, options: &Options) -> TokenStream {
+        let ty = &self.ty;
+        match &options.state {
+            Some(path) => quote!(::core::option::Option::Some(#path)),
+            None => quote!(::core::option::Option::None::<fn() -> #ty>),
+        }
+    }
+
+    /// All arguments of the function that has the body.
+    pub(crate) fn among(&self, arguments: &[TokenStream], state: TokenStream) -> Vec<TokenStream> {
+        let mut all = arguments.to_vec();
+        all.insert(self.position.min(all.len()), state);
+        all
     }
 }
 
@@ -52,6 +183,8 @@ pub(crate) struct Function {
     pub(crate) owned: bool,
     /// Whether it is an `async fn`.
     pub(crate) is_async: bool,
+    /// What its worker keeps for it.
+    pub(crate) state: Option<State>,
 }
 
 /// The user's attributes, by where they go.
@@ -87,8 +220,12 @@ impl Attributes {
 }
 
 /// Checks what does not depend on where the function stands.
-pub(crate) fn check(source: &Source, errors: &mut Errors) {
+pub(crate) fn check(source: &Source, options: &Options, errors: &mut Errors) {
     let signature = &source.signature;
+    if let Some(path) = options.state.as_ref().filter(|_| source.kept.is_empty()) {
+        let message = "`state` has no parameter to go to: mark one with `#[worker]`, as in `fn f(#[worker] model: &mut Model, ...)`";
+        errors.at(path.span(), message);
+    }
     for attribute in &source.attributes {
         if is_parallel(attribute.path()) {
             errors.at(attribute.span(), "two `#[parallel]` on one function: put all keys into one");
@@ -132,7 +269,7 @@ impl Function {
                 FnArg::Typed(input) => {
                     let mut ty = (*input.ty).clone();
                     namer.visit_type_mut(&mut ty);
-                    parameters.push(Parameter::new(position, (*input.pat).clone(), ty));
+                    parameters.push(Parameter::new(position, input.attrs.clone(), (*input.pat).clone(), ty));
                 }
                 FnArg::Receiver(receiver) => errors.at(
                     receiver.span(),
@@ -217,6 +354,7 @@ impl Function {
             output,
             owned: !borrows && !dyns,
             is_async: signature.asyncness.is_some(),
+            state: State::read(source, options, errors),
         }
     }
 

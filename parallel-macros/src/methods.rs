@@ -29,7 +29,7 @@ pub(crate) fn expand_any(arguments: TokenStream, item: TokenStream) -> syn::Resu
 pub(crate) fn without_attributes(item: TokenStream) -> TokenStream {
     if let Ok(mut source) = syn::parse2::<Source>(item.clone()) {
         source.attributes.retain(|attribute| !is_parallel(attribute.path()));
-        let Source { attributes, visibility, signature, body } = source;
+        let (signature, Source { attributes, visibility, body, .. }) = (source.whole_signature(), source);
         return quote!(#(#attributes)* #visibility #signature #body);
     }
     match syn::parse2::<ItemImpl>(item.clone()) {
@@ -37,6 +37,9 @@ pub(crate) fn without_attributes(item: TokenStream) -> TokenStream {
             for item in &mut block.items {
                 if let ImplItem::Fn(method) = item {
                     method.attrs.retain(|attribute| !is_parallel(attribute.path()));
+                    if let Ok(source) = Source::parse.parse2(method.to_token_stream()) {
+                        method.sig = source.whole_signature();
+                    }
                 }
             }
             block.into_token_stream()
@@ -48,7 +51,7 @@ pub(crate) fn without_attributes(item: TokenStream) -> TokenStream {
 fn free_function(arguments: TokenStream, source: &Source) -> syn::Result<TokenStream> {
     let mut errors = Errors::default();
     let options = Options::read(arguments, &mut errors);
-    function::check(source, &mut errors);
+    function::check(source, &options, &mut errors);
     let name = &source.signature.ident;
     let function = Function::read(source, name, name.to_string(), None, &options, &mut errors);
     errors.finish()?;
@@ -57,27 +60,45 @@ fn free_function(arguments: TokenStream, source: &Source) -> syn::Result<TokenSt
     let caller = expand::caller(&function, source, &options, &names);
     let (visibility, body, inner, output) =
         (&function.visibility, &source.body, &function.attributes.inner, &function.output);
-    let patterns = function.parameters.iter().map(|parameter| &parameter.pattern);
-    let types = function.parameters.iter().map(|parameter| &parameter.ty);
-    let inline = if function.is_async {
-        let (runtime, runner, plain) = (&options.runtime, function.runner(), function.names());
-        let plain_types = types.clone();
-        quote! {
-            /// Calls the plain function, right here.
-            #(#inner)*
-            #visibility async fn inline(#(#patterns: #types),*) -> #output #body
+    let parameters = function.parameters.iter().map(|parameter| {
+        let (attributes, pattern, ty) = (&parameter.attributes, &parameter.pattern, &parameter.ty);
+        quote!(#(#attributes)* #pattern: #ty)
+    });
+    let parameters: Vec<TokenStream> = parameters.collect();
+    let plain = function.parameters.iter().map(|parameter| {
+        let (name, ty) = (&parameter.name, &parameter.ty);
+        quote!(#name: #ty)
+    });
+    let plain: Vec<TokenStream> = plain.collect();
+    let asyncness = function.is_async.then(|| quote!(async));
+    let mut inline = match &function.state {
+        // Callers of the plain function do not see what the worker keeps.
+        Some(state) => {
+            let input = &state.input;
+            let all = state.among(&parameters, quote!(#input));
+            let call = expand::with_state(&function, &options, &quote!(Self::__body), &names);
+            quote! {
+                /// Calls the plain function, right here, with what this thread keeps for it.
+                #visibility #asyncness fn inline(#(#plain),*) -> #output { #call }
 
-            fn #runner(#(#plain: #plain_types),*) -> #output {
-                #runtime::private::drive(Self::inline(#(#plain),*))
+                #(#inner)*
+                #asyncness fn __body(#(#all),*) -> #output #body
             }
         }
-    } else {
-        quote! {
+        None => quote! {
             /// Calls the plain function, right here.
             #(#inner)*
-            #visibility fn inline(#(#patterns: #types),*) -> #output #body
-        }
+            #visibility #asyncness fn inline(#(#parameters),*) -> #output #body
+        },
     };
+    if function.is_async {
+        let (runtime, runner) = (&options.runtime, function.runner());
+        inline.extend(quote! {
+            fn #runner(#(#plain),*) -> #output {
+                #runtime::private::drive(Self::inline(#(#names),*))
+            }
+        });
+    }
     let arguments = Function::arguments(&source.signature.generics);
     let verbs = expand::verbs_type(&function, &options, &inline, &quote!(#name::#arguments));
     Ok(quote!(#caller #verbs))
@@ -142,10 +163,14 @@ fn expand_method(
     block: &ItemImpl,
     errors: &mut Errors,
 ) -> Option<(TokenStream, TokenStream)> {
-    let options = Options::read(arguments, errors);
+    let mut options = Options::read(arguments, errors);
+    if let Some(path) = &mut options.state {
+        // The constants that mention it do not stand in the block.
+        ReplaceSelf(&block.self_ty).visit_type_mut(path);
+    }
     let tokens = method.to_token_stream();
     let source = errors.take(Source::parse.parse2(tokens))?;
-    function::check(&source, errors);
+    function::check(&source, &options, errors);
     let Some(of) = self_name(&block.self_ty) else {
         errors.at(block.self_ty.span(), "the methods of this type cannot be annotated: it needs a plain name");
         return None;
@@ -156,6 +181,7 @@ fn expand_method(
         attributes: source.attributes.clone(),
         visibility: source.visibility.clone(),
         signature: source.signature.clone(),
+        kept: source.kept.clone(),
         body: source.body.clone(),
     };
     for input in &mut free.signature.inputs {
@@ -175,6 +201,7 @@ fn expand_method(
         }
     }
     ReplaceSelf(&block.self_ty).visit_signature_mut(&mut free.signature);
+    free.kept.iter_mut().for_each(|kept| ReplaceSelf(&block.self_ty).visit_fn_arg_mut(&mut kept.input));
 
     let name = &source.signature.ident;
     let verbs_name = format_ident!("{}_{}", of, name, span = name.span());
@@ -189,7 +216,7 @@ fn expand_method(
     }
     let caller = expand::caller(&function, &source, &options, &arguments);
 
-    let mut inner_signature = source.signature.clone();
+    let mut inner_signature = source.whole_signature();
     inner_signature.ident = hidden.clone();
     let (inner, cfgs, body, visibility) =
         (&function.attributes.inner, &function.attributes.cfgs, &source.body, &function.visibility);
@@ -204,10 +231,12 @@ fn expand_method(
     let names = function.names();
     let types = function.parameters.iter().map(|parameter| &parameter.ty);
     let (self_ty, output) = (&block.self_ty, &function.output);
+    let arguments: Vec<TokenStream> = names.iter().map(|name| quote!(#name)).collect();
+    let call = expand::with_state(&function, &options, &quote!(<#self_ty>::#hidden), &arguments);
     let inline = quote! {
         /// Calls the plain method, right here.
         #visibility fn inline(#(#names: #types),*) -> #output {
-            <#self_ty>::#hidden(#(#names),*)
+            #call
         }
     };
     let arguments = Function::arguments(&source.signature.generics);

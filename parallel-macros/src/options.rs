@@ -6,15 +6,26 @@ use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
-use syn::{Error, Expr, ExprLit, ExprUnary, Lit, LitStr, Path, Token, UnOp};
+use syn::{Error, Expr, ExprLit, ExprUnary, Lit, LitStr, Path, Token, Type, UnOp};
 
 use crate::units;
 
-const KEYS: [&str; 10] =
-    ["mode", "pool", "timeout", "retries", "chunk", "max_tasks_per_worker", "memory_limit", "init", "sandbox", "crate"];
+const KEYS: [&str; 11] = [
+    "mode",
+    "pool",
+    "timeout",
+    "retries",
+    "chunk",
+    "max_tasks_per_worker",
+    "memory_limit",
+    "init",
+    "state",
+    "sandbox",
+    "crate",
+];
 
 /// What keys are called elsewhere: in Python's pools, in joblib, in rayon and tokio.
-const SYNONYMS: [(&str, &str); 20] = [
+const SYNONYMS: [(&str, &str); 22] = [
     ("workers", "pool"),
     ("n_jobs", "pool"),
     ("jobs", "pool"),
@@ -35,6 +46,8 @@ const SYNONYMS: [(&str, &str); 20] = [
     ("maxtasksperchild", "max_tasks_per_worker"),
     ("max_tasks_per_child", "max_tasks_per_worker"),
     ("initializer", "init"),
+    ("context", "state"),
+    ("worker_state", "state"),
 ];
 
 /// The most workers of a process pool, as in the runtime.
@@ -70,6 +83,8 @@ pub(crate) struct Options {
     pub(crate) runtime: Path,
     /// Calls that build the `Spec`.
     pub(crate) settings: TokenStream,
+    /// What makes the value that each worker keeps.
+    pub(crate) state: Option<Type>,
     /// The path of the pool, if it has one.
     pool: Option<String>,
     /// Whether it says where the function runs.
@@ -137,6 +152,7 @@ impl Options {
             mode: Mode::Thread,
             runtime: syn::parse_quote!(::parallel_runtime),
             settings: TokenStream::new(),
+            state: None,
             pool: None,
             mode_given: false,
         };
@@ -216,6 +232,13 @@ impl Options {
                     return Err(Error::new(span, "`init` is the path of a `fn()`, like `init = open_library`"));
                 };
                 quote_spanned!(span=> .init(#path))
+            }
+            "state" => {
+                let Expr::Path(path) = value else {
+                    return Err(Error::new(span, "`state` is the path of a `fn() -> T`, like `state = Model::load`"));
+                };
+                self.state = Some(syn::parse2(path.to_token_stream())?);
+                TokenStream::new()
             }
             "sandbox" => {
                 self.only_in(key, &[Process, Dask])?;

@@ -3,7 +3,7 @@
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{Generics, Pat, Path, Type};
+use syn::{Attribute, Generics, Pat, Path, Type};
 
 /// How a parameter takes its argument.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub(crate) enum Kind {
 
 /// One parameter, all of whose lifetimes have names.
 pub(crate) struct Parameter {
+    /// Those of the user, for the function's body.
+    pub(crate) attributes: Vec<Attribute>,
     /// As the user wrote it, for the function's body.
     pub(crate) pattern: Pat,
     /// A plain name, for everything else.
@@ -26,12 +28,12 @@ pub(crate) struct Parameter {
 }
 
 impl Parameter {
-    pub(crate) fn new(position: usize, pattern: Pat, ty: Type) -> Self {
+    pub(crate) fn new(position: usize, attributes: Vec<Attribute>, pattern: Pat, ty: Type) -> Self {
         let name = match &pattern {
             Pat::Ident(pattern) if pattern.subpat.is_none() => pattern.ident.clone(),
             _ => format_ident!("argument_{position}"),
         };
-        Self { pattern, name, ty }
+        Self { attributes, pattern, name, ty }
     }
 
     pub(crate) fn kind(&self) -> Kind {

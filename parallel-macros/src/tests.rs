@@ -90,7 +90,7 @@ fn unknown_keys_are_told_with_the_key_that_was_meant() {
         "#,
         &[(
             "colour",
-            "unknown key `colour`; the keys are `mode`, `pool`, `timeout`, `retries`, `chunk`, `max_tasks_per_worker`, `memory_limit`, `init`, `sandbox`, `crate`",
+            "unknown key `colour`; the keys are `mode`, `pool`, `timeout`, `retries`, `chunk`, `max_tasks_per_worker`, `memory_limit`, `init`, `state`, `sandbox`, `crate`",
         )],
     );
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::error::TaskError;
 use crate::sandbox::Sandbox;
 
 /// Where a function runs.
@@ -18,6 +19,9 @@ pub enum Mode {
     Dask,
 }
 
+/// Makes what a function keeps, on the thread that calls it, unless it is there.
+pub(crate) type Keep = fn() -> Result<(), TaskError>;
+
 /// Options of the workers of a pool. Functions that agree in them, in mode and in size share a default pool.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct WorkerOptions {
@@ -25,21 +29,31 @@ pub(crate) struct WorkerOptions {
     /// In bytes.
     pub(crate) memory_limit: Option<u64>,
     pub(crate) init: Option<fn()>,
+    /// Makes what the functions of the pool keep, on the thread that calls it.
+    pub(crate) state: Option<Keep>,
     pub(crate) sandbox: Option<Sandbox>,
     /// What one result may take in the program's memory, in bytes.
     pub(crate) result_limit: Option<u64>,
 }
 
 /// See [`WorkerOptions::key`].
-pub(crate) type WorkerKey = (Option<u64>, Option<u64>, usize, Option<Sandbox>);
+pub(crate) type WorkerKey = (Option<u64>, Option<u64>, usize, usize, Option<Sandbox>);
 
 impl WorkerOptions {
-    pub(crate) const NONE: Self =
-        Self { max_tasks_per_worker: None, memory_limit: None, init: None, sandbox: None, result_limit: None };
+    pub(crate) const NONE: Self = Self {
+        max_tasks_per_worker: None,
+        memory_limit: None,
+        init: None,
+        state: None,
+        sandbox: None,
+        result_limit: None,
+    };
 
     /// What two functions must agree in to share a pool.
     pub(crate) fn key(self) -> WorkerKey {
-        (self.max_tasks_per_worker, self.memory_limit, self.init.map_or(0, |init| init as usize), self.sandbox)
+        let init = self.init.map_or(0, |init| init as usize);
+        let state = self.state.map_or(0, |state| state as usize);
+        (self.max_tasks_per_worker, self.memory_limit, init, state, self.sandbox)
     }
 }
 

@@ -28,6 +28,17 @@ thread_local! {
     static SEEN: RefCell<Option<Seen>> = const { RefCell::new(None) };
 }
 
+/// The payload of a panic that ends a task with an error of ours.
+struct EndsAs(TaskError);
+
+/// Ends the task that this thread runs with an error. Outside every task it is a panic with the same text.
+pub(crate) fn end_task(error: TaskError) -> ! {
+    if DEPTH.with_borrow(|depth| *depth > 0) {
+        panic::resume_unwind(Box::new(EndsAs(error)));
+    }
+    panic!("{error}")
+}
+
 /// Runs `task`, and catches its panic.
 pub(crate) fn catch<R>(task: impl FnOnce() -> R) -> Result<R, Caught> {
     install_hook();
@@ -103,7 +114,34 @@ impl Caught {
         format!("`init` panicked{at}: {}", message(&*self.payload))
     }
 
+    /// The error of a task whose `state` panicked.
+    pub(crate) fn into_state_error(self, function: &str) -> TaskError {
+        let this = match self.into_ending() {
+            Ok(error) => return error,
+            Err(this) => this,
+        };
+        let at = this.location.as_ref().map_or_else(String::new, |location| format!(" at {location}"));
+        let why = format!("the `state` of `{function}` panicked{at}: {}", message(&*this.payload));
+        TaskError::Spawn(std::io::Error::other(why))
+    }
+
+    /// The error with which [`end_task`] has ended the task.
+    pub(crate) fn into_ending(self) -> Result<TaskError, Self> {
+        match self.payload.downcast::<EndsAs>() {
+            Ok(ending) => Ok(ending.0),
+            Err(payload) => Err(Self { payload, ..self }),
+        }
+    }
+
     pub(crate) fn into_error(self, function: &'static str) -> TaskError {
+        let this = match self.into_ending() {
+            Ok(error) => return error,
+            Err(this) => this,
+        };
+        this.into_panicked(function)
+    }
+
+    fn into_panicked(self, function: &'static str) -> TaskError {
         let message = message(&*self.payload);
         discard(|| drop(self.payload));
         TaskError::Panicked { function, message, location: self.location, backtrace: self.backtrace }

@@ -2,6 +2,7 @@
 
 pub use crate::call::{Detached, ProcessOwnedFn, Remote, RemoteOwned, awaited};
 pub use crate::codec::{CodecError, Reader, Writer};
+pub use crate::function::kept::{Shared, keep_state, shared_state, with_shared_state, with_state};
 pub use crate::function::pass_mode::{
     Probe, Returned, ViaBytes, ViaErrors, ViaIoErrors, ViaNames, ViaReferent, ViaReferentMut, ViaSerde,
     ViaSharedReferent,

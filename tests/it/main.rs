@@ -25,6 +25,7 @@ mod properties;
 mod retries;
 mod sandbox;
 mod shared;
+mod state;
 mod streams;
 mod threads;
 mod tidy;

@@ -9,6 +9,8 @@ use super::traits::{Backend, Failed, Map, OwnTask, Prefetch, ResultSlot, ScopedH
 use crate::error::TaskError;
 use crate::function::erased::{ErasedValue, ErasedVec, Items};
 use crate::function::init;
+use crate::function::kept::InPool;
+use crate::function::pool_state::PoolState;
 use crate::function::table::{FunctionTable, Piece, Written};
 use crate::options::{CallOptions, WorkerOptions};
 use crate::panics;
@@ -16,8 +18,21 @@ use crate::sandbox::{self, Sandbox};
 use crate::wait::notify::Watcher;
 
 /// The caller's own thread.
-#[derive(Debug)]
-pub(crate) struct Serial;
+#[derive(Debug, Default)]
+pub(crate) struct Serial {
+    /// What tasks find on it, if their pool says so.
+    state: Option<Arc<PoolState>>,
+}
+
+impl Serial {
+    pub(crate) fn with(state: Option<Arc<PoolState>>) -> Self {
+        Self { state }
+    }
+
+    fn in_pool(&self) -> Option<InPool> {
+        self.state.as_ref().map(|state| InPool::new(Some(state)))
+    }
+}
 
 /// Runs an item right here, and catches its panic.
 ///
@@ -82,6 +97,7 @@ impl Backend for Serial {
     }
 
     fn call(&self, mut one: Piece<'_>, _options: CallOptions) -> Result<Written, Failed> {
+        let _in_pool = self.in_pool();
         one.run();
         one.finish().ok_or(Failed::Error(TaskError::Cancelled))
     }
@@ -103,6 +119,7 @@ impl Backend for Serial {
             if item.is_empty() {
                 return Ok(());
             }
+            let _in_pool = self.in_pool();
             if map.in_background {
                 let run = || run_all(function, item, false, results);
                 panics::catch(run).map_err(Failed::Panicked)?;
@@ -126,6 +143,7 @@ impl Backend for Serial {
         item: ErasedValue<'static>,
         _options: CallOptions,
     ) -> Result<TaskHandle, TaskError> {
+        let _in_pool = self.in_pool();
         // SAFETY: the item is one of this function, as all that is submitted for it.
         Ok(Ready::handle(unsafe { run_caught(function, item) }))
     }
@@ -136,6 +154,7 @@ impl Backend for Serial {
         item: ErasedValue<'s>,
         _options: CallOptions,
     ) -> Result<Arc<dyn ScopedHandle<'s> + 's>, TaskError> {
+        let _in_pool = self.in_pool();
         // SAFETY: the item is one of this function, as all that is submitted for it.
         Ok(Arc::new(ScopedReady(ResultSlot::new(Some(unsafe { run_caught(function, item) })))))
     }
@@ -147,7 +166,8 @@ impl Backend for Serial {
         _hint: (usize, Option<usize>),
         _ordered: bool,
     ) -> Result<Box<dyn Prefetch>, TaskError> {
-        Ok(Box::new(Lazy { function, first: 0, items: ErasedVec::new(function.item), refused: None }))
+        let state = self.state.clone();
+        Ok(Box::new(Lazy { function, first: 0, items: ErasedVec::new(function.item), refused: None, state }))
     }
 
     fn spawn(
@@ -244,12 +264,14 @@ pub(crate) struct Lazy {
     items: ErasedVec<'static>,
     /// Why none of them is run.
     refused: Option<TaskError>,
+    /// Of their pool.
+    state: Option<Arc<PoolState>>,
 }
 
 impl Lazy {
     /// Each item gets an error.
     pub(crate) fn refused(function: &'static FunctionTable, error: TaskError) -> Self {
-        Self { function, first: 0, items: ErasedVec::new(function.item), refused: Some(error) }
+        Self { function, first: 0, items: ErasedVec::new(function.item), refused: Some(error), state: None }
     }
 }
 
@@ -286,7 +308,10 @@ impl Prefetch for Lazy {
                 let error = self.refused.replace(TaskError::Cancelled).unwrap_or(TaskError::Cancelled);
                 results.fail_all(error, count);
             }
-            None => run_all(self.function, items, true, &mut results),
+            None => {
+                let _in_pool = self.state.as_ref().map(|state| InPool::new(Some(state)));
+                run_all(self.function, items, true, &mut results);
+            }
         }
         Some((first, results))
     }

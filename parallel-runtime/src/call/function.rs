@@ -3,6 +3,7 @@
 use std::marker::PhantomData;
 
 use crate::codec::{CodecError, Reader, Writer};
+use crate::error::TaskError;
 use crate::function::pass_mode::Returned;
 use crate::function::remote::RemoteTable;
 use crate::function::table::ErasedFuture;
@@ -49,6 +50,10 @@ pub trait ParallelFn: Sized {
     /// How a call crosses a process border; `None` for a function that is not `mode = "process"`.
     #[doc(hidden)]
     const REMOTE: Option<Remote<Self>> = None;
+
+    /// Makes what the function keeps on this thread; `None` for one without a `#[worker]` parameter.
+    #[doc(hidden)]
+    const KEEP: Option<fn() -> Result<(), TaskError>> = None;
 
     /// What the attribute says: mode, pool, options.
     fn spec() -> &'static Spec;

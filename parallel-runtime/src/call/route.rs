@@ -209,7 +209,10 @@ impl Items<'static> for Taken {
 #[track_caller]
 pub(super) fn resume(failed: Failed, function: &str) -> ! {
     match failed {
-        Failed::Panicked(caught) => std::panic::resume_unwind(caught.payload),
+        Failed::Panicked(caught) => match caught.into_ending() {
+            Ok(error) => panics::resume(error, function),
+            Err(caught) => std::panic::resume_unwind(caught.payload),
+        },
         Failed::Error(error) => panics::resume(error, function),
     }
 }

@@ -10,6 +10,7 @@ use crate::function::pass_mode::Returned;
 use crate::function::remote::{Received, RemoteTable, header};
 use crate::function::table::{ErasedFuture, FunctionTable, Run};
 use crate::function::{ResultWriter, ServeError};
+use crate::panics;
 
 /// The tables of `F`.
 pub(super) struct Tables<F>(F);
@@ -25,6 +26,7 @@ impl<F: ParallelFn> Tables<F> {
             None => None,
         },
         borrows_nothing: F::DETACHED.is_some(),
+        keep: F::KEEP,
         remote: match &F::REMOTE {
             Some(remote) => Some(remote.table),
             None => None,
@@ -45,6 +47,7 @@ impl<F: OwnedFn> Tables<F> {
         run: run_owned::<F>,
         future: if F::IS_ASYNC { Some(future::<F>) } else { None },
         borrows_nothing: true,
+        keep: F::KEEP,
         remote: match &F::REMOTE_OWNED {
             Some(remote) => Some(remote.table),
             None => None,
@@ -147,6 +150,11 @@ const fn remote_owned<F: ProcessOwnedFn>() -> RemoteTable {
 }
 
 fn serve<F: ProcessFn>(reader: &mut Reader<'_>, results: &mut ResultWriter<'_>, items: u32) -> Result<(), ServeError> {
+    // Before the time of the first item begins.
+    if let Some(Err(error)) = F::KEEP.map(|keep| keep()) {
+        results.begin();
+        panics::end_task(error);
+    }
     for _ in 0..items {
         results.begin();
         F::serve(reader, results)?;

@@ -144,6 +144,7 @@ impl Request {
         submission.u64(id).u64(self.entry).u32(self.items).u32(flags).u64(limit).u32(retries).u32(self.alignment);
         submission.u64(workers.max_tasks_per_worker.unwrap_or(0)).u64(workers.memory_limit.unwrap_or(0));
         submission.u64(workers.init.map_or(0, |init| crate::function::init::offset_of(init).unwrap_or(0)));
+        submission.u64(workers.state.map_or(0, |keep| crate::function::init::keep_offset_of(keep).unwrap_or(0)));
         submission.bytes(&workers.sandbox.map(|sandbox| sandbox.allowed().to_bytes()).unwrap_or_default());
         submission.text(self.function);
         submission.u64(self.starts.len() as u64);
@@ -174,7 +175,8 @@ impl<'p> Arrived<'p> {
     fn take(submission: &mut Take<'p>) -> Option<Self> {
         let (id, entry, items, flags) = (submission.u64()?, submission.u64()?, submission.u32()?, submission.u32()?);
         let (limit, retries, alignment) = (submission.u64()?, submission.u32()?, submission.u32()?);
-        let (max_tasks, memory_limit, init) = (submission.u64()?, submission.u64()?, submission.u64()?);
+        let (max_tasks, memory_limit) = (submission.u64()?, submission.u64()?);
+        let (init, state) = (submission.u64()?, submission.u64()?);
         let (sandbox, function) = (submission.bytes()?, submission.bytes()?);
         let count = usize::try_from(submission.u64()?).ok()?.min(submission.0.len());
         let starts = (0..count).map(|_| submission.u64()).collect::<Option<Vec<_>>>()?;
@@ -194,6 +196,8 @@ impl<'p> Arrived<'p> {
                 memory_limit: some(memory_limit),
                 // SAFETY: the program put it there with `init::offset_of`, and runs the same executable.
                 init: some(init).map(|init| unsafe { crate::function::init::at(init) }),
+                // SAFETY: the program put it there with `init::keep_offset_of`, and runs the same executable.
+                state: some(state).map(|keep| unsafe { crate::function::init::keep_at(keep) }),
                 sandbox: (flags & SANDBOX != 0).then(|| Sandbox::kept(&Allowed::from_bytes(sandbox))),
                 result_limit: None,
             },

@@ -106,6 +106,21 @@ pub enum TaskError {
     #[error("no worker could be started: {0}")]
     Spawn(io::Error),
 
+    /// The function has a `#[worker]` parameter, and its pool keeps no value of that type.
+    #[error(
+        "`{function}` needs a worker that keeps a `{expected}`, and its pool {}: give the function a `state`, or run it on a pool with `state_with`",
+        keeps(.found)
+    )]
+    #[non_exhaustive]
+    NoState {
+        /// Path of the function.
+        function: &'static str,
+        /// The type of its `#[worker]` parameter.
+        expected: String,
+        /// The type of what the pool keeps, if it keeps anything.
+        found: Option<String>,
+    },
+
     /// The cluster cannot be used, or was lost.
     #[error("the Dask cluster at {address} cannot be used: {reason}")]
     #[non_exhaustive]
@@ -168,7 +183,8 @@ impl TaskError {
             Self::Panicked { function, .. }
             | Self::WorkerDied { function, .. }
             | Self::Encode { function, .. }
-            | Self::Decode { function, .. } => Some(*function).filter(|function| !function.is_empty()),
+            | Self::Decode { function, .. }
+            | Self::NoState { function, .. } => Some(*function).filter(|function| !function.is_empty()),
             _ => None,
         }
     }
@@ -213,6 +229,9 @@ impl TaskError {
             Self::Spawn(_) => {
                 "see what the system said: limits on processes and memory (`ulimit -u`, `ulimit -v`) are the usual reasons"
             }
+            Self::NoState { .. } => {
+                "give the function `state = path`, or run it on a pool that has this state: `ProcessPool::new(2).state_with(config, make)`"
+            }
             Self::Cluster { .. } => {
                 "look whether the scheduler runs and can be reached, and whether its workers have this executable"
             }
@@ -239,7 +258,8 @@ impl TaskError {
         if let Self::Panicked { function, .. }
         | Self::WorkerDied { function, .. }
         | Self::Encode { function, .. }
-        | Self::Decode { function, .. } = &mut self
+        | Self::Decode { function, .. }
+        | Self::NoState { function, .. } = &mut self
             && function.is_empty()
         {
             *function = name;
@@ -258,6 +278,11 @@ impl PoolError {
             other => TaskError::Spawn(io::Error::other(other)),
         }
     }
+}
+
+/// What a pool keeps.
+fn keeps(found: &Option<String>) -> String {
+    found.as_ref().map_or_else(|| "keeps nothing".to_owned(), |found| format!("keeps a `{found}`"))
 }
 
 /// What was asked for, and what is there.

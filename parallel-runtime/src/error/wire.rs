@@ -42,6 +42,9 @@ impl Clone for TaskError {
             }
             Self::Named { name, source } => Self::Named { name: name.clone(), source: copy_of(source) },
             Self::Spawn(error) => Self::Spawn(copy_of(error)),
+            Self::NoState { function, expected, found } => {
+                Self::NoState { function, expected: expected.clone(), found: found.clone() }
+            }
             Self::Cluster { address, reason } => Self::Cluster { address: address.clone(), reason: reason.clone() },
             Self::ResultTaken => Self::ResultTaken,
             Self::PoolClosed => Self::PoolClosed,
@@ -82,6 +85,9 @@ fn parts(error: &TaskError) -> Parts {
             (name("Named"), String::new(), vec![some(segment)], vec![], Some(RemoteError::new(source)))
         }
         TaskError::Spawn(error) => (name("Spawn"), String::new(), vec![], vec![], Some(RemoteError::new(error))),
+        TaskError::NoState { function, expected, found } => {
+            (name("NoState"), name(function), vec![some(expected), found.clone()], vec![], None)
+        }
         TaskError::Cluster { address, reason } => {
             (name("Cluster"), String::new(), vec![some(address), some(reason)], vec![], None)
         }
@@ -117,6 +123,7 @@ fn of_parts((kind, function, texts, numbers, error): Parts) -> Option<TaskError>
         "OutOfSharedMemory" => TaskError::OutOfSharedMemory { requested: number(0)?, available: number(1)? },
         "Named" => TaskError::Named { name: text(0)?, source: error?.into() },
         "Spawn" => TaskError::Spawn(error?.into()),
+        "NoState" => TaskError::NoState { function, expected: text(0)?, found: text(1) },
         "Cluster" => TaskError::Cluster { address: text(0)?, reason: text(1)? },
         "ResultTaken" => TaskError::ResultTaken,
         "PoolClosed" => TaskError::PoolClosed,
@@ -181,6 +188,7 @@ mod tests {
             TaskError::OutOfSharedMemory { requested: 5, available: 3 },
             TaskError::Named { name: "a".to_owned(), source: io::Error::from_raw_os_error(2) },
             TaskError::Spawn(io::Error::new(io::ErrorKind::Unsupported, "no")),
+            TaskError::NoState { function, expected: "A".to_owned(), found: None },
             TaskError::Cluster { address: "a".to_owned(), reason: "b".to_owned() },
             TaskError::ResultTaken,
             TaskError::PoolClosed,

@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::io;
 use std::sync::{Mutex, PoisonError};
 
+use crate::error::TaskError;
 use crate::sys::image;
 
 /// An `init` as it travels to a worker: its offset in the executable.
@@ -20,6 +21,21 @@ pub(crate) fn offset_of(init: fn()) -> io::Result<u64> {
 pub(crate) unsafe fn at(offset: u64) -> fn() {
     // SAFETY: by the caller's promise there is a `fn()` at this offset of this image.
     unsafe { std::mem::transmute::<*const (), fn()>(image::address_at(offset)) }
+}
+
+/// What makes a state, as it travels to a worker: its offset in the executable.
+pub(crate) fn keep_offset_of(keep: fn() -> Result<(), TaskError>) -> io::Result<u64> {
+    image::offset_of(keep as usize)
+}
+
+/// The function at an offset that [`keep_offset_of`] gave.
+///
+/// # Safety
+///
+/// `offset` came from `keep_offset_of` in a process that runs the same executable.
+pub(crate) unsafe fn keep_at(offset: u64) -> fn() -> Result<(), TaskError> {
+    // SAFETY: by the caller's promise there is such a function at this offset of this image.
+    unsafe { std::mem::transmute::<*const (), fn() -> Result<(), TaskError>>(image::address_at(offset)) }
 }
 
 /// The functions that have run in this process.

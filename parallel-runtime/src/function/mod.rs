@@ -12,14 +12,18 @@
 //! | [`parameter`] | the kinds of parameters, and their owned forms |
 //! | [`result_writer`] | where a worker puts results |
 //! | [`init`] | the functions that prepare workers |
+//! | [`kept`], [`pool_state`], [`configured`] | what each worker keeps between tasks; what a pool says about it, and of what it is made |
 
 pub(crate) mod code;
+pub(crate) mod configured;
 pub(crate) mod erased;
 mod errors;
 pub(crate) mod init;
+pub(crate) mod kept;
 mod parameter;
 pub(crate) mod pass_mode;
 mod plain;
+pub(crate) mod pool_state;
 pub(crate) mod referents;
 pub(crate) mod remote;
 mod result_writer;

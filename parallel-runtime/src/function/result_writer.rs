@@ -247,7 +247,16 @@ impl<'w> ResultWriter<'w> {
 
     /// Takes the reason why there is no result for one item.
     pub(crate) fn deliver_failure(&mut self, code: u8, reason: &impl serde::Serialize) -> Result<(), ServeError> {
-        let encode = |(): &(), writer: &mut Writer<'_>| codec::encode(reason, writer);
+        self.deliver_error(code, |writer| codec::encode(reason, writer))
+    }
+
+    /// The same, written by `put`, which may be called twice.
+    pub(crate) fn deliver_error(
+        &mut self,
+        code: u8,
+        mut put: impl FnMut(&mut Writer<'_>) -> Result<(), CodecError>,
+    ) -> Result<(), ServeError> {
+        let encode = |(): &(), writer: &mut Writer<'_>| put(writer);
         let mut value = Owned { value: Some(()), encode };
         self.open();
         let encoded = value.encode(&mut self.writer);

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::erased::{ErasedValue, TypeTable};
 use super::remote::RemoteTable;
+use crate::error::TaskError;
 
 /// The future of an `async fn`.
 pub(crate) type ErasedFuture = Pin<Box<dyn Future<Output = ErasedValue<'static>> + Send>>;
@@ -25,6 +26,8 @@ pub(crate) struct FunctionTable {
     pub(crate) future: Option<unsafe fn(*mut u8) -> ErasedFuture>,
     /// Whether neither an item nor an output can borrow anything: then a call can outlive its caller.
     pub(crate) borrows_nothing: bool,
+    /// Makes what the function keeps, on the thread that calls it, if it keeps something.
+    pub(crate) keep: Option<fn() -> Result<(), TaskError>>,
     /// How its calls cross a process border, if they may.
     pub(crate) remote: Option<RemoteTable>,
 }

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
+use super::board::layout::phase;
 use super::board::{Board, Record};
 #[cfg(feature = "tracing")]
 use super::board::{ring::split, slot::SENT};
@@ -30,6 +31,23 @@ pub(crate) fn open(socket: BorrowedFd<'static>, board: &'static Board, worker: u
 /// The task that is being run: `generation | slot`.
 pub(crate) fn task() -> u64 {
     LINK.get().map_or(0, |link| link.record.running.load(Ordering::Relaxed))
+}
+
+/// Says what this worker does besides tasks as long as this lives. Nothing in a process that is no worker.
+pub(crate) struct InPhase(u32);
+
+impl InPhase {
+    pub(crate) fn new(now: u32) -> Self {
+        Self(LINK.get().map_or(phase::NONE, |link| link.record.phase.swap(now, Ordering::Release)))
+    }
+}
+
+impl Drop for InPhase {
+    fn drop(&mut self) {
+        if let Some(link) = LINK.get() {
+            link.record.phase.store(self.0, Ordering::Release);
+        }
+    }
 }
 
 /// Says something that needs no answer.

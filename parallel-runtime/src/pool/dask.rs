@@ -184,7 +184,7 @@ impl DaskPool {
     fn started(&self) -> &Started {
         self.started.get_or_init(|| {
             if role::in_worker() {
-                return Started { engine: None, target: Arc::new(Serial) };
+                return Started { engine: None, target: Arc::new(Serial::default()) };
             }
             let engine = Engine::new(self.address.clone(), self.connect_timeout, self.options, self.defaults);
             Started { target: Arc::new(RemoteBackend::new(Arc::clone(&engine))), engine: Some(engine) }

@@ -21,14 +21,16 @@ static POOLS: LazyLock<Mutex<HashMap<Key, Target>>> = LazyLock::new(Mutex::defau
 /// The default pool of these properties. It lives as long as the program.
 pub(crate) fn pool(mode: Mode, workers: usize, options: WorkerOptions) -> Target {
     if mode == Mode::Serial || (matches!(mode, Mode::Process | Mode::Dask) && role::in_worker()) {
-        return Arc::new(Serial);
+        return Arc::new(Serial::default());
     }
     // A cluster has as many as it has.
     let workers = if mode == Mode::Dask { 0 } else { resolve_workers(workers) };
     let mut pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
     let make = || -> Target {
         match mode {
-            Mode::Process => Arc::new(RemoteBackend::new(process::Engine::new(workers, options, CallOptions::NONE))),
+            Mode::Process => {
+                Arc::new(RemoteBackend::new(process::Engine::new(workers, options, None, CallOptions::NONE)))
+            }
             #[cfg(feature = "dask")]
             Mode::Dask => {
                 let limit = super::dask::CONNECT_TIMEOUT;
@@ -41,8 +43,8 @@ pub(crate) fn pool(mode: Mode, workers: usize, options: WorkerOptions) -> Target
             }
             #[cfg(not(feature = "dask"))]
             Mode::Dask => unreachable!("without the feature `Spec::new` refuses it"),
-            Mode::Serial => Arc::new(Serial),
-            Mode::Thread => Arc::new(Arc::new(thread::Engine::new(workers, options.init, CallOptions::NONE))),
+            Mode::Serial => Arc::new(Serial::default()),
+            Mode::Thread => Arc::new(Arc::new(thread::Engine::new(workers, options.init, None, CallOptions::NONE))),
         }
     };
     pools.entry((mode, workers, options.key())).or_insert_with(make).clone()

@@ -9,6 +9,8 @@ use crate::backend::Target;
 use crate::backend::serial::Serial;
 use crate::environment::resolve_workers;
 use crate::error::PoolError;
+use crate::function::configured;
+use crate::function::pool_state::PoolState;
 use crate::observe::stats::PoolStats;
 use crate::options::{CallOptions, WorkerOptions};
 use crate::process::Engine;
@@ -55,6 +57,7 @@ use crate::sys::role;
 pub struct ProcessPool {
     workers: usize,
     options: WorkerOptions,
+    state: Option<Arc<PoolState>>,
     defaults: CallOptions,
     started: OnceLock<Started>,
 }
@@ -70,7 +73,13 @@ impl ProcessPool {
     /// A pool of so many worker processes; 0 stands for `PARALLEL_WORKERS`, or else one per CPU that this process may use. At
     /// most 1,024.
     pub const fn new(workers: usize) -> Self {
-        Self { workers, options: WorkerOptions::NONE, defaults: CallOptions::NONE, started: OnceLock::new() }
+        Self {
+            workers,
+            options: WorkerOptions::NONE,
+            state: None,
+            defaults: CallOptions::NONE,
+            started: OnceLock::new(),
+        }
     }
 
     /// How long a task may take, from the moment it starts to run, unless its function or its call says something else. What
@@ -178,12 +187,44 @@ impl ProcessPool {
         self
     }
 
+    /// What each worker of the pool keeps between tasks: `make` is called in each that needs it, with this configuration, which crosses as an
+    /// argument does. Functions get it by their `#[worker]` parameter. The closure captures nothing: what it needs is in the
+    /// configuration.
+    ///
+    /// The value is made before the first task that needs it, in a sandbox before that closes; it is dropped when the worker ends in order, and made anew
+    /// after a task that used it has panicked. If `make` panics, tasks that need it end as [`TaskError::Spawn`](crate::TaskError::Spawn) with the reason.
+    ///
+    /// ```
+    /// use parallel_runtime::{ProcessPool, parallel};
+    ///
+    /// struct Model {
+    ///     weight: u64,
+    /// }
+    ///
+    /// #[parallel(mode = "process")]
+    /// fn predict(#[worker] model: &Model, input: u64) -> u64 {
+    ///     model.weight * input
+    /// }
+    ///
+    /// let pool = ProcessPool::new(2).state_with(3, |weight: &u64| Model { weight: *weight });
+    /// assert_eq!(predict::on(&pool).map([1, 2, 3]), [3, 6, 9]);
+    /// ```
+    pub fn state_with<C, S, F>(mut self, config: C, make: F) -> Self
+    where
+        C: serde::Serialize + serde::de::DeserializeOwned + Send + Sync + 'static,
+        S: 'static,
+        F: Fn(&C) -> S + Copy + Send + Sync + 'static,
+    {
+        self.state = Some(Arc::new(configured::remote(config, make)));
+        self
+    }
+
     fn started(&self) -> &Started {
         self.started.get_or_init(|| {
             if role::in_worker() {
-                return Started { engine: None, target: Arc::new(Serial) };
+                return Started { engine: None, target: Arc::new(Serial::with(self.state.clone())) };
             }
-            let engine = Engine::new(resolve_workers(self.workers), self.options, self.defaults);
+            let engine = Engine::new(resolve_workers(self.workers), self.options, self.state.clone(), self.defaults);
             Started { target: Arc::new(RemoteBackend::new(Arc::clone(&engine))), engine: Some(engine) }
         })
     }

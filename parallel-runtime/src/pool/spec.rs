@@ -11,6 +11,7 @@ use super::process::ProcessPool;
 use super::thread::ThreadPool;
 use crate::backend::Target;
 use crate::environment;
+use crate::error::TaskError;
 use crate::options::{CallOptions, Mode, WorkerOptions};
 use crate::sandbox::Sandbox;
 
@@ -98,6 +99,11 @@ impl Spec {
 
     pub const fn init(mut self, init: fn()) -> Self {
         self.workers.init = Some(init);
+        self
+    }
+
+    pub const fn state(mut self, keep: fn() -> Result<(), TaskError>) -> Self {
+        self.workers.state = Some(keep);
         self
     }
 

@@ -8,6 +8,8 @@ use super::any::AnyPool;
 use crate::backend::Target;
 use crate::environment::resolve_workers;
 use crate::error::PoolError;
+use crate::function::configured::configured_by;
+use crate::function::pool_state::PoolState;
 use crate::observe::stats::PoolStats;
 use crate::options::{CallOptions, WorkerOptions};
 use crate::thread::Engine;
@@ -41,6 +43,7 @@ use crate::thread::Engine;
 pub struct ThreadPool {
     workers: usize,
     init: Option<fn()>,
+    state: Option<Arc<PoolState>>,
     defaults: CallOptions,
     started: OnceLock<Started>,
 }
@@ -56,7 +59,7 @@ impl ThreadPool {
     /// A pool of so many threads; 0 stands for `PARALLEL_WORKERS`, or else one per CPU that this process may use. The threads
     /// are started at first use.
     pub const fn new(workers: usize) -> Self {
-        Self { workers, init: None, defaults: CallOptions::NONE, started: OnceLock::new() }
+        Self { workers, init: None, state: None, defaults: CallOptions::NONE, started: OnceLock::new() }
     }
 
     /// How long a task may take, from the moment it starts to run, unless its function or its call says something else. What
@@ -89,9 +92,39 @@ impl ThreadPool {
         self
     }
 
+    /// What each thread of the pool keeps between tasks: `make` is called on each that needs it, with this configuration. Functions get it by their
+    /// `#[worker]` parameter. It is dropped on its thread when the pool is shut down, and made anew after a task that used it has panicked.
+    ///
+    /// If `make` panics, the task that needs it ends as [`TaskError::Spawn`](crate::TaskError::Spawn) with the reason, and the next one tries again.
+    ///
+    /// ```
+    /// use parallel_runtime::{ThreadPool, parallel};
+    ///
+    /// struct Counter(u64);
+    ///
+    /// #[parallel]
+    /// fn count(#[worker] counter: &mut Counter, by: u64) -> u64 {
+    ///     counter.0 += by;
+    ///     counter.0
+    /// }
+    ///
+    /// let pool = ThreadPool::new(1).state_with(100, |start: &u64| Counter(*start));
+    /// assert_eq!(count::on(&pool).map([1, 2, 3]), [101, 103, 106]);
+    /// ```
+    pub fn state_with<C, S, F>(mut self, config: C, make: F) -> Self
+    where
+        C: Send + Sync + 'static,
+        S: 'static,
+        F: Fn(&C) -> S + Send + Sync + 'static,
+    {
+        self.state = Some(Arc::new(configured_by(move || make(&config))));
+        self
+    }
+
     fn started(&self) -> &Started {
         self.started.get_or_init(|| {
-            let engine = Arc::new(Engine::new(resolve_workers(self.workers), self.init, self.defaults));
+            let engine =
+                Arc::new(Engine::new(resolve_workers(self.workers), self.init, self.state.clone(), self.defaults));
             Started { target: Arc::new(Arc::clone(&engine)), engine }
         })
     }

@@ -6,14 +6,17 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::Duration;
 
+use super::sent_state::SentState;
 use super::state::notices::{Fired, Waiters};
 use super::state::pack::PackKind;
 use super::state::queue::Entry;
+use super::state::workers::Failure;
 use super::state::{Access, InFlight, Life, State, Tasks};
 use super::supervisor::Supervisor;
 use super::termination::Limited;
 use super::worker_slot::WorkerSlot;
 use crate::error::{PoolError, TaskError};
+use crate::function::pool_state::PoolState;
 use crate::ipc::board::ring::entry;
 use crate::ipc::board::slot::{INLINE_ARGUMENTS, LEVEL, PACKED, TIMED};
 use crate::ipc::board::word::Word;
@@ -41,6 +44,9 @@ pub(crate) struct Engine {
     pub(super) workers: usize,
     pub(super) one_shot: bool,
     pub(super) options: WorkerOptions,
+    /// What each worker keeps, if the pool says so; and the same as it is sent to them, from the first on.
+    pub(super) kept: Option<Arc<PoolState>>,
+    pub(super) state_to_send: OnceLock<Result<SentState, Failure>>,
     /// Of calls that say nothing else.
     pub(crate) defaults: CallOptions,
     /// Threads of the program that sleep until some task is done. The same number is in shared memory for the workers; this is
@@ -70,16 +76,27 @@ impl std::fmt::Debug for Engine {
 
 impl Engine {
     /// A pool that starts its workers when there is work for them.
-    pub(crate) fn new(workers: usize, options: WorkerOptions, defaults: CallOptions) -> Arc<Self> {
-        Self::with(workers, false, options, defaults)
+    pub(crate) fn new(
+        workers: usize,
+        options: WorkerOptions,
+        kept: Option<Arc<PoolState>>,
+        defaults: CallOptions,
+    ) -> Arc<Self> {
+        Self::with(workers, false, options, kept, defaults)
     }
 
     /// A process of its own for a single task.
-    pub(crate) fn one_shot(options: WorkerOptions) -> Arc<Self> {
-        Self::with(1, true, options, CallOptions::NONE)
+    pub(crate) fn one_shot(options: WorkerOptions, kept: Option<Arc<PoolState>>) -> Arc<Self> {
+        Self::with(1, true, options, kept, CallOptions::NONE)
     }
 
-    fn with(workers: usize, one_shot: bool, options: WorkerOptions, defaults: CallOptions) -> Arc<Self> {
+    fn with(
+        workers: usize,
+        one_shot: bool,
+        options: WorkerOptions,
+        kept: Option<Arc<PoolState>>,
+        defaults: CallOptions,
+    ) -> Arc<Self> {
         timeline::begin_if_asked();
         let fired = Arc::<Fired>::default();
         let pool = Pool::new(if one_shot { Kind::Process } else { Kind::Processes }, workers);
@@ -87,6 +104,8 @@ impl Engine {
             workers,
             one_shot,
             options,
+            kept,
+            state_to_send: OnceLock::new(),
             defaults,
             done_waiters: AtomicU32::new(0),
             memory: OnceLock::new(),
@@ -166,6 +185,9 @@ impl Engine {
         match state.life {
             Life::Draining if accepted => {}
             _ => state.check_open()?,
+        }
+        if let Some(keep) = about.keep {
+            self.note_keep(&mut state, keep);
         }
         state.metrics.submitted += 1;
         state.metrics.counters.bytes_copied += message.body.len() as u64;

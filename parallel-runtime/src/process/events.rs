@@ -51,10 +51,11 @@ impl Supervised for Engine {
     fn break_down(&self) {
         Engine::break_down(self);
     }
-    fn end_idle_workers(&self, deadline: Instant) {
-        if let Ok(mut state) = self.state.try_lock() {
-            self.end_idle(&mut state, deadline);
-        }
+    fn retire_idle(&self) -> Vec<usize> {
+        Engine::retire_idle(self)
+    }
+    fn await_retired(&self, worker_slots: &[usize], deadline: Instant) {
+        Engine::await_retired(self, worker_slots, deadline);
     }
     fn worker_pids(&self) -> Vec<u32> {
         Engine::worker_pids(self)
@@ -177,7 +178,7 @@ impl Engine {
         let mut replace = state.life == Life::Open || state.life == Life::Draining;
         let has_left = worker.retired || (worker.hung_up.is_some() && exit_code == Some(0));
         if has_left && lost == 0 {
-            state.metrics.replaced += 1;
+            state.metrics.replaced += u64::from(!state.workers.exiting);
         } else if worker.terminating.is_none() {
             if !self.one_shot || !worker.ready || lost > 0 {
                 state.metrics.worker_deaths += 1;

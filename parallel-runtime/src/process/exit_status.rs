@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::worker_slot::Worker;
 use crate::error::TaskError;
 use crate::ipc::board::Record;
+use crate::ipc::board::layout::phase;
 use crate::sys::signals;
 
 /// What is known of a death.
@@ -28,7 +29,14 @@ impl ExitStatus {
         memory_limit: Option<u64>,
     ) -> Self {
         let (stderr, no_memory) = worker.stderr().last_lines(|line| NO_MEMORY.iter().any(|said| line.contains(said)));
-        let reason = reason(worker, record, signal, exit_code, memory_limit, no_memory);
+        // A hint, as all that a worker has written.
+        let doing = match record.phase.load(Ordering::Acquire) {
+            phase::INIT => "while it ran `init`: ",
+            phase::STATE => "while it made a `state`: ",
+            phase::END => "at its end: ",
+            _ => "",
+        };
+        let reason = format!("{doing}{}", reason(worker, record, signal, exit_code, memory_limit, no_memory));
         Self { pid: worker.pid(), signal, exit_code, reason, stderr }
     }
 

@@ -23,6 +23,7 @@ use super::supervisor::Supervisor;
 use super::worker_slot::{Occupant, Worker, WorkerSlot};
 use crate::error::{PoolError, TaskError};
 use crate::function::init;
+use crate::ipc::board::layout::phase;
 use crate::observe::timeline;
 use crate::process::welcome::Welcome;
 use crate::remote::outcome::Outcome;
@@ -136,6 +137,7 @@ impl Engine {
             record.fault_signal.store(0, Ordering::Relaxed);
             record.pid.store(0, Ordering::Relaxed);
             record.deferred.store(0, Ordering::Relaxed);
+            record.phase.store(phase::NONE, Ordering::Relaxed);
             // It may have run a task before it is known here otherwise.
             state.workers.worker_slots[worker_slot].stderr = cfg!(feature = "tracing").then(|| Arc::clone(&stderr.0));
             record.completed_tail.0.load(Ordering::Relaxed)
@@ -147,6 +149,8 @@ impl Engine {
             ));
         }
         let init = self.options.init.map(init::offset_of).transpose()?;
+        let keeps = self.kept_at_once(&self.lock())?;
+        let state = self.sent_state(&memory.arena)?;
         sweep::enable();
         let process = Process::new().map_err(io::Error::other)?;
         let welcome = Welcome {
@@ -161,6 +165,10 @@ impl Engine {
             max_tasks: self.options.max_tasks_per_worker.unwrap_or(0),
             memory_limit: self.options.memory_limit.unwrap_or(0),
             init: init.unwrap_or(0),
+            keeps,
+            state_entry: state.map_or(0, |state| state.entry),
+            state_offset: state.map_or(0, |state| state.arguments.block.offset()),
+            state_len: state.map_or(0, |state| state.arguments.len as u64),
             sandbox: self.options.sandbox.is_some().into(),
             token: process.token().bits(),
             far: role::is_node().into(),

@@ -22,6 +22,7 @@ use super::state::{State, Tasks};
 use super::supervisor::Supervisor;
 use super::termination::{GRACE, Limited, Reason, Termination, nanoseconds};
 use crate::error::TaskError;
+use crate::ipc::board::layout::phase;
 use crate::ipc::board::ring::{entry, split};
 use crate::ipc::board::slot::{DEFERRED, DISMISSED};
 use crate::ipc::board::terminate;
@@ -78,6 +79,13 @@ impl Engine {
             }
             let limit = limited.limit;
             let deadline = match word.state() {
+                SlotState::Claimed
+                    if state.limits.may_make_state
+                        && self.is_making_state(word.worker())
+                        && limited.is_put_off(now) =>
+                {
+                    now.saturating_add(nanoseconds(limit))
+                }
                 SlotState::Claimed => {
                     let began = slot.began.load(Ordering::Acquire);
                     let deadline = limited.deadline(item, began & !DEFERRED, now);
@@ -117,6 +125,11 @@ impl Engine {
             }
             self.refill(state);
         }
+    }
+
+    /// Whether a worker says that it makes a `state`.
+    fn is_making_state(&self, worker: u32) -> bool {
+        (worker as usize) < self.workers && self.board().record(worker).phase.load(Ordering::Acquire) == phase::STATE
     }
 
     /// Whether a worker is in the middle of a task that is none of an `async fn`: then it cannot look after those, which is not their

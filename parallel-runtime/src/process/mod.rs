@@ -42,6 +42,7 @@
 //! | [`spawn`], [`welcome`] | starting a worker, and what it is told |
 //! | [`state`], [`admission`] | the program's private records of a pool; maps that outlast a shutdown |
 //! | [`engine`], [`ending`], [`lifecycle`], [`shutdown`], [`collect`], [`packs`], [`waiting`], [`reactor`] | the program's side: submitting, and how tasks end; its workers and their end; collecting, waiting |
+//! | [`keeps`], [`sent_state`] | what workers are told of the values that they keep |
 //! | [`transport`] | what the verbs ask of it |
 //! | [`counts`] | what it tells of itself |
 //! | [`supervisor`], [`events`], [`requests`] | one thread that starts workers, serves their control sockets and sees their deaths |
@@ -60,12 +61,14 @@ mod engine;
 mod events;
 mod exit_status;
 mod hook;
+mod keeps;
 mod lifecycle;
 mod limits;
 mod packs;
 mod reactor;
 mod region;
 mod requests;
+mod sent_state;
 mod shutdown;
 mod spawn;
 mod state;

@@ -1,17 +1,20 @@
 //! How the workers of a pool end, when they are told to.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::admission::Admission;
 use super::engine::Engine;
 use super::state::{Life, State};
 use super::supervisor::Supervisor;
+use super::worker::END_LIMIT;
 use super::worker_slot::{Occupant, Worker, WorkerSlot};
 use crate::error::TaskError;
-use crate::sys::fork;
+use crate::ipc::board::layout::phase;
+use crate::sys::{fork, futex};
 
 /// How long the workers of a pool that is shut down may take to end by themselves.
-const END_LIMIT: Duration = Duration::from_millis(600);
+const HANG_UP: Duration = Duration::from_millis(600);
 
 impl Engine {
     /// Takes no more tasks, waits until those it has are done, and ends the workers.
@@ -36,11 +39,12 @@ impl Engine {
                 state.metrics.outstanding() == 0 && state.admitted <= own
             });
         }
+        self.retire_all();
         let mut workers = self.stop();
         for worker in &workers {
             worker.hang_up();
         }
-        let deadline = Instant::now() + END_LIMIT;
+        let deadline = Instant::now() + HANG_UP;
         for worker in &mut workers {
             // One that is stopped, or whose threads do not come to run, is ended by force.
             if !worker.is_gone_by(deadline) {
@@ -75,21 +79,69 @@ impl Engine {
         self.release_memory(!workers.is_empty());
     }
 
-    /// At the exit of the program: ends workers that run no task, if none waits for them.
-    pub(super) fn end_idle(&self, state: &mut State, deadline: Instant) {
-        if self.memory.get().is_none() || self.has_waiting(state) {
+    /// At the exit of the program: asks workers to end that run no task, if none waits for them. Gives their places. Any thread may hold any lock by
+    /// now, and keep it.
+    pub(super) fn retire_idle(&self) -> Vec<usize> {
+        let Ok(mut state) = self.state.try_lock() else { return Vec::new() };
+        if self.memory.get().is_none() || self.has_waiting(&state) {
+            return Vec::new();
+        }
+        let busy = self.busy_worker_slots(&state);
+        self.retire(&mut state, |worker_slot| !busy.contains(&worker_slot))
+    }
+
+    /// Waits until workers are gone that were asked to end. Not under the lock: they may still ask for something that they need to end.
+    pub(super) fn await_retired(&self, worker_slots: &[usize], deadline: Instant) {
+        let is_here = |worker_slot: &usize| {
+            let state = self.state.try_lock();
+            state.map_or(true, |state| state.workers.worker_slots[*worker_slot].worker().is_some())
+        };
+        while worker_slots.iter().any(is_here) && Instant::now() < self.limit(deadline) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Asks workers to end between two tasks; no thread takes their places. Gives those that were asked.
+    fn retire(&self, state: &mut State, which: impl Fn(usize) -> bool) -> Vec<usize> {
+        state.workers.exiting = true;
+        let workers = state.workers.worker_slots.iter().enumerate();
+        let is_asked = |worker_slot: &WorkerSlot| worker_slot.worker().is_some_and(|worker| worker.ready);
+        let asked = workers.filter(|(index, worker_slot)| which(*index) && is_asked(worker_slot));
+        let asked: Vec<usize> = asked.map(|(index, _)| index).collect();
+        for index in &asked {
+            let record = self.board().record(*index as u32);
+            record.retiring.store(1, Ordering::Relaxed);
+            record.wake.store(1, Ordering::Release);
+            futex::wake(&record.wake, 1);
+        }
+        asked
+    }
+
+    /// Ends the workers of a pool in which nothing is left to do, and waits for them for a while.
+    fn retire_all(&self) {
+        let mut state = self.lock();
+        if state.life != Life::Draining || !self.has_board() {
             return;
         }
-        // Their deaths are seen as any others; but no thread takes their places.
-        state.workers.exiting = true;
-        let busy = self.busy_worker_slots(state);
-        let idle =
-            state.workers.worker_slots.iter_mut().enumerate().filter(|(worker_slot, _)| !busy.contains(worker_slot));
-        let mut idle: Vec<_> = idle.filter_map(|(_, worker_slot)| worker_slot.worker_mut()).collect();
-        idle.iter().for_each(|worker| worker.hang_up());
-        for worker in &mut idle {
-            worker.is_gone_by(deadline);
+        let asked = self.retire(&mut state, |_| true);
+        let deadline = Instant::now() + HANG_UP;
+        while asked.iter().any(|worker_slot| state.workers.worker_slots[*worker_slot].worker().is_some()) {
+            let left = self.limit(deadline).saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            state = match state.wait(&self.changed, left.min(HANG_UP)) {
+                Some(state) => state,
+                None => self.lock(),
+            };
         }
+    }
+
+    /// A worker that drops what it keeps, as it says, has more time than `deadline`.
+    fn limit(&self, deadline: Instant) -> Instant {
+        let mut records = (0..self.workers as u32).map(|index| self.board().record(index));
+        let is_ending = records.any(|record| record.phase.load(Ordering::Acquire) == phase::END);
+        if is_ending { deadline + END_LIMIT } else { deadline }
     }
 
     /// Marks the pool as stopped and empties its places.

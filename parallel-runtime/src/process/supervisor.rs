@@ -21,6 +21,7 @@ use super::worker_slot::Worker;
 use crate::observe::timeline::memory;
 use crate::shared::{Arena, all_arenas};
 use crate::sys::fork;
+use crate::sys::profile;
 use crate::sys::role;
 
 /// After such a time without use freed memory gives its pages back.
@@ -56,8 +57,11 @@ pub(super) trait Supervised: Send + Sync {
     /// The program has closed the descriptors of the runtime.
     fn break_down(&self);
 
-    /// The program ends: idle workers end first, if that can be done without waiting for a lock.
-    fn end_idle_workers(&self, deadline: Instant);
+    /// The program ends: idle workers are asked to end first, if that can be done without waiting for a lock. Gives their places.
+    fn retire_idle(&self) -> Vec<usize>;
+
+    /// Waits until workers have ended that were asked to, at most until `deadline`, or a little longer if they are about it.
+    fn await_retired(&self, worker_slots: &[usize], deadline: Instant);
 
     /// The process ids of its workers.
     fn worker_pids(&self) -> Vec<u32>;
@@ -192,8 +196,13 @@ impl Supervisor {
     /// program exits, where other threads may hold any lock for ever.
     pub(super) fn let_idle_workers_end(&self) {
         let Ok(engines) = self.engines.try_lock() else { return };
-        let deadline = Instant::now() + LAST_WORDS;
-        engines.iter().filter_map(Weak::upgrade).for_each(|engine| engine.end_idle_workers(deadline));
+        let known: Vec<_> = engines.iter().filter_map(Weak::upgrade).collect();
+        // The thread of the supervisor needs it to see them end.
+        drop(engines);
+        // To write a profile takes its time.
+        let deadline = Instant::now() + if profile::is_measured() { 40 * LAST_WORDS } else { LAST_WORDS };
+        let asked: Vec<_> = known.iter().map(|engine| engine.retire_idle()).collect();
+        known.iter().zip(asked).for_each(|(engine, worker_slots)| engine.await_retired(&worker_slots, deadline));
     }
 
     /// Watches over a pool from now on.

@@ -8,6 +8,9 @@ use crate::sys::clock;
 /// How long a worker may take to end after SIGTERM.
 pub(super) const GRACE: Duration = Duration::from_millis(100);
 
+/// How long a worker may make a `state` in the middle of a task with a time limit.
+pub(super) const MAKING: Duration = Duration::from_secs(300);
+
 /// The limit of a task on the board.
 pub(super) struct Limited {
     pub(super) limit: Duration,
@@ -15,6 +18,8 @@ pub(super) struct Limited {
     pub(super) published: u64,
     /// Which of its items was first seen to run when.
     pub(super) seen: Option<(u32, u64)>,
+    /// Until when its worker may make a `state` for it, from when that was first seen.
+    pub(super) makes_until: Option<u64>,
 }
 
 /// Why a worker is being ended.
@@ -52,7 +57,18 @@ impl Termination {
 
 impl Limited {
     pub(super) fn new(limit: Duration) -> Box<Self> {
-        Box::new(Self { limit, published: clock::now(), seen: None })
+        Box::new(Self { limit, published: clock::now(), seen: None, makes_until: None })
+    }
+
+    /// Its worker makes a `state` for it, as it says. Whether that is believed: its time then begins when that is over.
+    pub(super) fn is_put_off(&mut self, now: u64) -> bool {
+        let until = *self.makes_until.get_or_insert(now.saturating_add(nanoseconds(MAKING)));
+        if now >= until {
+            return false;
+        }
+        self.published = now;
+        self.seen = None;
+        true
     }
 
     /// When the item that runs is over its limit. `began` is what the worker says.
@@ -80,7 +96,7 @@ mod tests {
 
     #[test]
     fn a_limit_counts_from_the_start_whatever_the_worker_says() {
-        let limited = || Limited { limit: Duration::from_nanos(100), published: 1000, seen: None };
+        let limited = || Limited { limit: Duration::from_nanos(100), published: 1000, seen: None, makes_until: None };
         assert_eq!(limited().deadline(0, 1200, 1250), 1300, "as the worker says");
         assert_eq!(limited().deadline(0, 0, 1250), 1350, "from when it was first seen");
         assert_eq!(limited().deadline(0, 7, 1250), 1100, "not before it was published");
@@ -90,5 +106,15 @@ mod tests {
         assert_eq!(one.deadline(0, 9_999_999, 1300), 1350, "it is not seen for the first time again");
         assert_eq!(one.deadline(1, 9_999_999, 1310), 1410, "the next item has its own time");
         assert_eq!(one.deadline(0, 9_999_999, 1390), 1410, "and an earlier one does not begin again");
+    }
+
+    #[test]
+    fn a_state_may_be_made_before_the_time_begins_but_not_for_as_long_as_the_worker_likes() {
+        let mut one = Limited::new(Duration::from_nanos(100));
+        one.published = 1000;
+        assert_eq!(one.deadline(0, 0, 1050), 1150);
+        assert!(one.is_put_off(1090));
+        assert_eq!(one.deadline(0, 0, 2000), 2100, "from when it was seen to be over");
+        assert!(one.is_put_off(2050) && !one.is_put_off(1090 + nanoseconds(MAKING)));
     }
 }

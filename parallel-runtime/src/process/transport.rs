@@ -100,7 +100,7 @@ impl Transport for Arc<Engine> {
     }
 
     fn own_process(&self) -> Option<(Arc<dyn Transport>, Arc<dyn OwnProcess>)> {
-        let engine = Engine::one_shot(Engine::worker_options(self));
+        let engine = Engine::one_shot(Engine::worker_options(self), self.kept.clone());
         Some((Arc::new(Arc::clone(&engine)), engine))
     }
 }

@@ -12,7 +12,7 @@ use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
 };
 
-use crate::process::state::functions::TOLD;
+use crate::process::state::functions::{MOST_KEPT, TOLD};
 use crate::sandbox::Allowed;
 use crate::sys::descriptors::Inherited;
 
@@ -45,6 +45,12 @@ pub(super) struct Welcome {
     pub(super) memory_limit: u64,
     /// The function to run first, as an offset from the start of the image; 0 for none.
     pub(super) init: u64,
+    /// What it makes after that to keep it, as offsets from the start of the image; 0 for nothing.
+    pub(super) keeps: [u64; MOST_KEPT],
+    /// What decodes the configuration of the pool's state, as an offset in the image, or 0; and where that lies in the arena.
+    pub(super) state_entry: u64,
+    pub(super) state_offset: u64,
+    pub(super) state_len: u64,
     /// 1 if it confines itself before the first task.
     pub(super) sandbox: u64,
     /// Its [`Token`](crate::shared::Token).

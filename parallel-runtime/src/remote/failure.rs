@@ -11,9 +11,10 @@ const NO_MEMORY: u8 = 3;
 const SPAWN: u8 = 4;
 const CLOSED: u8 = 5;
 const PANICKED: u8 = 6;
+const NO_STATE: u8 = 7;
 
 /// Writes an error. Those that no engine makes for a task become their text.
-fn put(error: &TaskError, writer: &mut Writer<'_>) -> Result<(), CodecError> {
+pub(crate) fn put(error: &TaskError, writer: &mut Writer<'_>) -> Result<(), CodecError> {
     let mut kind = |kind: u8| writer.put([kind]);
     match error {
         TaskError::Cancelled => kind(CANCELLED),
@@ -33,6 +34,10 @@ fn put(error: &TaskError, writer: &mut Writer<'_>) -> Result<(), CodecError> {
         TaskError::Panicked { message, location, backtrace, .. } => {
             kind(PANICKED);
             codec::encode(&(message, location, backtrace), writer)?;
+        }
+        TaskError::NoState { expected, found, .. } => {
+            kind(NO_STATE);
+            codec::encode(&(expected, found), writer)?;
         }
         TaskError::Spawn(error) => {
             kind(SPAWN);
@@ -79,6 +84,10 @@ pub(crate) fn take(reader: &mut Reader<'_>) -> Result<TaskError, CodecError> {
             let (message, location, backtrace) = codec::decode(reader)?;
             TaskError::Panicked { function, message, location, backtrace }
         }
+        NO_STATE => {
+            let (expected, found) = codec::decode(reader)?;
+            TaskError::NoState { function, expected, found }
+        }
         SPAWN => TaskError::Spawn(std::io::Error::other(codec::decode::<String>(reader)?)),
         other => return Err(CodecError::new(format_args!("{other} is no error of a task"))),
     })
@@ -119,6 +128,7 @@ mod tests {
             TaskError::OutOfSharedMemory { requested: 1, available: 2 },
             TaskError::PoolClosed,
             TaskError::Spawn(std::io::Error::other("no")),
+            TaskError::NoState { function: "", expected: "A".to_owned(), found: Some("B".to_owned()) },
         ];
         for error in errors {
             assert_eq!(format!("{:?}", decode(&encode(&error))), format!("{error:?}"));

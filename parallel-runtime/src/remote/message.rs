@@ -10,6 +10,7 @@ use crate::codec::{CodecError, LentMemory, Writer};
 use crate::error::TaskError;
 use crate::ipc::board::slot::{INLINE_ALIGNMENT, INLINE_ARGUMENTS};
 use crate::observe::Seen;
+use crate::options::Keep;
 use crate::shared::handle_table::{self, Carried, HandleTable};
 use crate::shared::{Arena, Block};
 
@@ -41,6 +42,8 @@ pub(crate) struct About {
     pub(crate) shared: u64,
     /// Whether it may travel with others of its function.
     pub(crate) packable: bool,
+    /// Makes what the function keeps, if it keeps something.
+    pub(crate) keep: Option<Keep>,
 }
 
 /// Shared memory that a message refers to.

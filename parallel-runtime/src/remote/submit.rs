@@ -74,7 +74,7 @@ pub(crate) fn encode<'b, 's>(
     let (limit, is_async) = (options.timeout, function.is_async());
     let again = |retries| Retry::new(retries, (entry, is_async), limit, &body, loan.as_deref());
     let retry = options.retries.filter(|_| retries == Retries::Engine).and_then(again);
-    let about = About { function: function.name, shared, packable };
+    let about = About { function: function.name, shared, packable, keep: function.keep };
     let owner = owner.map(|transport| Ownership { transport, function });
     let (items, seen) = (count as u32, None);
     let message = Message { entry, items, seen, timed, is_async, limit, retry, body, loan };

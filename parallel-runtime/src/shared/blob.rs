@@ -88,6 +88,11 @@ impl Blob {
         Ok(Self { name: name.to_owned(), inode: metadata.ino(), start, len })
     }
 
+    /// The number of the object in the program: the end of its name, as [`name_of`] writes it.
+    pub(super) fn id(&self) -> u64 {
+        self.name.rsplit_once('-').and_then(|(_, nonce)| u64::from_str_radix(nonce, 16).ok()).unwrap_or(0)
+    }
+
     /// The address of `len` elements at an offset of it.
     pub(super) fn at<T>(&self, offset: u64, len: usize) -> Option<NonNull<T>> {
         let bytes = len.checked_mul(size_of::<T>())?;

@@ -63,7 +63,7 @@ pub(super) enum Memory {
     Named(Arc<Named>),
     /// What was sent from another machine.
     #[cfg(feature = "dask")]
-    Blob(#[expect(dead_code, reason = "it keeps the elements mapped")] Arc<super::blob::Blob>),
+    Blob(Arc<super::blob::Blob>),
 }
 
 // SAFETY: it owns its elements, or shares them with other processes by handles that any thread may use.

@@ -55,6 +55,46 @@ impl<T> SharedSlice<T> {
     }
 }
 
+impl<T> SharedSlice<T> {
+    /// A number that is the same for all handles of this memory, in the program and in all workers, and no other slice's as long as a handle of it
+    /// exists. What a worker keeps can remember by it what it has made of a slice; if it keeps a clone, too, the number stays what it is. Slices
+    /// without elements have 0.
+    ///
+    /// ```
+    /// use std::collections::HashMap;
+    ///
+    /// use parallel_runtime::{SharedSlice, SharedVec, parallel};
+    ///
+    /// /// By the number of a document: a handle of it, and where its lines begin.
+    /// type Index = HashMap<u64, (SharedSlice<u8>, Vec<usize>)>;
+    ///
+    /// #[parallel(mode = "process", pool = 2, state = Index::new)]
+    /// fn line(#[worker] index: &mut Index, document: SharedSlice<u8>, line: usize) -> String {
+    ///     let (document, starts) = index.entry(document.id()).or_insert_with(|| {
+    ///         let ends = document.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(end, _)| end + 1);
+    ///         let starts = std::iter::once(0).chain(ends).collect();
+    ///         (document, starts)
+    ///     });
+    ///     let line = document[starts[line]..].split(|byte| *byte == b'\n').next().unwrap_or_default();
+    ///     String::from_utf8_lossy(line).into_owned()
+    /// }
+    ///
+    /// let document = SharedVec::from_slice(b"one\ntwo\nthree").share();
+    /// assert_eq!(line::map([2, 0].map(|number| (document.clone(), number))), ["three", "one"]);
+    /// assert_eq!(document.id(), document.clone().id());
+    /// ```
+    pub fn id(&self) -> u64 {
+        match &self.raw.memory {
+            Memory::None => 0,
+            Memory::Object(handle) => handle.reference().nonce,
+            // It stays with this process.
+            Memory::Named(_) => self.raw.start.addr().get() as u64,
+            #[cfg(feature = "dask")]
+            Memory::Blob(blob) => blob.id(),
+        }
+    }
+}
+
 impl<T> Clone for SharedSlice<T> {
     fn clone(&self) -> Self {
         Self::new(self.raw.clone())

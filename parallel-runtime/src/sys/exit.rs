@@ -18,3 +18,21 @@ pub(crate) fn now(code: i32) -> ! {
     // SAFETY: `_exit` has no preconditions.
     unsafe { libc::_exit(code) }
 }
+
+/// Ends the process as a program ends: with exit handlers, and with what C has buffered written out.
+pub(crate) fn in_order(code: i32) -> ! {
+    // SAFETY: `exit` runs what libraries have registered to be run there, on a thread that runs no task any more, as the end of any program does.
+    unsafe { libc::exit(code) }
+}
+
+/// Writes out what C code has printed to its standard output.
+pub(crate) fn flush_c_output() {
+    unsafe extern "C" {
+        #[link_name = "stdout"]
+        static OUTPUT: *mut libc::FILE;
+    }
+    // SAFETY: the C library has this variable, which is set before any code of ours runs.
+    let output = unsafe { OUTPUT };
+    // SAFETY: it is an open stream; a null pointer would stand for all streams.
+    unsafe { libc::fflush(output) };
+}

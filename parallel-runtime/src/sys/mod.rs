@@ -6,13 +6,14 @@
 //! | [`cpu`] | how many CPUs there are |
 //! | [`descriptors`] | the descriptors that children inherit |
 //! | [`entry`] | entries of `.init_array` that never return |
-//! | [`exit`] | ending the process at once |
+//! | [`exit`] | ending the process, at once or in order |
 //! | [`fork`] | programs that fork, or close all descriptors |
 //! | [`futex`] | sleeping on a word of shared memory |
 //! | [`image`] | functions, statics and literals as offsets into the executable |
 //! | [`memory`] | large buffers |
 //! | [`peer`] | the process at the other end of a socket |
 //! | [`privilege`] | programs with more rights than their user, or that have given rights up |
+//! | [`profile`] | the coverage of a worker, in a build that measures it |
 //! | [`role`] | whether this process is a program, a worker or a node |
 //! | [`signals`] | signals in words |
 //! | [`spin`] | looking for a while before sleeping |
@@ -30,6 +31,7 @@ pub(crate) mod image;
 pub(crate) mod memory;
 pub(crate) mod peer;
 pub(crate) mod privilege;
+pub(crate) mod profile;
 #[cfg(test)]
 pub(crate) mod random;
 pub(crate) mod role;

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::counted::{Counted, Entered, place};
 use super::engine::Engine;
-use super::inside::Inside;
 use super::map::{self, MapJob};
 use super::prepared;
 use crate::backend::{Failed, Map, Results};
@@ -18,7 +17,7 @@ use crate::panics;
 use crate::sys::clock;
 
 impl Engine {
-    /// Runs a piece of one item on this very thread, as one of the pool's tasks; on one of the pool's if they have an `init`.
+    /// Runs a piece of one item on this very thread, as one of the pool's tasks; on one of the pool's if they have an `init`, or the function a state.
     pub(super) fn call(&self, mut one: Piece<'_>) -> Result<Written, Failed> {
         let lost = || Failed::Error(TaskError::Cancelled);
         // A nested call belongs to a task that was admitted, and must run even while the pool is shutting down.
@@ -26,22 +25,22 @@ impl Engine {
             one.run();
             return one.finish().ok_or_else(lost);
         }
-        let function = one.table().name;
-        let span = CallSpan::open(function, 1, &self.pool);
-        let seen = self.admit(false)?.counters.submit(function, 1, span.clone());
+        let table = one.table();
+        let span = CallSpan::open(table.name, 1, &self.pool);
+        let seen = self.admit(false)?.counters.submit(table.name, 1, span.clone());
         let counted = Counted::new(self, seen);
         let run = move || {
             let _permit = self.semaphore.enter();
-            let _inside = Inside::new(self.id);
+            let _inside = self.inside();
             // It ends before the permit does: so no more run than there are permits.
             let mut counted = counted;
             counted.begin_call();
-            self.prepare()?;
+            self.prepare(table)?;
             span.inside(|| one.run());
             counted.fate = Fate::Done;
             one.finish().ok_or_else(lost)
         };
-        if self.init.is_none() {
+        if !self.needs_own_thread(table) {
             return run();
         }
         // On a thread that has been prepared.
@@ -82,8 +81,8 @@ impl Engine {
             counted.begin();
         }
         let enter = || {
-            let (permit, inside) = (self.semaphore.enter(), Inside::new(self.id));
-            self.prepare().map(|()| Entered { _permit: permit, _inside: inside, _engine: PhantomData })
+            let (permit, inside) = (self.semaphore.enter(), self.inside());
+            self.prepare(function).map(|()| Entered { _permit: permit, _inside: inside, _engine: PhantomData })
         };
         let ended = |items: usize| map.tell(items);
         let job = MapJob {
@@ -100,7 +99,7 @@ impl Engine {
         let smallest_piece = map.options.chunk.unwrap_or(1);
         let mut unshared = None;
         let mapped = job.run(items, |len, run| {
-            let shared = self.share_out(len, smallest_piece, map.stop, run);
+            let shared = self.share_out(function, len, smallest_piece, map.stop, run);
             unshared = shared.err();
         });
         let mapped = unshared.map_or(mapped, |error| Err(Failed::Error(TaskError::Spawn(error))));
@@ -119,6 +118,7 @@ impl Engine {
     /// Has ranges of so many items run, each index in one of them.
     fn share_out(
         &self,
+        function: &FunctionTable,
         len: usize,
         smallest_piece: usize,
         stop: &AtomicBool,
@@ -130,7 +130,7 @@ impl Engine {
             run(0, len);
             return Ok(());
         }
-        if self.init.is_some() {
+        if self.needs_own_thread(function) {
             return prepared::share_out((&self.threads, self.workers), len, smallest_piece, stop, run);
         }
         let split = || map::split_on_rayon(len, smallest_piece, run);

@@ -11,6 +11,8 @@ use super::semaphore::{self, Semaphore};
 use super::shards::Shards;
 use super::threads::Threads;
 use crate::error::{PoolError, TaskError};
+use crate::function::pool_state::PoolState;
+use crate::function::table::FunctionTable;
 use crate::observe::{Counters, Kind, Pool, timeline};
 use crate::options::CallOptions;
 use crate::panics;
@@ -24,6 +26,8 @@ pub(crate) struct Engine {
     /// What it is known by on its threads.
     pub(super) id: u64,
     pub(super) init: Option<fn()>,
+    /// What each thread keeps, if the pool says so.
+    pub(super) state: Option<Arc<PoolState>>,
     /// Why `init` failed, if it did.
     pub(super) init_failed: OnceLock<String>,
     /// Of calls that say nothing else.
@@ -80,7 +84,12 @@ impl std::fmt::Debug for Engine {
 }
 
 impl Engine {
-    pub(crate) fn new(workers: usize, init: Option<fn()>, defaults: CallOptions) -> Self {
+    pub(crate) fn new(
+        workers: usize,
+        init: Option<fn()>,
+        state: Option<Arc<PoolState>>,
+        defaults: CallOptions,
+    ) -> Self {
         timeline::begin_if_asked();
         blocking::set_hook(semaphore::released);
         static IDS: AtomicU64 = AtomicU64::new(0);
@@ -88,6 +97,7 @@ impl Engine {
             workers,
             id: IDS.fetch_add(1, Ordering::Relaxed),
             init,
+            state,
             init_failed: OnceLock::new(),
             defaults,
             semaphore: Semaphore::new(workers),
@@ -157,8 +167,27 @@ impl Engine {
         Ok(Accepted(Arc::clone(self)))
     }
 
-    /// Makes sure that `init` has run on this thread.
-    pub(super) fn prepare(&self) -> Result<(), TaskError> {
+    /// This thread begins to run a task of the pool.
+    pub(super) fn inside(&self) -> Inside {
+        Inside::new(self.id, self.state.as_ref())
+    }
+
+    /// Whether the pool's own threads alone can run a function: those that are prepared for it.
+    pub(super) fn needs_own_thread(&self, function: &FunctionTable) -> bool {
+        self.init.is_some() || function.keep.is_some()
+    }
+
+    /// Makes sure that this thread is ready for a task of a function: `init` has run on it, and it has what the function keeps.
+    pub(super) fn prepare(&self, function: &FunctionTable) -> Result<(), TaskError> {
+        self.prepare_thread()?;
+        if let Some(keep) = function.keep {
+            self.threads.keep_values();
+            keep()?;
+        }
+        Ok(())
+    }
+
+    fn prepare_thread(&self) -> Result<(), TaskError> {
         thread_local! {
             static PREPARED: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
         }
@@ -192,6 +221,9 @@ impl Engine {
         // A task that shuts its own pool down cannot wait for itself.
         let own = Inside::count(self.id) as u64;
         drop(wait_while(&self.book, &self.none_left, None, |book| self.outstanding(book) > own));
+        if own == 0 {
+            self.threads.end_keepers();
+        }
     }
 
     /// Takes no more tasks, and cancels those that have not started.

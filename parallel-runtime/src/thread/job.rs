@@ -139,7 +139,7 @@ impl Job {
 
     /// To be held while its body runs, and not by those who are told of its end: then it is not in the pool any more.
     pub(super) fn inside_pool(&self) -> Option<Inside> {
-        self.engine.as_ref().map(|engine| Inside::new(engine.id))
+        self.engine.as_ref().map(|engine| engine.inside())
     }
 
     /// Runs it on a thread of the pool, unless it was claimed or cancelled.
@@ -176,7 +176,8 @@ impl Job {
         let running = self.engine.as_deref().filter(|_| !takes_turns).map(Running::new);
         let is_stopped = rare.and_then(|rare| rare.stop.as_ref()).is_some_and(|stop| stop.load(Ordering::Relaxed));
         let wanted = if is_stopped { Err(TaskError::Cancelled) } else { Ok(()) };
-        let prepared = wanted.and_then(|()| self.engine.as_ref().map_or(Ok(()), |engine| engine.prepare()));
+        let prepared =
+            wanted.and_then(|()| self.engine.as_ref().map_or(Ok(()), |engine| engine.prepare(self.function)));
         if let Some(rare) = rare.filter(|rare| rare.limit.is_some()) {
             let _ = rare.began.set(Instant::now());
             // Who waits looks when the limit ends.
@@ -490,6 +491,7 @@ mod tests {
             run: |_| {},
             future: None,
             borrows_nothing: true,
+            keep: None,
             remote: None,
         };
         let job = Arc::new(Job::new(&FUNCTION, body, None, Rare::default()));

@@ -13,10 +13,11 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use crate::function::kept;
 use crate::panics;
 use crate::sys::spin::spin;
 use crate::wait::condvar::Condvar;
@@ -64,6 +65,10 @@ pub(super) struct Threads {
     most: usize,
     state: Mutex<State>,
     more: Condvar,
+    /// A thread has ended.
+    ended: Condvar,
+    /// Whether threads keep values between tasks.
+    keeps: AtomicBool,
     /// Changes with each addition to the queue: a thread that looks for more need not take the lock for it.
     added: AtomicU32,
 }
@@ -77,6 +82,8 @@ struct State {
     threads: usize,
     blocked: usize,
     idle: usize,
+    /// How many have not ended, those included that do nothing more but drop what they keep.
+    alive: usize,
     /// A number for the next one.
     next: usize,
     /// The pool is gone.
@@ -136,7 +143,15 @@ impl Threads {
     /// `prepared`: each thread runs an `init` first.
     pub(super) fn new(workers: usize, prepared: bool) -> Arc<Self> {
         let most = workers + if prepared { MOST_PREPARED_SUBSTITUTES } else { MOST_SUBSTITUTES };
-        Arc::new(Self { workers, most, state: Mutex::default(), more: Condvar::new(), added: AtomicU32::new(0) })
+        Arc::new(Self {
+            workers,
+            most,
+            state: Mutex::default(),
+            more: Condvar::new(),
+            ended: Condvar::new(),
+            keeps: AtomicBool::new(false),
+            added: AtomicU32::new(0),
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -214,6 +229,7 @@ impl Threads {
         let name = format!("parallel-{}", state.next);
         std::thread::Builder::new().name(name).spawn(move || threads.serve())?;
         state.threads += 1;
+        state.alive += 1;
         state.next += 1;
         Ok(())
     }
@@ -239,6 +255,30 @@ impl Threads {
                 Some(session) => session.around(&mut several),
                 None => several(),
             }
+        }
+        kept::drop_all();
+        self.lock().alive -= 1;
+        self.ended.notify_all();
+    }
+
+    /// Threads keep values between tasks from now on.
+    pub(super) fn keep_values(&self) {
+        if !self.keeps.load(Ordering::Relaxed) {
+            self.keeps.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Ends the threads, and waits until they have dropped what they keep, if they keep anything. There is nothing to do any more.
+    pub(super) fn end_keepers(&self) {
+        let is_ours =
+            HOME.with_borrow(|home| home.as_ref().is_some_and(|(threads, _)| std::ptr::eq(threads.as_ptr(), self)));
+        if !self.keeps.load(Ordering::Relaxed) || is_ours {
+            return;
+        }
+        self.close();
+        let mut state = self.lock();
+        while state.alive > 0 {
+            state = self.ended.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 

@@ -122,7 +122,7 @@ impl<'n, 'p> Running<'n, 'p> {
         else {
             return Err(TaskError::Cancelled);
         };
-        let about = About { function: request.function, shared: 0, packable: false };
+        let about = About { function: request.function, shared: 0, packable: false, keep: request.workers.state };
         let task_state = engine.submit(message, about, false, None)?;
         let sent = SentPiece { engine: Arc::clone(engine), task_state: task_state.clone() };
         submission.messages.entry(request.id).or_default().push(sent);

@@ -84,7 +84,7 @@ impl Node {
     /// The worker processes with these options.
     pub(super) fn engine(&self, options: WorkerOptions) -> Arc<Engine> {
         let mut engines = self.engines.lock().unwrap_or_else(PoisonError::into_inner);
-        let make = || Engine::new(self.workers, options, CallOptions::NONE);
+        let make = || Engine::new(self.workers, options, None, CallOptions::NONE);
         Arc::clone(engines.entry(options.key()).or_insert_with(make))
     }
 

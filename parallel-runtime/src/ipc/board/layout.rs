@@ -73,11 +73,25 @@ pub(crate) struct Record {
     pub(crate) busy: AtomicU64,
     /// Since when it runs what it runs; 0 if nothing. Written by the worker, and by the program after its death.
     pub(crate) busy_since: AtomicU64,
+    /// What the worker does besides tasks: see [`phase`]. Written by the worker; set back by the program before one starts. The program believes it
+    /// for a bounded time only: a worker that lies gets that much more time for a task, or for its end.
+    pub(crate) phase: AtomicU32,
     /// How many completions the worker has noted. Written by the worker.
     pub(crate) completed_tail: Line<AtomicU64>,
     /// `generation | slot` of its completed tasks, oldest overwritten first: a hint that saves the program a search. Written
     /// by the worker.
     pub(crate) completed: [AtomicU64; COMPLETED],
+}
+
+/// What a worker does besides tasks.
+pub(crate) mod phase {
+    pub(crate) const NONE: u32 = 0;
+    /// It runs `init`.
+    pub(crate) const INIT: u32 = 1;
+    /// It makes a `state`, of the task that it runs or of its pool.
+    pub(crate) const STATE: u32 = 2;
+    /// It ends: drops what it keeps, and runs exit handlers.
+    pub(crate) const END: u32 = 3;
 }
 
 impl Record {

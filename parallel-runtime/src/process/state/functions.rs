@@ -11,6 +11,9 @@ use super::pack::MOST_PACKED;
 /// How many of them a worker is told when it is started.
 pub(in crate::process) const TOLD: usize = 8;
 
+/// How many states of functions a worker in a sandbox makes before that closes.
+pub(in crate::process) const MOST_KEPT: usize = 8;
+
 /// For how long a worker may be busy with one message of several tasks, in nanoseconds.
 const PACKED: u64 = 30_000;
 

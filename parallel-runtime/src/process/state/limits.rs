@@ -12,11 +12,13 @@ pub(in crate::process) struct Limits {
     pub(in crate::process) next_look: u64,
     /// Tasks that their workers were asked to drop, and until when.
     pub(in crate::process) dismissed: Vec<(u32, u64, Instant)>,
+    /// Functions of the pool keep values, whose making is not their tasks' time.
+    pub(in crate::process) may_make_state: bool,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { limited: Vec::new(), next_look: u64::MAX, dismissed: Vec::new() }
+        Self { limited: Vec::new(), next_look: u64::MAX, dismissed: Vec::new(), may_make_state: false }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Instant;
 
+use super::functions::MOST_KEPT;
 use crate::process::worker_slot::{Occupant, WorkerSlot};
 
 /// Why a worker could not be started.
@@ -40,6 +41,8 @@ pub(in crate::process) struct Workers {
     pub(in crate::process) starts: u64,
     /// The newest of the starts that failed by the worker's own fault, by its number, and why.
     pub(in crate::process) last_failure: Option<(u64, Failure)>,
+    /// What functions of the pool keep, as offsets in the executable: for workers that make it before their sandbox closes.
+    pub(in crate::process) keeps: [u64; MOST_KEPT],
     /// The program is exiting: workers that end need no successors.
     pub(in crate::process) exiting: bool,
     pub(in crate::process) last_pid: Option<u32>,
@@ -51,6 +54,15 @@ impl Workers {
         self.starts += 1;
         self.worker_slots[worker_slot].start = self.starts;
         self.worker_slots[worker_slot].occupant = Occupant::Starting;
+    }
+
+    /// A function keeps what is made at an offset. If there are too many the last ones are made in the sandbox.
+    pub(in crate::process) fn note_keep(&mut self, offset: u64) {
+        if !self.keeps.contains(&offset)
+            && let Some(free) = self.keeps.iter_mut().find(|keep| **keep == 0)
+        {
+            *free = offset;
+        }
     }
 
     /// Notes that the start of a place's worker has failed by its own fault.

@@ -18,6 +18,7 @@ use crate::ipc::link;
 use crate::panics::{self, Caught};
 use crate::process::region::Region;
 use crate::process::welcome::Welcome;
+use crate::remote::failure;
 use crate::shared::segment::Segment;
 use crate::sys::futex;
 
@@ -123,7 +124,15 @@ pub(super) fn fail(results: &mut ResultWriter<'_>, slot: &Slot, error: &ServeErr
     }
 }
 
-pub(super) fn fail_by_panic(results: &mut ResultWriter<'_>, slot: &Slot, caught: &Caught) {
+pub(super) fn fail_by_panic(results: &mut ResultWriter<'_>, slot: &Slot, caught: Caught) {
+    let caught = match caught.into_ending() {
+        Ok(error) => {
+            slot.failed.store(FAILED, Ordering::Relaxed);
+            let _ = results.deliver_error(code::ENDED, |writer| failure::put(&error, writer));
+            return;
+        }
+        Err(caught) => caught,
+    };
     let message = panics::message(&*caught.payload);
     if tell(results, slot, code::PANICKED, &(&message, &caught.location, &caught.backtrace)).is_err() {
         let _ = tell(results, slot, code::PANICKED, &("", None::<String>, None::<String>));

@@ -144,7 +144,7 @@ impl Worker {
             // A destructor panicked after the result was out.
             _ if results.has_delivered() => {}
             Ok(Ok(Err(error))) => fail(&mut results, slot, &error),
-            Ok(Err(caught)) | Err(caught) => fail_by_panic(&mut results, slot, &caught),
+            Ok(Err(caught)) | Err(caught) => fail_by_panic(&mut results, slot, caught),
         }
         let len = results.len();
         drop(results);

@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | [`start`] | from the hook to the first task: signals, memory, limits, `init`, sandbox |
 //! | [`run`] | claims, runs, rests |
+//! | [`end`] | its orderly end |
 //! | [`functions`] | which function a message is for |
 //! | [`local_executor`], [`futures`] | the futures of `async fn`s, many at a time |
 //! | [`core`](mod@core) | what a worker has |
@@ -18,6 +19,7 @@
 
 mod core;
 mod delivery;
+mod end;
 mod fault;
 mod functions;
 mod futures;
@@ -31,4 +33,5 @@ mod sandbox;
 mod start;
 mod usage;
 
+pub(super) use end::LIMIT as END_LIMIT;
 pub(super) use start::main;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::core::{Worker, fail, fail_by_panic};
 use super::delivery::Delivery;
+use super::end;
 use super::usage::Usage;
 use crate::codec::{CodecError, Reader, Writer};
 use crate::function::remote::Serve;
@@ -62,8 +63,7 @@ impl Worker {
                     self.run_message(board.slot(slot), slot, generation);
                     if self.one_shot {
                         while !self.finish_futures() {}
-                        let _ = io::stdout().flush();
-                        exit::now(0);
+                        end::end();
                     }
                     wait_while_terminating(self.record());
                     if self.is_worn_out() {
@@ -75,6 +75,9 @@ impl Worker {
                     }
                 }
                 Claim::Empty => {
+                    if end::is_asked_for() {
+                        end::end();
+                    }
                     if self.is_retiring() && self.finish_futures() {
                         self.retire();
                     }
@@ -97,13 +100,12 @@ impl Worker {
 
     /// Ends the process between two tasks, so that a fresh one takes its place.
     fn retire(&self) -> ! {
-        let _ = io::stdout().flush();
         let _ = ControlRequest::Retire.send(self.control.socket.as_fd());
         // Another thread may have relied on this worker to look for work.
         if self.board.ring().may_have_work() {
             self.board.wake_one();
         }
-        exit::now(0);
+        end::end()
     }
 
     /// Waits until what was deferred has ended, and claims nothing meanwhile. False if that takes too long.
@@ -155,6 +157,7 @@ impl Worker {
         };
         // What a task printed without a line's end must not wait for the next task.
         let _ = io::stdout().flush();
+        exit::flush_c_output();
         let sleepers = self.board.sleepers();
         sleepers.announce(self.index);
         sleep::settle();
@@ -221,7 +224,7 @@ impl Worker {
             // A destructor panicked after the result was out.
             _ if results.has_delivered() => {}
             Ok(Err(error)) => fail(&mut results, slot, &error),
-            Err(caught) => fail_by_panic(&mut results, slot, &caught),
+            Err(caught) => fail_by_panic(&mut results, slot, caught),
         }
         let (len, delivered, deferred) = (results.len(), results.delivered(), results.take_deferred());
         drop(results);
@@ -274,7 +277,7 @@ fn run_each(
                 // A destructor panicked after the result was out.
                 _ if results.has_delivered() => {}
                 Ok(Err(error)) => fail(results, slot, &error),
-                Err(caught) => fail_by_panic(results, slot, &caught),
+                Err(caught) => fail_by_panic(results, slot, caught),
             }
         } else {
             results.begin();

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
@@ -10,14 +11,21 @@ use rustix::process::{Resource, Rlimit};
 
 use super::core::{Control, Worker};
 use super::usage::Usage;
-use super::{fault, sandbox};
+use super::{end, fault, sandbox};
+use crate::codec::Reader;
+use crate::error::TaskError;
 use crate::function;
-use crate::ipc::board::{Board, Layout};
+use crate::function::kept::InPool;
+use crate::function::pool_state;
+use crate::ipc::board::layout::phase;
+use crate::ipc::board::{Board, Layout, Record};
 use crate::ipc::control::ControlRequest;
-use crate::ipc::link;
+use crate::ipc::link::{self, InPhase};
+use crate::options::Keep;
 use crate::panics;
 use crate::process::welcome::Welcome;
 use crate::sandbox::Allowed;
+use crate::shared::handle_table;
 use crate::shared::segment::Segment;
 use crate::shared::{Arena, Space, Token};
 use crate::sys::{clock, descriptors, exit, fork, peer, role};
@@ -36,7 +44,7 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// Everything that a worker process does.
 pub(in crate::process) fn main() -> ! {
-    let epoll = match start() {
+    let (epoll, record) = match start() {
         Ok(started) => started,
         Err(error) => {
             let _ = writeln!(io::stderr(), "parallel-runtime: a worker process could not start: {error}");
@@ -52,6 +60,7 @@ pub(in crate::process) fn main() -> ! {
         match epoll::wait(&epoll, &mut events, None) {
             // The program has closed its end.
             Ok(_) => {
+                end::ask_for(record);
                 flush();
                 exit::with_group()
             }
@@ -93,7 +102,7 @@ fn open_standard_streams() -> io::Result<()> {
 }
 
 /// Sets the process up and starts the thread of the tasks.
-fn start() -> io::Result<OwnedFd> {
+fn start() -> io::Result<(OwnedFd, &'static Record)> {
     // Even a worker that is stopped, or has closed its socket, ends with the program. The signal comes at the end of the *thread*
     // that started this process: that is the supervisor's, which lives as long as the program. If the program has ended
     // before this call, the socket says so.
@@ -165,7 +174,7 @@ fn start() -> io::Result<OwnedFd> {
             }
         }
         let _never_return = NeverReturn;
-        let usage = prepare(&welcome, *board, control, &allowed, &(tell_prepared, confined))
+        let usage = prepare(&welcome, (*board, segment), control, &allowed, &(tell_prepared, confined))
             .unwrap_or_else(|error| cannot_start(control, &error));
         let usage = usage.map(|usage| &*Box::leak(Box::new(usage)));
         crate::observe::spans::worker::begin();
@@ -181,13 +190,50 @@ fn start() -> io::Result<OwnedFd> {
         }
         let _ = tell_confined.send(());
     }
-    Ok(epoll)
+    Ok((epoll, board.record(welcome.worker)))
+}
+
+/// Makes what this worker keeps from its start on.
+fn keep_at_once(welcome: &Welcome, segment: &Segment, control: &Control) -> Result<(), String> {
+    let mut keeps: Vec<Keep> = Vec::new();
+    if welcome.state_entry != 0 {
+        // SAFETY: the program has it from `PoolState::entry`, and runs the same executable.
+        let receive = unsafe { pool_state::receive_at(welcome.state_entry) };
+        let start = segment.at(welcome.state_offset).as_ptr().cast_const();
+        let arguments = handle_table::Arguments::default();
+        // SAFETY: the program wrote so many bytes there, aligned as they need, and nothing writes them as long as the pool is there, which may be read as
+        // often as there are workers.
+        let mut reader = unsafe { Reader::from_raw(start, welcome.state_len as usize) }.receiving(&arguments);
+        let state = panics::catch(|| receive(&mut reader));
+        let state = match state {
+            Ok(Ok(state)) => state,
+            Ok(Err(error)) => return Err(format!("the configuration of `state_with` cannot be read back: {error}")),
+            Err(caught) => return Err(caught.into_error("state_with").to_string()),
+        };
+        let state = Arc::new(state);
+        if welcome.sandbox != 0 {
+            keeps.push(state.keep());
+        }
+        // For all tasks of this thread.
+        std::mem::forget(InPool::new(Some(&state)));
+    }
+    // SAFETY: the program has them from `kept_at_once`, and runs the same executable.
+    keeps.extend(welcome.keeps.iter().filter(|keep| **keep != 0).map(|keep| unsafe { function::init::keep_at(*keep) }));
+    if !keeps.is_empty() {
+        let _ = ControlRequest::Hello.send(control.socket.as_fd());
+    }
+    keeps.into_iter().try_for_each(|keep| {
+        keep().map_err(|error| match error {
+            TaskError::Spawn(why) => why.to_string(),
+            other => other.to_string(),
+        })
+    })
 }
 
 /// What the tasks' thread does before it takes tasks: limits, `init`, sandbox.
 fn prepare(
     welcome: &Welcome,
-    board: Board,
+    (board, segment): (Board, &Segment),
     control: &Control,
     allowed: &Allowed,
     other_thread: &(Sender<Allowed>, Receiver<()>),
@@ -199,24 +245,25 @@ fn prepare(
     unsafe { fault::install(board.record(welcome.worker)) };
     let mut usage = None;
     if welcome.memory_limit != 0 {
-        let mut made = Usage::new(welcome.memory_limit)
+        let made = Usage::new(welcome.memory_limit)
             .map_err(|error| format!("the memory of this process cannot be read from /proc/self/statm: {error}"))?;
         let most = Some(made.most());
         rustix::process::setrlimit(Resource::Data, Rlimit { current: most, maximum: most })
             .map_err(|error| format!("`memory_limit` cannot be set: {error}"))?;
-        made.init_is_over();
         usage = Some(made);
     }
     if welcome.init != 0 {
         // It may take its time: the program is told that this is a worker of its own.
         let _ = ControlRequest::Hello.send(control.socket.as_fd());
+        let _phase = InPhase::new(phase::INIT);
         // SAFETY: the program put it there with `image::offset_of`, and runs the same executable.
         let init = unsafe { function::init::at(welcome.init) };
         panics::catch(|| crate::function::init::once_in_process(init)).map_err(|caught| caught.init_failed())?;
         let _ = io::stdout().flush();
-        if let Some(usage) = &mut usage {
-            usage.init_is_over();
-        }
+    }
+    keep_at_once(welcome, segment, control)?;
+    if let Some(usage) = &usage {
+        usage.init_is_over();
     }
     if welcome.sandbox != 0 {
         sandbox::check_threads()

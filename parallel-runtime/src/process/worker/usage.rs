@@ -8,16 +8,21 @@
 //! two tasks the worker compares, and retires when more than half of the room that `init` left is taken: a task that needs no
 //! more than half of the limit never fails because of others.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+
+use crate::function::kept;
 
 pub(super) struct Usage {
     statm: File,
     /// In bytes: what the kernel allows in all.
     most: u64,
     /// In bytes: with more than this it retires.
-    high: u64,
+    high: Cell<u64>,
+    /// How many values the worker kept when that was set.
+    kept: Cell<u64>,
 }
 
 impl Usage {
@@ -25,7 +30,7 @@ impl Usage {
     pub(super) fn new(limit: u64) -> io::Result<Self> {
         let statm = File::open("/proc/self/statm")?;
         let most = data(&statm)?.saturating_add(limit);
-        Ok(Self { statm, most, high: most })
+        Ok(Self { statm, most, high: Cell::new(most), kept: Cell::new(0) })
     }
 
     pub(super) fn most(&self) -> u64 {
@@ -33,14 +38,19 @@ impl Usage {
     }
 
     /// What is taken now belongs to the worker, not to its tasks.
-    pub(super) fn init_is_over(&mut self) {
+    pub(super) fn init_is_over(&self) {
         let taken = data(&self.statm).unwrap_or(0);
-        self.high = taken + self.most.saturating_sub(taken) / 2;
+        self.high.set(taken + self.most.saturating_sub(taken) / 2);
+        self.kept.set(kept::made());
     }
 
     /// Whether tasks have left more behind than they may. Takes about two microseconds.
     pub(super) fn is_high(&self) -> bool {
-        data(&self.statm).is_ok_and(|taken| taken > self.high)
+        if self.kept.get() != kept::made() {
+            // A `state` belongs to the worker as what `init` has left.
+            self.init_is_over();
+        }
+        data(&self.statm).is_ok_and(|taken| taken > self.high.get())
     }
 }
 
@@ -60,7 +70,7 @@ mod tests {
 
     #[test]
     fn memory_that_is_kept_is_seen() {
-        let mut usage = Usage::new(64 << 20).unwrap();
+        let usage = Usage::new(64 << 20).unwrap();
         usage.init_is_over();
         assert!(!usage.is_high());
         let kept = vec![1_u8; 100 << 20];
