@@ -70,9 +70,10 @@ pub(crate) fn verbs_type(
 ) -> TokenStream {
     let Function { attributes, visibility, name, generics, .. } = function;
     let cfgs = &attributes.cfgs;
-    let declared = declaration(generics);
-    let phantom = phantom(generics);
-    let (bounds, arguments, clause) = generics.split_for_impl();
+    let declared = declaration(function);
+    let phantom = phantom(function);
+    let (bounds, _, clause) = generics.split_for_impl();
+    let arguments = function.type_arguments();
     let about = format!("[`{0}`](fn@{0}), and the verbs to call it by.", function.shown);
     let waiting = verbs::waiting(function, options);
     let owned = if function.owned { verbs::owned(function, options) } else { TokenStream::new() };
@@ -97,8 +98,9 @@ pub(crate) fn verbs_type(
 }
 
 /// `<'a, T: ?Sized, const N: usize>`
-fn declaration(generics: &Generics) -> TokenStream {
-    let parameters = generics.params.iter().map(|parameter| match parameter {
+fn declaration(function: &Function) -> TokenStream {
+    let signature = function.signature.as_ref().map(|signature| quote!(__Signature = #signature));
+    let parameters = function.generics.params.iter().map(|parameter| match parameter {
         GenericParam::Lifetime(parameter) => {
             let lifetime = &parameter.lifetime;
             quote!(#lifetime)
@@ -112,12 +114,14 @@ fn declaration(generics: &Generics) -> TokenStream {
             quote!(const #ident: #ty)
         }
     });
+    let parameters = parameters.chain(signature);
     quote!(<#(#parameters),*>)
 }
 
 /// A type that uses all generics.
-fn phantom(generics: &Generics) -> TokenStream {
-    let parts = generics.params.iter().filter_map(|parameter| match parameter {
+fn phantom(function: &Function) -> TokenStream {
+    let signature = function.signature.as_ref().map(|_| quote!(::core::marker::PhantomData<__Signature>));
+    let parts = function.generics.params.iter().filter_map(|parameter| match parameter {
         GenericParam::Lifetime(parameter) => {
             let lifetime = &parameter.lifetime;
             Some(quote!(::core::marker::PhantomData<&#lifetime ()>))
@@ -128,6 +132,7 @@ fn phantom(generics: &Generics) -> TokenStream {
         }
         GenericParam::Const(_) => None,
     });
+    let parts = parts.chain(signature);
     quote!((#(#parts,)*))
 }
 
@@ -145,7 +150,8 @@ fn parallel_fn(function: &Function, options: &Options, path: &TokenStream) -> To
     let Function { attributes, name, generics, output, shown, .. } = function;
     let (runtime, settings, mode) = (&options.runtime, &options.settings, options.mode_tokens());
     let cfgs = &attributes.cfgs;
-    let (bounds, arguments, clause) = generics.split_for_impl();
+    let (bounds, _, clause) = generics.split_for_impl();
+    let arguments = function.type_arguments();
     let item = item(function);
     let pattern = pattern(&function.parameters);
     let names = variables(&function.parameters);
@@ -179,6 +185,7 @@ fn parallel_fn(function: &Function, options: &Options, path: &TokenStream) -> To
             #keep
             #detached
             #remote
+            #[allow(deprecated)]
             fn spec() -> &'static #runtime::private::Spec {
                 static SPEC: #runtime::private::Spec = #runtime::private::Spec::new(
                     #path_of_name,
@@ -243,7 +250,8 @@ fn owned_fn(function: &Function, options: &Options) -> TokenStream {
     let predicates = owned_predicates(function, options);
     let extended = with_predicates(generics, predicates);
     let (bounds, _, _) = generics.split_for_impl();
-    let (_, arguments, clause) = extended.split_for_impl();
+    let (_, _, clause) = extended.split_for_impl();
+    let arguments = function.type_arguments();
     let owned = tuple(&owned);
     let pattern = pattern(parameters);
     let verbs = function.with_any_lifetimes();

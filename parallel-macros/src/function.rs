@@ -1,15 +1,16 @@
 //! The function that was annotated.
 
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
-use quote::quote;
+use quote::{ToTokens, quote};
 use syn::parse::{Parse, ParseStream};
 use syn::spanned::Spanned;
 use syn::visit_mut::VisitMut;
 use syn::{
-    Attribute, Error, FnArg, GenericParam, Generics, Lifetime, Path, ReturnType, Safety, Signature, Type, Visibility,
+    Attribute, Error, FnArg, GenericParam, Generics, Lifetime, Meta, Path, ReturnType, Safety, Signature, Type,
+    Visibility,
 };
 
-use crate::lifetimes::{Found, Name, Replace, Show};
+use crate::lifetimes::{Found, Name, Replace, Show, Ungroup};
 use crate::options::{Errors, Mode, Options};
 use crate::parameter::{Kind, Parameter};
 
@@ -80,6 +81,7 @@ impl Parse for Source {
     fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
         let (attributes, visibility) = (input.call(Attribute::parse_outer)?, input.parse()?);
         let mut signature: Signature = input.parse()?;
+        Ungroup.visit_signature_mut(&mut signature);
         let body = input.parse()?;
         let kept = Kept::take(&mut signature);
         Show.visit_signature_mut(&mut signature);
@@ -88,6 +90,19 @@ impl Parse for Source {
 }
 
 impl Source {
+    /// The signature as it stands in the source.
+    pub(crate) fn marked_signature(&self) -> Signature {
+        let mut signature = self.signature.clone();
+        for kept in &self.kept {
+            let mut input = kept.input.clone();
+            if let FnArg::Typed(input) = &mut input {
+                input.attrs.push(syn::parse_quote!(#[worker]));
+            }
+            signature.inputs.insert(kept.position, input);
+        }
+        signature
+    }
+
     /// The signature as it stands in the source, without our marks.
     pub(crate) fn whole_signature(&self) -> Signature {
         let mut signature = self.signature.clone();
@@ -96,6 +111,24 @@ impl Source {
         }
         signature
     }
+}
+
+/// A signature of which a parameter has a `#[cfg]`: the condition, and the signature with and without that parameter. An attribute sees parameters before the
+/// compiler has looked at their conditions, so it becomes two functions, of which there is one.
+pub(crate) fn split_on_cfg(signature: &Signature) -> Option<(TokenStream, Signature, Signature)> {
+    for position in 0..signature.inputs.len() {
+        let (mut with, mut without) = (signature.clone(), signature.clone());
+        let attributes = match &mut with.inputs[position] {
+            FnArg::Typed(input) => &mut input.attrs,
+            FnArg::Receiver(receiver) => &mut receiver.attrs,
+        };
+        let Some(cfg) = attributes.iter().position(|attribute| attribute.path().is_ident("cfg")) else { continue };
+        let Meta::List(condition) = attributes.remove(cfg).meta else { continue };
+        let others = without.inputs.into_iter().enumerate().filter(|(other, _)| *other != position);
+        without.inputs = others.map(|(_, input)| input).collect();
+        return Some((condition.tokens, with, without));
+    }
+    None
 }
 
 /// What the worker keeps for a function.
@@ -183,6 +216,9 @@ pub(crate) struct Function {
     pub(crate) owned: bool,
     /// Whether it is an `async fn`.
     pub(crate) is_async: bool,
+    /// `fn(A, B) -> R`, where one of these types may be private and the function is not. The type of the verbs then has it as a parameter, with a default:
+    /// an associated type of a public type cannot be private, but one of `f<fn(Private)>` can. It is also what documentation shows.
+    pub(crate) signature: Option<TokenStream>,
     /// What its worker keeps for it.
     pub(crate) state: Option<State>,
 }
@@ -196,6 +232,8 @@ pub(crate) struct Attributes {
     pub(crate) inner: Vec<Attribute>,
     /// On everything.
     pub(crate) cfgs: Vec<Attribute>,
+    /// On all functions with the signature of the user's.
+    pub(crate) lints: Vec<Attribute>,
 }
 
 impl Attributes {
@@ -205,9 +243,20 @@ impl Attributes {
             let name = attribute.path().get_ident().map(Ident::to_string).unwrap_or_default();
             match name.as_str() {
                 "cfg" => sorted.cfgs.push(attribute.clone()),
-                "allow" | "warn" | "deny" | "forbid" | "expect" => {
+                "allow" | "warn" | "deny" | "forbid" | "must_use" => {
                     sorted.outer.push(attribute.clone());
                     sorted.inner.push(attribute.clone());
+                    sorted.lints.push(attribute.clone());
+                }
+                // Whether what is expected happens depends on which of the functions the lint looks at.
+                "expect" => {
+                    let mut allowed = attribute.clone();
+                    if let Meta::List(list) = &mut allowed.meta {
+                        list.path = syn::parse_quote!(allow);
+                    }
+                    sorted.lints.push(allowed.clone());
+                    sorted.outer.push(allowed.clone());
+                    sorted.inner.push(allowed);
                 }
                 "inline" | "cold" | "optimize" | "target_feature" => sorted.inner.push(attribute.clone()),
                 // The caller's place is that of the runtime there.
@@ -217,6 +266,16 @@ impl Attributes {
         }
         sorted
     }
+}
+
+/// Tokens of the user's at the edges of what is generated. Lints that are about a whole function look at where it begins and ends: this one is not what its
+/// callers see, so that it is no `const fn`, or has no documentation, is not for its author to mend.
+pub(crate) fn as_generated(tokens: impl ToTokens) -> TokenStream {
+    let respanned = tokens.to_token_stream().into_iter().map(|mut token| {
+        token.set_span(Span::call_site().located_at(token.span()));
+        token
+    });
+    respanned.collect()
 }
 
 /// Checks what does not depend on where the function stands.
@@ -317,14 +376,10 @@ impl Function {
             }
         }
 
-        if let Some(token) = &signature.asyncness {
-            if context.is_some() {
-                let message = "an `async` method cannot be annotated: annotate an `async fn` that it calls";
-                errors.at(token.span(), message);
-            }
-            let of_methods = context.is_some();
-            for parameter in parameters.iter().filter(|parameter| !of_methods && Found::of(&parameter.ty).borrows()) {
+        if signature.asyncness.is_some() {
+            for parameter in parameters.iter().filter(|parameter| Found::of(&parameter.ty).borrows()) {
                 let way_out = match parameter.kind() {
+                    _ if parameter.name == "__this" => "take `self` by value, or make it a function of what it needs",
                     Kind::Mut => "take a `Vec<T>` or a `SharedVec<T>`, and return it",
                     _ => "take `String` for `&str` or `Cow<str>`, `Vec<T>` or a `SharedSlice<T>` for `&[T]`",
                 };
@@ -340,6 +395,7 @@ impl Function {
             .any(|parameter| parameter.kind() != Kind::Value && matches!(parameter.referent(), Type::TraitObject(_)));
         check_types(&parameters, &output, options.mode, errors);
 
+        let shown_signature = signature_type(&source.visibility, &generics, &parameters, &output);
         let mut verbs = name.clone();
         // Lints look at where a name was made: here, not in the user's code, although it points there.
         verbs.set_span(Span::call_site().located_at(name.span()));
@@ -354,8 +410,20 @@ impl Function {
             output,
             owned: !borrows && !dyns,
             is_async: signature.asyncness.is_some(),
+            signature: shown_signature,
             state: State::read(source, options, errors),
         }
+    }
+
+    /// `<'a, T, N>`: the arguments of the type of the verbs, where its generics are in scope.
+    pub(crate) fn type_arguments(&self) -> TokenStream {
+        let arguments = self.generics.params.iter().map(|parameter| match parameter {
+            GenericParam::Lifetime(parameter) => parameter.lifetime.to_token_stream(),
+            GenericParam::Type(parameter) => parameter.ident.to_token_stream(),
+            GenericParam::Const(parameter) => parameter.ident.to_token_stream(),
+        });
+        let arguments = arguments.chain(self.signature.clone());
+        quote!(<#(#arguments),*>)
     }
 
     /// The function of the verbs' type that calls the plain function and waits for it.
@@ -399,6 +467,94 @@ impl Function {
         });
         quote!(#name::<#(#arguments),*>)
     }
+}
+
+/// Types that are public wherever a function is.
+const PUBLIC: [&str; 50] = [
+    "u8",
+    "u16",
+    "u32",
+    "u64",
+    "u128",
+    "usize",
+    "i8",
+    "i16",
+    "i32",
+    "i64",
+    "i128",
+    "isize",
+    "f32",
+    "f64",
+    "bool",
+    "char",
+    "str",
+    "String",
+    "Vec",
+    "Option",
+    "Result",
+    "Box",
+    "Arc",
+    "Rc",
+    "Cow",
+    "HashMap",
+    "HashSet",
+    "BTreeMap",
+    "BTreeSet",
+    "VecDeque",
+    "PathBuf",
+    "Path",
+    "Duration",
+    "std",
+    "core",
+    "alloc",
+    "collections",
+    "string",
+    "vec",
+    "option",
+    "result",
+    "sync",
+    "path",
+    "time",
+    "borrow",
+    "SharedVec",
+    "SharedSlice",
+    "SharedValue",
+    "mut",
+    "static",
+];
+
+/// See [`Function::signature`].
+fn signature_type(
+    visibility: &Visibility,
+    generics: &Generics,
+    parameters: &[Parameter],
+    output: &Type,
+) -> Option<TokenStream> {
+    // What is generic may mention types that only its bounds make.
+    if matches!(visibility, Visibility::Inherited) || generics.type_params().next().is_some() {
+        return None;
+    }
+    let is_public = |ident: &Ident| {
+        let name = ident.to_string();
+        PUBLIC.contains(&name.as_str())
+            || generics.params.iter().any(|parameter| match parameter {
+                GenericParam::Lifetime(parameter) => parameter.lifetime.ident == *ident,
+                GenericParam::Type(parameter) => parameter.ident == *ident,
+                GenericParam::Const(parameter) => parameter.ident == *ident,
+            })
+    };
+    fn all(tokens: TokenStream, is_public: &impl Fn(&Ident) -> bool) -> bool {
+        tokens.into_iter().all(|token| match token {
+            TokenTree::Ident(ident) => is_public(&ident),
+            TokenTree::Group(group) => all(group.stream(), is_public),
+            _ => true,
+        })
+    }
+    let types = parameters.iter().map(|parameter| &parameter.ty);
+    if types.clone().chain([output]).all(|ty| all(ty.to_token_stream(), &is_public)) {
+        return None;
+    }
+    Some(quote!(fn(#(#types),*) -> #output))
 }
 
 /// The lifetime of elided ones in the result: that of the only parameter that has one, or of the receiver, which is named

@@ -50,10 +50,11 @@ use quote::quote;
 /// | `max_tasks_per_worker` | a number | none | after so many tasks a worker process is replaced |
 /// | `memory_limit` | `"512MiB"` | none | private memory of a worker process beyond what a fresh one has |
 /// | `init` | the path of a `fn()` | none | runs once in each worker before its first task |
+/// | `state` | the path of a `fn() -> T` | none | makes what each worker keeps between tasks, for the parameter marked `#[worker]` |
 /// | `sandbox` | `"strict"` | none | worker processes without network, new files or new programs; needs the feature `sandbox` |
 ///
-/// Functions with the same mode, size and worker options share one pool, which is started at first use. The last four are
-/// options of workers: with the path of a pool they are set where the pool is declared.
+/// Functions with the same mode, size and worker options share one pool, which is started at first use. The last five are
+/// options of workers: with the path of a pool they are set where the pool is declared, but for `state`, which may stand at the function, too.
 ///
 /// `mode = "dask"` needs the feature of that name. The cluster is that of the `static` pool (a `DaskPool`), or that of `PARALLEL_DASK`; without
 /// either, the function runs in worker processes of this machine, and a number as `pool` says how many. All that is said of `mode = "process"` below
@@ -88,6 +89,29 @@ use quote::quote;
 /// other slice is copied to the worker, and a `&mut` slice back; if the task fails, the caller's slice then stays as
 /// it was, and each of its `retries` starts from there. A function that returns a borrow of its arguments has the waiting verbs only, and no `mode = "process"`.
 ///
+/// # What a worker keeps
+///
+/// A parameter marked `#[worker]`, `&T` or `&mut T`, is no argument: callers do not see it. It is a value that each worker (a process, or a thread of a thread
+/// pool) keeps between tasks: an open document, a loaded model, a cache. `state` names the function that makes it, before the worker's first task that
+/// needs it; or the pool says how, for what is known at run time only (`ProcessPool::state_with`, `ThreadPool::state_with`), and goes first. The value is
+/// neither sent nor shared, so it need be neither `Send` nor serialisable. It is dropped when the worker ends in order, and made anew after a task that used it has panicked.
+/// In place (`mode = "serial"`, `f::inline`, nested calls) it is one of the calling thread. In an `async fn` it is `&T`, and `T` is `Send + Sync`.
+///
+/// ```
+/// use std::collections::HashMap;
+///
+/// use parallel_runtime::parallel;
+///
+/// #[parallel(mode = "process", pool = 2, state = HashMap::new)]
+/// fn seen(#[worker] words: &mut HashMap<String, u32>, word: String) -> u32 {
+///     let count = words.entry(word).or_default();
+///     *count += 1;
+///     *count
+/// }
+///
+/// assert_eq!(seen("a".to_owned()), 1);
+/// ```
+///
 /// # Async
 ///
 /// An `async fn` keeps its signature: `f(x).await` waits without holding up the caller's executor. Its body is driven to its end on a
@@ -119,7 +143,7 @@ use quote::quote;
 ///
 /// # Methods
 ///
-/// Put a bare `#[parallel]` on the `impl` block and the keys on its methods. The verbs of `Foo::area` are those of the type
+/// Put a bare `#[parallel]` on the `impl` block and the keys on its methods. The verbs of `Foo::area` are those of `Foo::area_call()`, and of the type
 /// `Foo_area` that stands beside the block, with the receiver as first argument.
 ///
 /// ```
@@ -138,13 +162,14 @@ use quote::quote;
 /// }
 ///
 /// assert_eq!(Square(3).times(2), 18);
-/// assert_eq!(Square_times::map([(&Square(1), 1), (&Square(2), 10)]), [1, 40]);
+/// assert_eq!(Square::times_call().map([(&Square(1), 1), (&Square(2), 10)]), [1, 40]);
+/// assert_eq!(Square_times::map([(&Square(3), 1)]), [9]);
 /// ```
 ///
 /// # Limits
 ///
 /// * `#[track_caller]` in the body sees the runtime, not the caller.
-/// * `impl Trait` parameters and results, `unsafe`, `const`, `extern` functions and `async` methods are refused.
+/// * `impl Trait` parameters and results, and `unsafe`, `const` and `extern` functions are refused.
 /// * A module and a function of the same name, re-exported together (`mod work; pub use work::work;`), clash with the type.
 #[proc_macro_attribute]
 pub fn parallel(arguments: TokenStream, item: TokenStream) -> TokenStream {

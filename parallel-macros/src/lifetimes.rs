@@ -31,6 +31,26 @@ impl VisitMut for Show {
     }
 }
 
+/// Takes types out of the invisible groups in which a macro's variables come.
+pub(crate) struct Ungroup;
+
+impl VisitMut for Ungroup {
+    fn visit_type_mut(&mut self, ty: &mut Type) {
+        while let Type::Group(group) = ty {
+            *ty = match (*group.elem).clone() {
+                // With more than one bound it may not stand everywhere.
+                inner @ (Type::TraitObject(_) | Type::ImplTrait(_)) => Type::Paren(syn::TypeParen {
+                    paren_token: Default::default(),
+                    elem: Box::new(inner),
+                    attrs: Vec::new(),
+                }),
+                inner => inner,
+            };
+        }
+        visit_mut::visit_type_mut(self, ty);
+    }
+}
+
 /// Gives names to anonymous lifetimes.
 #[derive(Default)]
 pub(crate) struct Name {

@@ -1,15 +1,20 @@
 //! Free functions, and `impl` blocks whose methods are annotated.
 
+use std::collections::VecDeque;
+
 use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens, format_ident, quote};
 use syn::parse::{Parse, Parser};
 use syn::spanned::Spanned;
 use syn::visit_mut::{self, VisitMut};
-use syn::{Error, FnArg, ImplItem, ImplItemFn, Item, ItemImpl, Meta, ReceiverKind, Token, Type};
+use syn::{
+    Attribute, Error, FnArg, GenericParam, Generics, ImplItem, ImplItemFn, Item, ItemImpl, Meta, ReceiverKind, Token,
+    Type,
+};
 
 use crate::expand;
-use crate::function::{self, Function, Source, is_parallel};
-use crate::options::{Errors, Options};
+use crate::function::{self, Function, Source, as_generated, is_parallel};
+use crate::options::{self, Errors, Options};
 
 /// Expands the attribute on whatever it stands on.
 pub(crate) fn expand_any(arguments: TokenStream, item: TokenStream) -> syn::Result<TokenStream> {
@@ -50,7 +55,20 @@ pub(crate) fn without_attributes(item: TokenStream) -> TokenStream {
 
 fn free_function(arguments: TokenStream, source: &Source) -> syn::Result<TokenStream> {
     let mut errors = Errors::default();
-    let options = Options::read(arguments, &mut errors);
+    let options = Options::read(arguments.clone(), &mut errors);
+    if let Some((condition, with, without)) = function::split_on_cfg(&source.marked_signature()) {
+        errors.finish()?;
+        let (runtime, Source { attributes, visibility, body, .. }) = (&options.runtime, source);
+        return Ok(quote! {
+            #[cfg(#condition)]
+            #[#runtime::parallel(#arguments)]
+            #(#attributes)* #visibility #with #body
+
+            #[cfg(not(#condition))]
+            #[#runtime::parallel(#arguments)]
+            #(#attributes)* #visibility #without #body
+        });
+    }
     function::check(source, &options, &mut errors);
     let name = &source.signature.ident;
     let function = Function::read(source, name, name.to_string(), None, &options, &mut errors);
@@ -58,8 +76,8 @@ fn free_function(arguments: TokenStream, source: &Source) -> syn::Result<TokenSt
 
     let names: Vec<TokenStream> = function.names().iter().map(|name| quote!(#name)).collect();
     let caller = expand::caller(&function, source, &options, &names);
-    let (visibility, body, inner, output) =
-        (&function.visibility, &source.body, &function.attributes.inner, &function.output);
+    let (visibility, body) = (as_generated(&function.visibility), as_generated(&source.body));
+    let (lints, inner, output) = (&function.attributes.lints, &function.attributes.inner, &function.output);
     let parameters = function.parameters.iter().map(|parameter| {
         let (attributes, pattern, ty) = (&parameter.attributes, &parameter.pattern, &parameter.ty);
         quote!(#(#attributes)* #pattern: #ty)
@@ -79,6 +97,7 @@ fn free_function(arguments: TokenStream, source: &Source) -> syn::Result<TokenSt
             let call = expand::with_state(&function, &options, &quote!(Self::__body), &names);
             quote! {
                 /// Calls the plain function, right here, with what this thread keeps for it.
+                #(#lints)*
                 #visibility #asyncness fn inline(#(#plain),*) -> #output { #call }
 
                 #(#inner)*
@@ -92,12 +111,7 @@ fn free_function(arguments: TokenStream, source: &Source) -> syn::Result<TokenSt
         },
     };
     if function.is_async {
-        let (runtime, runner) = (&options.runtime, function.runner());
-        inline.extend(quote! {
-            fn #runner(#(#plain),*) -> #output {
-                #runtime::private::drive(Self::inline(#(#names),*))
-            }
-        });
+        inline.extend(runner(&function, &options, output, &plain, &names));
     }
     let arguments = Function::arguments(&source.signature.generics);
     let verbs = expand::verbs_type(&function, &options, &inline, &quote!(#name::#arguments));
@@ -118,16 +132,27 @@ fn impl_block(arguments: &TokenStream, mut block: ItemImpl) -> syn::Result<Token
     let mut items = Vec::new();
     let mut verbs = TokenStream::new();
     let mut any = false;
-    for item in std::mem::take(&mut block.items) {
+    let mut left: VecDeque<ImplItem> = std::mem::take(&mut block.items).into();
+    while let Some(item) = left.pop_front() {
         let ImplItem::Fn(mut method) = item else {
             items.push(item.into_token_stream());
             continue;
         };
-        let Some(position) = method.attrs.iter().position(|attribute| is_parallel(attribute.path())) else {
+        let Some(position) = method.attrs.iter().position(is_ours) else {
             items.push(method.into_token_stream());
             continue;
         };
         any = true;
+        if let Some((condition, with, without)) = function::split_on_cfg(&method.sig) {
+            let mut other = method.clone();
+            method.attrs.insert(0, syn::parse_quote!(#[cfg(#condition)]));
+            method.sig = with;
+            other.attrs.insert(0, syn::parse_quote!(#[cfg(not(#condition))]));
+            other.sig = without;
+            left.push_front(ImplItem::Fn(other));
+            left.push_front(ImplItem::Fn(method));
+            continue;
+        }
         let attribute = method.attrs.remove(position);
         let arguments = match attribute.meta {
             Meta::List(list) => list.tokens,
@@ -141,7 +166,7 @@ fn impl_block(arguments: &TokenStream, mut block: ItemImpl) -> syn::Result<Token
     if !any {
         errors.at(
             block.self_ty.span(),
-            "no method of this block is annotated: put `#[parallel(...)]` on those that are to run on a pool",
+            "no method of this block is annotated: put `#[parallel(...)]`, under that name, on those that are to run on a pool",
         );
     }
     errors.finish()?;
@@ -154,6 +179,72 @@ fn impl_block(arguments: &TokenStream, mut block: ItemImpl) -> syn::Result<Token
         }
         #verbs
     })
+}
+
+/// Whether an attribute of a method is ours: under its own name, or, after `use parallel as par`, under another one and with our keys.
+fn is_ours(attribute: &Attribute) -> bool {
+    is_parallel(attribute.path())
+        || matches!(&attribute.meta, Meta::List(list) if !is_builtin(&list.path) && options::are_keys(list.tokens.clone()))
+}
+
+/// Attributes of the compiler that take arguments.
+fn is_builtin(path: &syn::Path) -> bool {
+    const NAMES: [&str; 12] = [
+        "cfg",
+        "cfg_attr",
+        "allow",
+        "warn",
+        "deny",
+        "forbid",
+        "expect",
+        "doc",
+        "inline",
+        "deprecated",
+        "must_use",
+        "target_feature",
+    ];
+    path.get_ident().is_none_or(|ident| NAMES.iter().any(|name| ident == name))
+}
+
+/// `Foo::area_call()`: the verbs of a method, where they are looked for.
+fn call_function(function: &Function, options: &Options, name: &Ident, block: &Generics) -> TokenStream {
+    let (attributes, visibility) = (&function.attributes, as_generated(&function.visibility));
+    let (runtime, cfgs, call) = (&options.runtime, &attributes.cfgs, format_ident!("{}_call", name));
+    // The block's own generics are in scope.
+    let name_of = |parameter: &GenericParam| match parameter {
+        GenericParam::Lifetime(parameter) => parameter.lifetime.to_string(),
+        GenericParam::Type(parameter) => parameter.ident.to_string(),
+        GenericParam::Const(parameter) => parameter.ident.to_string(),
+    };
+    let of_block: Vec<String> = block.params.iter().map(name_of).collect();
+    let own: Vec<_> = function.generics.params.iter().filter(|own| !of_block.contains(&name_of(own))).collect();
+    let bounds = (!own.is_empty()).then(|| quote!(<#(#own),*>));
+    let clause = &function.generics.where_clause;
+    let (ty, arguments) = (&function.name, function.type_arguments());
+    let doc = format!("The verbs of [`{name}`](Self::{name}): `.map(items)`, `.submit(item)` and the others.");
+    quote! {
+        #(#cfgs)*
+        #[doc = #doc]
+        #visibility fn #call #bounds () -> #runtime::Call<'static, #ty #arguments> #clause {
+            #runtime::Call::new()
+        }
+    }
+}
+
+/// What calls the plain `async fn` and waits for it.
+fn runner(
+    function: &Function,
+    options: &Options,
+    output: &Type,
+    parameters: &[TokenStream],
+    arguments: &[TokenStream],
+) -> TokenStream {
+    let (runtime, runner) = (&options.runtime, function.runner());
+    quote! {
+        fn #runner(#(#parameters),*) -> #output {
+            #runtime::private::drive(Self::inline(#(#arguments),*))
+        }
+    }
 }
 
 /// What stays in the block, and what goes beside it.
@@ -197,7 +288,8 @@ fn expand_method(
                     return None;
                 }
             };
-            *input = syn::parse_quote!(__this: #ty);
+            let this = Ident::new("__this", receiver.self_token.span());
+            *input = syn::parse_quote!(#this: #ty);
         }
     }
     ReplaceSelf(&block.self_ty).visit_signature_mut(&mut free.signature);
@@ -218,10 +310,12 @@ fn expand_method(
 
     let mut inner_signature = source.whole_signature();
     inner_signature.ident = hidden.clone();
-    let (inner, cfgs, body, visibility) =
-        (&function.attributes.inner, &function.attributes.cfgs, &source.body, &function.visibility);
+    let (inner, lints, cfgs) = (&function.attributes.inner, &function.attributes.lints, &function.attributes.cfgs);
+    let (visibility, body) = (as_generated(&function.visibility), as_generated(&source.body));
+    let call = call_function(&function, &options, &source.signature.ident, &block.generics);
     let inside = quote! {
         #caller
+        #call
         #(#cfgs)*
         #(#inner)*
         #[doc(hidden)]
@@ -233,11 +327,16 @@ fn expand_method(
     let (self_ty, output) = (&block.self_ty, &function.output);
     let arguments: Vec<TokenStream> = names.iter().map(|name| quote!(#name)).collect();
     let call = expand::with_state(&function, &options, &quote!(<#self_ty>::#hidden), &arguments);
+    let plain: Vec<TokenStream> = names.iter().zip(types).map(|(name, ty)| quote!(#name: #ty)).collect();
+    let asyncness = function.is_async.then(|| quote!(async));
+    let runner = function.is_async.then(|| runner(&function, &options, output, &plain, &arguments));
     let inline = quote! {
         /// Calls the plain method, right here.
-        #visibility fn inline(#(#names: #types),*) -> #output {
+        #(#lints)*
+        #visibility #asyncness fn inline(#(#plain),*) -> #output {
             #call
         }
+        #runner
     };
     let arguments = Function::arguments(&source.signature.generics);
     let path = quote!(<#self_ty>::#name::#arguments);
@@ -258,6 +357,20 @@ fn self_name(ty: &Type) -> Option<&Ident> {
 struct ReplaceSelf<'t>(&'t Type);
 
 impl VisitMut for ReplaceSelf<'_> {
+    /// As in `[u8; Self::N]`.
+    fn visit_expr_path_mut(&mut self, path: &mut syn::ExprPath) {
+        if path.qself.is_none()
+            && path.path.segments.len() > 1
+            && path.path.segments.first().is_some_and(|segment| segment.ident == "Self")
+        {
+            let rest = path.path.segments.iter().skip(1);
+            let whole = self.0;
+            *path = syn::parse_quote!(<#whole>::#(#rest)::*);
+            return;
+        }
+        visit_mut::visit_expr_path_mut(self, path);
+    }
+
     fn visit_type_mut(&mut self, ty: &mut Type) {
         if let Type::Path(path) = ty {
             if path.qself.is_none() && path.path.is_ident("Self") {

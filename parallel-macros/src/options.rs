@@ -109,6 +109,13 @@ impl Parse for Pair {
     }
 }
 
+/// Whether these are arguments of ours: keys and values, at least one.
+pub(crate) fn are_keys(arguments: TokenStream) -> bool {
+    let parser = Punctuated::<Pair, Token![,]>::parse_terminated;
+    let pairs = syn::parse::Parser::parse2(parser, arguments);
+    pairs.is_ok_and(|pairs| !pairs.is_empty() && pairs.iter().all(|pair| KEYS.iter().any(|key| pair.key == key)))
+}
+
 /// What a macro's variable stands for comes in an invisible group.
 fn ungroup(value: Expr) -> Expr {
     match value {

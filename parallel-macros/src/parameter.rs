@@ -30,7 +30,12 @@ pub(crate) struct Parameter {
 impl Parameter {
     pub(crate) fn new(position: usize, attributes: Vec<Attribute>, pattern: Pat, ty: Type) -> Self {
         let name = match &pattern {
-            Pat::Ident(pattern) if pattern.subpat.is_none() => pattern.ident.clone(),
+            Pat::Ident(pattern) if pattern.subpat.is_none() => {
+                let mut name = pattern.ident.clone();
+                // Lints look at where a name was made: `_unused` is used here.
+                name.set_span(Span::call_site().located_at(name.span()));
+                name
+            }
             _ => format_ident!("argument_{position}"),
         };
         Self { attributes, pattern, name, ty }
@@ -53,6 +58,10 @@ impl Parameter {
     }
 
     pub(crate) fn span(&self) -> Span {
+        if self.name == "__this" {
+            // It stands where the receiver does, whose type is written elsewhere.
+            return self.name.span();
+        }
         self.ty.span()
     }
 

@@ -2,9 +2,10 @@
 
 use proc_macro2::{Ident, TokenStream};
 use quote::quote;
-use syn::{Generics, Type};
+use syn::{Generics, Lifetime, Type};
 
 use crate::function::Function;
+use crate::lifetimes::Found;
 use crate::options::Options;
 use crate::parameter::{Kind, Parameter};
 
@@ -57,6 +58,15 @@ pub(crate) fn owned_predicates(function: &Function, options: &Options) -> Vec<To
         return predicates;
     }
     predicates.push(quote!(#output: 'static));
+    // Said of the lifetimes, too: of a type alone the compiler concludes nothing for them.
+    let mut lifetimes: Vec<&Lifetime> = Vec::new();
+    for parameter in parameters {
+        lifetimes.extend(Found::of(parameter.referent()).lifetimes);
+    }
+    lifetimes.retain(|lifetime| lifetime.ident != "static" && lifetime.ident != "_");
+    lifetimes.sort();
+    lifetimes.dedup();
+    predicates.extend(lifetimes.into_iter().map(|lifetime| quote!(#lifetime: 'static)));
     for parameter in parameters {
         let (referent, owned) = (parameter.referent(), parameter.owned(runtime));
         if parameter.kind() != Kind::Value && is_bare_parameter(referent, generics) {

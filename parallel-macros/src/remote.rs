@@ -33,11 +33,16 @@ fn imports(options: &Options) -> TokenStream {
     }
 }
 
+/// The variable for that. Not made by `quote_spanned`: a name with the span of a type that a macro was given is not that of another name.
+fn output_name() -> Ident {
+    format_ident!("__output")
+}
+
 /// `let __output = ...;`, the pass mode of the result.
 fn output_pass_mode(function: &Function, options: &Options) -> TokenStream {
-    let (runtime, output) = (&options.runtime, &function.output);
+    let (runtime, output, name) = (&options.runtime, &function.output, output_name());
     quote_spanned! {output.span()=>
-        let __output = (&#runtime::private::Probe::<#runtime::private::ByValue<#output>>::new()).pass_mode();
+        let #name = (&#runtime::private::Probe::<#runtime::private::ByValue<#output>>::new()).pass_mode();
     }
 }
 
@@ -46,13 +51,14 @@ pub(crate) fn functions(function: &Function, options: &Options) -> TokenStream {
     let runtime = &options.runtime;
     let name = &function.name;
     let cfgs = &function.attributes.cfgs;
-    let (bounds, arguments, clause) = function.generics.split_for_impl();
+    let (bounds, _, clause) = function.generics.split_for_impl();
+    let arguments = function.type_arguments();
     let verbs = function.with_any_lifetimes();
     let runner = function.runner();
     let imports = imports(options);
     let (pass_modes, lets) = pass_modes(function, options);
     let output = output_pass_mode(function, options);
-    let output_type = &function.output;
+    let (output_type, output_name) = (&function.output, output_name());
     let variables = variables(&function.parameters);
     let pattern = pattern(&function.parameters);
 
@@ -117,7 +123,7 @@ pub(crate) fn functions(function: &Function, options: &Options) -> TokenStream {
                     #output
                     #again
                     let (__result, #(#changed,)*) = __value;
-                    __output.send(__result, writer)?;
+                    #output_name.send(__result, writer)?;
                     #given_back
                     ::core::result::Result::Ok(())
                 })
@@ -137,7 +143,7 @@ pub(crate) fn functions(function: &Function, options: &Options) -> TokenStream {
             ) -> ::core::result::Result<#output_type, #runtime::private::CodecError> {
                 #imports
                 #output
-                __output.receive(returned.results())
+                #output_name.receive(returned.results())
             }
 
             #take_back
@@ -169,7 +175,8 @@ pub(crate) fn owned_functions(function: &Function, options: &Options, generics: 
     let name = &function.name;
     let cfgs = &function.attributes.cfgs;
     let (bounds, _, _) = function.generics.split_for_impl();
-    let (_, arguments, clause) = generics.split_for_impl();
+    let (_, _, clause) = generics.split_for_impl();
+    let arguments = function.type_arguments();
     let imports = imports(options);
     let (pass_modes, lets) = pass_modes(function, options);
     let pattern = pattern(&function.parameters);

@@ -415,7 +415,10 @@ fn methods_are_annotated_in_annotated_blocks() {
             }
         }
         "#,
-        &[("Bare", "no method of this block is annotated: put `#[parallel(...)]` on those that are to run on a pool")],
+        &[(
+            "Bare",
+            "no method of this block is annotated: put `#[parallel(...)]`, under that name, on those that are to run on a pool",
+        )],
     );
     case(
         r#"
@@ -544,7 +547,60 @@ fn async_functions_own_their_arguments_and_are_no_methods() {
             }
         }
         "#,
-        &[("async", "an `async` method cannot be annotated: annotate an `async fn` that it calls")],
+        &[(
+            "self",
+            "a parameter of an `async fn` owns its data, since its future may be dropped while the task runs: take `self` by value, or make it a function of what it needs",
+        )],
+    );
+}
+
+#[test]
+fn a_worker_parameter_is_one_reference_that_something_makes() {
+    let case = |parameters: &str, keys: &str, expected: &[(&str, &str)]| {
+        case(&format!("#[parallel({keys})] fn keeps({parameters}) -> u32 {{ 1 }}"), expected);
+    };
+    case(
+        "#[worker] one: &mut Model, #[worker] other: &Model",
+        "state = Model::load",
+        &[("#[worker]", "a function has at most one `#[worker]` parameter: put both values into one struct")],
+    );
+    case(
+        "#[worker] model: Model",
+        "state = Model::load",
+        &[("Model", "a `#[worker]` parameter is a reference, `&T` or `&mut T`: the worker keeps the value")],
+    );
+    case(
+        "#[worker] model: &'static Model",
+        "state = Model::load",
+        &[("'static", "what a worker keeps is lent for one call only: write `&T` or `&mut T` without a lifetime")],
+    );
+    case(
+        "#[worker] model: &Model",
+        "mode = \"serial\"",
+        &[(
+            "#[worker]",
+            "`mode = \"serial\"` has no pool whose workers could keep this: say how it is made, `state = path`",
+        )],
+    );
+    case(
+        "model: &Model",
+        "state = Model::load",
+        &[(
+            "Model::load",
+            "`state` has no parameter to go to: mark one with `#[worker]`, as in `fn f(#[worker] model: &mut Model, ...)`",
+        )],
+    );
+    case(
+        "#[worker] model: &Model",
+        "state = \"Model::load\"",
+        &[("\"Model::load\"", "`state` is the path of a `fn() -> T`, like `state = Model::load`")],
+    );
+    self::case(
+        "#[parallel(state = Model::load)] async fn keeps(#[worker] model: &mut Model) {}",
+        &[(
+            "&mut Model",
+            "many bodies of an `async fn` run at a time on one worker, and share what it keeps: take `&T`, with a `Mutex` in it for what changes",
+        )],
     );
 }
 

@@ -14,6 +14,7 @@ pub(crate) fn waiting(function: &Function, options: &Options) -> TokenStream {
     let (runtime, output, item) = (&options.runtime, &function.output, item(function));
     let (names, pattern) = (variables(&function.parameters), pattern(&function.parameters));
     let types = function.parameters.iter().map(|parameter| &parameter.ty);
+    let many = many(function);
     let starmap = if function.parameters.len() > 1 {
         quote! {
             /// `map` under Python's name for functions of several parameters.
@@ -42,6 +43,7 @@ pub(crate) fn waiting(function: &Function, options: &Options) -> TokenStream {
         #starmap
 
         /// Hands one call to the pool and returns at once; it may borrow what lives longer than the scope.
+        #many
         #visibility fn scoped<'__scope>(
             __scope: &'__scope #runtime::Scope<'__scope, '_>,
             #(#names: #types),*
@@ -64,6 +66,11 @@ pub(crate) fn waiting(function: &Function, options: &Options) -> TokenStream {
             #runtime::Call::new()
         }
     }
+}
+
+/// One more than the function has is too many for clippy.
+fn many(function: &Function) -> Option<TokenStream> {
+    (function.parameters.len() > 6).then(|| quote!(#[allow(clippy::too_many_arguments)]))
 }
 
 /// The verbs that return before the task has ended.
@@ -118,6 +125,7 @@ pub(crate) fn owned(function: &Function, options: &Options) -> TokenStream {
     });
     let streams: TokenStream = streams.collect();
     let clause = if predicates.is_empty() { TokenStream::new() } else { quote!(where #(#predicates),*) };
+    let many = many(function);
     let starmap_async = if function.parameters.len() > 1 {
         quote! {
             /// `map_async` under Python's name for functions of several parameters.
@@ -130,6 +138,7 @@ pub(crate) fn owned(function: &Function, options: &Options) -> TokenStream {
     };
     quote! {
         /// Hands one call to the pool and returns at once.
+        #many
         #visibility fn submit(#(#names: #types),*) -> #runtime::Task<#output> #clause {
             #runtime::Call::<Self>::new().submit_owned(#owned)
         }
@@ -144,6 +153,7 @@ pub(crate) fn owned(function: &Function, options: &Options) -> TokenStream {
         #streams
 
         /// Runs one call on a thread or in a process of its own, outside every pool.
+        #many
         #visibility fn spawn(#(#names: #types),*) -> #runtime::Spawned<#output> #clause {
             #runtime::Call::<Self>::new().spawn_owned(#owned)
         }

@@ -25,6 +25,7 @@ mod properties;
 mod retries;
 mod sandbox;
 mod shared;
+mod signatures;
 mod state;
 mod streams;
 mod threads;

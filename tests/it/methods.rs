@@ -86,3 +86,36 @@ fn the_verbs_of_a_method_stand_beside_the_block() {
     assert_eq!(Counter_plus::on(&pool).call((&Counter::new(5), 5)), 10);
     assert_eq!(Wrapper_twice::<u8, u8>::map([(&Wrapper(1), 2)]), [(1, 1, 2)]);
 }
+
+#[test]
+fn the_verbs_of_a_method_are_found_at_its_type() {
+    let (one, two) = (Counter::new(1), Counter::new(2));
+    assert_eq!(Counter::plus_call().map([(&one, 1), (&two, 2)]), [2, 4]);
+    assert_eq!(Counter::make_call().submit(3).join().unwrap(), Counter::new(3));
+    assert_eq!(Counter::plus_call().retries(1).submit((one, 5)).join().unwrap(), 6);
+    assert_eq!(Wrapper::<u8>::twice_call::<u16>().call((&Wrapper(1), 2)), (1, 1, 2));
+}
+
+#[parallel]
+impl Counter {
+    /// Owns what it works on.
+    #[parallel(mode = "process", pool = 1)]
+    async fn later(self, by: u64) -> u64 {
+        self.value + by
+    }
+}
+
+#[test]
+fn an_async_method_that_owns_its_receiver_is_awaited() {
+    let future = Counter::new(2).later(3);
+    let mut future = std::pin::pin!(future);
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    let sum = loop {
+        if let std::task::Poll::Ready(sum) = future.as_mut().poll(&mut context) {
+            break sum;
+        }
+        std::thread::yield_now();
+    };
+    assert_eq!(sum, 5);
+    assert_eq!(Counter::later_call().map([(Counter::new(1), 1), (Counter::new(2), 2)]), [2, 4]);
+}
