@@ -136,7 +136,7 @@ pub use observe::timeline::Timeline;
 pub use parallel_macros::{parallel, shared};
 #[cfg(feature = "dask")]
 pub use pool::DaskPool;
-pub use pool::{ProcessPool, ThreadPool};
+pub use pool::{CurrentWorker, ProcessPool, ThreadPool, current_worker};
 #[cfg(feature = "sandbox")]
 pub use sandbox::Sandbox;
 pub use shared::array::{SharedArray, SharedArrayGuard};

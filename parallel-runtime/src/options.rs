@@ -34,6 +34,14 @@ pub(crate) struct WorkerOptions {
     pub(crate) sandbox: Option<Sandbox>,
     /// What one result may take in the program's memory, in bytes.
     pub(crate) result_limit: Option<u64>,
+    /// What the pool is called.
+    pub(crate) name: Option<&'static str>,
+    /// What is set in the environment of processes.
+    pub(crate) env: &'static [(&'static str, &'static str)],
+    /// Of threads, in bytes.
+    pub(crate) stack_size: Option<usize>,
+    /// After so long without a task a worker ends.
+    pub(crate) idle_timeout: Option<Duration>,
 }
 
 /// See [`WorkerOptions::key`].
@@ -47,6 +55,10 @@ impl WorkerOptions {
         state: None,
         sandbox: None,
         result_limit: None,
+        name: None,
+        env: &[],
+        stack_size: None,
+        idle_timeout: None,
     };
 
     /// What two functions must agree in to share a pool.

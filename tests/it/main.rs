@@ -14,6 +14,7 @@ mod faults;
 mod hostile;
 mod layers;
 mod library;
+mod lifecycle;
 mod limits;
 #[cfg(feature = "tracing")]
 mod logs;

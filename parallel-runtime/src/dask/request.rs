@@ -199,7 +199,7 @@ impl<'p> Arrived<'p> {
                 // SAFETY: the program put it there with `init::keep_offset_of`, and runs the same executable.
                 state: some(state).map(|keep| unsafe { crate::function::init::keep_at(keep) }),
                 sandbox: (flags & SANDBOX != 0).then(|| Sandbox::kept(&Allowed::from_bytes(sandbox))),
-                result_limit: None,
+                ..WorkerOptions::NONE
             },
             function: kept(&String::from_utf8_lossy(function)),
             starts,

@@ -32,6 +32,8 @@ pub use crate::observe::histogram::Percentiles;
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct PoolStats {
+    /// What the pool is called, if it has a name.
+    pub name: Option<&'static str>,
     /// Workers that the pool may have.
     pub workers: usize,
     /// Workers that are alive now.
@@ -96,6 +98,7 @@ impl WorkerLoad {
 impl PoolStats {
     pub(crate) fn empty(workers: usize) -> Self {
         Self {
+            name: None,
             workers,
             workers_alive: 0,
             submitted: 0,
@@ -133,7 +136,7 @@ macro_rules! serialize_fields {
     };
 }
 
-serialize_fields!(PoolStats: workers workers_alive submitted finished done failed cancelled running queued worker_deaths timed_out retried replaced
+serialize_fields!(PoolStats: name workers workers_alive submitted finished done failed cancelled running queued worker_deaths timed_out retried replaced
     abandoned bytes_copied bytes_shared waited ran load);
 serialize_fields!(WorkerLoad: pid busy share);
 serialize_fields!(Percentiles: median p90 p99 longest);
@@ -200,6 +203,9 @@ impl fmt::Display for Time {
 
 impl fmt::Display for PoolStats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(name) = self.name {
+            writeln!(f, "pool      {name}")?;
+        }
         writeln!(f, "workers   {} of {} alive", self.workers_alive, self.workers)?;
         let states = [
             (self.submitted, "submitted"),

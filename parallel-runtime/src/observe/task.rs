@@ -33,21 +33,32 @@ pub(crate) struct Pool {
     pub(crate) id: u32,
     pub(crate) kind: Kind,
     pub(crate) workers: u32,
+    /// What its owner calls it.
+    pub(crate) called: Option<&'static str>,
 }
 
 impl Pool {
-    pub(crate) fn new(kind: Kind, workers: usize) -> Self {
+    pub(crate) fn new(kind: Kind, workers: usize, called: Option<&'static str>) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(1);
-        Self { id: NEXT.fetch_add(1, Ordering::Relaxed), kind, workers: workers as u32 }
+        Self { id: NEXT.fetch_add(1, Ordering::Relaxed), kind, workers: workers as u32, called }
     }
 
     /// What it is called.
     pub(crate) fn name(&self) -> String {
-        let Self { id, kind, workers } = self;
+        let Self { id, kind, workers, called } = self;
+        let called = called.map_or_else(|| format!("pool {id}"), str::to_owned);
         match kind {
-            Kind::Threads => format!("pool {id}: {workers} threads"),
-            Kind::Processes => format!("pool {id}: {workers} processes"),
+            Kind::Threads => format!("{called}: {workers} threads"),
+            Kind::Processes => format!("{called}: {workers} processes"),
             Kind::Process => format!("process {id} of its own"),
+        }
+    }
+
+    /// The same without how many workers it has.
+    pub(crate) fn short_name(&self) -> String {
+        match self.kind {
+            Kind::Process => self.name(),
+            _ => self.called.map_or_else(|| format!("pool {}", self.id), str::to_owned),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Pools: threads or worker processes that run the calls of annotated functions.
 
 mod any;
+mod current;
 #[cfg(feature = "dask")]
 mod dask;
 pub(crate) mod default;
@@ -10,6 +11,7 @@ mod thread;
 
 #[expect(unreachable_pub, reason = "a supertrait of `Pool`, which cannot be named outside")]
 pub use any::AnyPool;
+pub use current::{CurrentWorker, current_worker};
 #[cfg(feature = "dask")]
 pub use dask::DaskPool;
 pub use process::ProcessPool;

@@ -187,6 +187,43 @@ impl ProcessPool {
         self
     }
 
+    /// What the pool is called: in the names of its processes, its statistics, the timeline, spans, and by
+    /// [`current_worker`](crate::current_worker).
+    pub const fn name(mut self, name: &'static str) -> Self {
+        self.options.name = Some(name);
+        self
+    }
+
+    /// Variables that are set in the environment of workers, before they start: for libraries that read them when they are loaded.
+    ///
+    /// ```
+    /// use parallel_runtime::{ProcessPool, parallel};
+    ///
+    /// static POOL: ProcessPool = ProcessPool::new(2).env(&[("OMP_NUM_THREADS", "1")]);
+    ///
+    /// #[parallel(pool = POOL, mode = "process")]
+    /// fn threads() -> String {
+    ///     std::env::var("OMP_NUM_THREADS").unwrap()
+    /// }
+    ///
+    /// assert_eq!(threads(), "1");
+    /// ```
+    pub const fn env(mut self, variables: &'static [(&'static str, &'static str)]) -> Self {
+        self.options.env = variables;
+        self
+    }
+
+    /// Workers that had nothing to do for so long leave, with what they keep; they come back when there is work.
+    ///
+    /// # Panics
+    ///
+    /// If `limit` is zero.
+    pub const fn idle_timeout(mut self, limit: Duration) -> Self {
+        assert!(!limit.is_zero(), "a worker that leaves at once would never do anything");
+        self.options.idle_timeout = Some(limit);
+        self
+    }
+
     /// What each worker of the pool keeps between tasks: `make` is called in each that needs it, with this configuration, which crosses as an
     /// argument does. Functions get it by their `#[worker]` parameter. The closure captures nothing: what it needs is in the
     /// configuration.
@@ -258,6 +295,32 @@ impl ProcessPool {
             Some(engine) => engine.stats(),
             None => PoolStats::empty(self.workers()),
         }
+    }
+
+    /// Cancels what has not started, and gives how many tasks that were: with a following [`shutdown`](Self::shutdown) what Python's
+    /// `shutdown(cancel_futures=True)` does. Their results are [`TaskError::Cancelled`](crate::TaskError::Cancelled). A map whose items have not all started ends so, too.
+    ///
+    /// ```
+    /// use parallel_runtime::{TaskError, ProcessPool, parallel};
+    ///
+    /// #[parallel(mode = "process")]
+    /// fn nap() {
+    ///     std::thread::sleep(std::time::Duration::from_millis(200));
+    /// }
+    ///
+    /// let pool = ProcessPool::new(1);
+    /// let first = nap::on(&pool).submit(());
+    /// while !first.is_running() {
+    ///     std::thread::yield_now();
+    /// }
+    /// let others = [(), ()].map(|()| nap::on(&pool).submit(()));
+    /// assert_eq!(pool.cancel_queued(), 2);
+    /// pool.shutdown();
+    /// assert!(first.join().is_ok());
+    /// assert!(others.into_iter().all(|task| matches!(task.join(), Err(TaskError::Cancelled))));
+    /// ```
+    pub fn cancel_queued(&self) -> usize {
+        self.engine().map_or(0, |engine| engine.cancel_queued())
     }
 
     /// Takes no more tasks, waits until all have ended, and ends the workers. A map that has begun is one of them, with all the items that

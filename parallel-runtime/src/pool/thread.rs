@@ -42,7 +42,7 @@ use crate::thread::Engine;
 #[derive(Debug)]
 pub struct ThreadPool {
     workers: usize,
-    init: Option<fn()>,
+    options: WorkerOptions,
     state: Option<Arc<PoolState>>,
     defaults: CallOptions,
     started: OnceLock<Started>,
@@ -59,7 +59,13 @@ impl ThreadPool {
     /// A pool of so many threads; 0 stands for `PARALLEL_WORKERS`, or else one per CPU that this process may use. The threads
     /// are started at first use.
     pub const fn new(workers: usize) -> Self {
-        Self { workers, init: None, state: None, defaults: CallOptions::NONE, started: OnceLock::new() }
+        Self {
+            workers,
+            options: WorkerOptions::NONE,
+            state: None,
+            defaults: CallOptions::NONE,
+            started: OnceLock::new(),
+        }
     }
 
     /// How long a task may take, from the moment it starts to run, unless its function or its call says something else. What
@@ -88,7 +94,50 @@ impl ThreadPool {
     /// with a pool of one always on the same thread, but for those that run while another one waits in its middle for something,
     /// which get a thread of their own. If it panics, tasks end as [`TaskError::Spawn`](crate::TaskError::Spawn) with the reason.
     pub const fn init(mut self, init: fn()) -> Self {
-        self.init = Some(init);
+        self.options.init = Some(init);
+        self
+    }
+
+    /// What the pool is called: in the names of its threads, its statistics, the timeline, spans, and by [`current_worker`](crate::current_worker).
+    pub const fn name(mut self, name: &'static str) -> Self {
+        self.options.name = Some(name);
+        self
+    }
+
+    /// How large the stacks of the pool's threads are, in bytes, those of maps included. A plain call runs on its caller's thread, with the stack that
+    /// that has. The default is that of the standard library (2 MiB, or what `RUST_MIN_STACK` says).
+    ///
+    /// ```
+    /// use parallel_runtime::{ThreadPool, parallel};
+    ///
+    /// static DEEP: ThreadPool = ThreadPool::new(2).stack_size(64 << 20);
+    ///
+    /// #[parallel(pool = DEEP)]
+    /// fn depth(left: u32) -> u32 {
+    ///     let here = std::hint::black_box([0_u8; 10_000]);
+    ///     if left == 0 { u32::from(here[0]) } else { 1 + depth::inline(left - 1) }
+    /// }
+    ///
+    /// assert_eq!(depth::map([2000, 1000]), [2000, 1000]);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If `bytes` is 0.
+    pub const fn stack_size(mut self, bytes: usize) -> Self {
+        assert!(bytes > 0, "a thread needs a stack");
+        self.options.stack_size = Some(bytes);
+        self
+    }
+
+    /// Threads that had nothing to do for so long leave, with what they keep; they come back when there is work. Those on which maps run stay.
+    ///
+    /// # Panics
+    ///
+    /// If `limit` is zero.
+    pub const fn idle_timeout(mut self, limit: Duration) -> Self {
+        assert!(!limit.is_zero(), "a thread that leaves at once would never do anything");
+        self.options.idle_timeout = Some(limit);
         self
     }
 
@@ -124,7 +173,7 @@ impl ThreadPool {
     fn started(&self) -> &Started {
         self.started.get_or_init(|| {
             let engine =
-                Arc::new(Engine::new(resolve_workers(self.workers), self.init, self.state.clone(), self.defaults));
+                Arc::new(Engine::new(resolve_workers(self.workers), self.options, self.state.clone(), self.defaults));
             Started { target: Arc::new(Arc::clone(&engine)), engine }
         })
     }
@@ -152,6 +201,32 @@ impl ThreadPool {
         self.engine().stats()
     }
 
+    /// Cancels what has not started, and gives how many tasks that were: with a following [`shutdown`](Self::shutdown) what Python's
+    /// `shutdown(cancel_futures=True)` does. Their results are [`TaskError::Cancelled`](crate::TaskError::Cancelled). A map whose items have not all started ends so, too.
+    ///
+    /// ```
+    /// use parallel_runtime::{TaskError, ThreadPool, parallel};
+    ///
+    /// #[parallel(mode = "process")]
+    /// fn nap() {
+    ///     std::thread::sleep(std::time::Duration::from_millis(200));
+    /// }
+    ///
+    /// let pool = ThreadPool::new(1);
+    /// let first = nap::on(&pool).submit(());
+    /// while !first.is_running() {
+    ///     std::thread::yield_now();
+    /// }
+    /// let others = [(), ()].map(|()| nap::on(&pool).submit(()));
+    /// assert_eq!(pool.cancel_queued(), 2);
+    /// pool.shutdown();
+    /// assert!(first.join().is_ok());
+    /// assert!(others.into_iter().all(|task| matches!(task.join(), Err(TaskError::Cancelled))));
+    /// ```
+    pub fn cancel_queued(&self) -> usize {
+        self.engine().cancel_queued()
+    }
+
     /// Takes no more tasks, and returns when all have ended. Later submissions give
     /// [`TaskError::PoolClosed`](crate::TaskError::PoolClosed).
     pub fn shutdown(&self) {
@@ -172,7 +247,7 @@ impl AnyPool for ThreadPool {
     }
 
     fn worker_options(&self) -> WorkerOptions {
-        WorkerOptions { init: self.init, ..WorkerOptions::NONE }
+        self.options
     }
 }
 

@@ -99,7 +99,7 @@ impl Engine {
         let exiting = state.workers.exiting;
         for (index, worker_slot) in state.workers.worker_slots.iter().enumerate() {
             let terminating = &board.record(index as u32).terminating;
-            let has_hung_up = worker_slot.worker().is_some_and(|worker| worker.hung_up.is_some());
+            let has_hung_up = worker_slot.worker().is_some_and(|worker| worker.hung_up.is_some() || worker.idle);
             board.record(index as u32).retiring.store((has_hung_up || exiting).into(), Ordering::Relaxed);
             if worker_slot.worker().is_some_and(|worker| worker.terminating.is_none() && !worker.unwilling)
                 && terminating.swap(0, Ordering::SeqCst) != 0

@@ -74,6 +74,7 @@ impl Engine {
         };
         let running = state.slots.in_flight.iter().enumerate().filter(claimed).count() as u64;
         PoolStats {
+            name: self.pool.called,
             workers_alive: state
                 .workers
                 .worker_slots

@@ -149,6 +149,26 @@ impl Engine {
         }
     }
 
+    /// Cancels all tasks that no worker has claimed, and gives how many those were.
+    pub(crate) fn cancel_queued(&self) -> usize {
+        if !self.has_board() {
+            return 0;
+        }
+        let state = self.lock();
+        let mut tasks: Vec<TaskRef> = Vec::new();
+        for entry in state.queue.iter() {
+            match entry {
+                Entry::One(task, _) => tasks.push(task.clone()),
+                Entry::Pack(pack) => tasks.extend(pack.tasks()),
+            }
+        }
+        for in_flight in state.slots.in_flight.iter().flatten() {
+            tasks.extend(in_flight.tasks.all());
+        }
+        drop(state);
+        tasks.iter().filter(|task| self.cancel(task)).count()
+    }
+
     /// Cancels a task that no worker has claimed. True if it will never run.
     pub(crate) fn cancel(&self, task_state: &TaskRef) -> bool {
         if fork::check().is_err() {

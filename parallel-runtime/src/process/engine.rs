@@ -99,7 +99,7 @@ impl Engine {
     ) -> Arc<Self> {
         timeline::begin_if_asked();
         let fired = Arc::<Fired>::default();
-        let pool = Pool::new(if one_shot { Kind::Process } else { Kind::Processes }, workers);
+        let pool = Pool::new(if one_shot { Kind::Process } else { Kind::Processes }, workers, options.name);
         Arc::new(Self {
             workers,
             one_shot,

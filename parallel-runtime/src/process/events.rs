@@ -178,7 +178,7 @@ impl Engine {
         let mut replace = state.life == Life::Open || state.life == Life::Draining;
         let has_left = worker.retired || (worker.hung_up.is_some() && exit_code == Some(0));
         if has_left && lost == 0 {
-            state.metrics.replaced += u64::from(!state.workers.exiting);
+            state.metrics.replaced += u64::from(!state.workers.exiting && !worker.idle);
         } else if worker.terminating.is_none() {
             if !self.one_shot || !worker.ready || lost > 0 {
                 state.metrics.worker_deaths += 1;
@@ -197,7 +197,7 @@ impl Engine {
                 replace &= killed && state.workers.start_after.is_none();
             }
         }
-        if self.one_shot || state.workers.exiting {
+        if self.one_shot || state.workers.exiting || (worker.idle && worker.retired) {
             replace &= state.metrics.outstanding() > 0;
         }
         self.refill(&mut state);

@@ -7,7 +7,7 @@
 //! Any user can set a variable. So it means nothing where the kernel has raised the program's rights, and a worker checks the sender of its welcome:
 //! see [`start`](super::worker).
 
-use std::ffi::{CStr, c_char, c_int};
+use std::ffi::{CStr, OsString, c_char, c_int};
 
 use super::worker;
 use crate::sys::entry::{self, Entry};
@@ -16,6 +16,8 @@ use crate::sys::{privilege, role};
 /// The variable that makes a process a worker. It is removed from the worker's environment at once, so that a program which a
 /// task starts is not taken for one.
 pub(super) const VARIABLE: &str = "__PARALLEL_RUNTIME_WORKER";
+/// Its value for a worker in a sandbox; for another one it is the program's own name, as it was called.
+const CONFINED: &CStr = c"1";
 const VARIABLE_C: &CStr = c"__PARALLEL_RUNTIME_WORKER";
 
 // Miri calls entries of the array without arguments.
@@ -30,6 +32,12 @@ pub(super) fn is_linked() -> bool {
     entry as usize != 0
 }
 
+/// The value of the variable.
+pub(super) fn value(with_name: bool) -> OsString {
+    let name = if with_name { std::env::args_os().next() } else { None };
+    name.filter(|name| !name.is_empty()).unwrap_or_else(|| CONFINED.to_string_lossy().into_owned().into())
+}
+
 unsafe extern "C" fn hook(argc: c_int, argv: *const *const c_char, envp: *const *const c_char) {
     if !entry::has_variable(VARIABLE_C) {
         return;
@@ -39,6 +47,8 @@ unsafe extern "C" fn hook(argc: c_int, argv: *const *const c_char, envp: *const 
         return;
     }
     role::become_worker();
+    // SAFETY: the array and the environment are those that the kernel has made for this process, and no other thread runs yet.
+    unsafe { entry::take_first_argument(VARIABLE_C, CONFINED, argc, argv) };
     // SAFETY: this runs before `main`, and before any thread is started.
     unsafe { entry::remove_variable(VARIABLE) };
     // SAFETY: we are called as an entry of the array, with the arguments that its entries get.

@@ -173,10 +173,11 @@ impl Engine {
             token: process.token().bits(),
             far: role::is_node().into(),
             inherited: 0,
+            pool_name: Welcome::name_of(&self.pool.short_name()),
             functions: self.lock().functions.first(),
         };
         let allowed = self.options.sandbox.map(Sandbox::allowed);
-        let started = spawn::spawn(&memory.arena, &welcome, allowed.as_ref(), stderr)?;
+        let started = spawn::spawn(&memory.arena, &welcome, &self.options, allowed.as_ref(), stderr)?;
         let mut worker = Box::new(Worker::new(started, process, supervisor.new_key(), completed_before));
         let mut state = self.lock();
         if matches!(state.life, Life::Stopped | Life::Broken) {
@@ -265,6 +266,7 @@ impl Engine {
         let mut sooner = |at: Instant| next = Some(next.map_or(at, |next| next.min(at)));
         dismissed.into_iter().for_each(&mut sooner);
         Self::look_at_hung_up(&mut state, now).into_iter().for_each(&mut sooner);
+        self.look_at_idle(&mut state, now).into_iter().for_each(&mut sooner);
         for worker in
             state.workers.worker_slots.iter_mut().filter_map(WorkerSlot::worker_mut).filter(|worker| !worker.greeted)
         {

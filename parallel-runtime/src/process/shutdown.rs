@@ -137,6 +137,32 @@ impl Engine {
         }
     }
 
+    /// Asks workers to end that had nothing to do for a while. Gives when the next one may have been idle for long enough.
+    pub(super) fn look_at_idle(&self, state: &mut State, now: Instant) -> Option<Instant> {
+        let limit = self.options.idle_timeout.filter(|_| self.has_board())?;
+        let board = self.board();
+        let mut next: Option<Instant> = None;
+        for (index, worker_slot) in state.workers.worker_slots.iter_mut().enumerate() {
+            let Some(worker) = worker_slot.worker_mut().filter(|worker| worker.ready && !worker.idle) else { continue };
+            let record = board.record(index as u32);
+            let completed = record.completed_tail.0.load(Ordering::Relaxed);
+            let rests = board.sleepers().is_asleep(index as u32) && record.deferred.load(Ordering::Relaxed) == 0;
+            if completed != worker.last_seen.0 || !rests {
+                worker.last_seen = (completed, now);
+            }
+            let due = worker.last_seen.1 + limit;
+            if due > now {
+                next = Some(next.map_or(due, |next| next.min(due)));
+                continue;
+            }
+            worker.idle = true;
+            record.retiring.store(1, Ordering::Relaxed);
+            record.wake.store(1, Ordering::Release);
+            futex::wake(&record.wake, 1);
+        }
+        next
+    }
+
     /// A worker that drops what it keeps, as it says, has more time than `deadline`.
     fn limit(&self, deadline: Instant) -> Instant {
         let mut records = (0..self.workers as u32).map(|index| self.board().record(index));

@@ -11,6 +11,7 @@ use rustix::process::{Pid, PidfdFlags};
 use super::hook;
 use super::stderr::{Output, Standard, Stderr};
 use crate::ipc::control;
+use crate::options::WorkerOptions;
 use crate::process::welcome::Welcome;
 use crate::sandbox::Allowed;
 use crate::shared::Arena;
@@ -64,6 +65,7 @@ const KEPT_VARIABLES: [&str; 24] = [
 pub(super) fn spawn(
     arena: &Arena,
     welcome: &Welcome,
+    options: &WorkerOptions,
     allowed: Option<&Allowed>,
     stderr: Output,
 ) -> io::Result<Started> {
@@ -88,7 +90,7 @@ pub(super) fn spawn(
     let (stderr, their_stderr) = stderr;
     let mut command = Command::new(image::EXECUTABLE);
     command
-        .arg0(format!("parallel-worker-{}", welcome.worker))
+        .arg0(format!("{}-{}", options.name.unwrap_or("parallel-worker"), welcome.worker))
         .stdin(Stdio::from(theirs))
         .stderr(Stdio::from(their_stderr));
     if let Some(allowed) = allowed {
@@ -97,9 +99,14 @@ pub(super) fn spawn(
         let kept = KEPT_VARIABLES.iter().copied().chain(allowed.env.iter().map(String::as_str));
         let kept = kept.filter_map(|name| Some((name, std::env::var_os(name)?)));
         command.env_clear().envs(kept);
+    } else {
+        // What a static reads from the command line is the same in both.
+        command.args(std::env::args_os().skip(1));
     }
+    command.envs(options.env.iter().copied());
     // A group of its own: what is sent to the program's group is for the program to decide about, and what tasks have started ends with the group.
-    let child = command.env(hook::VARIABLE, "1").process_group(0).spawn().map_err(explained)?;
+    let child =
+        command.env(hook::VARIABLE, hook::value(allowed.is_none())).process_group(0).spawn().map_err(explained)?;
     let process = Pid::from_raw(child.id().cast_signed())
         .and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok());
     Ok(Started { child, socket: ours, process, stderr, unwatched: false })

@@ -24,6 +24,9 @@ const MOST_PATHS: usize = 64 << 10;
 /// The most bytes of numbers of descriptors.
 const MOST_DESCRIPTORS: usize = 32 << 10;
 
+/// The most bytes of a pool's name.
+const LONGEST_NAME: usize = 64;
+
 /// The first and only message from the program. After it come the paths that the sandbox allows.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -59,11 +62,27 @@ pub(super) struct Welcome {
     pub(super) far: u64,
     /// How many descriptors are to be closed, whose numbers follow.
     pub(super) inherited: u64,
+    /// What the pool is called, in UTF-8, ended by zeros: the first part of a long name.
+    pub(super) pool_name: [u8; LONGEST_NAME],
     /// What the numbers of the pool's first functions stand for, as offsets in the executable; 0 for nothing yet.
     pub(super) functions: [u64; TOLD],
 }
 
 impl Welcome {
+    /// See `pool_name`.
+    pub(super) fn name_of(name: &str) -> [u8; LONGEST_NAME] {
+        let mut bytes = [0; LONGEST_NAME];
+        let end = (0..=LONGEST_NAME.min(name.len())).rev().find(|end| name.is_char_boundary(*end)).unwrap_or(0);
+        bytes[..end].copy_from_slice(&name.as_bytes()[..end]);
+        bytes
+    }
+
+    /// What the pool is called.
+    pub(super) fn name(&self) -> String {
+        let end = self.pool_name.iter().position(|byte| *byte == 0).unwrap_or(LONGEST_NAME);
+        String::from_utf8_lossy(&self.pool_name[..end]).into_owned()
+    }
+
     /// Sends it, with the arena, with the descriptors that the worker inherits without a use for them, and with the paths that the sandbox allows.
     pub(super) fn send(
         &self,

@@ -101,6 +101,10 @@ pub(super) struct Worker {
     pub(super) unwilling: bool,
     /// Since when it was seen to be stopped, and idle, while tasks waited.
     pub(super) stopped: Option<Instant>,
+    /// How many tasks its place had completed when it was last seen to have done something, and when that was.
+    pub(super) last_seen: (u64, Instant),
+    /// It was asked to end because it had nothing to do.
+    pub(super) idle: bool,
     /// It has said that it ends between two tasks.
     pub(super) retired: bool,
     /// Why it could not start, as it says.
@@ -157,6 +161,8 @@ impl Worker {
             accused: false,
             unwilling: false,
             stopped: None,
+            last_seen: (completed_before, Instant::now()),
+            idle: false,
             retired: false,
             failure: None,
             terminating: None,

@@ -20,6 +20,26 @@ pub(crate) fn has_variable(name: &CStr) -> bool {
     !unsafe { libc::getenv(name.as_ptr()) }.is_null()
 }
 
+/// Puts the value of a variable in the place of the first argument, unless it is `except`: what the process shows itself by is another thing than what the
+/// program was called by.
+///
+/// # Safety
+///
+/// `argv` has `argc` entries, which may be written, and no other thread runs yet. The value of the variable lies where the kernel has put it: it stays there
+/// when the variable is removed.
+pub(crate) unsafe fn take_first_argument(name: &CStr, except: &CStr, argc: c_int, argv: *const *const c_char) {
+    // SAFETY: `getenv` is given a string that ends in a zero; no other thread runs yet.
+    let value = unsafe { libc::getenv(name.as_ptr()) };
+    if value.is_null() || argc < 1 || argv.is_null() {
+        return;
+    }
+    // SAFETY: it is a string that ends in a zero.
+    if unsafe { CStr::from_ptr(value) } != except {
+        // SAFETY: the array has this entry, and may be written, as the caller promises.
+        unsafe { argv.cast_mut().write(value) };
+    }
+}
+
 /// Removes a variable from the environment, so that a program which this process starts does not find it.
 ///
 /// # Safety

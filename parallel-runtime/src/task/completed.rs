@@ -97,17 +97,33 @@ pub struct AsCompleted<R> {
     left: usize,
 }
 
-impl<R: Send + 'static> Iterator for AsCompleted<R> {
-    type Item = (usize, Result<R, TaskError>);
+impl<R: Send + 'static> AsCompleted<R> {
+    /// The next task that ends, if one does within `limit`. `None` after the last one, too: [`len`](ExactSizeIterator::len) tells how many are left.
+    pub fn next_timeout(&mut self, limit: Duration) -> Option<(usize, Result<R, TaskError>)> {
+        self.next_until(Instant::now().checked_add(limit))
+    }
 
-    fn next(&mut self) -> Option<Self::Item> {
+    fn next_until(&mut self, deadline: Option<Instant>) -> Option<(usize, Result<R, TaskError>)> {
         while self.left > 0 {
-            let Some(index) = self.waiting.next(None) else { continue };
+            let Some(index) = self.waiting.next(deadline) else {
+                if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                    return None;
+                }
+                continue;
+            };
             let Some(task) = self.tasks.get_mut(index).and_then(Option::take) else { continue };
             self.left -= 1;
             return Some((index, task.join()));
         }
         None
+    }
+}
+
+impl<R: Send + 'static> Iterator for AsCompleted<R> {
+    type Item = (usize, Result<R, TaskError>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.next_until(None)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

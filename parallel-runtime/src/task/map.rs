@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 use crate::backend::Target;
 use crate::error::TaskError;
@@ -14,6 +15,7 @@ use crate::function::erased::ErasedVec;
 use crate::panics;
 use crate::wait::blocking::wait_while;
 use crate::wait::condvar::Condvar;
+use crate::wait::notify::Watcher;
 
 /// A map that goes on in the background: Python's `AsyncResult`.
 ///
@@ -53,8 +55,8 @@ pub(crate) struct MapState {
 type MapResult = Result<ErasedVec<'static>, TaskError>;
 
 enum Progress {
-    /// With a future that waits.
-    Running(Option<Waker>),
+    /// With a future that waits, and those who are to be told.
+    Running(Option<Waker>, Vec<Watcher>),
     Ended(MapResult),
     /// Its results were taken.
     Taken,
@@ -64,7 +66,8 @@ impl Progress {
     fn take(&mut self) -> MapResult {
         match std::mem::replace(self, Self::Taken) {
             Self::Ended(result) => result,
-            Self::Running(_) | Self::Taken => Err(TaskError::Cancelled),
+            Self::Running(..) => Err(TaskError::Cancelled),
+            Self::Taken => Err(TaskError::ResultTaken),
         }
     }
 }
@@ -83,7 +86,7 @@ impl MapState {
             done: AtomicUsize::new(0),
             total,
             target,
-            result: Mutex::new(Progress::Running(None)),
+            result: Mutex::new(Progress::Running(None, Vec::new())),
             ended: Condvar::new(),
         });
         let theirs = Arc::clone(&state);
@@ -107,20 +110,33 @@ impl MapState {
     fn end(&self, result: MapResult) {
         let before = std::mem::replace(&mut *self.result(), Progress::Ended(result));
         self.ended.notify_all();
-        if let Progress::Running(Some(waker)) = before {
-            panics::discard(|| waker.wake());
+        if let Progress::Running(waker, watchers) = before {
+            waker.into_iter().for_each(|waker| panics::discard(|| waker.wake()));
+            watchers.into_iter().for_each(Watcher::fire);
         }
     }
 
-    fn wait(&self) -> MapResult {
-        let running = |progress: &Progress| matches!(progress, Progress::Running(_));
-        wait_while(&self.result, &self.ended, None, running).take()
+    /// `None` if it has not ended by then.
+    fn wait(&self, deadline: Option<Instant>) -> Option<MapResult> {
+        let running = |progress: &Progress| matches!(progress, Progress::Running(..));
+        let mut progress = wait_while(&self.result, &self.ended, deadline, running);
+        (!running(&progress)).then(|| progress.take())
+    }
+
+    fn watch(&self, watcher: Watcher) {
+        let mut result = self.result();
+        if let Progress::Running(_, watchers) = &mut *result {
+            watchers.push(watcher);
+            return;
+        }
+        drop(result);
+        watcher.fire();
     }
 
     fn poll(&self, waker: &Waker) -> Poll<MapResult> {
         let next = waker.clone();
         let mut result = self.result();
-        if let Progress::Running(waker) = &mut *result {
+        if let Progress::Running(waker, _) = &mut *result {
             let before = waker.replace(next);
             drop(result);
             drop(before);
@@ -145,12 +161,25 @@ impl<R: Send + 'static> MapTask<R> {
     /// The first failure, in the order of the items; [`TaskError::Cancelled`] after [`cancel`](MapTask::cancel).
     pub fn join(self) -> Result<Vec<R>, TaskError> {
         // SAFETY: the values are of type `R`, by the promise of the code that made this.
-        self.state.wait().map(|values| unsafe { values.into_vec() })
+        self.state.wait(None).unwrap_or(Err(TaskError::Cancelled)).map(|values| unsafe { values.into_vec() })
+    }
+
+    /// Waits for all items, but no longer than `limit`; `None` if they have not ended by then. The results are given once: after that `join` and
+    /// `join_timeout` give [`TaskError::ResultTaken`].
+    pub fn join_timeout(&mut self, limit: Duration) -> Option<Result<Vec<R>, TaskError>> {
+        let result = self.state.wait(Instant::now().checked_add(limit))?;
+        // SAFETY: the values are of type `R`, by the promise of the code that made this.
+        Some(result.map(|values| unsafe { values.into_vec() }))
+    }
+
+    /// Calls `then` when all items have ended, or none will any more: see [`Task::on_done`](crate::Task::on_done).
+    pub fn on_done(&self, then: impl FnOnce() + Send + 'static) {
+        self.state.watch(Watcher::Call(Box::new(then)));
     }
 
     /// Whether all items have ended.
     pub fn is_finished(&self) -> bool {
-        !matches!(*self.state.result(), Progress::Running(_))
+        !matches!(*self.state.result(), Progress::Running(..))
     }
 
     /// How many items have ended, and how many there are.

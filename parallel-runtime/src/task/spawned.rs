@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::submitted::Task;
 use crate::backend::{OwnProcess, OwnTask};
@@ -48,6 +49,35 @@ impl<R: Send + 'static> Spawned<R> {
     /// As [`Task::join`].
     pub fn join(self) -> Result<R, TaskError> {
         self.task.join()
+    }
+
+    /// Waits for the call, but no longer than `limit`: see [`Task::join_timeout`].
+    pub fn join_timeout(&mut self, limit: Duration) -> Option<Result<R, TaskError>> {
+        self.task.join_timeout(limit)
+    }
+
+    /// Calls `then` when it has ended: see [`Task::on_done`].
+    pub fn on_done(&self, then: impl FnOnce() + Send + 'static) {
+        self.task.on_done(then);
+    }
+
+    /// The same as a task, which can take part in [`wait`](crate::wait) and [`as_completed`](crate::as_completed), and be awaited.
+    ///
+    /// ```
+    /// use parallel_runtime::{as_completed, parallel};
+    ///
+    /// #[parallel(mode = "process")]
+    /// fn square(x: u64) -> u64 {
+    ///     x * x
+    /// }
+    ///
+    /// let processes = [2, 3].map(|x| square::spawn(x).into_task());
+    /// let mut squares: Vec<_> = as_completed(processes).map(|(_, square)| square.unwrap()).collect();
+    /// squares.sort_unstable();
+    /// assert_eq!(squares, [4, 9]);
+    /// ```
+    pub fn into_task(self) -> Task<R> {
+        self.task
     }
 
     /// Whether it has ended, well or not.

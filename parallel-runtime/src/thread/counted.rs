@@ -94,6 +94,7 @@ impl Engine {
         let (finished, submitted) = (done + failed + cancelled, book.admitted - book.accepted);
         let abandoned = self.abandoned.load(Ordering::Relaxed);
         PoolStats {
+            name: self.pool.called,
             workers_alive: if started { self.workers } else { 0 },
             submitted,
             finished,

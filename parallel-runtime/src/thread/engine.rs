@@ -14,7 +14,7 @@ use crate::error::{PoolError, TaskError};
 use crate::function::pool_state::PoolState;
 use crate::function::table::FunctionTable;
 use crate::observe::{Counters, Kind, Pool, timeline};
-use crate::options::CallOptions;
+use crate::options::{CallOptions, WorkerOptions};
 use crate::panics;
 use crate::sys::fork;
 use crate::wait::blocking::{self, wait_while};
@@ -23,8 +23,6 @@ use crate::wait::condvar::Condvar;
 /// A pool of threads: what [`ThreadPool`](crate::ThreadPool) stands for once it has been used.
 pub(crate) struct Engine {
     pub(super) workers: usize,
-    /// What it is known by on its threads.
-    pub(super) id: u64,
     pub(super) init: Option<fn()>,
     /// What each thread keeps, if the pool says so.
     pub(super) state: Option<Arc<PoolState>>,
@@ -86,23 +84,23 @@ impl std::fmt::Debug for Engine {
 impl Engine {
     pub(crate) fn new(
         workers: usize,
-        init: Option<fn()>,
+        options: WorkerOptions,
         state: Option<Arc<PoolState>>,
         defaults: CallOptions,
     ) -> Self {
         timeline::begin_if_asked();
         blocking::set_hook(semaphore::released);
-        static IDS: AtomicU64 = AtomicU64::new(0);
+        let WorkerOptions { init, name, stack_size, idle_timeout, .. } = options;
+        let pool = Pool::new(Kind::Threads, workers, name);
         Self {
             workers,
-            id: IDS.fetch_add(1, Ordering::Relaxed),
             init,
             state,
             init_failed: OnceLock::new(),
             defaults,
             semaphore: Semaphore::new(workers),
-            rayon_pools: RayonPools::default(),
-            threads: Threads::new(workers, init.is_some()),
+            rayon_pools: RayonPools::new(name.unwrap_or("parallel-map"), stack_size),
+            threads: Threads::new(workers, init.is_some(), (name.unwrap_or("parallel"), stack_size), idle_timeout),
             started: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             killed: AtomicBool::new(false),
@@ -111,7 +109,7 @@ impl Engine {
             abandoned: AtomicU64::new(0),
             book: Mutex::new(Book::default()),
             none_left: Condvar::new(),
-            pool: Pool::new(Kind::Threads, workers),
+            pool,
             first: OnceLock::new(),
         }
     }
@@ -169,7 +167,7 @@ impl Engine {
 
     /// This thread begins to run a task of the pool.
     pub(super) fn inside(&self) -> Inside {
-        Inside::new(self.id, self.state.as_ref())
+        Inside::new(self.pool, self.state.as_ref())
     }
 
     /// Whether the pool's own threads alone can run a function: those that are prepared for it.
@@ -189,10 +187,10 @@ impl Engine {
 
     fn prepare_thread(&self) -> Result<(), TaskError> {
         thread_local! {
-            static PREPARED: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
+            static PREPARED: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
         }
         let Some(init) = self.init else { return Ok(()) };
-        if PREPARED.with_borrow(|prepared| prepared.contains(&self.id)) {
+        if PREPARED.with_borrow(|prepared| prepared.contains(&self.pool.id)) {
             return Ok(());
         }
         let failed = |why: &String| Err(TaskError::Spawn(std::io::Error::other(why.clone())));
@@ -200,11 +198,11 @@ impl Engine {
             return failed(why);
         }
         // Before it runs: it may call a function of this very pool.
-        PREPARED.with_borrow_mut(|prepared| prepared.push(self.id));
+        PREPARED.with_borrow_mut(|prepared| prepared.push(self.pool.id));
         match panics::catch(init) {
             Ok(()) => Ok(()),
             Err(caught) => {
-                PREPARED.with_borrow_mut(|prepared| prepared.retain(|id| *id != self.id));
+                PREPARED.with_borrow_mut(|prepared| prepared.retain(|id| *id != self.pool.id));
                 failed(self.init_failed.get_or_init(|| caught.init_failed()))
             }
         }
@@ -219,11 +217,16 @@ impl Engine {
         self.closed.store(true, Ordering::SeqCst);
         drop(book);
         // A task that shuts its own pool down cannot wait for itself.
-        let own = Inside::count(self.id) as u64;
+        let own = Inside::count(self.pool) as u64;
         drop(wait_while(&self.book, &self.none_left, None, |book| self.outstanding(book) > own));
         if own == 0 {
             self.threads.end_keepers();
         }
+    }
+
+    /// Cancels what has not started, and gives how many tasks that were.
+    pub(crate) fn cancel_queued(&self) -> usize {
+        self.threads.leave_out()
     }
 
     /// Takes no more tasks, and cancels those that have not started.

@@ -40,3 +40,5 @@ mod turn;
 mod turns;
 
 pub(crate) use engine::Engine;
+pub(crate) use inside::current;
+pub(crate) use threads::number;

@@ -14,8 +14,12 @@ use crate::wait::blocking::released;
 /// So many maps run on rayon at a time.
 const MOST: usize = 4;
 
-#[derive(Default)]
-pub(super) struct RayonPools(Mutex<Pools>);
+pub(super) struct RayonPools {
+    pools: Mutex<Pools>,
+    /// How their threads are called, and how large the stacks of those are.
+    name: &'static str,
+    stack_size: Option<usize>,
+}
 
 #[derive(Default)]
 struct Pools {
@@ -24,8 +28,12 @@ struct Pools {
 }
 
 impl RayonPools {
+    pub(super) fn new(name: &'static str, stack_size: Option<usize>) -> Self {
+        Self { pools: Mutex::default(), name, stack_size }
+    }
+
     fn pools(&self) -> MutexGuard<'_, Pools> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.pools.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A pool that nothing uses. `None` if there are enough in use.
@@ -41,10 +49,13 @@ impl RayonPools {
             return Ok(Some(pool));
         }
         fork::watch();
-        let threads = rayon::ThreadPoolBuilder::new()
-            .num_threads(workers)
-            .thread_name(|index| format!("parallel-map-{index}"))
-            .build();
+        let name = self.name;
+        let mut builder =
+            rayon::ThreadPoolBuilder::new().num_threads(workers).thread_name(move |index| format!("{name}-{index}"));
+        if let Some(size) = self.stack_size {
+            builder = builder.stack_size(size);
+        }
+        let threads = builder.build();
         if threads.is_err() {
             self.pools().leased -= 1;
         }

@@ -10,7 +10,7 @@
 //! the queue empty takes half of what another has. All of it happens under the lock of the queue, and so does falling asleep: nothing lies with
 //! a busy thread while another one sleeps, or should be started.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -63,6 +63,9 @@ type Taken = Mutex<VecDeque<Arc<dyn Work>>>;
 pub(super) struct Threads {
     workers: usize,
     most: usize,
+    name: &'static str,
+    stack_size: Option<usize>,
+    idle_timeout: Option<Duration>,
     state: Mutex<State>,
     more: Condvar,
     /// A thread has ended.
@@ -95,6 +98,13 @@ type Home = (Weak<Threads>, Arc<Taken>);
 
 thread_local! {
     static HOME: RefCell<Option<Home>> = const { RefCell::new(None) };
+    /// Which of a pool's threads this is.
+    static NUMBER: Cell<Option<usize>> = const { Cell::new(None) };
+}
+
+/// Which of a pool's threads this is; `None` for another one.
+pub(crate) fn number() -> Option<usize> {
+    NUMBER.get().or_else(rayon::current_thread_index)
 }
 
 /// This thread waits in the middle of a task as long as this lives.
@@ -141,11 +151,20 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Threads {
     /// `prepared`: each thread runs an `init` first.
-    pub(super) fn new(workers: usize, prepared: bool) -> Arc<Self> {
+    /// `name`, `stack_size`: of the threads. `idle_timeout`: after so long without work a thread ends.
+    pub(super) fn new(
+        workers: usize,
+        prepared: bool,
+        (name, stack_size): (&'static str, Option<usize>),
+        idle_timeout: Option<Duration>,
+    ) -> Arc<Self> {
         let most = workers + if prepared { MOST_PREPARED_SUBSTITUTES } else { MOST_SUBSTITUTES };
         Arc::new(Self {
             workers,
             most,
+            name,
+            stack_size,
+            idle_timeout,
             state: Mutex::default(),
             more: Condvar::new(),
             ended: Condvar::new(),
@@ -204,17 +223,21 @@ impl Threads {
     }
 
     /// Takes all that has not begun, and ends what may be left out. The rest comes back.
-    pub(super) fn leave_out(self: &Arc<Self>) {
+    pub(super) fn leave_out(self: &Arc<Self>) -> usize {
+        let mut left_out = 0;
         let mut state = self.lock();
         let mut all = std::mem::take(&mut state.queue);
         state.taken.iter().for_each(|taken| all.append(&mut lock(taken)));
         drop(state);
         for work in all {
-            if !work.leave_out() {
+            if work.leave_out() {
+                left_out += 1;
+            } else {
                 // There is a thread, or was: if there is none now it is dropped, as it would have been in the queue.
                 let _ = self.push(work);
             }
         }
+        left_out
     }
 
     /// Starts a thread for what is in the queue, if there should be one more.
@@ -226,15 +249,20 @@ impl Threads {
 
     fn enlist(self: &Arc<Self>, state: &mut State) -> io::Result<()> {
         let threads = Arc::clone(self);
-        let name = format!("parallel-{}", state.next);
-        std::thread::Builder::new().name(name).spawn(move || threads.serve())?;
+        let number = state.next;
+        let mut builder = std::thread::Builder::new().name(format!("{}-{number}", self.name));
+        if let Some(size) = self.stack_size {
+            builder = builder.stack_size(size);
+        }
+        builder.spawn(move || threads.serve(number))?;
         state.threads += 1;
         state.alive += 1;
         state.next += 1;
         Ok(())
     }
 
-    fn serve(self: Arc<Self>) {
+    fn serve(self: Arc<Self>, number: usize) {
+        NUMBER.set(Some(number));
         let taken = Arc::<Taken>::default();
         HOME.set(Some((Arc::downgrade(&self), Arc::clone(&taken))));
         self.lock().taken.push(Arc::clone(&taken));
@@ -304,17 +332,19 @@ impl Threads {
             }
             if !ends {
                 has_looked = false;
-                let is_substitute = state.threads > self.workers;
+                let limit = if state.threads > self.workers { Some(LINGER) } else { self.idle_timeout };
                 state.idle += 1;
                 let timed_out;
-                (state, timed_out) = if is_substitute {
-                    let waited = self.more.wait_timeout(state, LINGER).unwrap_or_else(PoisonError::into_inner);
+                (state, timed_out) = if let Some(limit) = limit {
+                    let waited = self.more.wait_timeout(state, limit).unwrap_or_else(PoisonError::into_inner);
                     (waited.0, waited.1.timed_out())
                 } else {
                     (self.more.wait(state).unwrap_or_else(PoisonError::into_inner), false)
                 };
                 state.idle -= 1;
-                ends = timed_out && state.queue.is_empty() && state.threads > self.workers;
+                ends = timed_out
+                    && state.queue.is_empty()
+                    && (state.threads > self.workers || self.idle_timeout.is_some());
             }
             if ends {
                 state.threads -= 1;

@@ -48,6 +48,15 @@ pub(in crate::process) enum Tasks {
     Pack(Box<Pack>),
 }
 
+impl Tasks {
+    pub(in crate::process) fn all(&self) -> Vec<TaskRef> {
+        match self {
+            Self::One(task) => vec![task.clone()],
+            Self::Pack(pack) => pack.tasks().collect(),
+        }
+    }
+}
+
 /// The message in a slot: a task, or several.
 pub(in crate::process) struct InFlight {
     pub(in crate::process) tasks: Tasks,

@@ -9,6 +9,7 @@
 //! | [`start`] | from the hook to the first task: signals, memory, limits, `init`, sandbox |
 //! | [`run`] | claims, runs, rests |
 //! | [`end`] | its orderly end |
+//! | [`identity`] | which worker this is |
 //! | [`functions`] | which function a message is for |
 //! | [`local_executor`], [`futures`] | the futures of `async fn`s, many at a time |
 //! | [`core`](mod@core) | what a worker has |
@@ -23,6 +24,7 @@ mod end;
 mod fault;
 mod functions;
 mod futures;
+mod identity;
 mod local_executor;
 mod run;
 #[cfg(feature = "sandbox")]
@@ -34,4 +36,5 @@ mod start;
 mod usage;
 
 pub(super) use end::LIMIT as END_LIMIT;
+pub(super) use identity::get as identity;
 pub(super) use start::main;

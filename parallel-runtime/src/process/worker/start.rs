@@ -11,7 +11,7 @@ use rustix::process::{Resource, Rlimit};
 
 use super::core::{Control, Worker};
 use super::usage::Usage;
-use super::{end, fault, sandbox};
+use super::{end, fault, identity, sandbox};
 use crate::codec::Reader;
 use crate::error::TaskError;
 use crate::function;
@@ -144,7 +144,10 @@ fn start() -> io::Result<(OwnedFd, &'static Record)> {
     if welcome.far != 0 {
         crate::shared::handle_table::set_far_away();
     }
-    let _ = rustix::thread::set_name(c"parallel-worker");
+    let name = welcome.name();
+    let thread_name = std::ffi::CString::new(name.clone()).unwrap_or_default();
+    let _ = rustix::thread::set_name(&thread_name);
+    identity::set(name, welcome.worker);
     // The socket moves out of the way of the standard streams; tasks that read their input find nothing there.
     let null = std::fs::File::open("/dev/null")?;
     // High up, where no number is that something in the environment names (as `make` does for its jobs).

@@ -476,6 +476,42 @@ impl<T: Serialize + DeserializeOwned> SharedQueue<T> {
     }
 }
 
+impl<T: Serialize + DeserializeOwned> SharedQueue<T> {
+    /// Gives elements as they come: waits while the queue is empty, and ends when it is closed and empty.
+    ///
+    /// ```
+    /// use parallel_runtime::{SharedQueue, parallel};
+    ///
+    /// #[parallel(mode = "process")]
+    /// fn produce(queue: SharedQueue<u32>) {
+    ///     (0..5).for_each(|number| queue.push(number).unwrap());
+    ///     queue.close();
+    /// }
+    ///
+    /// let queue = SharedQueue::bounded(2);
+    /// let producer = produce::submit(queue.clone());
+    /// assert_eq!(queue.iter().sum::<u32>(), 10);
+    /// producer.join().unwrap();
+    /// ```
+    pub fn iter(&self) -> impl Iterator<Item = T> + '_ {
+        std::iter::from_fn(|| self.pop().ok())
+    }
+
+    /// Takes what is there, and does not wait for more.
+    ///
+    /// ```
+    /// use parallel_runtime::SharedQueue;
+    ///
+    /// let queue = SharedQueue::unbounded();
+    /// (1..=3).for_each(|number| queue.push(number).unwrap());
+    /// assert_eq!(queue.drain().collect::<Vec<_>>(), [1, 2, 3]);
+    /// assert!(queue.is_empty());
+    /// ```
+    pub fn drain(&self) -> impl Iterator<Item = T> + '_ {
+        std::iter::from_fn(|| self.try_pop().ok().flatten())
+    }
+}
+
 impl<T> fmt::Debug for SharedQueue<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (len, closed) = (self.len(), self.is_closed());

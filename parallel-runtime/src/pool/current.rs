@@ -1,0 +1,56 @@
+//! Which worker runs this.
+
+use crate::{process, thread};
+
+/// The worker that runs the task which this thread is in the middle of: see [`current_worker`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CurrentWorker {
+    pool: String,
+    index: usize,
+    is_process: bool,
+}
+
+impl CurrentWorker {
+    /// What the pool is called: the name that was given to it, or a number.
+    pub fn pool(&self) -> &str {
+        &self.pool
+    }
+
+    /// Which of the pool's workers it is, from 0. A plain call on a pool of threads runs on the thread that makes it, which is none of the pool's: it has
+    /// the number of the pool's workers.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Whether it is a process.
+    pub fn is_process(&self) -> bool {
+        self.is_process
+    }
+}
+
+/// The worker that runs the task which this thread is in the middle of: the counterpart of Python's `current_process`. `None` outside every task, and in a
+/// task that runs in place, outside every worker.
+///
+/// ```
+/// use parallel_runtime::{ProcessPool, current_worker, parallel};
+///
+/// static RENDER: ProcessPool = ProcessPool::new(2).name("render");
+///
+/// #[parallel(pool = RENDER, mode = "process")]
+/// fn place() -> String {
+///     let worker = current_worker().unwrap();
+///     assert!(worker.is_process() && worker.index() < 2);
+///     worker.pool().to_owned()
+/// }
+///
+/// assert_eq!(place(), "render");
+/// assert_eq!(current_worker(), None);
+/// ```
+pub fn current_worker() -> Option<CurrentWorker> {
+    if let Some(pool) = thread::current() {
+        let index = thread::number().unwrap_or(pool.workers as usize);
+        return Some(CurrentWorker { pool: pool.short_name(), index, is_process: false });
+    }
+    let (pool, index) = process::worker_identity()?;
+    Some(CurrentWorker { pool: pool.to_owned(), index, is_process: true })
+}
