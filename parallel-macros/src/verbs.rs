@@ -143,6 +143,14 @@ pub(crate) fn owned(function: &Function, options: &Options) -> TokenStream {
             #runtime::Call::<Self>::new().submit_owned(#owned)
         }
 
+        /// Hands one call to the pool, unless that has as many tasks as its `queue` allows, or is shut down: then the arguments come back.
+        #many
+        #visibility fn try_submit(
+            #(#names: #types),*
+        ) -> ::core::result::Result<#runtime::Task<#output>, #runtime::TrySubmitError<#owned_types>> #clause {
+            #runtime::Call::<Self>::new().try_submit_owned(#owned)
+        }
+
         /// Runs all items on the pool in the background and returns at once.
         #visibility fn map_async(items: #items) -> #runtime::MapTask<#output> #clause {
             #runtime::Call::<Self>::new().map_async(items)

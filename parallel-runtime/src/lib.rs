@@ -128,7 +128,7 @@ mod wait;
 #[cfg(test)]
 extern crate self as parallel_runtime;
 
-pub use call::{Call, Imap, ImapUnordered, OwnedFn, ParallelFn, Pool, ProcessFn, TaskStream};
+pub use call::{Call, Imap, ImapUnordered, OwnedFn, ParallelFn, Pool, ProcessFn, TaskStream, TrySubmitError};
 pub use error::{PoolError, RemoteError, TaskError};
 pub use function::OwnedSlice;
 pub use observe::stats::{Percentiles, PoolStats, WorkerLoad};

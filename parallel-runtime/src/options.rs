@@ -40,6 +40,8 @@ pub(crate) struct WorkerOptions {
     pub(crate) env: &'static [(&'static str, &'static str)],
     /// Of threads, in bytes.
     pub(crate) stack_size: Option<usize>,
+    /// How many submitted tasks may be outstanding.
+    pub(crate) queue: Option<usize>,
     /// After so long without a task a worker ends.
     pub(crate) idle_timeout: Option<Duration>,
 }
@@ -58,6 +60,7 @@ impl WorkerOptions {
         name: None,
         env: &[],
         stack_size: None,
+        queue: None,
         idle_timeout: None,
     };
 

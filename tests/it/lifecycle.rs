@@ -169,3 +169,51 @@ fn stacks_of_threads_are_as_large_as_asked_for() {
     assert_eq!(deep::on(&pool).map([5000, 4000]), [5000, 4000]);
     assert_eq!(deep::on(&pool).submit(5000).join().unwrap(), 5000);
 }
+
+#[test]
+fn a_full_queue_makes_submit_wait_and_gives_arguments_back() {
+    use parallel_runtime::TrySubmitError;
+    #[parallel(mode = "process")]
+    fn join(one: String, two: &str, milliseconds: u64) -> String {
+        std::thread::sleep(Duration::from_millis(milliseconds));
+        one + two
+    }
+    let (processes, threads) = (ProcessPool::new(1).queue(2), ThreadPool::new(1).queue(2));
+    let check = |submit: &dyn Fn(u64) -> parallel_runtime::Task<String>, full: &dyn Fn() -> String| {
+        let first = [submit(200), submit(0)];
+        assert_eq!(full(), "ab");
+        // It waits until one of the first two has ended.
+        let third = submit(0);
+        assert!(first[0].is_finished());
+        let results: Vec<_> = first.into_iter().chain([third]).map(|task| task.join().unwrap()).collect();
+        assert_eq!(results, ["ab"; 3]);
+    };
+    let item = |milliseconds| ("a".to_owned(), "b".to_owned(), milliseconds);
+    let back = |error: TrySubmitError<(String, String, u64)>| {
+        assert!(matches!(error, TrySubmitError::Full(_)), "{error}");
+        let (one, two, _) = error.into_inner();
+        one + &two
+    };
+    check(&|ms| join::on(&processes).submit(item(ms)), &|| back(join::on(&processes).try_submit(item(0)).unwrap_err()));
+    check(&|ms| join::on(&threads).submit(item(ms)), &|| back(join::on(&threads).try_submit(item(0)).unwrap_err()));
+    // Tasks that fail, or are cancelled, make room as others do.
+    for _ in 0..10 {
+        join::on(&processes).submit(item(0)).cancel();
+    }
+    processes.shutdown();
+    assert!(matches!(join::on(&processes).try_submit(item(0)), Err(TrySubmitError::Closed(_))));
+    for _ in 0..5 {
+        assert!(matches!(join::on(&processes).submit(item(0)).join(), Err(TaskError::PoolClosed)));
+    }
+    assert_eq!(join::try_submit("a".to_owned(), "b".to_owned(), 0).unwrap().join().unwrap(), "ab");
+}
+
+#[test]
+fn a_task_that_submits_to_its_own_full_pool_does_not_hang() {
+    static POOL: ThreadPool = ThreadPool::new(1).queue(1);
+    #[parallel(pool = POOL)]
+    fn countdown(left: u32) -> u32 {
+        if left == 0 { 0 } else { 1 + countdown::try_submit(left - 1).map_or(0, |task| task.join().unwrap()) }
+    }
+    assert_eq!(countdown::submit(3).join().unwrap(), 1, "it takes the only place itself");
+}

@@ -15,6 +15,7 @@ use crate::observe::progress::Meter;
 use crate::options::{CallOptions, WorkerOptions};
 use crate::panics::Caught;
 use crate::sandbox::Sandbox;
+use crate::wait::gate::Gate;
 use crate::wait::notify::{Signal, Watcher};
 
 /// A pool.
@@ -94,6 +95,16 @@ pub(crate) trait Backend: Debug + Send + Sync {
     /// What has to be done before a call of a function whose workers run this first.
     fn prepare(&self, _init: fn()) -> Result<(), TaskError> {
         Ok(())
+    }
+
+    /// How many submitted tasks may be outstanding, if that is limited.
+    fn gate(&self) -> Option<&Arc<Gate>> {
+        None
+    }
+
+    /// Whether it takes tasks no more.
+    fn is_closed(&self) -> bool {
+        false
     }
 
     /// Runs a piece of one item, and waits for its output.

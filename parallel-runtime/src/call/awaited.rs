@@ -19,7 +19,7 @@ pub async fn awaited<F: OwnedFn>(item: F::Owned) -> F::Output {
             self.0.cancel();
         }
     }
-    let mut wanted = Wanted(call.submit_owned(item));
+    let mut wanted = Wanted(call.submit_awaited(item));
     match (&mut wanted.0).await {
         Ok(value) => value,
         Err(error) => panics::resume(error, F::NAME),

@@ -25,6 +25,7 @@ mod verbs;
 
 pub use awaited::awaited;
 pub use function::{Detached, OwnedFn, ParallelFn, ProcessFn, ProcessOwnedFn, Remote, RemoteOwned};
+pub use owned::TrySubmitError;
 pub use pool::Pool;
 pub use stream::{Imap, ImapUnordered, TaskStream};
 pub use verbs::Call;

@@ -1,12 +1,41 @@
 //! The verbs that do not wait, or not for all: they take owned arguments.
 
+use std::fmt;
+
 use super::function::OwnedFn;
+use super::route::NoRoom;
 use super::stream::{Imap, ImapUnordered, TaskStream};
 use super::table::Tables;
 use super::verbs::Call;
 use crate::function::IntoOwned;
 use crate::function::erased::{ErasedValue, ItemsOf};
 use crate::task::{MapTask, Spawned, Task};
+
+/// Why a task was not submitted; its item comes back.
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TrySubmitError<Item> {
+    /// As many tasks are outstanding as the pool's `queue` allows.
+    #[error("the pool has as many outstanding tasks as its `queue` allows")]
+    Full(Item),
+    /// The pool is shut down.
+    #[error("the pool is shut down")]
+    Closed(Item),
+}
+
+impl<Item> TrySubmitError<Item> {
+    /// The item.
+    pub fn into_inner(self) -> Item {
+        match self {
+            Self::Full(item) | Self::Closed(item) => item,
+        }
+    }
+}
+
+impl<Item> fmt::Debug for TrySubmitError<Item> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if matches!(self, Self::Full(_)) { "Full" } else { "Closed" })
+    }
+}
 
 impl<F: OwnedFn> Call<'_, F> {
     /// Hands one item to the pool and returns at once.
@@ -24,6 +53,62 @@ impl<F: OwnedFn> Call<'_, F> {
         let handle = self.route().submit(Tables::<F>::owned(), ErasedValue::new(item));
         // SAFETY: the task gives an output of this function.
         unsafe { Task::new(handle) }
+    }
+
+    /// Of a caller that awaits it at once: as a plain call it takes no place in the pool's queue, and never blocks.
+    pub(super) fn submit_awaited(&self, item: F::Owned) -> Task<F::Output> {
+        let handle = self.route().submit_inside(Tables::<F>::owned(), ErasedValue::new(item), None);
+        // SAFETY: the task gives an output of this function.
+        unsafe { Task::new(handle) }
+    }
+
+    /// As [`submit`](Call::submit), but does not wait where the pool has as many tasks as its `queue` allows.
+    ///
+    /// ```
+    /// use parallel_runtime::{ThreadPool, TrySubmitError, parallel};
+    ///
+    /// #[parallel]
+    /// fn nap(milliseconds: u64) {
+    ///     std::thread::sleep(std::time::Duration::from_millis(milliseconds));
+    /// }
+    ///
+    /// let pool = ThreadPool::new(1).queue(1);
+    /// let task = nap::on(&pool).try_submit(100).unwrap();
+    /// assert_eq!(nap::on(&pool).try_submit(7).unwrap_err(), TrySubmitError::Full(7));
+    /// task.join().unwrap();
+    /// pool.shutdown();
+    /// assert_eq!(nap::on(&pool).try_submit(7).unwrap_err(), TrySubmitError::Closed(7));
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The item, if there is no room, or if the pool is shut down.
+    pub fn try_submit<A>(&self, item: A) -> Result<Task<F::Output>, TrySubmitError<A>>
+    where
+        A: IntoOwned<F::Parameters, Owned = F::Owned>,
+    {
+        let route = self.route();
+        match route.try_enter() {
+            Err(NoRoom::Full) => return Err(TrySubmitError::Full(item)),
+            Err(NoRoom::Closed) => return Err(TrySubmitError::Closed(item)),
+            Ok(()) => {}
+        }
+        let handle = route.submit_entered(Tables::<F>::owned(), ErasedValue::new(item.into_owned()));
+        // SAFETY: the task gives an output of this function.
+        Ok(unsafe { Task::new(handle) })
+    }
+
+    #[doc(hidden)]
+    pub fn try_submit_owned(&self, item: F::Owned) -> Result<Task<F::Output>, TrySubmitError<F::Owned>> {
+        let route = self.route();
+        match route.try_enter() {
+            Err(NoRoom::Full) => return Err(TrySubmitError::Full(item)),
+            Err(NoRoom::Closed) => return Err(TrySubmitError::Closed(item)),
+            Ok(()) => {}
+        }
+        let handle = route.submit_entered(Tables::<F>::owned(), ErasedValue::new(item));
+        // SAFETY: the task gives an output of this function.
+        Ok(unsafe { Task::new(handle) })
     }
 
     /// Runs all items in the background and returns at once.

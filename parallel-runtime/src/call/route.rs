@@ -14,6 +14,8 @@ use crate::options::CallOptions;
 use crate::panics;
 use crate::pool::Spec;
 use crate::task::MapState;
+use crate::wait::gate::Gate;
+use crate::wait::notify::Watcher;
 
 /// A function, a pool and options.
 #[derive(Clone, Copy)]
@@ -104,9 +106,45 @@ impl<'p> Route<'p> {
         results
     }
 
+    /// Waits until there is room, if the pool's is limited.
     pub(super) fn submit(&self, function: &'static FunctionTable, item: ErasedValue<'static>) -> TaskHandle {
+        let gate = self.target().gate();
+        if let Some(gate) = gate {
+            gate.enter();
+        }
+        self.submit_inside(function, item, gate)
+    }
+
+    /// Whether a task can be submitted without waiting. If so the room that it takes is taken.
+    pub(super) fn try_enter(&self) -> Result<(), NoRoom> {
+        let target = self.target();
+        match target.gate() {
+            _ if target.is_closed() => Err(NoRoom::Closed),
+            Some(gate) if !gate.try_enter() => Err(NoRoom::Full),
+            _ => Ok(()),
+        }
+    }
+
+    /// The room of the task is taken.
+    pub(super) fn submit_inside(
+        &self,
+        function: &'static FunctionTable,
+        item: ErasedValue<'static>,
+        gate: Option<&Arc<Gate>>,
+    ) -> TaskHandle {
         let submitted = self.check().and_then(|(target, options)| target.submit(function, item, options));
-        submitted.unwrap_or_else(|error| Ready::handle(Err(error)))
+        let handle = submitted.unwrap_or_else(|error| Ready::handle(Err(error)));
+        if let Some(gate) = gate
+            && let Err(watcher) = handle.watch(Watcher::Gate(Arc::clone(gate)), true)
+        {
+            watcher.fire();
+        }
+        handle
+    }
+
+    /// See [`submit_inside`](Route::submit_inside).
+    pub(super) fn submit_entered(&self, function: &'static FunctionTable, item: ErasedValue<'static>) -> TaskHandle {
+        self.submit_inside(function, item, self.target().gate())
     }
 
     pub(super) fn submit_scoped<'s>(
@@ -169,6 +207,12 @@ impl<'p> Route<'p> {
             }
         })
     }
+}
+
+/// Why a task cannot be submitted without waiting.
+pub(super) enum NoRoom {
+    Full,
+    Closed,
 }
 
 /// Items that were all taken from their source.

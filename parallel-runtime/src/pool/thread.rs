@@ -141,6 +141,18 @@ impl ThreadPool {
         self
     }
 
+    /// How many submitted tasks may be outstanding: `submit` waits while there are so many, and `try_submit` gives the arguments back. It goes for
+    /// tasks alone: a map holds no more than it needs anyway, and a plain call waits for its own.
+    ///
+    /// # Panics
+    ///
+    /// If `tasks` is 0.
+    pub const fn queue(mut self, tasks: usize) -> Self {
+        assert!(tasks > 0, "a pool that takes no task runs none");
+        self.options.queue = Some(tasks);
+        self
+    }
+
     /// What each thread of the pool keeps between tasks: `make` is called on each that needs it, with this configuration. Functions get it by their
     /// `#[worker]` parameter. It is dropped on its thread when the pool is shut down, and made anew after a task that used it has panicked.
     ///

@@ -28,6 +28,7 @@ use crate::remote::task_state::{TaskGroup, TaskRef};
 use crate::remote::transport::Ownership;
 use crate::shared::{Arena, Block};
 use crate::sys::{fork, futex};
+use crate::wait::gate::Gate;
 
 /// Slots of an ordinary pool: what does not fit waits in the program. Those that are never used take no memory.
 const SLOTS: u32 = 1 << 14;
@@ -47,6 +48,8 @@ pub(crate) struct Engine {
     /// What each worker keeps, if the pool says so; and the same as it is sent to them, from the first on.
     pub(super) kept: Option<Arc<PoolState>>,
     pub(super) state_to_send: OnceLock<Result<SentState, Failure>>,
+    /// How many submitted tasks may be outstanding.
+    pub(super) gate: Option<Arc<Gate>>,
     /// Of calls that say nothing else.
     pub(crate) defaults: CallOptions,
     /// Threads of the program that sleep until some task is done. The same number is in shared memory for the workers; this is
@@ -104,6 +107,7 @@ impl Engine {
             workers,
             one_shot,
             options,
+            gate: options.queue.map(|most| Arc::new(Gate::new(most))),
             kept,
             state_to_send: OnceLock::new(),
             defaults,

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::admission::Inside;
 use super::engine::Engine;
+use super::state::Life;
 use crate::backend::batch_policy::Granularity;
 use crate::backend::{Collector, OwnProcess};
 use crate::error::{PoolError, TaskError};
@@ -15,6 +16,7 @@ use crate::remote::outcome::Outcome;
 use crate::remote::submit::{Encoded, encode};
 use crate::remote::task_state::{TaskControl, TaskRef};
 use crate::remote::transport::{Batch, NotSubmitted, Submitted, Transport};
+use crate::wait::gate::Gate;
 use crate::wait::notify::Watcher;
 
 impl Collector for Arc<Engine> {
@@ -60,6 +62,14 @@ impl Transport for Arc<Engine> {
 
     fn worker_options(&self) -> WorkerOptions {
         Engine::worker_options(self)
+    }
+
+    fn gate(&self) -> Option<&Arc<Gate>> {
+        self.gate.as_ref()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.lock().life != Life::Open
     }
 
     fn workers(&self) -> usize {

@@ -15,6 +15,7 @@ use crate::function::erased::{ErasedValue, Items, all_of};
 use crate::function::table::{FunctionTable, Piece, Written};
 use crate::options::{CallOptions, WorkerOptions};
 use crate::sandbox::{self, Sandbox};
+use crate::wait::gate::Gate;
 
 /// A pool whose tasks run in other processes.
 #[derive(Debug)]
@@ -54,6 +55,14 @@ fn submit_one(
 impl Backend for RemoteBackend {
     fn defaults(&self) -> CallOptions {
         self.0.defaults()
+    }
+
+    fn gate(&self) -> Option<&Arc<Gate>> {
+        self.0.gate()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.0.is_closed()
     }
 
     fn check_sandbox(&self, function: &'static str, _sandbox: Sandbox) -> Result<(), TaskError> {

@@ -13,6 +13,7 @@ use crate::error::TaskError;
 use crate::function::erased::{ErasedValue, ErasedVec};
 use crate::function::table::{FunctionTable, Piece};
 use crate::options::{CallOptions, WorkerOptions};
+use crate::wait::gate::Gate;
 
 /// Items that are sent.
 pub(crate) trait Sent {
@@ -129,6 +130,16 @@ pub(crate) trait Transport: TaskControl + Debug {
     fn defaults(&self) -> CallOptions;
 
     fn worker_options(&self) -> WorkerOptions;
+
+    /// See [`Backend::gate`](crate::backend::Backend::gate).
+    fn gate(&self) -> Option<&Arc<Gate>> {
+        None
+    }
+
+    /// See [`Backend::is_closed`](crate::backend::Backend::is_closed).
+    fn is_closed(&self) -> bool {
+        false
+    }
 
     /// How many tasks can run at a time.
     fn workers(&self) -> usize;

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::apart;
@@ -17,11 +18,20 @@ use crate::function::table::{FunctionTable, Piece, Written};
 use crate::options::{CallOptions, WorkerOptions};
 use crate::panics;
 use crate::sandbox::{self, Sandbox};
+use crate::wait::gate::Gate;
 use crate::wait::notify::Watcher;
 
 impl Backend for Arc<Engine> {
     fn defaults(&self) -> CallOptions {
         self.defaults
+    }
+
+    fn gate(&self) -> Option<&Arc<Gate>> {
+        self.gate.as_ref()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
     }
 
     fn check_sandbox(&self, function: &'static str, _sandbox: Sandbox) -> Result<(), TaskError> {

@@ -19,6 +19,7 @@ use crate::panics;
 use crate::sys::fork;
 use crate::wait::blocking::{self, wait_while};
 use crate::wait::condvar::Condvar;
+use crate::wait::gate::Gate;
 
 /// A pool of threads: what [`ThreadPool`](crate::ThreadPool) stands for once it has been used.
 pub(crate) struct Engine {
@@ -28,6 +29,8 @@ pub(crate) struct Engine {
     pub(super) state: Option<Arc<PoolState>>,
     /// Why `init` failed, if it did.
     pub(super) init_failed: OnceLock<String>,
+    /// How many submitted tasks may be outstanding.
+    pub(super) gate: Option<Arc<Gate>>,
     /// Of calls that say nothing else.
     pub(crate) defaults: CallOptions,
     pub(super) semaphore: Semaphore,
@@ -96,6 +99,7 @@ impl Engine {
             workers,
             init,
             state,
+            gate: options.queue.map(|most| Arc::new(Gate::new(most))),
             init_failed: OnceLock::new(),
             defaults,
             semaphore: Semaphore::new(workers),

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 
 use super::condvar::Condvar;
+use super::gate::Gate;
 use crate::panics;
 use crate::sys::fork;
 
@@ -18,6 +19,8 @@ pub(crate) enum Watcher {
     Ready(Arc<Ready>, usize),
     /// Raises a signal.
     Signal(Arc<Signal>),
+    /// Makes room for another task.
+    Gate(Arc<Gate>),
     /// Calls back.
     Call(Box<dyn FnOnce() + Send>),
 }
@@ -29,6 +32,7 @@ impl Watcher {
             Self::Waker(waker) => waker.wake(),
             Self::Ready(ready, index) => ready.push(index),
             Self::Signal(signal) => signal.raise(),
+            Self::Gate(gate) => gate.leave(),
             Self::Call(call) => call_back(call),
         }
     }
@@ -39,7 +43,7 @@ impl Watcher {
             Self::Ready(ready, _) => !ready.closed.load(Ordering::Relaxed),
             // A future is polled often, and each time says whom to wake: the last one counts.
             Self::Waker(_) => !matches!(next, Self::Waker(_)),
-            Self::Signal(_) | Self::Call(_) => true,
+            Self::Signal(_) | Self::Gate(_) | Self::Call(_) => true,
         }
     }
 }
