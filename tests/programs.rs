@@ -150,6 +150,17 @@ fn a_library_in_another_program_gets_a_clear_error() {
 }
 
 #[test]
+fn a_worker_ends_as_a_program_does() {
+    let printed = run(&mut program(&["end-in-order"]));
+    let (first, second) = printed.split_once("shut down\n").expect("the pool was shut down");
+    for part in [first, second] {
+        for expected in ["without a line's end", "of C, ", "state dropped", "exit handler"] {
+            assert_eq!(part.matches(expected).count(), 1, "{expected} in {printed}");
+        }
+    }
+}
+
+#[test]
 fn what_programs_do_to_themselves_does_no_harm() {
     let habits = [
         "fork-before",

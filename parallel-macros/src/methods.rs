@@ -76,7 +76,7 @@ fn free_function(arguments: TokenStream, source: &Source) -> syn::Result<TokenSt
 
     let names: Vec<TokenStream> = function.names().iter().map(|name| quote!(#name)).collect();
     let caller = expand::caller(&function, source, &options, &names);
-    let (visibility, body) = (as_generated(&function.visibility), as_generated(&source.body));
+    let (visibility, body) = (as_generated(&function.visibility), &source.body);
     let (lints, inner, output) = (&function.attributes.lints, &function.attributes.inner, &function.output);
     let parameters = function.parameters.iter().map(|parameter| {
         let (attributes, pattern, ty) = (&parameter.attributes, &parameter.pattern, &parameter.ty);
@@ -311,7 +311,7 @@ fn expand_method(
     let mut inner_signature = source.whole_signature();
     inner_signature.ident = hidden.clone();
     let (inner, lints, cfgs) = (&function.attributes.inner, &function.attributes.lints, &function.attributes.cfgs);
-    let (visibility, body) = (as_generated(&function.visibility), as_generated(&source.body));
+    let (visibility, body) = (as_generated(&function.visibility), &source.body);
     let call = call_function(&function, &options, &source.signature.ident, &block.generics);
     let inside = quote! {
         #caller

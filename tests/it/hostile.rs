@@ -253,3 +253,26 @@ fn what_is_zeroed_is_zeros_whatever_a_worker_has_written_where_it_had_nothing() 
     let array = SharedArray::<u64>::new(100_000);
     assert!(array.to_vec().iter().all(|word| *word == 0));
 }
+
+#[test]
+fn a_worker_that_says_it_ends_and_does_not_is_ended() {
+    struct Endless;
+    impl Drop for Endless {
+        fn drop(&mut self) {
+            loop {
+                std::thread::park();
+            }
+        }
+    }
+    fn make() -> Endless {
+        Endless
+    }
+    #[parallel(mode = "process", state = make)]
+    fn pid(#[worker] _endless: &Endless) -> u32 {
+        std::process::id()
+    }
+    let pool = ProcessPool::new(1);
+    let worker = pid::on(&pool).call(());
+    soon(move || pool.shutdown());
+    assert!(!parallel_workspace::is_alive(worker));
+}

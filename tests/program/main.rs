@@ -1,5 +1,6 @@
 //! A program for the tests of what concerns a whole process. The first argument says what it does.
 
+mod end;
 mod habits;
 mod hostile;
 mod observed;
@@ -107,6 +108,7 @@ fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     let argument = |index: usize| arguments.get(index).map_or("", String::as_str);
     match argument(1) {
+        "end-in-order" => end::run(),
         "where" => {
             println!("{}", where_am_i(std::process::id()));
             println!("{}", add_on_threads(1, 2));

@@ -19,6 +19,7 @@ pages! {
     Choosing: "../../docs/src/choosing.md",
     Values: "../../docs/src/values.md",
     SharedMemory: "../../docs/src/shared-memory.md",
+    State: "../../docs/src/state.md",
     Faults: "../../docs/src/faults.md",
     Security: "../../docs/src/security.md",
     Async: "../../docs/src/async.md",

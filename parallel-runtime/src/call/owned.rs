@@ -41,6 +41,9 @@ impl<F: OwnedFn> Call<'_, F> {
     /// Hands one item to the pool and returns at once.
     ///
     /// References are passed in their owned form: `String` for `&str`, `Vec<T>` for `&[T]`.
+    ///
+    /// When `main` returns, tasks that have not ended are lost: those that run are ended with their workers, and those that wait never run. Join them, or shut the
+    /// pool down before.
     pub fn submit<A>(&self, item: A) -> Task<F::Output>
     where
         A: IntoOwned<F::Parameters, Owned = F::Owned>,

@@ -15,6 +15,7 @@ use super::state::{Life, State};
 use super::supervisor::{Supervised, Supervisor};
 use super::worker_slot::{Occupant, Worker, WorkerSlot};
 use crate::error::TaskError;
+use crate::ipc::board::layout::phase;
 use crate::ipc::control::{ControlRequest, Received};
 use crate::observe::timeline;
 use crate::shared::objects;
@@ -143,6 +144,7 @@ impl Engine {
         let record = board.record(worker_slot as u32);
         let limit = self.options.memory_limit;
         let death = ExitStatus::new(&worker, record, signal, exit_code, limit);
+        record.phase.store(phase::NONE, Ordering::Relaxed);
 
         if !worker.retired && !state.workers.exiting && matches!(state.life, Life::Open | Life::Draining) {
             let why = || match &worker.terminating {

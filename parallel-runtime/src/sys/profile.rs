@@ -1,16 +1,13 @@
-//! Coverage: the profile of this process, in a build that measures it.
+//! Coverage: whether this build measures it. Its profile is written by an exit handler, for which a program that ends leaves its workers some time.
 
 #[cfg(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri)))]
 mod runtime {
-    //! The profiling runtime of LLVM, where it is linked. It writes the profile in an exit handler; but what runs before `main` may come before that was
-    //! registered.
-
     use std::arch::{asm, global_asm};
 
+    // A function of LLVM's profiling runtime, which is linked into a build that measures.
     global_asm!(".weak __llvm_profile_write_file");
 
-    /// Its `int __llvm_profile_write_file(void)`; `None` in a build that measures nothing.
-    pub(super) fn write_file() -> Option<unsafe extern "C" fn() -> i32> {
+    pub(super) fn is_linked() -> bool {
         let address: usize;
         #[cfg(target_arch = "x86_64")]
         // SAFETY: reads the entry of a symbol in the global offset table, which the linker makes; it is 0 for a weak symbol that is not defined.
@@ -27,24 +24,14 @@ mod runtime {
                 options(pure, nomem, nostack)
             );
         }
-        // SAFETY: what is defined under this name is that function of LLVM's runtime.
-        (address != 0).then(|| unsafe { std::mem::transmute::<usize, unsafe extern "C" fn() -> i32>(address) })
+        address != 0
     }
 }
 
 /// Whether this build measures its coverage.
 pub(crate) fn is_measured() -> bool {
     #[cfg(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri)))]
-    return runtime::write_file().is_some();
+    return runtime::is_linked();
     #[cfg(not(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri))))]
     return false;
-}
-
-/// Writes the profile now, to the file that `LLVM_PROFILE_FILE` names, in which `%p` stands for the process.
-pub(crate) fn write() {
-    #[cfg(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri)))]
-    if let Some(write_file) = runtime::write_file() {
-        // SAFETY: it may be called at any time, on any thread.
-        unsafe { write_file() };
-    }
 }

@@ -1,7 +1,7 @@
 //! The orderly end of a worker: between two tasks, as a program ends.
 //!
-//! The thread of the tasks drops what it keeps, writes out what Rust and C have buffered, writes the profile of a build that measures coverage, and runs the
-//! exit handlers that libraries have registered. All that is other people's code, so it has [`LIMIT`] for it, watched by a thread of its own; the program
+//! The thread of the tasks drops what it keeps, writes out what Rust and C have buffered, and runs the exit handlers that libraries have registered, among
+//! them the one that writes the profile of a build that measures coverage. All that is other people's code, so it has [`LIMIT`] for it, watched by a thread of its own; the program
 //! waits as long, and then ends the process.
 
 use std::io::{self, Write};
@@ -12,7 +12,7 @@ use crate::function::kept;
 use crate::ipc::board::Record;
 use crate::ipc::board::layout::phase;
 use crate::ipc::link::InPhase;
-use crate::sys::{exit, futex, profile};
+use crate::sys::{exit, futex};
 
 /// How long it may take.
 pub(in crate::process) const LIMIT: Duration = Duration::from_secs(10);
@@ -42,10 +42,7 @@ pub(super) fn end() -> ! {
     kept::drop_all();
     let _ = io::stdout().flush();
     match watch {
-        Ok(_) => {
-            profile::write();
-            exit::in_order(0)
-        }
+        Ok(_) => exit::in_order(0),
         // Without a watch no handler is trusted to return.
         Err(_) => exit::now(0),
     }
