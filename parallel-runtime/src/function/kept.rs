@@ -102,14 +102,16 @@ unsafe impl<S: Send + Sync> Sync for Kept<S> {}
 
 /// `&mut S` for a task.
 struct Exclusive<S> {
-    kept: Arc<Kept<S>>,
+    /// `None` only while this is dropped.
+    kept: Option<Arc<Kept<S>>>,
     was_panicking: bool,
 }
 
 /// `&S` for a task.
 #[doc(hidden)]
 pub struct Shared<S> {
-    kept: Arc<Kept<S>>,
+    /// `None` only while this is dropped.
+    kept: Option<Arc<Kept<S>>>,
     was_panicking: bool,
 }
 
@@ -117,7 +119,7 @@ impl<S: 'static> Exclusive<S> {
     /// `None` if it is borrowed.
     fn new(kept: Arc<Kept<S>>) -> Option<Self> {
         kept.borrows.compare_exchange(0, -1, Ordering::Acquire, Ordering::Relaxed).ok()?;
-        Some(Self { kept, was_panicking: std::thread::panicking() })
+        Some(Self { kept: Some(kept), was_panicking: std::thread::panicking() })
     }
 }
 
@@ -126,20 +128,20 @@ impl<S> Deref for Exclusive<S> {
 
     fn deref(&self) -> &S {
         // SAFETY: `borrows` is -1 as long as this lives, so there is no other borrow.
-        unsafe { &*self.kept.value.get() }
+        unsafe { &*value_of(&self.kept).get() }
     }
 }
 
 impl<S> DerefMut for Exclusive<S> {
     fn deref_mut(&mut self) -> &mut S {
         // SAFETY: as above, and this is borrowed exclusively.
-        unsafe { &mut *self.kept.value.get() }
+        unsafe { &mut *value_of(&self.kept).get() }
     }
 }
 
 impl<S> Drop for Exclusive<S> {
     fn drop(&mut self) {
-        end_borrow(&self.kept, self.was_panicking, |borrows| borrows.store(0, Ordering::Release));
+        end_borrow(self.kept.take(), self.was_panicking, |borrows| borrows.store(0, Ordering::Release));
     }
 }
 
@@ -148,7 +150,7 @@ impl<S: 'static> Shared<S> {
     fn new(kept: Arc<Kept<S>>) -> Option<Self> {
         let one_more = |borrows: i32| (borrows >= 0).then(|| borrows.checked_add(1)).flatten();
         kept.borrows.fetch_update(Ordering::Acquire, Ordering::Relaxed, one_more).ok()?;
-        Some(Self { kept, was_panicking: std::thread::panicking() })
+        Some(Self { kept: Some(kept), was_panicking: std::thread::panicking() })
     }
 }
 
@@ -157,13 +159,13 @@ impl<S> Deref for Shared<S> {
 
     fn deref(&self) -> &S {
         // SAFETY: `borrows` is greater than 0 as long as this lives, so there is no exclusive borrow.
-        unsafe { &*self.kept.value.get() }
+        unsafe { &*value_of(&self.kept).get() }
     }
 }
 
 impl<S> Drop for Shared<S> {
     fn drop(&mut self) {
-        end_borrow(&self.kept, self.was_panicking, |borrows| _ = borrows.fetch_sub(1, Ordering::Release));
+        end_borrow(self.kept.take(), self.was_panicking, |borrows| _ = borrows.fetch_sub(1, Ordering::Release));
     }
 }
 
@@ -173,7 +175,12 @@ impl<S> std::fmt::Debug for Shared<S> {
     }
 }
 
-fn end_borrow<S>(kept: &Arc<Kept<S>>, was_panicking: bool, end: impl FnOnce(&AtomicI32)) {
+fn value_of<S>(kept: &Option<Arc<Kept<S>>>) -> &UnsafeCell<S> {
+    &kept.as_ref().expect("it is there until this is dropped").value
+}
+
+fn end_borrow<S>(kept: Option<Arc<Kept<S>>>, was_panicking: bool, end: impl FnOnce(&AtomicI32)) {
+    let Some(kept) = kept else { return };
     let is_spoilt = std::thread::panicking() && !was_panicking;
     if is_spoilt {
         kept.spoilt.store(true, Ordering::Relaxed);
@@ -181,6 +188,8 @@ fn end_borrow<S>(kept: &Arc<Kept<S>>, was_panicking: bool, end: impl FnOnce(&Ato
     end(&kept.borrows);
     if is_spoilt {
         drop_spoilt();
+        // This may be the last that has it. A panic of its destructor must not meet the one that goes on here.
+        panics::discard(|| drop(kept));
     }
 }
 
@@ -399,6 +408,20 @@ mod tests {
         assert_eq!(MAKES.get(), 2);
         with_state("g", Some(other), |eight: &mut u8| assert_eq!(*eight, 8, "another value is as it was"));
         drop_all();
+    }
+
+    #[test]
+    fn a_destructor_that_panics_does_no_harm_to_a_panic() {
+        struct Bomb;
+        impl Drop for Bomb {
+            fn drop(&mut self) {
+                panic!("no, too");
+            }
+        }
+        let caught = panics::catch(|| with_state("f", Some(|| Bomb), |_: &mut Bomb| panic!("no")));
+        let error = caught.err().unwrap().into_error("f");
+        assert!(error.to_string().ends_with("no"), "{error}");
+        assert!(!keeps_any());
     }
 
     #[test]

@@ -85,5 +85,5 @@ pub(crate) use engine::Engine;
 
 /// What the pool of this worker is called, and which of its workers this process is; `None` in a process that is no worker.
 pub(crate) fn worker_identity() -> Option<(&'static str, usize)> {
-    worker::identity()
+    worker::worker_identity()
 }

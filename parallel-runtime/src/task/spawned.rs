@@ -61,7 +61,7 @@ impl<R: Send + 'static> Spawned<R> {
         self.task.on_done(then);
     }
 
-    /// The same as a task, which can take part in [`wait`](crate::wait) and [`as_completed`](crate::as_completed), and be awaited.
+    /// The same as a task, which can take part in [`wait`](fn@crate::wait) and [`as_completed`](crate::as_completed), and be awaited.
     ///
     /// ```
     /// use parallel_runtime::{as_completed, parallel};

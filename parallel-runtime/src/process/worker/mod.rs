@@ -36,5 +36,5 @@ mod start;
 mod usage;
 
 pub(super) use end::LIMIT as END_LIMIT;
-pub(super) use identity::get as identity;
+pub(super) use identity::get as worker_identity;
 pub(super) use start::main;
