@@ -29,8 +29,8 @@ impl Serial {
         Self { state }
     }
 
-    fn in_pool(&self) -> Option<InPool> {
-        self.state.as_ref().map(|state| InPool::new(Some(state)))
+    fn in_pool(&self) -> InPool {
+        InPool::new(self.state.as_ref())
     }
 }
 
@@ -309,7 +309,7 @@ impl Prefetch for Lazy {
                 results.fail_all(error, count);
             }
             None => {
-                let _in_pool = self.state.as_ref().map(|state| InPool::new(Some(state)));
+                let _in_pool = InPool::new(self.state.as_ref());
                 run_all(self.function, items, true, &mut results);
             }
         }

@@ -91,12 +91,12 @@ impl<F: OwnedFn> Call<'_, F> {
         A: IntoOwned<F::Parameters, Owned = F::Owned>,
     {
         let route = self.route();
-        match route.try_enter() {
+        let room = match route.try_enter() {
             Err(NoRoom::Full) => return Err(TrySubmitError::Full(item)),
             Err(NoRoom::Closed) => return Err(TrySubmitError::Closed(item)),
-            Ok(()) => {}
-        }
-        let handle = route.submit_entered(Tables::<F>::owned(), ErasedValue::new(item.into_owned()));
+            Ok(room) => room,
+        };
+        let handle = route.submit_inside(Tables::<F>::owned(), ErasedValue::new(item.into_owned()), room);
         // SAFETY: the task gives an output of this function.
         Ok(unsafe { Task::new(handle) })
     }
@@ -104,12 +104,12 @@ impl<F: OwnedFn> Call<'_, F> {
     #[doc(hidden)]
     pub fn try_submit_owned(&self, item: F::Owned) -> Result<Task<F::Output>, TrySubmitError<F::Owned>> {
         let route = self.route();
-        match route.try_enter() {
+        let room = match route.try_enter() {
             Err(NoRoom::Full) => return Err(TrySubmitError::Full(item)),
             Err(NoRoom::Closed) => return Err(TrySubmitError::Closed(item)),
-            Ok(()) => {}
-        }
-        let handle = route.submit_entered(Tables::<F>::owned(), ErasedValue::new(item));
+            Ok(room) => room,
+        };
+        let handle = route.submit_inside(Tables::<F>::owned(), ErasedValue::new(item), room);
         // SAFETY: the task gives an output of this function.
         Ok(unsafe { Task::new(handle) })
     }

@@ -14,7 +14,7 @@ use crate::options::CallOptions;
 use crate::panics;
 use crate::pool::Spec;
 use crate::task::MapState;
-use crate::wait::gate::Gate;
+use crate::wait::gate::{Gate, Room};
 use crate::wait::notify::Watcher;
 
 /// A function, a pool and options.
@@ -108,20 +108,20 @@ impl<'p> Route<'p> {
 
     /// Waits until there is room, if the pool's is limited.
     pub(super) fn submit(&self, function: &'static FunctionTable, item: ErasedValue<'static>) -> TaskHandle {
-        let gate = self.target().gate();
-        if let Some(gate) = gate {
+        let room = self.target().gate().map(|gate| {
             gate.enter();
-        }
-        self.submit_inside(function, item, gate)
+            gate.room()
+        });
+        self.submit_inside(function, item, room)
     }
 
-    /// Whether a task can be submitted without waiting. If so the room that it takes is taken.
-    pub(super) fn try_enter(&self) -> Result<(), NoRoom> {
+    /// Takes room for a task that is submitted without waiting.
+    pub(super) fn try_enter(&self) -> Result<Option<Room>, NoRoom> {
         let target = self.target();
         match target.gate() {
             _ if target.is_closed() => Err(NoRoom::Closed),
             Some(gate) if !gate.try_enter() => Err(NoRoom::Full),
-            _ => Ok(()),
+            gate => Ok(gate.map(Gate::room)),
         }
     }
 
@@ -130,21 +130,16 @@ impl<'p> Route<'p> {
         &self,
         function: &'static FunctionTable,
         item: ErasedValue<'static>,
-        gate: Option<&Arc<Gate>>,
+        room: Option<Room>,
     ) -> TaskHandle {
         let submitted = self.check().and_then(|(target, options)| target.submit(function, item, options));
         let handle = submitted.unwrap_or_else(|error| Ready::handle(Err(error)));
-        if let Some(gate) = gate
-            && let Err(watcher) = handle.watch(Watcher::Gate(Arc::clone(gate)), true)
+        if let Some(gate) = room.and_then(Room::take)
+            && let Err(watcher) = handle.watch(Watcher::Gate(gate), true)
         {
             watcher.fire();
         }
         handle
-    }
-
-    /// See [`submit_inside`](Route::submit_inside).
-    pub(super) fn submit_entered(&self, function: &'static FunctionTable, item: ErasedValue<'static>) -> TaskHandle {
-        self.submit_inside(function, item, self.target().gate())
     }
 
     pub(super) fn submit_scoped<'s>(

@@ -5,7 +5,7 @@
 
 use std::ffi::{CStr, c_char, c_int};
 
-/// An entry of the array, with the arguments that glibc and musl give to it.
+/// An entry of the array, with the arguments that glibc gives to it; musl calls it without any.
 pub(crate) type Entry = unsafe extern "C" fn(c_int, *const *const c_char, *const *const c_char);
 
 unsafe extern "C" {
@@ -28,6 +28,10 @@ pub(crate) fn has_variable(name: &CStr) -> bool {
 /// `argv` has `argc` entries, which may be written, and no other thread runs yet. The value of the variable lies where the kernel has put it: it stays there
 /// when the variable is removed.
 pub(crate) unsafe fn take_first_argument(name: &CStr, except: &CStr, argc: c_int, argv: *const *const c_char) {
+    // Other C libraries call the entries of the array without arguments.
+    if cfg!(not(target_env = "gnu")) {
+        return;
+    }
     // SAFETY: `getenv` is given a string that ends in a zero; no other thread runs yet.
     let value = unsafe { libc::getenv(name.as_ptr()) };
     if value.is_null() || argc < 1 || argv.is_null() {

@@ -2,22 +2,22 @@
 
 #[cfg(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri)))]
 mod runtime {
-    use std::arch::{asm, global_asm};
+    use std::arch::asm;
 
-    // A function of LLVM's profiling runtime, which is linked into a build that measures.
-    global_asm!(".weak __llvm_profile_write_file");
-
+    /// Whether a function of LLVM's profiling runtime is there, which is linked into a build that measures. That it may be missing is said in the very
+    /// piece of assembly that asks for it: another piece may come into another object file.
     pub(super) fn is_linked() -> bool {
         let address: usize;
         #[cfg(target_arch = "x86_64")]
         // SAFETY: reads the entry of a symbol in the global offset table, which the linker makes; it is 0 for a weak symbol that is not defined.
         unsafe {
-            asm!("mov {}, qword ptr [rip + __llvm_profile_write_file@GOTPCREL]", out(reg) address, options(pure, nomem, nostack));
+            asm!(".weak __llvm_profile_write_file", "mov {}, qword ptr [rip + __llvm_profile_write_file@GOTPCREL]", out(reg) address, options(pure, nomem, nostack));
         }
         #[cfg(target_arch = "aarch64")]
         // SAFETY: as above.
         unsafe {
             asm!(
+                ".weak __llvm_profile_write_file",
                 "adrp {0}, :got:__llvm_profile_write_file",
                 "ldr {0}, [{0}, :got_lo12:__llvm_profile_write_file]",
                 out(reg) address,

@@ -223,14 +223,15 @@ impl Engine {
         // A task that shuts its own pool down cannot wait for itself.
         let own = Inside::count(self.pool) as u64;
         drop(wait_while(&self.book, &self.none_left, None, |book| self.outstanding(book) > own));
-        if own == 0 {
+        // A task that timed out and still runs may never end.
+        if own == 0 && self.abandoned.load(Ordering::Relaxed) == 0 {
             self.threads.end_keepers();
         }
     }
 
     /// Cancels what has not started, and gives how many tasks that were.
     pub(crate) fn cancel_queued(&self) -> usize {
-        self.threads.leave_out()
+        self.threads.leave_out(&|work| work.cancel())
     }
 
     /// Takes no more tasks, and cancels those that have not started.
@@ -240,7 +241,7 @@ impl Engine {
         self.closed.store(true, Ordering::SeqCst);
         let futures = std::mem::take(&mut book.futures);
         drop(book);
-        self.threads.leave_out();
+        self.threads.leave_out(&|work| work.leave_out());
         for future in futures.iter().filter_map(Weak::upgrade) {
             future.kill();
         }

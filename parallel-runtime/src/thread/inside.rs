@@ -9,7 +9,7 @@ use crate::observe::Pool;
 
 /// This thread is inside a task of a pool as long as this lives.
 pub(super) struct Inside {
-    _state: Option<InPool>,
+    _state: InPool,
 }
 
 thread_local! {
@@ -20,7 +20,7 @@ impl Inside {
     /// `state`: what its tasks find here, if the pool says so.
     pub(super) fn new(pool: Pool, state: Option<&Arc<PoolState>>) -> Self {
         INSIDE.with_borrow_mut(|inside| inside.push(pool));
-        Self { _state: state.map(|state| InPool::new(Some(state))) }
+        Self { _state: InPool::new(state) }
     }
 
     /// How many tasks of a pool this thread is inside of.

@@ -313,7 +313,9 @@ impl Job {
 
     /// A task of the pool that waits for another one runs it itself, if that has not begun: it would only wait.
     fn run_if_it_is_ours(self: &Arc<Self>) {
-        if self.turns.is_none() && self.engine.as_ref().is_some_and(|engine| engine.semaphore.is_held()) {
+        // What it keeps may be in use by the task that waits.
+        let keeps = self.function.keep.is_some();
+        if self.turns.is_none() && !keeps && self.engine.as_ref().is_some_and(|engine| engine.semaphore.is_held()) {
             self.run(false);
         }
     }
@@ -436,6 +438,10 @@ impl Work for Job {
 
     fn session(&self) -> Option<Arc<dyn Session>> {
         Some(self.engine.clone()? as _)
+    }
+
+    fn cancel(&self) -> bool {
+        Job::cancel(self)
     }
 
     fn leave_out(&self) -> bool {

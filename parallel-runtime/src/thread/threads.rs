@@ -15,15 +15,19 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::function::kept;
 use crate::panics;
 use crate::sys::spin::spin;
+use crate::wait::blocking::wait_while;
 use crate::wait::condvar::Condvar;
 
 /// How long a thread stays that has taken another's place, when there is nothing to do.
 const LINGER: Duration = Duration::from_millis(100);
+
+/// How long the threads of a pool that is shut down may take to drop what they keep.
+const END_LIMIT: Duration = Duration::from_secs(10);
 
 /// So many threads may take the place of others that wait. When so many tasks wait in the middle, those that have not begun wait too.
 const MOST_SUBSTITUTES: usize = 256;
@@ -41,6 +45,11 @@ pub(super) trait Work: Send + Sync {
     /// What this and others of the queue are run inside of.
     fn session(&self) -> Option<Arc<dyn Session>> {
         None
+    }
+
+    /// Keeps it from running, if it has not begun. True if it will never run.
+    fn cancel(&self) -> bool {
+        false
     }
 
     /// Ends it without running it, if it may be left out. It is not in the queue, and no lock is held.
@@ -223,14 +232,14 @@ impl Threads {
     }
 
     /// Takes all that has not begun, and ends what may be left out. The rest comes back.
-    pub(super) fn leave_out(self: &Arc<Self>) -> usize {
+    pub(super) fn leave_out(self: &Arc<Self>, leave_out: &dyn Fn(&dyn Work) -> bool) -> usize {
         let mut left_out = 0;
         let mut state = self.lock();
         let mut all = std::mem::take(&mut state.queue);
         state.taken.iter().for_each(|taken| all.append(&mut lock(taken)));
         drop(state);
         for work in all {
-            if work.leave_out() {
+            if leave_out(&*work) {
                 left_out += 1;
             } else {
                 // There is a thread, or was: if there is none now it is dropped, as it would have been in the queue.
@@ -304,10 +313,9 @@ impl Threads {
             return;
         }
         self.close();
-        let mut state = self.lock();
-        while state.alive > 0 {
-            state = self.ended.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
+        // Not for longer than a worker process may take.
+        let deadline = Instant::now().checked_add(END_LIMIT);
+        drop(wait_while(&self.state, &self.ended, deadline, |state| state.alive > 0));
     }
 
     /// Takes what is next, and more, or waits for it. `None` if the thread is to end: then it has been counted out.

@@ -1,6 +1,6 @@
 //! How many submitted tasks a pool may have at a time.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::blocking::wait_while;
 use super::condvar::Condvar;
@@ -33,6 +33,11 @@ impl Gate {
         has_room
     }
 
+    /// The room of a task that may not come about.
+    pub(crate) fn room(self: &Arc<Self>) -> Room {
+        Room(Some(Arc::clone(self)))
+    }
+
     /// A task has ended.
     pub(super) fn leave(&self) {
         *self.inside() -= 1;
@@ -41,5 +46,24 @@ impl Gate {
 
     fn inside(&self) -> MutexGuard<'_, usize> {
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Room that was taken: given back when this is dropped, unless a task has it.
+#[must_use]
+pub(crate) struct Room(Option<Arc<Gate>>);
+
+impl Room {
+    /// The task has it, and gives it back at its end.
+    pub(crate) fn take(mut self) -> Option<Arc<Gate>> {
+        self.0.take()
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        if let Some(gate) = &self.0 {
+            gate.leave();
+        }
     }
 }
