@@ -4,10 +4,12 @@ use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
 use syn::{GenericParam, Generics};
 
-use crate::function::{Function, Source, State};
+use crate::function::Function;
 use crate::options::Options;
 use crate::parameter::Kind;
 use crate::pieces::{item, markers, owned_predicates, pattern, tuple, variables};
+use crate::source::Source;
+use crate::state::State;
 use crate::{remote, verbs};
 
 /// The function that callers see: the user's signature, with a body that goes through the pool.

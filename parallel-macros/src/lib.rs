@@ -1,9 +1,10 @@
 //! The `#[parallel]` attribute. Use it through the `parallel-runtime` crate, which re-exports and documents it.
 //!
-//! One file for each step: `options` reads the attribute's arguments, `function` and `parameter` what was annotated,
+//! One file for each step: `options` reads the attribute's arguments, `source`, `attributes`, `state`, `function`, `signature` and `parameter` what was annotated,
 //! `lifetimes` gives names to lifetimes that have none, `expand` writes what a function becomes, of `pieces`, with its `verbs` and what `remote`
 //! processes need, `methods` takes `impl` blocks apart. `shared` is the attribute for statics.
 
+mod attributes;
 mod expand;
 mod function;
 mod lifetimes;
@@ -13,6 +14,9 @@ mod parameter;
 mod pieces;
 mod remote;
 mod shared;
+mod signature;
+mod source;
+mod state;
 #[cfg(test)]
 mod tests;
 mod units;

@@ -12,9 +12,11 @@ use syn::{
     Type,
 };
 
+use crate::attributes::as_generated;
 use crate::expand;
-use crate::function::{self, Function, Source, as_generated, is_parallel};
+use crate::function::{self, Function, is_parallel};
 use crate::options::{self, Errors, Options};
+use crate::source::{Source, split_on_cfg};
 
 /// Expands the attribute on whatever it stands on.
 pub(crate) fn expand_any(arguments: TokenStream, item: TokenStream) -> syn::Result<TokenStream> {
@@ -56,7 +58,7 @@ pub(crate) fn without_attributes(item: TokenStream) -> TokenStream {
 fn free_function(arguments: TokenStream, source: &Source) -> syn::Result<TokenStream> {
     let mut errors = Errors::default();
     let options = Options::read(arguments.clone(), &mut errors);
-    if let Some((condition, with, without)) = function::split_on_cfg(&source.marked_signature()) {
+    if let Some((condition, with, without)) = split_on_cfg(&source.marked_signature()) {
         errors.finish()?;
         let (runtime, Source { attributes, visibility, body, .. }) = (&options.runtime, source);
         return Ok(quote! {
@@ -143,7 +145,7 @@ fn impl_block(arguments: &TokenStream, mut block: ItemImpl) -> syn::Result<Token
             continue;
         };
         any = true;
-        if let Some((condition, with, without)) = function::split_on_cfg(&method.sig) {
+        if let Some((condition, with, without)) = split_on_cfg(&method.sig) {
             let mut other = method.clone();
             method.attrs.insert(0, syn::parse_quote!(#[cfg(#condition)]));
             method.sig = with;
