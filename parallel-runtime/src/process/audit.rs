@@ -64,6 +64,7 @@ use super::engine::Engine;
 use super::state::quarantine::Quarantined;
 use super::state::{State, Tasks};
 use super::supervisor::Supervisor;
+use super::worker::END_LIMIT;
 use super::worker_slot::{Occupant, Worker, WorkerSlot};
 use crate::ipc::board::ring::entry;
 use crate::ipc::board::slot::DEFERRED;
@@ -302,7 +303,9 @@ impl Engine {
         for (index, place) in state.workers.worker_slots.iter_mut().enumerate() {
             // Not one that has just come, nor one that a debugger looks into.
             let is_idle = |worker: &&mut Worker| {
-                let is_free = worker.ready && worker.terminating.is_none() && !worker.unwilling;
+                // One that has said that it ends may take its time for that.
+                let is_ending = worker.retired && worker.last_seen.1.elapsed() < END_LIMIT;
+                let is_free = worker.ready && worker.terminating.is_none() && !worker.unwilling && !is_ending;
                 is_free && worker.since.elapsed() > STALLED && state_of(worker.pid()) != Some('t')
             };
             let Some(worker) = place.worker_mut().filter(is_idle) else { continue };

@@ -273,7 +273,10 @@ fn note(state: &mut State, worker_slot: usize, request: ControlRequest) {
             worker.greeted = true;
             worker.ready = true;
         }
-        ControlRequest::Retire => worker.retired = true,
+        ControlRequest::Retire => {
+            worker.retired = true;
+            worker.last_seen.1 = Instant::now();
+        }
         ControlRequest::Failed(why) => worker.failure = Some(why),
         _ => {}
     }
