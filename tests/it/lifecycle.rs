@@ -217,3 +217,55 @@ fn a_task_that_submits_to_its_own_full_pool_does_not_hang() {
     }
     assert_eq!(countdown::submit(3).join().unwrap(), 1, "it takes the only place itself");
 }
+
+#[test]
+fn cancelling_a_queue_leaves_futures_that_have_begun_and_counts_what_it_cancels() {
+    use std::sync::Mutex;
+    use std::task::{Poll, Waker};
+    static BEGUN: Mutex<Option<Waker>> = Mutex::new(None);
+    #[parallel]
+    async fn waits() -> u32 {
+        let mut polls = 0;
+        std::future::poll_fn(|context| {
+            polls += 1;
+            *BEGUN.lock().unwrap() = Some(context.waker().clone());
+            if polls == 1 { Poll::Pending } else { Poll::Ready(polls) }
+        })
+        .await
+    }
+    let pool = ThreadPool::new(1);
+    let begun = waits::on(&pool).submit(());
+    assert!(eventually(|| BEGUN.lock().unwrap().is_some()));
+    let keeps_the_thread = nap::on(&pool).submit(300);
+    assert!(eventually(|| keeps_the_thread.is_running()));
+    // It lies in the queue again, with others that have not begun.
+    BEGUN.lock().unwrap().take().unwrap().wake();
+    let waiting = [1, 2, 3].map(|_| nap::on(&pool).submit(10_000));
+    assert!(waiting[0].cancel());
+    assert_eq!(pool.cancel_queued(), 2);
+    assert_eq!(begun.join().unwrap(), 2, "it goes on");
+    assert!(keeps_the_thread.join().is_ok());
+}
+
+#[test]
+fn room_in_a_queue_comes_back_when_submitting_panics() {
+    #[derive(serde::Deserialize)]
+    struct Fragile(bool);
+    impl serde::Serialize for Fragile {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            assert!(!self.0, "it cannot be encoded");
+            serializer.serialize_newtype_struct("Fragile", &self.0)
+        }
+    }
+    #[parallel(mode = "process")]
+    fn takes(_fragile: Fragile) {}
+    let pool = ProcessPool::new(1).queue(1);
+    let submit = |fails| {
+        let submit = || takes::on(&pool).try_submit(Fragile(fails)).map(|task| task.join().is_ok());
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(submit))
+    };
+    for _ in 0..3 {
+        assert!(!matches!(submit(true), Ok(Ok(true)) | Ok(Err(_))), "it fails, and not because the queue is full");
+    }
+    assert!(matches!(submit(false), Ok(Ok(true))));
+}

@@ -450,3 +450,53 @@ mod confined {
         assert!(read_of_pool::on(&pool).call(()));
     }
 }
+
+#[test]
+fn a_pool_of_threads_is_shut_down_behind_a_task_that_has_timed_out() {
+    use std::sync::mpsc::{Receiver, channel};
+    static GO_ON: Mutex<Option<Receiver<()>>> = Mutex::new(None);
+    #[parallel(state = u64::default)]
+    fn stuck(#[worker] _number: &mut u64) {
+        let go_on = GO_ON.lock().unwrap().take().unwrap();
+        let _ = go_on.recv();
+    }
+    let (tell, told) = channel();
+    *GO_ON.lock().unwrap() = Some(told);
+    let pool = ThreadPool::new(1).timeout(Duration::from_millis(50));
+    assert!(matches!(stuck::on(&pool).submit(()).join(), Err(TaskError::TimedOut { .. })));
+    pool.shutdown();
+    drop(tell);
+}
+
+#[test]
+fn a_task_that_is_joined_inside_another_has_a_state_of_its_own() {
+    static POOL: ThreadPool = ThreadPool::new(1);
+    #[parallel(pool = POOL, state = u64::default)]
+    fn nested(#[worker] number: &mut u64, left: u32) -> u64 {
+        *number += 1;
+        if left == 0 { *number } else { nested::submit(left - 1).join().unwrap() }
+    }
+    for _ in 0..10 {
+        assert!(nested::submit(1).join().unwrap() >= 1);
+    }
+}
+
+#[test]
+fn a_function_does_not_see_the_state_of_the_pool_from_which_it_is_called() {
+    #[parallel(mode = "process", state = u64::default)]
+    fn inner(#[worker] number: &u64) -> u64 {
+        *number
+    }
+    #[parallel(mode = "process")]
+    fn outer(#[worker] number: &u64) -> (u64, u64) {
+        (*number, inner::on(&ProcessPool::new(1)).call(()))
+    }
+    let pool = ProcessPool::new(1).state_with(5_u64, |five: &u64| *five);
+    assert_eq!(outer::on(&pool).call(()), (5, 0));
+    #[parallel]
+    fn outer_on_thread(#[worker] number: &u64) -> (u64, u64) {
+        (*number, inner::on(&ThreadPool::new(1)).call(()))
+    }
+    let pool = ThreadPool::new(1).state_with(5_u64, |five: &u64| *five);
+    assert_eq!(outer_on_thread::on(&pool).call(()), (5, 0));
+}

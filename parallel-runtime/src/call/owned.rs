@@ -90,26 +90,26 @@ impl<F: OwnedFn> Call<'_, F> {
     where
         A: IntoOwned<F::Parameters, Owned = F::Owned>,
     {
-        let route = self.route();
-        let room = match route.try_enter() {
-            Err(NoRoom::Full) => return Err(TrySubmitError::Full(item)),
-            Err(NoRoom::Closed) => return Err(TrySubmitError::Closed(item)),
-            Ok(room) => room,
-        };
-        let handle = route.submit_inside(Tables::<F>::owned(), ErasedValue::new(item.into_owned()), room);
-        // SAFETY: the task gives an output of this function.
-        Ok(unsafe { Task::new(handle) })
+        self.try_submit_by(item, IntoOwned::into_owned)
     }
 
     #[doc(hidden)]
     pub fn try_submit_owned(&self, item: F::Owned) -> Result<Task<F::Output>, TrySubmitError<F::Owned>> {
+        self.try_submit_by(item, |item| item)
+    }
+
+    fn try_submit_by<A>(
+        &self,
+        item: A,
+        into_owned: impl FnOnce(A) -> F::Owned,
+    ) -> Result<Task<F::Output>, TrySubmitError<A>> {
         let route = self.route();
         let room = match route.try_enter() {
             Err(NoRoom::Full) => return Err(TrySubmitError::Full(item)),
             Err(NoRoom::Closed) => return Err(TrySubmitError::Closed(item)),
             Ok(room) => room,
         };
-        let handle = route.submit_inside(Tables::<F>::owned(), ErasedValue::new(item), room);
+        let handle = route.submit_inside(Tables::<F>::owned(), ErasedValue::new(into_owned(item)), room);
         // SAFETY: the task gives an output of this function.
         Ok(unsafe { Task::new(handle) })
     }
