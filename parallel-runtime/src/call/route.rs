@@ -162,7 +162,7 @@ impl<'p> Route<'p> {
     }
 
     pub(super) fn spawn(&self, function: &'static FunctionTable, item: ErasedValue<'static>) -> OwnTask {
-        let workers = self.spec.worker_options();
+        let workers = *self.spec.worker_options();
         let spawned = self.check().and_then(|(target, options)| target.spawn(function, item, options, workers));
         spawned.unwrap_or_else(|error| OwnTask {
             handle: Ready::handle(Err(error)),

@@ -223,8 +223,8 @@ impl AnyPool for LoopbackPool {
         &self.0
     }
 
-    fn worker_options(&self) -> WorkerOptions {
-        WorkerOptions::NONE
+    fn worker_options(&self) -> &WorkerOptions {
+        &WorkerOptions::NONE
     }
 }
 

@@ -54,24 +54,48 @@ thread_local! {
     static STORE: RefCell<Store> = const { RefCell::new(Store(Vec::new())) };
     /// How many this thread has made so far.
     static MADE: Cell<u64> = const { Cell::new(0) };
+    /// How many there are in `POOLS`. It needs no destructor, so it is quick to look at.
+    static NOTED: Cell<usize> = const { Cell::new(0) };
     /// The states of the pools whose tasks this thread is in the middle of, the innermost last.
     static POOLS: RefCell<Vec<Option<Arc<PoolState>>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// This thread runs a task of a pool as long as this lives.
-pub(crate) struct InPool(());
+pub(crate) struct InPool {
+    is_noted: bool,
+}
 
 impl InPool {
+    /// A pool without a state is noted only where it hides that of another one: most programs have none, and pay for none.
+    #[inline(always)]
     pub(crate) fn new(state: Option<&Arc<PoolState>>) -> Self {
+        let is_noted = state.is_some() || NOTED.get() > 0;
+        if is_noted {
+            Self::note(state);
+        }
+        Self { is_noted }
+    }
+
+    #[cold]
+    fn note(state: Option<&Arc<PoolState>>) {
+        NOTED.set(NOTED.get() + 1);
         POOLS.with_borrow_mut(|pools| pools.push(state.cloned()));
-        Self(())
+    }
+
+    #[cold]
+    fn forget() {
+        NOTED.set(NOTED.get() - 1);
+        let last = POOLS.with_borrow_mut(Vec::pop);
+        drop(last);
     }
 }
 
 impl Drop for InPool {
+    #[inline(always)]
     fn drop(&mut self) {
-        let last = POOLS.with_borrow_mut(Vec::pop);
-        drop(last);
+        if self.is_noted {
+            Self::forget();
+        }
     }
 }
 

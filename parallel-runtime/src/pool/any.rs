@@ -12,7 +12,7 @@ pub trait AnyPool: Debug + Sync {
     fn target(&self) -> &Target;
 
     /// The options of its workers.
-    fn worker_options(&self) -> WorkerOptions;
+    fn worker_options(&self) -> &WorkerOptions;
 
     /// What its functions would be without a pool of their own: `PARALLEL_MODE` may move them.
     fn movable_from(&self) -> Option<Mode> {

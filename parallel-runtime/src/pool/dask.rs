@@ -237,8 +237,8 @@ impl AnyPool for DaskPool {
         &self.started().target
     }
 
-    fn worker_options(&self) -> WorkerOptions {
-        self.options
+    fn worker_options(&self) -> &WorkerOptions {
+        &self.options
     }
 
     /// Which cluster there is, is a matter of where the program runs.

@@ -358,8 +358,8 @@ impl AnyPool for ProcessPool {
         &self.started().target
     }
 
-    fn worker_options(&self) -> WorkerOptions {
-        self.options
+    fn worker_options(&self) -> &WorkerOptions {
+        &self.options
     }
 }
 

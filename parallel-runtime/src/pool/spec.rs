@@ -132,7 +132,7 @@ impl Spec {
     pub(crate) fn target(&self) -> &Target {
         self.target.get_or_init(|| match self.source {
             Source::Pool(pool) => match (pool.movable_from(), environment::mode()) {
-                (Some(own), Some(mode)) if mode != own => default::pool(mode, 0, pool.worker_options()),
+                (Some(own), Some(mode)) if mode != own => default::pool(mode, 0, *pool.worker_options()),
                 _ => pool.target().clone(),
             },
             Source::Default(workers) => default::pool(self.effective_mode(), workers, self.workers),
@@ -140,10 +140,10 @@ impl Spec {
     }
 
     /// The options of workers: for a process or thread outside every pool.
-    pub(crate) fn worker_options(&self) -> WorkerOptions {
+    pub(crate) fn worker_options(&self) -> &WorkerOptions {
         match self.source {
             Source::Pool(pool) => pool.worker_options(),
-            Source::Default(_) => self.workers,
+            Source::Default(_) => &self.workers,
         }
     }
 }

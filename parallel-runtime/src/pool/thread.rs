@@ -258,8 +258,8 @@ impl AnyPool for ThreadPool {
         &self.started().target
     }
 
-    fn worker_options(&self) -> WorkerOptions {
-        self.options
+    fn worker_options(&self) -> &WorkerOptions {
+        &self.options
     }
 }
 

@@ -170,6 +170,7 @@ impl Engine {
     }
 
     /// This thread begins to run a task of the pool.
+    #[inline(always)]
     pub(super) fn inside(&self) -> Inside {
         Inside::new(self.pool, self.state.as_ref())
     }
@@ -180,7 +181,13 @@ impl Engine {
     }
 
     /// Makes sure that this thread is ready for a task of a function: `init` has run on it, and it has what the function keeps.
+    #[inline(always)]
     pub(super) fn prepare(&self, function: &FunctionTable) -> Result<(), TaskError> {
+        if self.needs_own_thread(function) { self.prepare_for(function) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn prepare_for(&self, function: &FunctionTable) -> Result<(), TaskError> {
         self.prepare_thread()?;
         if let Some(keep) = function.keep {
             self.threads.keep_values();

@@ -18,6 +18,7 @@ thread_local! {
 
 impl Inside {
     /// `state`: what its tasks find here, if the pool says so.
+    #[inline(always)]
     pub(super) fn new(pool: Pool, state: Option<&Arc<PoolState>>) -> Self {
         INSIDE.with_borrow_mut(|inside| inside.push(pool));
         Self { _state: InPool::new(state) }
