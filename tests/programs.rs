@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parallel_workspace::{eventually, is_alive};
 
@@ -149,15 +150,33 @@ fn a_library_in_another_program_gets_a_clear_error() {
     assert_eq!(run(&mut program(&["plugin", &library.to_string_lossy()])), "0");
 }
 
-#[test]
-fn a_worker_ends_as_a_program_does() {
+/// Checks what the workers of `end-in-order` have printed.
+fn assert_that_workers_ended_in_order() {
     let printed = run(&mut program(&["end-in-order"]));
-    let (first, second) = printed.split_once("shut down\n").expect("the pool was shut down");
+    let (first, second) = printed.split_once("shut down\n").unwrap_or_else(|| panic!("in {printed}"));
     for part in [first, second] {
         for expected in ["without a line's end", "of C, ", "state dropped", "exit handler"] {
             assert_eq!(part.matches(expected).count(), 1, "{expected} in {printed}");
         }
     }
+}
+
+#[test]
+fn a_worker_ends_as_a_program_does() {
+    assert_that_workers_ended_in_order();
+}
+
+#[test]
+fn a_worker_ends_as_a_program_does_where_others_need_the_cores() {
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..3 * parallel_runtime::cpu_count() {
+            scope.spawn(|| while !is_over.load(Ordering::Relaxed) {});
+        }
+        let checked = std::panic::catch_unwind(|| (0..5).for_each(|_| assert_that_workers_ended_in_order()));
+        is_over.store(true, Ordering::Relaxed);
+        checked.unwrap();
+    });
 }
 
 #[test]

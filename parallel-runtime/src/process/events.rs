@@ -52,8 +52,8 @@ impl Supervised for Engine {
     fn break_down(&self) {
         Engine::break_down(self);
     }
-    fn retire_idle(&self) -> Vec<usize> {
-        Engine::retire_idle(self)
+    fn retire_idle(&self, deadline: Instant) -> Vec<usize> {
+        Engine::retire_idle(self, deadline)
     }
     fn await_retired(&self, worker_slots: &[usize], deadline: Instant) {
         Engine::await_retired(self, worker_slots, deadline);
@@ -176,7 +176,7 @@ impl Engine {
         // It may have written over anything before it died.
         self.audit(&mut state);
 
-        let did_nothing = lost == 0 && completed == worker.completed_before;
+        let did_nothing = lost == 0 && completed == state.workers.worker_slots[worker_slot].completed_before;
         let mut replace = state.life == Life::Open || state.life == Life::Draining;
         let has_left = worker.retired || (worker.hung_up.is_some() && exit_code == Some(0));
         if has_left && lost == 0 {

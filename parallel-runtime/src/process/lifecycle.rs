@@ -140,7 +140,9 @@ impl Engine {
             record.phase.store(phase::NONE, Ordering::Relaxed);
             // It may have run a task before it is known here otherwise.
             state.workers.worker_slots[worker_slot].stderr = cfg!(feature = "tracing").then(|| Arc::clone(&stderr.0));
-            record.completed_tail.0.load(Ordering::Relaxed)
+            let completed = record.completed_tail.0.load(Ordering::Relaxed);
+            state.workers.worker_slots[worker_slot].completed_before = completed;
+            completed
         };
         if self.options.sandbox.is_some() && memory.arena.segment().is_scarce() {
             // A worker could make the file shorter, which would end the program: only a memfd can be sealed.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::admission::Admission;
 use super::engine::Engine;
 use super::state::{Life, State};
-use super::supervisor::Supervisor;
+use super::supervisor::{Supervisor, retry_until};
 use super::worker::END_LIMIT;
 use super::worker_slot::{Occupant, Worker, WorkerSlot};
 use crate::error::TaskError;
@@ -80,14 +80,29 @@ impl Engine {
     }
 
     /// At the exit of the program: asks workers to end that run no task, if none waits for them. Gives their places. Any thread may hold any lock by
-    /// now, and keep it.
-    pub(super) fn retire_idle(&self) -> Vec<usize> {
-        let Ok(mut state) = self.state.try_lock() else { return Vec::new() };
-        if self.memory.get().is_none() || self.has_waiting(&state) {
-            return Vec::new();
-        }
-        let busy = self.busy_worker_slots(&state);
-        self.retire(&mut state, |worker_slot| !busy.contains(&worker_slot))
+    /// now, and keep it, so none is waited for longer than `deadline`.
+    pub(super) fn retire_idle(&self, deadline: Instant) -> Vec<usize> {
+        let asked = retry_until(deadline, || {
+            let mut state = self.state.try_lock().ok()?;
+            if self.memory.get().is_none() || self.has_waiting(&state) {
+                return Some(Vec::new());
+            }
+            // A worker may have run a task before the thread that starts it has noted that it is there.
+            let mut worker_slots = state.workers.worker_slots.iter().enumerate();
+            let is_unknown = |worker_slot: &WorkerSlot| matches!(worker_slot.occupant, Occupant::Starting);
+            if worker_slots.any(|(index, worker_slot)| is_unknown(worker_slot) && self.has_run(index, worker_slot)) {
+                return None;
+            }
+            let busy = self.busy_worker_slots(&state);
+            Some(self.retire(&mut state, |worker_slot| !busy.contains(&worker_slot)))
+        });
+        asked.unwrap_or_default()
+    }
+
+    /// Whether the worker in a place has run a task. The program may learn that before it has read that the worker is ready.
+    fn has_run(&self, index: usize, worker_slot: &WorkerSlot) -> bool {
+        let completed = self.board().record(index as u32).completed_tail.0.load(Ordering::Relaxed);
+        completed != worker_slot.completed_before
     }
 
     /// Waits until workers are gone that were asked to end. Not under the lock: they may still ask for something that they need to end.
@@ -105,8 +120,10 @@ impl Engine {
     fn retire(&self, state: &mut State, which: impl Fn(usize) -> bool) -> Vec<usize> {
         state.workers.exiting = true;
         let workers = state.workers.worker_slots.iter().enumerate();
-        let is_asked = |worker_slot: &WorkerSlot| worker_slot.worker().is_some_and(|worker| worker.ready);
-        let asked = workers.filter(|(index, worker_slot)| which(*index) && is_asked(worker_slot));
+        let is_asked = |index: usize, worker_slot: &WorkerSlot| {
+            worker_slot.worker().is_some_and(|worker| worker.ready || self.has_run(index, worker_slot))
+        };
+        let asked = workers.filter(|(index, worker_slot)| which(*index) && is_asked(*index, worker_slot));
         let asked: Vec<usize> = asked.map(|(index, _)| index).collect();
         for index in &asked {
             let record = self.board().record(*index as u32);
@@ -122,6 +139,10 @@ impl Engine {
         let mut state = self.lock();
         if state.life != Life::Draining || !self.has_board() {
             return;
+        }
+        // A worker may have run a task before the thread that starts it has noted that it is there.
+        while state.life == Life::Draining && state.workers.worker_slots.iter().any(WorkerSlot::is_in_between) {
+            state = self.wait_for_change(state);
         }
         let asked = self.retire(&mut state, |_| true);
         let deadline = Instant::now() + HANG_UP;
@@ -180,9 +201,7 @@ impl Engine {
         }
         self.changed.notify_all();
         // The supervisor will find the pool stopped; and another thread may be stopping it too.
-        let in_between =
-            |worker_slot: &WorkerSlot| matches!(worker_slot.occupant, Occupant::Starting | Occupant::Ending);
-        while state.workers.worker_slots.iter().any(in_between) {
+        while state.workers.worker_slots.iter().any(WorkerSlot::is_in_between) {
             state = self.wait_for_change(state);
         }
         let workers: Vec<_> = state.workers.worker_slots.iter_mut().filter_map(WorkerSlot::take).collect();

@@ -27,8 +27,22 @@ use crate::sys::role;
 /// After such a time without use freed memory gives its pages back.
 const TRIM: Duration = Duration::from_secs(1);
 
-/// How long the end of the program is put off for idle workers.
-const LAST_WORDS: Duration = Duration::from_millis(50);
+/// How long the end of the program is put off for idle workers that do not end.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// How long to wait before something is tried again.
+const AGAIN: Duration = Duration::from_millis(1);
+
+/// Tries until it works, but not after `deadline`.
+pub(super) fn retry_until<R>(deadline: Instant, mut attempt: impl FnMut() -> Option<R>) -> Option<R> {
+    loop {
+        let result = attempt();
+        if result.is_some() || Instant::now() >= deadline {
+            return result;
+        }
+        std::thread::sleep(AGAIN);
+    }
+}
 
 /// The process ids of all workers.
 fn all_worker_pids() -> Vec<u32> {
@@ -57,8 +71,8 @@ pub(super) trait Supervised: Send + Sync {
     /// The program has closed the descriptors of the runtime.
     fn break_down(&self);
 
-    /// The program ends: idle workers are asked to end first, if that can be done without waiting for a lock. Gives their places.
-    fn retire_idle(&self) -> Vec<usize>;
+    /// The program ends: idle workers are asked to end first, if the lock for it is free before `deadline`. Gives their places.
+    fn retire_idle(&self, deadline: Instant) -> Vec<usize>;
 
     /// Waits until workers have ended that were asked to, at most until `deadline`, or a little longer if they are about it.
     fn await_retired(&self, worker_slots: &[usize], deadline: Instant);
@@ -195,13 +209,14 @@ impl Supervisor {
     /// The program ends: workers that do nothing end first, so that what their tasks have printed comes out. To be called when the
     /// program exits, where other threads may hold any lock for ever.
     pub(super) fn let_idle_workers_end(&self) {
-        let Ok(engines) = self.engines.try_lock() else { return };
-        let known: Vec<_> = engines.iter().filter_map(Weak::upgrade).collect();
-        // The thread of the supervisor needs it to see them end.
-        drop(engines);
         // To write a profile takes its time.
-        let deadline = Instant::now() + if profile::is_measured() { 40 * LAST_WORDS } else { LAST_WORDS };
-        let asked: Vec<_> = known.iter().map(|engine| engine.retire_idle()).collect();
+        let deadline = Instant::now() + if profile::is_measured() { 4 * LAST_WORDS } else { LAST_WORDS };
+        let known: Option<Vec<_>> = retry_until(deadline, || {
+            let engines = self.engines.try_lock().ok()?;
+            Some(engines.iter().filter_map(Weak::upgrade).collect())
+        });
+        let known = known.unwrap_or_default();
+        let asked: Vec<_> = known.iter().map(|engine| engine.retire_idle(deadline)).collect();
         known.iter().zip(asked).for_each(|(engine, worker_slots)| engine.await_retired(&worker_slots, deadline));
     }
 

@@ -37,6 +37,8 @@ pub(super) struct WorkerSlot {
     pub(super) first: Option<Instant>,
     /// How far the program has read its list of completed tasks.
     pub(super) completed_head: u64,
+    /// How many tasks were completed in this place when the start of its worker began.
+    pub(super) completed_before: u64,
 }
 
 /// The program's answer to a request.
@@ -111,13 +113,16 @@ pub(super) struct Worker {
     pub(super) failure: Option<String>,
     /// It is being ended for the task that it runs.
     pub(super) terminating: Option<Termination>,
-    /// How many completions the place had seen when it started.
-    pub(super) completed_before: u64,
 }
 
 impl WorkerSlot {
     pub(super) fn is_free(&self) -> bool {
         matches!(self.occupant, Occupant::Vacant)
+    }
+
+    /// Whether a thread is just starting its worker, or ending it.
+    pub(super) fn is_in_between(&self) -> bool {
+        matches!(self.occupant, Occupant::Starting | Occupant::Ending)
     }
 
     pub(super) fn worker(&self) -> Option<&Worker> {
@@ -166,7 +171,6 @@ impl Worker {
             retired: false,
             failure: None,
             terminating: None,
-            completed_before,
         }
     }
 
