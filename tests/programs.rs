@@ -171,7 +171,11 @@ fn a_worker_ends_as_a_program_does_where_others_need_the_cores() {
     let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         for _ in 0..3 * parallel_runtime::cpu_count() {
-            scope.spawn(|| while !is_over.load(Ordering::Relaxed) {});
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    std::hint::spin_loop()
+                }
+            });
         }
         let checked = std::panic::catch_unwind(|| (0..5).for_each(|_| assert_that_workers_ended_in_order()));
         is_over.store(true, Ordering::Relaxed);
@@ -326,7 +330,8 @@ fn a_failed_call_panics_where_it_was_made_and_names_its_function() {
     let output = program(&["blame"]).output().unwrap();
     let said = text(&output);
     assert!(
-        said.contains("panicked at tests/program/main.rs") && said.contains("::sleep`: the task ran longer"),
+        said.contains("panicked at tests/program/main.rs")
+            && said.contains("\n`parallel_test_program::sleep` ran longer"),
         "{said}"
     );
 }

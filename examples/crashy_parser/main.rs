@@ -88,10 +88,12 @@ fn outcome(result: Result<Option<Wave>, TaskError>) -> (&'static str, String) {
             ("sound", format!("{channels} channels, {rate} Hz, {bits} bits, {frames} frames, loudest {loudest}"))
         }
         Ok(None) => ("other", "not a WAVE file".to_owned()),
-        Err(TaskError::WorkerDied { reason, stderr, .. }) => {
+        Err(TaskError::WorkerDied { reason, stderr, saved, .. }) => {
             // What it has said itself, an assertion for example, says more.
             let last = stderr.as_deref().and_then(|lines| lines.lines().last()).map(|line| format!("; {line}"));
-            ("crashed", reason + &last.unwrap_or_default())
+            // With PARALLEL_FAILURES=directory: how to run it again under a debugger.
+            let again = saved.map(|path| format!("; PARALLEL_REPLAY={} runs it again", path.display()));
+            ("crashed", reason + &last.unwrap_or_default() + &again.unwrap_or_default())
         }
         Err(error @ TaskError::TimedOut { .. }) => ("hung", error.to_string()),
         Err(error) => ("failed", error.to_string()),

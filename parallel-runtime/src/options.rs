@@ -38,6 +38,8 @@ pub(crate) struct WorkerOptions {
     pub(crate) name: Option<&'static str>,
     /// What is set in the environment of processes.
     pub(crate) env: &'static [(&'static str, &'static str)],
+    /// Where failed tasks are saved; `PARALLEL_FAILURES` says it for all pools.
+    pub(crate) save_failures: Option<&'static str>,
     /// Of threads, in bytes.
     pub(crate) stack_size: Option<usize>,
     /// How many submitted tasks may be outstanding.
@@ -59,6 +61,7 @@ impl WorkerOptions {
         result_limit: None,
         name: None,
         env: &[],
+        save_failures: None,
         stack_size: None,
         queue: None,
         idle_timeout: None,

@@ -154,10 +154,7 @@ pub(crate) fn resume(error: TaskError, function: &str) -> ! {
     match error {
         // The hook has run where it happened; running it again would print a second message for one panic.
         TaskError::Panicked { message, .. } => panic::resume_unwind(Box::new(message)),
-        // These say it themselves.
-        named @ (TaskError::WorkerDied { .. } | TaskError::Encode { .. } | TaskError::Decode { .. }) => {
-            panic!("{named}")
-        }
+        named if named.function().is_some() => panic!("{named}"),
         other => panic!("`{function}`: {other}"),
     }
 }

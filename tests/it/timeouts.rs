@@ -10,7 +10,7 @@ use parallel_workspace::{eventually, is_alive};
 const SHORT: Duration = Duration::from_millis(500);
 
 fn timed_out<R: std::fmt::Debug>(result: &Result<R, TaskError>) -> bool {
-    matches!(result, Err(TaskError::TimedOut { after }) if *after == SHORT)
+    matches!(result, Err(TaskError::TimedOut { after, .. }) if *after == SHORT)
 }
 
 /// What is the same on threads and in processes.

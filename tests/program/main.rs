@@ -1,6 +1,7 @@
 //! A program for the tests of what concerns a whole process. The first argument says what it does.
 
 mod end;
+mod failures;
 mod habits;
 mod hostile;
 mod observed;
@@ -109,6 +110,7 @@ fn main() {
     let argument = |index: usize| arguments.get(index).map_or("", String::as_str);
     match argument(1) {
         "end-in-order" => end::run(),
+        "failures" => failures::run(argument(2)),
         "where" => {
             println!("{}", where_am_i(std::process::id()));
             println!("{}", add_on_threads(1, 2));

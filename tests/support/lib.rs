@@ -21,6 +21,7 @@ pages! {
     SharedMemory: "../../docs/src/shared-memory.md",
     State: "../../docs/src/state.md",
     Faults: "../../docs/src/faults.md",
+    Replay: "../../docs/src/replay.md",
     Security: "../../docs/src/security.md",
     Async: "../../docs/src/async.md",
     Cluster: "../../docs/src/cluster.md",

@@ -43,12 +43,14 @@ pub(crate) enum Purpose {
     Far,
     /// It goes to a worker that has no part in the program's shared objects, or comes from it: as if it went far.
     Isolated,
+    /// It goes to a file, which a later process reads.
+    File,
 }
 
 impl Purpose {
     /// Whether handles mean something on the other side.
     pub(crate) fn shares_objects(self) -> bool {
-        !matches!(self, Self::Far | Self::Isolated)
+        !matches!(self, Self::Far | Self::Isolated | Self::File)
     }
 }
 

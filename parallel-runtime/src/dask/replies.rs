@@ -196,6 +196,7 @@ impl Engine {
                     reason: text.to_owned(),
                     stderr: None,
                     tries: 1,
+                    saved: None,
                 }
             } else {
                 self.lost(text)

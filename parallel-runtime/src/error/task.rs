@@ -3,6 +3,7 @@
 //! A text says all that is known, what the system said too. So that is no `source`: reports that print the chain of sources would say it twice.
 
 use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Why a task has no result.
@@ -26,7 +27,7 @@ pub enum TaskError {
     },
 
     /// The worker process ended while it ran the task. Its place is taken by a new worker.
-    #[error("the worker process {pid} died while it ran `{function}`{}: {reason}; the pool goes on with a new worker{}", after(.tries), lines(.stderr))]
+    #[error("the worker process {pid} died while it ran `{function}`{}: {reason}; the pool goes on with a new worker{}{}", after(.tries), replay(.saved), lines(.stderr))]
     #[non_exhaustive]
     WorkerDied {
         /// Path of the function.
@@ -44,13 +45,20 @@ pub enum TaskError {
         stderr: Option<String>,
         /// How often the task was tried: once, unless it has `retries`.
         tries: u32,
+        /// Where it was saved: see [`saved`](TaskError::saved).
+        saved: Option<PathBuf>,
     },
 
     /// The task ran longer than its `timeout`. In a worker process it was ended; on a thread it runs on, and its result is lost.
-    #[error("the task ran longer than its timeout of {after:?}; allow more time, or find out where it hangs")]
+    #[error("{} ran longer than its timeout of {after:?}; allow more time, or find out where it hangs{}", named(.function), replay(.saved))]
+    #[non_exhaustive]
     TimedOut {
+        /// Path of the function.
+        function: &'static str,
         /// The timeout.
         after: Duration,
+        /// Where it was saved: see [`saved`](TaskError::saved).
+        saved: Option<PathBuf>,
     },
 
     /// The task was cancelled before it ran, or it was killed, or its pool was.
@@ -177,11 +185,12 @@ pub enum PoolError {
 }
 
 impl TaskError {
-    /// The path of the function, where it is known: a task that was cancelled, timed out or never started does not say it.
+    /// The path of the function, where it is known: a task that was cancelled or never started does not say it.
     pub fn function(&self) -> Option<&str> {
         match self {
             Self::Panicked { function, .. }
             | Self::WorkerDied { function, .. }
+            | Self::TimedOut { function, .. }
             | Self::Encode { function, .. }
             | Self::Decode { function, .. }
             | Self::NoState { function, .. } => Some(*function).filter(|function| !function.is_empty()),
@@ -240,6 +249,28 @@ impl TaskError {
         }
     }
 
+    /// The file in which the task was saved, its worker having died or its time being over, if `PARALLEL_FAILURES` or
+    /// [`save_failures`](crate::ProcessPool::save_failures) asks for that. With `PARALLEL_REPLAY` set to this path the program runs just this task.
+    pub fn saved(&self) -> Option<&Path> {
+        match self {
+            Self::WorkerDied { saved, .. } | Self::TimedOut { saved, .. } => saved.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// It was saved there.
+    pub(crate) fn saved_as(mut self, path: PathBuf) -> Self {
+        if let Self::WorkerDied { saved, .. } | Self::TimedOut { saved, .. } = &mut self {
+            *saved = Some(path);
+        }
+        self
+    }
+
+    /// The task ran longer than this; its function is not known here.
+    pub(crate) fn timed_out(after: Duration) -> Self {
+        Self::TimedOut { function: "", after, saved: None }
+    }
+
     /// Whether `retries` are for it: it says nothing about what the function does with its arguments.
     pub(crate) fn may_be_retried(&self) -> bool {
         matches!(self, Self::WorkerDied { .. } | Self::TimedOut { .. })
@@ -257,6 +288,7 @@ impl TaskError {
     pub(crate) fn of(mut self, name: &'static str) -> Self {
         if let Self::Panicked { function, .. }
         | Self::WorkerDied { function, .. }
+        | Self::TimedOut { function, .. }
         | Self::Encode { function, .. }
         | Self::Decode { function, .. }
         | Self::NoState { function, .. } = &mut self
@@ -307,6 +339,16 @@ fn in_units(bytes: u64) -> String {
 /// How often it was tried, if that is worth a word.
 fn after(tries: &u32) -> String {
     if *tries > 1 { format!(", at the last of {tries} tries") } else { String::new() }
+}
+
+/// The function that ran, if it is known.
+fn named(function: &&'static str) -> String {
+    if function.is_empty() { "the task".to_owned() } else { format!("`{function}`") }
+}
+
+/// How a task that was saved is run again.
+fn replay(saved: &Option<PathBuf>) -> String {
+    saved.as_ref().map_or_else(String::new, |path| format!("; PARALLEL_REPLAY={} runs it again", path.display()))
 }
 
 fn at(location: &Option<String>) -> String {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ impl Clone for TaskError {
                 location: location.clone(),
                 backtrace: backtrace.clone(),
             },
-            Self::WorkerDied { function, pid, signal, exit_code, reason, stderr, tries } => Self::WorkerDied {
+            Self::WorkerDied { function, pid, signal, exit_code, reason, stderr, tries, saved } => Self::WorkerDied {
                 function,
                 pid: *pid,
                 signal: *signal,
@@ -32,8 +33,11 @@ impl Clone for TaskError {
                 reason: reason.clone(),
                 stderr: stderr.clone(),
                 tries: *tries,
+                saved: saved.clone(),
             },
-            Self::TimedOut { after } => Self::TimedOut { after: *after },
+            Self::TimedOut { function, after, saved } => {
+                Self::TimedOut { function, after: *after, saved: saved.clone() }
+            }
             Self::Cancelled => Self::Cancelled,
             Self::Encode { function, what, reason } => Self::Encode { function, what, reason: reason.clone() },
             Self::Decode { function, what, reason } => Self::Decode { function, what, reason: reason.clone() },
@@ -58,18 +62,19 @@ type Parts = (String, String, Vec<Option<String>>, Vec<Option<u64>>, Option<Remo
 fn parts(error: &TaskError) -> Parts {
     let some = |text: &String| Some(text.clone());
     let name = |name: &str| name.to_owned();
+    let path = |saved: &Option<PathBuf>| saved.as_ref().map(|path| path.to_string_lossy().into_owned());
     match error {
         TaskError::Panicked { function, message, location, backtrace } => {
             (name("Panicked"), name(function), vec![some(message), location.clone(), backtrace.clone()], vec![], None)
         }
-        TaskError::WorkerDied { function, pid, signal, exit_code, reason, stderr, tries } => {
+        TaskError::WorkerDied { function, pid, signal, exit_code, reason, stderr, tries, saved } => {
             let code = |code: &Option<i32>| code.map(|code| u64::from(code.cast_unsigned()));
             let numbers = vec![Some(u64::from(*pid)), code(signal), code(exit_code), Some(u64::from(*tries))];
-            (name("WorkerDied"), name(function), vec![some(reason), stderr.clone()], numbers, None)
+            (name("WorkerDied"), name(function), vec![some(reason), stderr.clone(), path(saved)], numbers, None)
         }
-        TaskError::TimedOut { after } => {
+        TaskError::TimedOut { function, after, saved } => {
             let numbers = vec![Some(after.as_secs()), Some(u64::from(after.subsec_nanos()))];
-            (name("TimedOut"), String::new(), vec![], numbers, None)
+            (name("TimedOut"), name(function), vec![path(saved)], numbers, None)
         }
         TaskError::Cancelled => (name("Cancelled"), String::new(), vec![], vec![], None),
         TaskError::Encode { function, what, reason } => {
@@ -113,8 +118,11 @@ fn of_parts((kind, function, texts, numbers, error): Parts) -> Option<TaskError>
             reason: text(0)?,
             stderr: text(1),
             tries: number(3).and_then(|tries| u32::try_from(tries).ok()).unwrap_or(1),
+            saved: text(2).map(PathBuf::from),
         },
         "TimedOut" => TaskError::TimedOut {
+            function,
+            saved: text(0).map(PathBuf::from),
             after: Duration::new(number(0)?, u32::try_from(number(1)?).ok().filter(|n| *n < 1_000_000_000)?),
         },
         "Cancelled" => TaskError::Cancelled,
@@ -180,8 +188,9 @@ mod tests {
                 reason: "why".to_owned(),
                 stderr: None,
                 tries: 3,
+                saved: Some(PathBuf::from("/a/b")),
             },
-            TaskError::TimedOut { after: Duration::from_millis(1500) },
+            TaskError::TimedOut { function, after: Duration::from_millis(1500), saved: None },
             TaskError::Cancelled,
             TaskError::Encode { function, what: "arguments", reason: "why".to_owned() },
             TaskError::Decode { function, what: "result", reason: "why".to_owned() },

@@ -213,6 +213,34 @@ impl ProcessPool {
         self
     }
 
+    /// Saves each task that ends as `WorkerDied` or `TimedOut`, after its last try, in a file in this directory, which is made if it is missing:
+    /// [`TaskError::saved`](crate::TaskError::saved) is its path, and the error's message names it. With the variable `PARALLEL_REPLAY` set to the path the program runs just
+    /// that task, in place of `main`, and ends as it does: `PARALLEL_REPLAY=failures/parse-4711-1.task gdb --args ./program`.
+    ///
+    /// `PARALLEL_FAILURES=directory` says the same for all pools of the program. At most 64 MiB of arguments are saved
+    /// (`PARALLEL_FAILURES_LIMIT=1GiB` allows more), and at most 100 files by one process. Only this user can read them. What a task refers to in a
+    /// [`SharedSlice`](crate::SharedSlice) or a [`SharedVec`](crate::SharedVec) is copied; arguments that hold a handle of
+    /// another shared object cannot be saved. The arguments of each task that is outstanding are kept twice in memory.
+    ///
+    /// ```no_run
+    /// use parallel_runtime::{ProcessPool, parallel};
+    ///
+    /// static PARSERS: ProcessPool = ProcessPool::new(4).save_failures("failures");
+    ///
+    /// #[parallel(pool = PARSERS, mode = "process")]
+    /// fn parse(document: Vec<u8>) -> usize {
+    ///     document.len()
+    /// }
+    ///
+    /// if let Err(error) = parse::submit(vec![1, 2, 3]).join() {
+    ///     println!("saved as {:?}", error.saved());
+    /// }
+    /// ```
+    pub const fn save_failures(mut self, directory: &'static str) -> Self {
+        self.options.save_failures = Some(directory);
+        self
+    }
+
     /// Workers that had nothing to do for so long leave, with what they keep; they come back when there is work.
     ///
     /// # Panics

@@ -167,8 +167,7 @@ impl Engine {
                         // One that was terminating for an item which then ended has begun no other.
                         let between = terminating.is_some_and(|terminating| outcome.done > terminating.item);
                         if outcome.done < task.items && (outcome.done == 0 || !between) && !not_begun {
-                            let error =
-                                terminating.map(Termination::error).or(late.map(|after| TaskError::TimedOut { after }));
+                            let error = terminating.map(Termination::error).or(late.map(TaskError::timed_out));
                             let tries = task.retry.as_ref().map_or(1, |retry| retry.tries());
                             outcome.rare().error = Some(error.unwrap_or_else(&death).after_tries(tries));
                         }
@@ -185,10 +184,12 @@ impl Engine {
 /// The error of one of several bodies that a worker had begun when it died.
 fn beside_others(error: TaskError, together: usize) -> TaskError {
     match error {
-        TaskError::WorkerDied { function, pid, signal, exit_code, mut reason, stderr, tries } if together > 1 => {
+        TaskError::WorkerDied { function, pid, signal, exit_code, mut reason, stderr, tries, saved }
+            if together > 1 =>
+        {
             let also = format!(", in one of the {together} bodies of `async fn`s that ran on it, or beside them");
             reason.push_str(&also);
-            TaskError::WorkerDied { function, pid, signal, exit_code, reason, stderr, tries }
+            TaskError::WorkerDied { function, pid, signal, exit_code, reason, stderr, tries, saved }
         }
         error => error,
     }
@@ -253,7 +254,7 @@ fn collect(state: &mut State, index: u32, slot: &Slot, word: Word, task: &InFlig
         return outcome;
     }
     if let Some(limited) = task.limited.as_ref().filter(|_| is_late(slot, word, task)) {
-        return Outcome::error(TaskError::TimedOut { after: limited.limit });
+        return Outcome::error(TaskError::timed_out(limited.limit));
     }
     if task.is_async && slot.failed.load(Ordering::Relaxed) == DROPPED {
         return Outcome::error(TaskError::Cancelled);

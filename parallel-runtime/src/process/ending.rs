@@ -28,6 +28,7 @@ impl Engine {
     ) {
         let Some(mut task) = state.slots.in_flight[index as usize].take() else { return };
         let mut outcome = collect(state, &task);
+        outcome.record(task.recording.take());
         let seen = task.seen.take();
         let run = seen.as_ref().and_then(|seen| self.run_of(index, &task, seen));
         let events = self.events_of(state, index);
@@ -119,7 +120,7 @@ impl Engine {
             state.tell(*seen, run, fate, None);
         }
         state.slots.boarded -= usize::from(!task.is_async);
-        let InFlight { tasks: Tasks::One(task_state), retry: Some(retry), loan, .. } = task else { return };
+        let InFlight { tasks: Tasks::One(task_state), retry: Some(retry), recording, loan, .. } = task else { return };
         self.free(state, index);
         let arena = &self.memory.get().expect("a task was on the board").arena;
         // SAFETY: the caller has seen the worker's end, or that it has dropped the task, and with it what it was lent.
@@ -127,6 +128,7 @@ impl Engine {
             Ok(mut message) => {
                 state.metrics.retried += 1;
                 message.seen = again;
+                message.recording = recording;
                 task_state.requeue();
                 state.queue.of(message.is_async).push_front(Entry::One(task_state, message));
             }

@@ -24,6 +24,7 @@ use crate::ipc::board::{Board, Layout, MOST_WORKERS, Slot};
 use crate::observe::{CallSpan, Kind, Pool, spans, timeline};
 use crate::options::{CallOptions, WorkerOptions};
 use crate::remote::message::{About, Body, Message};
+use crate::remote::recording::Recorder;
 use crate::remote::task_state::{TaskGroup, TaskRef};
 use crate::remote::transport::Ownership;
 use crate::shared::{Arena, Block};
@@ -50,6 +51,8 @@ pub(crate) struct Engine {
     pub(super) state_to_send: OnceLock<Result<SentState, Failure>>,
     /// How many submitted tasks may be outstanding.
     pub(super) gate: Option<Arc<Gate>>,
+    /// Where failed tasks are saved, if they are.
+    pub(super) recorder: Option<Arc<Recorder>>,
     /// Of calls that say nothing else.
     pub(crate) defaults: CallOptions,
     /// Threads of the program that sleep until some task is done. The same number is in shared memory for the workers; this is
@@ -108,6 +111,7 @@ impl Engine {
             one_shot,
             options,
             gate: options.queue.map(|most| Arc::new(Gate::new(most))),
+            recorder: Recorder::of(&options, kept.as_ref()),
             kept,
             state_to_send: OnceLock::new(),
             defaults,
@@ -349,13 +353,26 @@ impl Engine {
                 state.slots.packs.push((index, generation));
             }
         }
-        let Message { items, is_async, retry, loan, seen, .. } = message;
+        let Message { items, is_async, retry, recording, loan, seen, .. } = message;
         if let Some(seen) = &seen {
             seen.span.begin(&state.pool, entry(index, generation));
         }
         state.slots.boarded += usize::from(!is_async);
         let (is_over, held) = (false, None);
-        let task = InFlight { tasks, items, is_async, arguments, limited, retry, loan, seen, is_over, function, held };
+        let task = InFlight {
+            tasks,
+            items,
+            is_async,
+            arguments,
+            limited,
+            retry,
+            recording,
+            loan,
+            seen,
+            is_over,
+            function,
+            held,
+        };
         state.slots.in_flight[position] = Some(task);
         slot.word.store(Word::ready(generation).0, Ordering::Release);
         board.ring().publish(&mut state.slots.place, index, generation);

@@ -54,6 +54,7 @@ impl ExitStatus {
             reason: self.reason.clone(),
             stderr: self.stderr.clone(),
             tries: 1,
+            saved: None,
         }
     }
 

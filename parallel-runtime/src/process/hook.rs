@@ -9,9 +9,9 @@
 
 use std::ffi::{CStr, OsString, c_char, c_int};
 
-use super::worker;
+use super::{replay, worker};
 use crate::sys::entry::{self, Entry};
-use crate::sys::{privilege, role};
+use crate::sys::{image, privilege, role};
 
 /// The variable that makes a process a worker. It is removed from the worker's environment at once, so that a program which a
 /// task starts is not taken for one.
@@ -40,6 +40,17 @@ pub(super) fn value(with_name: bool) -> OsString {
 
 unsafe extern "C" fn hook(argc: c_int, argv: *const *const c_char, envp: *const *const c_char) {
     if !entry::has_variable(VARIABLE_C) {
+        if entry::has_variable(replay::VARIABLE_C) && !privilege::is_raised() && image::check().is_ok() {
+            let path = std::env::var_os(replay::VARIABLE).unwrap_or_default();
+            if path.is_empty() {
+                return;
+            }
+            // SAFETY: this runs before `main`, and before any thread is started.
+            unsafe { entry::remove_variable(replay::VARIABLE) };
+            // SAFETY: we are called as an entry of the array, with the arguments that its entries get.
+            unsafe { entry::run_later_entries(hook, argc, argv, envp) };
+            replay::main(path)
+        }
         return;
     }
     if privilege::is_raised() {

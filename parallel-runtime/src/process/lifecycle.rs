@@ -199,6 +199,7 @@ impl Engine {
                 reason: "it could not be watched, so it was ended".to_owned(),
                 stderr: None,
                 tries: 1,
+                saved: None,
             });
             return Err(error);
         }

@@ -149,9 +149,10 @@ impl Engine {
         let Some(task) = state.slots.in_flight[index as usize].as_mut() else { return };
         let Tasks::One(task_state) = &task.tasks else { return };
         task.is_over = true;
-        let (task_state, seen) = (task_state.clone(), task.seen.take());
+        let (task_state, seen, recording) = (task_state.clone(), task.seen.take(), task.recording.take());
         state.metrics.timed_out += 1;
-        let mut outcome = Outcome::error(TaskError::TimedOut { after });
+        let mut outcome = Outcome::error(TaskError::timed_out(after));
+        outcome.record(recording);
         outcome.rare().events = self.events_of(state, index).map(|events| events as _);
         state.end(&task_state, outcome, seen, None, None);
         self.wake_waiter(index);

@@ -51,6 +51,7 @@
 //! | [`exit_status`], [`stderr`] | why a worker died, and its last lines |
 //! | [`audit`] | what is done about a board that a worker has written over |
 //! | [`worker`], [`region`] | the worker's side |
+//! | [`replay`] | a saved task, run again alone in a process of its own |
 
 mod admission;
 mod audit;
@@ -67,6 +68,7 @@ mod limits;
 mod packs;
 mod reactor;
 mod region;
+mod replay;
 mod requests;
 mod sent_state;
 mod shutdown;

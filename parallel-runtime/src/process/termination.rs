@@ -49,7 +49,7 @@ impl Termination {
     /// The error of the task.
     pub(super) fn error(&self) -> TaskError {
         match self.reason {
-            Reason::TimedOut(after) => TaskError::TimedOut { after },
+            Reason::TimedOut(after) => TaskError::timed_out(after),
             Reason::Killed => TaskError::Cancelled,
         }
     }

@@ -13,6 +13,7 @@ use crate::error::{PoolError, TaskError};
 use crate::options::{CallOptions, WorkerOptions};
 use crate::remote::message::Scratch;
 use crate::remote::outcome::Outcome;
+use crate::remote::recording::Recording;
 use crate::remote::submit::{Encoded, encode};
 use crate::remote::task_state::{TaskControl, TaskRef};
 use crate::remote::transport::{Batch, NotSubmitted, Submitted, Transport};
@@ -92,11 +93,18 @@ impl Transport for Arc<Engine> {
         Some(Box::new(Inside::new(self)))
     }
 
-    fn submit(&self, batch: Batch<'_>) -> Result<Submitted, NotSubmitted> {
+    fn submit(&self, mut batch: Batch<'_>) -> Result<Submitted, NotSubmitted> {
         let arena = self.arena().map_err(|error| NotSubmitted::Items(error.into_task_error()))?;
         let accepted = batch.accepted;
         let mut scratch = Scratch::new();
-        let Encoded { message, about, owner, before, bytes } = encode(arena, batch, &mut scratch)?;
+        let recording = self.recorder.as_ref().map(|recorder| {
+            // The recording is of one message.
+            batch.packable = false;
+            // SAFETY: they are items of this function, which their submitter keeps meanwhile.
+            unsafe { Recording::new(recorder, batch.function, batch.items.places()) }
+        });
+        let Encoded { mut message, about, owner, before, bytes } = encode(arena, batch, &mut scratch)?;
+        message.recording = recording;
         let task = Engine::submit(self, message, about, accepted, owner).map_err(NotSubmitted::Engine)?;
         Ok(Submitted { task, before, bytes })
     }

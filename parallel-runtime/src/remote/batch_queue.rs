@@ -266,6 +266,7 @@ impl<'a> BatchQueue<'a> {
                 && outcome.rare.as_ref().and_then(|rare| rare.error.as_ref()).is_some_and(TaskError::may_be_retried);
             if again {
                 self.ended += done;
+                outcome.discard_unsaved();
                 outcome.take_error();
                 if let Some(before) = batch.before.take().filter(|_| done == 0) {
                     // SAFETY: the items' borrows are ours, and the message has ended, by which no worker uses their memory.

@@ -23,7 +23,7 @@ pub(crate) fn put(error: &TaskError, writer: &mut Writer<'_>) -> Result<(), Code
             kind(DIED);
             codec::encode(&(pid, signal, exit_code, reason, stderr, tries), writer)?;
         }
-        TaskError::TimedOut { after } => {
+        TaskError::TimedOut { after, .. } => {
             kind(TIMED_OUT);
             codec::encode(&(after.as_nanos() as u64), writer)?;
         }
@@ -72,9 +72,9 @@ pub(crate) fn take(reader: &mut Reader<'_>) -> Result<TaskError, CodecError> {
         CANCELLED => TaskError::Cancelled,
         DIED => {
             let (pid, signal, exit_code, reason, stderr, tries) = codec::decode(reader)?;
-            TaskError::WorkerDied { function, pid, signal, exit_code, reason, stderr, tries }
+            TaskError::WorkerDied { function, pid, signal, exit_code, reason, stderr, tries, saved: None }
         }
-        TIMED_OUT => TaskError::TimedOut { after: std::time::Duration::from_nanos(codec::decode(reader)?) },
+        TIMED_OUT => TaskError::timed_out(std::time::Duration::from_nanos(codec::decode(reader)?)),
         NO_MEMORY => {
             let (requested, available) = codec::decode(reader)?;
             TaskError::OutOfSharedMemory { requested, available }
@@ -120,11 +120,12 @@ mod tests {
             reason: "why".to_owned(),
             stderr: Some("last".to_owned()),
             tries: 2,
+            saved: None,
         };
         let errors = [
             TaskError::Cancelled,
             died,
-            TaskError::TimedOut { after: Duration::from_millis(3) },
+            TaskError::timed_out(Duration::from_millis(3)),
             TaskError::OutOfSharedMemory { requested: 1, available: 2 },
             TaskError::PoolClosed,
             TaskError::Spawn(std::io::Error::other("no")),

@@ -4,6 +4,7 @@ use std::mem::MaybeUninit;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::recording::Recording;
 use super::references::{SharedReferences, Stored, Writing};
 use crate::codec::attachment::Purpose;
 use crate::codec::{CodecError, LentMemory, Writer};
@@ -29,6 +30,8 @@ pub(crate) struct Message<'b> {
     pub(crate) limit: Option<Duration>,
     /// What is needed to send it again.
     pub(crate) retry: Option<Box<Retry>>,
+    /// Its items once more, if failures are saved.
+    pub(crate) recording: Option<Box<Recording>>,
     pub(crate) body: Body<'b>,
     /// Shared memory that goes with it.
     pub(crate) loan: Option<Box<Loan>>,
@@ -211,8 +214,8 @@ impl Retry {
             }
         };
         let Self { entry, is_async, limit, .. } = *self;
-        let (items, seen, timed, retry) = (1, None, false, Some(self));
-        Ok(Message { entry, items, seen, timed, is_async, limit, retry, body, loan })
+        let (items, seen, timed, retry, recording) = (1, None, false, Some(self), None);
+        Ok(Message { entry, items, seen, timed, is_async, limit, retry, recording, body, loan })
     }
 }
 

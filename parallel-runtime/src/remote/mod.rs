@@ -16,6 +16,7 @@
 //! | [`outcome`] | what came of a message |
 //! | [`result_reader`] | the results in an outcome, one after the other |
 //! | [`map`], [`prefetch`], [`batch_queue`] | many items, many as they come: batches of an adaptive size |
+//! | [`recording`] | what is kept of a message so that an item of it can be saved in a file when it fails |
 //! | `failure` | errors, from other machines |
 
 pub(crate) mod backend;
@@ -27,6 +28,7 @@ pub(crate) mod message;
 pub(crate) mod outcome;
 mod prefetch;
 mod record;
+pub(crate) mod recording;
 pub(crate) mod references;
 pub(crate) mod result_reader;
 pub(crate) mod submit;

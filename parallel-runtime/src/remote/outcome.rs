@@ -6,6 +6,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use super::message::{Arguments, Loan};
+use super::recording::{Recording, Unsaved};
 use crate::codec::Reader;
 use crate::error::TaskError;
 use crate::function::pass_mode::Changed;
@@ -48,6 +49,8 @@ pub(crate) struct Rare {
     pub(crate) result_limit: Option<u64>,
     /// Nothing knows which of its items was at fault: each is to be sent alone.
     pub(crate) apart: bool,
+    /// The item that the error is of, which is to be saved.
+    pub(crate) unsaved: Option<Unsaved>,
     /// The results are still there: for the engine to know.
     pub(crate) away: Option<Arc<dyn Any + Send + Sync>>,
 }
@@ -183,7 +186,30 @@ impl Outcome {
         self.rare.as_ref().is_some_and(|rare| rare.error.is_some())
     }
 
+    /// Takes the error, and saves the task that it is of, if it is to be.
     pub(crate) fn take_error(&mut self) -> Option<TaskError> {
-        self.rare.as_mut().and_then(|rare| rare.error.take())
+        let rare = self.rare.as_mut()?;
+        let error = rare.error.take()?;
+        match rare.unsaved.take().and_then(Unsaved::save) {
+            Some(path) => Some(error.saved_as(path)),
+            None => Some(error),
+        }
+    }
+
+    /// The task that failed is tried again.
+    pub(crate) fn discard_unsaved(&mut self) {
+        if let Some(unsaved) = self.rare.as_mut().and_then(|rare| rare.unsaved.take()) {
+            unsaved.discard();
+        }
+    }
+
+    /// Notes what is to be saved, if its error says so.
+    pub(crate) fn record(&mut self, recording: Option<Box<Recording>>) {
+        let Some(recording) = recording else { return };
+        let done = self.done;
+        let rare = self.rare();
+        if rare.error.as_ref().is_some_and(TaskError::may_be_retried) {
+            rare.unsaved = recording.failed(done);
+        }
     }
 }

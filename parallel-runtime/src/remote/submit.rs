@@ -77,7 +77,7 @@ pub(crate) fn encode<'b, 's>(
     let about = About { function: function.name, shared, packable, keep: function.keep };
     let owner = owner.map(|transport| Ownership { transport, function });
     let (items, seen) = (count as u32, None);
-    let message = Message { entry, items, seen, timed, is_async, limit, retry, body, loan };
+    let message = Message { entry, items, seen, timed, is_async, limit, retry, recording: None, body, loan };
     Ok(Encoded { message, about, owner, before, bytes })
 }
 
@@ -106,7 +106,10 @@ pub(super) fn call(transport: &dyn Transport, mut one: Piece<'_>, options: CallO
         };
         let Submitted { task, before: snapshot, .. } = transport.submit(batch).map_err(NotSubmitted::into_error)?;
         before = before.or(snapshot);
-        let outcome = transport.wait(&task, None).unwrap_or_default();
+        let mut outcome = transport.wait(&task, None).unwrap_or_default();
+        if left > 0 && before.is_some() && one.has_item() {
+            outcome.discard_unsaved();
+        }
         let error = match result_reader::read_call(&mut one, outcome) {
             Ok(()) => return one.finish().ok_or(Failed::Error(TaskError::Cancelled)),
             Err(error) => error,

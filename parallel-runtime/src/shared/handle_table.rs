@@ -254,6 +254,9 @@ fn check_near(writer: &Writer<'_>) -> Result<(), CodecError> {
             "a handle of shared memory means nothing to a worker in a sandbox, which shares no objects with the program: pass plain values, a \
              `SharedSlice` or a `SharedVec`, which are copied, or use a pool without a sandbox",
         )),
+        Purpose::File => Err(CodecError::new(
+            "a handle of shared memory means nothing to a later process, but that of a `SharedSlice` or a `SharedVec`, which are copied",
+        )),
         Purpose::Move | Purpose::Lend | Purpose::Copy => Ok(()),
     }
 }
@@ -299,7 +302,7 @@ fn attach(ticket: u64, writer: &mut Writer<'_>) -> Result<Attached, CodecError> 
     };
     match writer.purpose {
         Purpose::Far => return attach_far(&offer, writer),
-        Purpose::Isolated => return attach_contents(&offer, writer),
+        Purpose::Isolated | Purpose::File => return attach_contents(&offer, writer),
         Purpose::Move | Purpose::Lend | Purpose::Copy => {}
     }
     let Some(handle) = &offer.handle else {
@@ -321,7 +324,7 @@ fn attach(ticket: u64, writer: &mut Writer<'_>) -> Result<Attached, CodecError> 
         Purpose::Lend => Err(CodecError::new(
             "a `SharedVec` has one owner, so it cannot be sent from behind a reference: pass it by value, pass a slice of it, or `share()` it",
         )),
-        Purpose::Move | Purpose::Far | Purpose::Isolated => {
+        Purpose::Move | Purpose::Far | Purpose::Isolated | Purpose::File => {
             count_shared(writer, bytes);
             let table = &mut luggage(writer).table;
             table.note_owner(handle, number, handle.promise(number))?;

@@ -11,6 +11,7 @@ use bytemuck::Pod;
 
 use super::space::Space;
 use super::{named, objects};
+#[cfg(feature = "dask")]
 use crate::codec::attachment::Purpose;
 use crate::codec::{CodecError, Reader, Writer};
 use crate::shared::handle_table;
@@ -53,7 +54,7 @@ pub(crate) fn send<E: Pod>(slice: &[E], exclusive: bool, writer: &mut Writer<'_>
     if writer.purpose == Purpose::Far {
         return Ok(super::far::send_slice(slice, [slice.len() as u64 | LENT, BLOB], writer));
     }
-    if writer.purpose == Purpose::Isolated {
+    if !writer.purpose.shares_objects() {
         return Ok(false);
     }
     match place_of(slice) {

@@ -1,6 +1,7 @@
 //! Functions as offsets from the start of the executable's image, which are the same in every process that runs it.
 
 use std::fs::File;
+use std::hash::Hasher;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::OnceLock;
@@ -22,6 +23,11 @@ const PROGRAM_HEADERS: usize = 32;
 const HEADER_SIZE: usize = 54;
 const HEADERS: usize = 56;
 
+/// The type of a program header of a part that holds notes; and of a note, with its owner's name, that says which build this is.
+const NOTE: u32 = 4;
+const BUILD_ID: u32 = 3;
+const BUILD_ID_OWNER: &[u8] = b"GNU\0";
+
 /// The type of a program header of a part that is loaded, and offsets in it: where the part lies in the file and in memory, and how
 /// much of it is in the file.
 const LOAD: u32 = 1;
@@ -41,11 +47,54 @@ fn end_of_code() -> usize {
     (&raw const etext).addr()
 }
 
-/// Where the program headers of the parts that are loaded lie in the image.
-fn loaded_parts() -> impl Iterator<Item = usize> + Clone {
+/// Where the program headers of the parts of a kind lie in the image.
+fn parts(kind: u32) -> impl Iterator<Item = usize> + Clone {
     let parts = (0..usize::from(header::<u16>(HEADERS)))
         .map(|number| header::<u64>(PROGRAM_HEADERS) as usize + number * usize::from(header::<u16>(HEADER_SIZE)));
-    parts.filter(|part| header::<u32>(*part) == LOAD)
+    parts.filter(move |part| header::<u32>(*part) == kind)
+}
+
+fn loaded_parts() -> impl Iterator<Item = usize> + Clone {
+    parts(LOAD)
+}
+
+/// What tells this build of the executable from all others: the identity that the linker has given it (`--build-id`), or else a number that is
+/// computed from the whole file.
+pub(crate) fn identity() -> io::Result<&'static [u8]> {
+    static IDENTITY: OnceLock<Vec<u8>> = OnceLock::new();
+    if let Some(identity) = IDENTITY.get() {
+        return Ok(identity);
+    }
+    let identity = match build_id() {
+        Some(identity) => identity,
+        None => {
+            let mut hasher = std::hash::DefaultHasher::new();
+            hasher.write(&std::fs::read(EXECUTABLE)?);
+            hasher.finish().to_le_bytes().to_vec()
+        }
+    };
+    Ok(IDENTITY.get_or_init(|| identity))
+}
+
+/// The identity that the linker has given the executable, if it has. Notes are laid out as in elf(5), in the file as in memory.
+fn build_id() -> Option<Vec<u8>> {
+    let file = File::open(EXECUTABLE).ok()?;
+    parts(NOTE).find_map(|part| {
+        let mut notes = vec![0; header::<u64>(part + FILE_SIZE).min(1 << 16) as usize];
+        file.read_exact_at(&mut notes, header::<u64>(part + FILE_OFFSET)).ok()?;
+        let mut rest = notes.as_slice();
+        while let Some((sizes, content)) = rest.split_at_checked(12) {
+            let number = |at: usize| u32::from_ne_bytes([sizes[at], sizes[at + 1], sizes[at + 2], sizes[at + 3]]);
+            let (name_len, len) = (number(0) as usize, number(4) as usize);
+            let (name, after_name) = content.split_at_checked(name_len.next_multiple_of(4))?;
+            let (described, after) = after_name.split_at_checked(len.next_multiple_of(4).min(after_name.len()))?;
+            if number(8) == BUILD_ID && name == BUILD_ID_OWNER && (8..=64).contains(&len) {
+                return described.get(..len).map(<[u8]>::to_vec);
+            }
+            rest = after;
+        }
+        None
+    })
 }
 
 /// The part of the image that holds text literals and is never written, as offsets: where it begins and where it ends. Both are 0 if there
@@ -177,6 +226,13 @@ pub(crate) fn check() -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[cfg_attr(miri, ignore = "there is no executable")]
+    fn an_executable_has_one_identity() {
+        assert!(identity().unwrap().len() >= 8);
+        assert_eq!(identity().unwrap(), identity().unwrap());
+    }
 
     #[test]
     #[cfg_attr(miri, ignore = "there is no executable")]

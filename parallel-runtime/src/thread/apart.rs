@@ -27,7 +27,7 @@ fn take_item(one: &mut Piece<'_>) -> ErasedValue<'static> {
 pub(super) fn call_limited(engine: &Arc<Engine>, mut one: Piece<'_>, limit: Duration) -> Result<Written, Failed> {
     // A nested call goes on under the permit of the task that makes it.
     if !one.table().borrows_nothing || engine.semaphore.is_held() {
-        let (output, place) = (one.table().output, one.output());
+        let (output, name, place) = (one.table().output, one.table().name, one.output());
         let begun = Instant::now();
         let written = engine.call(one)?;
         if begun.elapsed() <= limit {
@@ -35,7 +35,7 @@ pub(super) fn call_limited(engine: &Arc<Engine>, mut one: Piece<'_>, limit: Dura
         }
         // SAFETY: the output was written there, and its caller is not told of it.
         unsafe { output.drop_values(place, 1) };
-        return Err(Failed::Error(TaskError::TimedOut { after: limit }));
+        return Err(Failed::Error(TaskError::timed_out(limit).of(name)));
     }
     let function = one.table();
     let item = take_item(&mut one);

@@ -347,7 +347,7 @@ impl Job {
         if let Some(engine) = &self.engine {
             engine.abandoned.fetch_add(left, Ordering::Relaxed);
         }
-        let expired = self.finish(Err(TaskError::TimedOut { after }));
+        let expired = self.finish(Err(TaskError::timed_out(after).of(self.function.name)));
         if let Some(engine) = &self.engine {
             if expired {
                 engine.timed_out.fetch_add(1, Ordering::Relaxed);

@@ -134,7 +134,7 @@ impl<'j> MapJob<'j> {
                 (Some(caught), ..) => Some(Failed::Panicked(caught)),
                 (None, Some(after), Some(begun)) if written > 0 && begun.elapsed() > after => {
                     panics::discard(|| piece.drop_output());
-                    Some(Failed::Error(TaskError::TimedOut { after }))
+                    Some(Failed::Error(TaskError::timed_out(after).of(piece.table().name)))
                 }
                 _ => None,
             };

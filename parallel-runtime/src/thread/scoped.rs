@@ -28,16 +28,19 @@ impl<'s> ScopedJob<'s> {
     ) -> Result<Self, TaskError> {
         let result = Arc::new(ResultSlot::new(None));
         let theirs = Arc::clone(&result);
-        let body: Box<dyn FnOnce() -> ErasedValue<'static> + Send + 's> = Box::new(move || {
-            let begun = Instant::now();
-            // SAFETY: the item is one of this function.
-            let value = panics::catch(|| unsafe { function.call(item) });
-            let value = value.map_err(|caught| caught.into_error(function.name));
-            // It may borrow: so it is not left to itself when its time is over.
-            let late = limit.filter(|limit| begun.elapsed() > *limit);
-            theirs.put(value.and_then(|value| late.map_or(Ok(value), |after| Err(TaskError::TimedOut { after }))));
-            ErasedValue::new(())
-        });
+        let body: Box<dyn FnOnce() -> ErasedValue<'static> + Send + 's> =
+            Box::new(move || {
+                let begun = Instant::now();
+                // SAFETY: the item is one of this function.
+                let value = panics::catch(|| unsafe { function.call(item) });
+                let value = value.map_err(|caught| caught.into_error(function.name));
+                // It may borrow: so it is not left to itself when its time is over.
+                let late = limit.filter(|limit| begun.elapsed() > *limit);
+                theirs.put(value.and_then(|value| {
+                    late.map_or(Ok(value), |after| Err(TaskError::timed_out(after).of(function.name)))
+                }));
+                ErasedValue::new(())
+            });
         // SAFETY: only the lifetime changes. The job has no limit, so it ends when its body has been run to its end, or dropped; and
         // the scope waits for the job before `'s` ends.
         let body = unsafe {

@@ -134,7 +134,7 @@ macro_rules! many {
                 let results = on().try_map([1, 60_000, 2, 60_000].map(|time| (time, count.clone())));
                 for (index, result) in results.into_iter().enumerate() {
                     match result {
-                        Err(TaskError::TimedOut { after }) => assert_eq!((index % 2, after.as_millis()), (1, 300)),
+                        Err(TaskError::TimedOut { after, .. }) => assert_eq!((index % 2, after.as_millis()), (1, 300)),
                         other => assert_eq!(other.unwrap(), 1 + index as u64 / 2),
                     }
                 }

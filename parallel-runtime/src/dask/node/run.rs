@@ -111,6 +111,7 @@ impl<'n, 'p> Running<'n, 'p> {
             is_async: request.is_async,
             limit: request.limit,
             retry: None,
+            recording: None,
             body,
             loan: None,
         };

@@ -118,6 +118,32 @@ pub(crate) struct Slot {
 const _: () = assert!(size_of::<Slot>() == 256);
 
 impl Slot {
+    /// One that is on no board: for a task that this process runs for itself.
+    pub(crate) fn private() -> Self {
+        let (number, word) = (|| AtomicU64::new(0), || AtomicU32::new(0));
+        Self {
+            word: number(),
+            function: number(),
+            arguments_offset: number(),
+            arguments_len: number(),
+            items: AtomicU32::new(1),
+            waiter: word(),
+            wanted: word(),
+            limited: word(),
+            arguments: Bytes(UnsafeCell::new([0; INLINE_ARGUMENTS])),
+            progress: number(),
+            result_offset: number(),
+            result_len: number(),
+            granted_offset: number(),
+            granted_len: number(),
+            failed: word(),
+            granted_item: word(),
+            nanoseconds: number(),
+            began: number(),
+            result: Bytes(UnsafeCell::new([0; INLINE_RESULT])),
+        }
+    }
+
     /// How many items of this generation have ended.
     pub(crate) fn done_items(&self, generation: u64) -> u32 {
         let progress = self.progress.load(Ordering::SeqCst);

@@ -159,7 +159,8 @@ impl Pack {
 
     fn message(&self, items: u32, body: Body<'static>) -> Message<'static> {
         let PackKind { entry, limit, .. } = self.kind;
-        Message { entry, items, seen: None, timed: true, is_async: false, limit, retry: None, body, loan: None }
+        let (seen, retry, recording, loan) = (None, None, None, None);
+        Message { entry, items, seen, timed: true, is_async: false, limit, retry, recording, body, loan }
     }
 
     /// Forgets items that have ended.

@@ -228,6 +228,7 @@ mod tests {
             is_async: false,
             limit: None,
             retry: None,
+            recording: None,
             body: Body::Kept(Box::default()),
             loan: None,
         }

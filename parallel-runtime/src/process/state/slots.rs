@@ -7,6 +7,7 @@ use crate::ipc::board::ring::Place;
 use crate::observe::Seen;
 use crate::process::termination::Limited;
 use crate::remote::message::{Arguments, Loan, Retry};
+use crate::remote::recording::Recording;
 use crate::remote::task_state::TaskRef;
 
 /// The slots of the board that have been used, as the program knows them.
@@ -65,6 +66,7 @@ pub(in crate::process) struct InFlight {
     pub(in crate::process) arguments: Option<Arguments>,
     pub(in crate::process) limited: Option<Box<Limited>>,
     pub(in crate::process) retry: Option<Box<Retry>>,
+    pub(in crate::process) recording: Option<Box<Recording>>,
     pub(in crate::process) loan: Option<Box<Loan>>,
     pub(in crate::process) seen: Option<Box<Seen>>,
     /// Its caller knows already that it has ended; it holds its slot until its worker lets go of it.

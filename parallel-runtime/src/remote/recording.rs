@@ -1,0 +1,336 @@
+//! Tasks whose workers died, or whose time was over, in files: each can be run again alone. See `process::replay` for the other side.
+//!
+//! A worker may change its arguments in place, and may die in the middle of that. So where failures are saved each message has a *recording*: its
+//! items once more, each encoded by itself and without handles, as for a worker that shares no objects with the program. Of a message that fails the
+//! item at fault is cut out of it, and written when its error is taken, or dropped.
+//!
+//! ```text
+//! file = MAGIC, length of the identity (u8), identity of the executable, one frame of the codec: `Saved`
+//! ```
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use crate::codec::attachment::Purpose;
+use crate::codec::{self, CodecError, Reader, Writer};
+use crate::function::init;
+use crate::function::pool_state::PoolState;
+use crate::function::table::FunctionTable;
+use crate::options::WorkerOptions;
+use crate::shared::handle_table;
+use crate::sys::image;
+use crate::sys::privilege::variable;
+
+/// The first bytes of a file.
+const MAGIC: &[u8; 16] = b"parallel task 1\n";
+
+/// Bits of a file's mode: its group or other users may write it.
+const OTHERS_WRITE: u32 = 0o022;
+
+/// How many files a process writes.
+const MOST_FILES: u32 = 100;
+
+/// The most bytes of arguments that are saved, unless `PARALLEL_FAILURES_LIMIT` says otherwise.
+const MOST_BYTES: u64 = 64 << 20;
+
+/// Variables that a pool sets in its workers.
+type Variables = &'static [(&'static str, &'static str)];
+
+/// Where a pool saves its failures, and what its workers have beside the arguments.
+pub(crate) struct Recorder {
+    directory: PathBuf,
+    most_bytes: u64,
+    init: Option<fn()>,
+    variables: Variables,
+    state: Option<Arc<PoolState>>,
+}
+
+/// Where `PARALLEL_FAILURES` says that failures are saved.
+fn directory() -> Option<&'static PathBuf> {
+    static DIRECTORY: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let read = || {
+        let directory = variable("PARALLEL_FAILURES").filter(|directory| !directory.is_empty())?;
+        // The program may change its directory.
+        Some(std::path::absolute(&directory).unwrap_or_else(|_| directory.into()))
+    };
+    DIRECTORY.get_or_init(read).as_ref()
+}
+
+/// How many bytes of arguments are saved at most.
+///
+/// # Panics
+///
+/// If the variable does not say.
+fn most_bytes() -> u64 {
+    static MOST: OnceLock<u64> = OnceLock::new();
+    *MOST.get_or_init(|| {
+        let Some(text) = variable("PARALLEL_FAILURES_LIMIT").filter(|text| !text.is_empty()) else { return MOST_BYTES };
+        let bytes = text.to_str().and_then(bytes_of);
+        bytes.unwrap_or_else(|| panic!("PARALLEL_FAILURES_LIMIT={text:?}: it must be a size such as `64MiB` or `1GiB`"))
+    })
+}
+
+/// A size in bytes.
+fn bytes_of(text: &str) -> Option<u64> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let shift = match unit.trim() {
+        "" | "B" => 0,
+        "KiB" => 10,
+        "MiB" => 20,
+        "GiB" => 30,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(1 << shift)
+}
+
+/// The items of a message.
+pub(crate) struct Recording {
+    recorder: Arc<Recorder>,
+    function: &'static str,
+    entry: u64,
+    items: Vec<Result<Box<[u8]>, String>>,
+}
+
+/// An item that failed and is not saved yet. Dropped, it is saved.
+pub(crate) struct Unsaved(Option<(Arc<Recorder>, Item)>);
+
+struct Item {
+    function: &'static str,
+    entry: u64,
+    bytes: Result<Box<[u8]>, String>,
+}
+
+/// What is in a file.
+pub(crate) struct Saved {
+    pub(crate) function: String,
+    /// Offsets in the executable: of what runs the task, and of the pool's `init` or 0.
+    pub(crate) entry: u64,
+    pub(crate) init: u64,
+    pub(crate) variables: Vec<(String, String)>,
+    /// What decodes the configuration of the pool's state, as an offset in the executable, and the configuration.
+    pub(crate) state: Option<(u64, Vec<u8>)>,
+    pub(crate) arguments: Vec<u8>,
+}
+
+/// What is in a file, as serde knows it: in the order of the fields of [`Saved`].
+type Parts = (String, u64, u64, Vec<(String, String)>, Option<(u64, Vec<u8>)>, Vec<u8>);
+
+impl std::fmt::Debug for Unsaved {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Unsaved").field(&self.0.as_ref().map(|(_, item)| item.function)).finish()
+    }
+}
+
+/// Encodes something without handles: what lies in shared memory is in the bytes.
+fn encode(mut put: impl FnMut(&mut Writer<'_>) -> Result<(), CodecError>) -> Result<Vec<u8>, CodecError> {
+    let mut len = 0;
+    loop {
+        let mut bytes = Vec::with_capacity(len);
+        let mut writer = handle_table::carrying(Writer::new(bytes.spare_capacity_mut()), Purpose::File);
+        put(&mut writer)?;
+        let written = writer.len();
+        if !writer.overflowed() {
+            drop(writer);
+            // SAFETY: the writer has written the first `written` bytes of the spare capacity.
+            unsafe { bytes.set_len(written) };
+            return Ok(bytes);
+        }
+        if written <= len {
+            return Err(CodecError::new("its `Serialize` wrote different amounts of data for the same value"));
+        }
+        len = written;
+    }
+}
+
+impl Recording {
+    /// Of items that are about to be sent: where they lie, and how many there are.
+    ///
+    /// # Safety
+    ///
+    /// `count` items of the function lie at `first`.
+    pub(crate) unsafe fn new(
+        recorder: &Arc<Recorder>,
+        function: &'static FunctionTable,
+        (first, count): (*const u8, usize),
+    ) -> Box<Self> {
+        let remote = function.remote();
+        let record = |index: usize| {
+            let item = first.wrapping_add(index * function.item.size());
+            // SAFETY: as the caller promises.
+            let bytes =
+                encode(|writer| unsafe { (remote.send)(item, 1, writer) }).map_err(|error| error.to_string())?;
+            if bytes.len() as u64 > recorder.most_bytes {
+                return Err(format!(
+                    "its arguments take {} bytes, and a file may take {}: PARALLEL_FAILURES_LIMIT=1GiB allows more",
+                    bytes.len(),
+                    recorder.most_bytes
+                ));
+            }
+            Ok(bytes.into_boxed_slice())
+        };
+        let items = (0..count).map(record).collect();
+        // What is not part of the executable is not sent either.
+        let entry = remote.entry().unwrap_or_default();
+        Box::new(Self { recorder: Arc::clone(recorder), function: function.name, entry, items })
+    }
+
+    /// The item of this number has failed.
+    pub(crate) fn failed(self, index: u32) -> Option<Unsaved> {
+        let Self { recorder, function, entry, mut items } = self;
+        let bytes = (items.len() > index as usize).then(|| items.swap_remove(index as usize))?;
+        Some(Unsaved(Some((recorder, Item { function, entry, bytes }))))
+    }
+}
+
+impl Unsaved {
+    /// It is tried again.
+    pub(crate) fn discard(mut self) {
+        self.0 = None;
+    }
+
+    /// Writes the file, and gives its path. What prevents that is told on the program's standard error, the first time.
+    pub(crate) fn save(mut self) -> Option<PathBuf> {
+        self.write()
+    }
+
+    fn write(&mut self) -> Option<PathBuf> {
+        static IS_TOLD: AtomicBool = AtomicBool::new(false);
+        let (recorder, item) = self.0.take()?;
+        let function = item.function;
+        match recorder.save(item) {
+            Ok(path) => path,
+            Err(why) => {
+                if !IS_TOLD.swap(true, Ordering::Relaxed) {
+                    let directory = recorder.directory.display();
+                    eprintln!("parallel: a failed task of `{function}` cannot be saved in {directory}: {why}");
+                }
+                None
+            }
+        }
+    }
+}
+
+impl Drop for Unsaved {
+    fn drop(&mut self) {
+        self.write();
+    }
+}
+
+impl Recorder {
+    /// What saves the failures of a pool, if they are to be saved.
+    pub(crate) fn of(options: &WorkerOptions, state: Option<&Arc<PoolState>>) -> Option<Arc<Self>> {
+        let directory = options.save_failures.map(PathBuf::from).or_else(|| directory().cloned())?;
+        let most_bytes = most_bytes();
+        Some(Arc::new(Self {
+            directory,
+            most_bytes,
+            init: options.init,
+            variables: options.env,
+            state: state.cloned(),
+        }))
+    }
+
+    /// `None` if there are enough files.
+    fn save(&self, item: Item) -> Result<Option<PathBuf>, String> {
+        static FILES: AtomicU32 = AtomicU32::new(0);
+        if FILES
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |files| (files < MOST_FILES).then_some(files + 1))
+            .is_err()
+        {
+            return Ok(None);
+        }
+        let saved = self.saved(item)?;
+        let function = saved.function.clone();
+        let Saved { function: name, entry, init, variables, state, arguments } = saved;
+        let parts: Parts = (name, entry, init, variables, state, arguments);
+        let bytes = encode(|writer| codec::encode(&parts, writer)).map_err(|error| error.to_string())?;
+        let identity = image::identity().map_err(|error| error.to_string())?;
+        let (mut file, path) = self.create(&function).map_err(|error| error.to_string())?;
+        let mut write = |part: &[u8]| file.write_all(part);
+        let written = write(MAGIC)
+            .and_then(|()| write(&[u8::try_from(identity.len()).unwrap_or(u8::MAX)]))
+            .and_then(|()| write(identity))
+            .and_then(|()| write(&bytes));
+        if let Err(error) = written {
+            let _ = std::fs::remove_file(&path);
+            return Err(error.to_string());
+        }
+        Ok(Some(path))
+    }
+
+    fn saved(&self, item: Item) -> Result<Saved, String> {
+        let init = self.init.map(init::offset_of).transpose().map_err(|error| error.to_string())?;
+        let state = self.state.as_ref().map(|state| {
+            let entry = state.entry().map_err(|error| error.to_string())?;
+            let bytes = encode(|writer| state.send(writer));
+            Ok((entry, bytes.map_err(|error| format!("the configuration of its `state_with`: {error}"))?))
+        });
+        let text = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        Ok(Saved {
+            function: item.function.to_owned(),
+            entry: item.entry,
+            init: init.unwrap_or(0),
+            variables: self.variables.iter().map(text).collect(),
+            state: state.transpose().map_err(|error: String| error)?,
+            arguments: item.bytes?.into_vec(),
+        })
+    }
+
+    /// A new file, which only this user can read.
+    fn create(&self, function: &str) -> io::Result<(File, PathBuf)> {
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.directory)?;
+        let directory = std::path::absolute(&self.directory)?;
+        let name = function.rsplit("::").next().unwrap_or(function);
+        let name: String = name.chars().filter(|c| c.is_alphanumeric() || *c == '_').take(60).collect();
+        for number in 1_u32.. {
+            let path = directory.join(format!("{name}-{}-{number}.task", std::process::id()));
+            match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                other => return Ok((other?, path)),
+            }
+        }
+        Err(io::ErrorKind::AlreadyExists.into())
+    }
+}
+
+impl Saved {
+    /// Reads a file.
+    ///
+    /// # Errors
+    ///
+    /// In words, if it is not one that this executable has written.
+    pub(crate) fn read(path: &Path) -> Result<Self, String> {
+        let unreadable = |error: io::Error| format!("it cannot be read: {error}");
+        let mut file = File::open(path).map_err(unreadable)?;
+        let metadata = file.metadata().map_err(unreadable)?;
+        if metadata.uid() != rustix::process::geteuid().as_raw() || metadata.mode() & OTHERS_WRITE != 0 {
+            // It says which code runs, and on what.
+            return Err("another user owns it or may write it: copy it, if its origin is known".to_owned());
+        }
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(unreadable)?;
+        let rest = bytes.strip_prefix(MAGIC).ok_or("it is no file of a failed task")?;
+        let (len, rest) = rest.split_first().ok_or("it is no file of a failed task")?;
+        let (identity, rest) = rest.split_at_checked((*len).into()).ok_or("it is cut short")?;
+        if identity != image::identity().map_err(|error| error.to_string())? {
+            return Err("another build of the program has written it: replay it with that one".to_owned());
+        }
+        // SAFETY: the bytes live as long as the reader, and only copies are made from it.
+        let mut reader = unsafe { Reader::from_raw(rest.as_ptr(), rest.len()) };
+        let (function, entry, init, variables, state, arguments): Parts =
+            codec::decode(&mut reader).map_err(|error| format!("it is damaged: {error}"))?;
+        let saved = Self { function, entry, init, variables, state, arguments };
+        let is_code = |offset: u64| offset == 0 || image::is_code(offset);
+        if saved.entry == 0
+            || ![saved.entry, saved.init, saved.state.as_ref().map_or(0, |state| state.0)].into_iter().all(is_code)
+        {
+            return Err("it is damaged".to_owned());
+        }
+        Ok(saved)
+    }
+}
