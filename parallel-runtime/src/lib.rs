@@ -57,6 +57,7 @@
 //! | `tokio` | the bodies of `#[parallel] async fn`s run inside a tokio runtime |
 //! | `progress` | `Call::progress`: a bar that shows how far a map has come |
 //! | `tracing` | a span for each call (target `parallel`, level INFO, with `function`, `items`, `pool`, `worker`, `queued_us`, `ran_us`, `end`), and the events of tasks in worker processes, with the spans around them, for the program's subscriber; not those of `init`, which may set a subscriber of its own. Filter by `parallel=info` beside your own crate; the times are recorded when the span ends, so they show with `FmtSpan::CLOSE`. A span ends when the end of its task is seen |
+//! | `log` | the records of the `log` crate that tasks log in worker processes, for the program's logger, before the results of the tasks; not those of `init`, which may set a logger of its own. While the program's level is not `Off`, submitted tasks do not travel together |
 //!
 //! # Async
 //!

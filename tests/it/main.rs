@@ -23,6 +23,8 @@ mod modes;
 mod packed;
 mod processes;
 mod properties;
+#[cfg(feature = "log")]
+mod records;
 mod retries;
 mod sandbox;
 mod shared;

@@ -8,14 +8,14 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::board::layout::phase;
 use super::board::{Board, Record};
-#[cfg(feature = "tracing")]
+#[cfg(any(feature = "tracing", feature = "log"))]
 use super::board::{ring::split, slot::SENT};
 use super::control::{ANSWER, ControlRequest};
 use crate::sys::{exit, futex};
 
 struct Link {
     socket: BorrowedFd<'static>,
-    #[cfg_attr(not(feature = "tracing"), expect(dead_code, reason = "only events need it"))]
+    #[cfg_attr(not(any(feature = "tracing", feature = "log")), expect(dead_code, reason = "only events need it"))]
     board: &'static Board,
     record: &'static Record,
     turn: Mutex<()>,
@@ -73,7 +73,7 @@ pub(crate) fn ask(request: &ControlRequest) -> [u64; ANSWER] {
 }
 
 /// An event of a task is about to be sent. The program sees the mark at the latest with the end of the task, or of this process.
-#[cfg(feature = "tracing")]
+#[cfg(any(feature = "tracing", feature = "log"))]
 pub(crate) fn note_event(task: u64) {
     let slot = LINK.get().and_then(|link| link.board.slots().get(split(task).0 as usize));
     if let Some(slot) = slot {

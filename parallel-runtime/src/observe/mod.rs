@@ -16,16 +16,22 @@
 //! | [`task`], [`seen`] | what is known of a task and its pool |
 //! | [`counters`] | the counts of a pool, and which tasks are sampled |
 //! | [`histogram`] | times, as percentiles |
-//! | [`spans`] | spans of calls, and what workers log, for `tracing` |
+//! | [`spans`] | spans of calls, and events of workers, for `tracing` |
+//! | `records` | records of workers, for `log` |
+//! | [`worker_events`], `line` | what workers log, on its way to the program |
 //! | [`timeline`] | a record of all tasks, as a page or a trace |
 
 pub(crate) mod counters;
 pub(crate) mod histogram;
+#[cfg(any(feature = "tracing", feature = "log"))]
+mod line;
 #[cfg(feature = "progress")]
 pub(crate) mod progress;
 #[cfg(not(feature = "progress"))]
 #[path = "no_progress.rs"]
 pub(crate) mod progress;
+#[cfg(feature = "log")]
+mod records;
 mod seen;
 #[cfg(feature = "tracing")]
 pub(crate) mod spans;
@@ -35,6 +41,11 @@ pub(crate) mod spans;
 pub(crate) mod stats;
 mod task;
 pub(crate) mod timeline;
+#[cfg(any(feature = "tracing", feature = "log"))]
+pub(crate) mod worker_events;
+#[cfg(not(any(feature = "tracing", feature = "log")))]
+#[path = "no_worker_events.rs"]
+pub(crate) mod worker_events;
 
 pub(crate) use counters::Counters;
 pub(crate) use seen::Seen;

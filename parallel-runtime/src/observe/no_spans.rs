@@ -2,16 +2,6 @@
 
 use super::task::{Fate, Pool, Run};
 
-#[inline(always)]
-pub(crate) fn level() -> u32 {
-    0
-}
-
-#[inline(always)]
-pub(crate) fn is_event(_: &[u8]) -> bool {
-    false
-}
-
 #[derive(Debug, Clone)]
 pub(crate) struct CallSpan;
 
@@ -41,30 +31,4 @@ impl CallSpan {
 
     #[inline(always)]
     pub(crate) fn close(self, _: u64, _: Option<Run>, _: Fate, _: Option<(u32, u64)>) {}
-}
-
-pub(crate) struct Replay;
-
-impl Replay {
-    #[inline(always)]
-    pub(crate) fn new() -> Self {
-        Self
-    }
-
-    #[inline(always)]
-    pub(crate) fn take(&self, _: &[u8], _: u32) {}
-
-    #[inline(always)]
-    pub(crate) fn end_task(&self, _: u64) {}
-
-    #[inline(always)]
-    pub(crate) fn emit(&self) {}
-}
-
-pub(crate) mod worker {
-    #[inline(always)]
-    pub(crate) fn begin() {}
-
-    #[inline(always)]
-    pub(crate) fn set_level(_: u32) {}
 }

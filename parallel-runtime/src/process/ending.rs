@@ -13,7 +13,7 @@ use crate::ipc::board::Slot;
 use crate::ipc::board::ring::entry;
 use crate::ipc::board::slot::{DEFERRED, SENT};
 use crate::ipc::board::word::{State as SlotState, Word};
-use crate::observe::{CallSpan, Fate, Run, Seen};
+use crate::observe::{CallSpan, Fate, Run, Seen, worker_events};
 use crate::remote::outcome::{Left, Outcome};
 use crate::remote::task_state::{Phase, TaskRef};
 use crate::sys::{clock, fork, futex};
@@ -72,7 +72,7 @@ impl Engine {
     #[inline(always)]
     pub(super) fn events_of(&self, state: &State, index: u32) -> Option<Arc<Stderr>> {
         let slot = self.board().slot(index);
-        if cfg!(not(feature = "tracing")) || slot.wanted.load(Ordering::Relaxed) & SENT == 0 {
+        if !worker_events::ARE_SENT || slot.wanted.load(Ordering::Relaxed) & SENT == 0 {
             return None;
         }
         let stderr = state.workers.worker_slots.get(slot.load().worker() as usize)?.stderr.clone()?;

@@ -21,7 +21,7 @@ use crate::ipc::board::ring::entry;
 use crate::ipc::board::slot::{INLINE_ARGUMENTS, LEVEL, PACKED, TIMED};
 use crate::ipc::board::word::Word;
 use crate::ipc::board::{Board, Layout, MOST_WORKERS, Slot};
-use crate::observe::{CallSpan, Kind, Pool, spans, timeline};
+use crate::observe::{CallSpan, Kind, Pool, timeline, worker_events};
 use crate::options::{CallOptions, WorkerOptions};
 use crate::remote::message::{About, Body, Message};
 use crate::remote::recording::Recorder;
@@ -255,7 +255,7 @@ impl Engine {
             && !message.is_async
             && !self.one_shot
             && matches!(message.body, Body::Inline(_))
-            && spans::level() == 0
+            && worker_events::level() == 0
     }
 
     /// How many tasks of a function travel together: one, where they come one by one.
@@ -317,7 +317,7 @@ impl Engine {
         let is_timed = message.timed || message.seen.is_some();
         let timed = if is_timed { TIMED } else { 0 };
         let packed = if matches!(tasks, Tasks::Pack(_)) { PACKED } else { 0 };
-        slot.wanted.store(timed | packed | (spans::level() << LEVEL), Ordering::Relaxed);
+        slot.wanted.store(timed | packed | (worker_events::level() << LEVEL), Ordering::Relaxed);
         if is_timed || message.is_async {
             slot.began.store(0, Ordering::Relaxed);
         }

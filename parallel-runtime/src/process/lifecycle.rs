@@ -24,7 +24,7 @@ use super::worker_slot::{Occupant, Worker, WorkerSlot};
 use crate::error::{PoolError, TaskError};
 use crate::function::init;
 use crate::ipc::board::layout::phase;
-use crate::observe::timeline;
+use crate::observe::{timeline, worker_events};
 use crate::process::welcome::Welcome;
 use crate::remote::outcome::Outcome;
 use crate::remote::task_state::TaskRef;
@@ -139,7 +139,7 @@ impl Engine {
             record.deferred.store(0, Ordering::Relaxed);
             record.phase.store(phase::NONE, Ordering::Relaxed);
             // It may have run a task before it is known here otherwise.
-            state.workers.worker_slots[worker_slot].stderr = cfg!(feature = "tracing").then(|| Arc::clone(&stderr.0));
+            state.workers.worker_slots[worker_slot].stderr = worker_events::ARE_SENT.then(|| Arc::clone(&stderr.0));
             let completed = record.completed_tail.0.load(Ordering::Relaxed);
             state.workers.worker_slots[worker_slot].completed_before = completed;
             completed

@@ -20,7 +20,7 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::pipe::PipeFlags;
 
 use crate::observe::progress::above_bars;
-use crate::observe::spans::{Replay, is_event};
+use crate::observe::worker_events::{WorkerEvents, is_event};
 use crate::remote::outcome::Events;
 use crate::sys::fork;
 
@@ -61,7 +61,7 @@ pub(crate) struct Stderr {
     pool: u32,
     read: Mutex<Read>,
     /// Events among the lines.
-    replay: Replay,
+    events: WorkerEvents,
 }
 
 impl std::fmt::Debug for Stderr {
@@ -173,7 +173,7 @@ impl Stderr {
         let (ours, theirs) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
         // Only this end: the two do not share the flag.
         rustix::io::ioctl_fionbio(&ours, true)?;
-        let stderr = Arc::new(Self { pipe: ours, to, pool, read: Mutex::default(), replay: Replay::new() });
+        let stderr = Arc::new(Self { pipe: ours, to, pool, read: Mutex::default(), events: WorkerEvents::new() });
         let key = forwarder.keys.fetch_add(1, Ordering::Relaxed);
         lock(&forwarder.open).insert(key, Arc::clone(&stderr));
         if let Err(error) = epoll::add(&forwarder.epoll, &stderr.pipe, EventData::new_u64(key), EventFlags::IN) {
@@ -232,13 +232,13 @@ impl Stderr {
     /// Passes on whole lines that are there, and emits the events among them.
     pub(crate) fn pass_on_now(&self) {
         self.pass_on(false);
-        self.replay.emit();
+        self.events.emit();
     }
 
     /// Passes everything on that a task has written, which has ended.
     pub(super) fn end_task(&self, task: u64) {
         self.pass_on_now();
-        self.replay.end_task(task);
+        self.events.end_task(task);
     }
 
     /// Takes the events out of lines.
@@ -249,7 +249,7 @@ impl Stderr {
         let mut others = Vec::new();
         for line in lines.split_inclusive(|byte| *byte == b'\n') {
             if is_event(line) {
-                self.replay.take(line.strip_suffix(b"\n").unwrap_or(line), self.pool);
+                self.events.take(line.strip_suffix(b"\n").unwrap_or(line), self.pool);
             } else {
                 others.extend_from_slice(line);
             }
@@ -362,7 +362,7 @@ impl Forwarder {
             for key in ready {
                 let Some(stderr) = lock(&self.open).get(&key).cloned() else { continue };
                 let ended = stderr.pass_on(false);
-                crate::panics::discard(|| stderr.replay.emit());
+                crate::panics::discard(|| stderr.events.emit());
                 if ended {
                     let _ = epoll::delete(&self.epoll, &stderr.pipe);
                     lock(&self.open).remove(&key);

@@ -21,7 +21,7 @@ fn tasks() -> MutexGuard<'static, BTreeMap<(u32, u64), CallSpan>> {
 }
 
 /// The span of a task.
-pub(super) fn of_task(pool: u32, task: u64) -> CallSpan {
+pub(in crate::observe) fn of_task(pool: u32, task: u64) -> CallSpan {
     tasks().get(&(pool, task)).cloned().unwrap_or_default()
 }
 
@@ -103,7 +103,7 @@ impl CallSpan {
     }
 
     /// Runs something with the subscriber that it is of, and inside it.
-    pub(super) fn with_subscriber(&self, run: impl FnOnce(Option<&Span>)) {
+    pub(in crate::observe) fn with_subscriber(&self, run: impl FnOnce(Option<&Span>)) {
         let Some(span) = &self.0 else { return run(None) };
         let dispatch: Option<Dispatch> = span.with_subscriber(|(_, dispatch)| dispatch.clone());
         match dispatch {

@@ -7,24 +7,25 @@
 //! | module | where | what |
 //! | --- | --- | --- |
 //! | [`calls`] | program | the spans of calls |
-//! | [`replay`] | program | emits again what workers have sent |
+//! | [`emit`] | program | emits again what workers have sent |
 //! | [`wire`] | both | how it travels |
 //! | [`worker`] | worker | takes what tasks emit |
 
 mod calls;
-mod replay;
+mod emit;
 mod wire;
-pub(crate) mod worker;
+pub(super) mod worker;
 
 pub(crate) use calls::CallSpan;
-pub(crate) use replay::Replay;
-pub(crate) use wire::is_event;
+pub(super) use calls::of_task;
+pub(super) use emit::Spans;
+pub(super) use wire::Event;
 
 use tracing::level_filters::LevelFilter;
 
 /// The most verbose level that anybody wants: 0 for none, 5 for all.
 #[inline(always)]
-pub(crate) fn level() -> u32 {
+pub(super) fn level() -> u32 {
     match LevelFilter::current() {
         LevelFilter::OFF => 0,
         LevelFilter::ERROR => 1,

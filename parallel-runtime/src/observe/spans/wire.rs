@@ -1,17 +1,8 @@
-//! How events travel: as a line that begins with a mark.
+//! How events travel.
 
 use serde::{Deserialize, Serialize};
 
-use crate::codec::{self, Reader, Writer};
-
-/// What a line of an event begins with. A task that prints this tells the program of an event that never was, which it could also emit.
-const MARK: &[u8] = b"\x1e\x02parallel-event\x1f";
-
-/// In place of a byte that would end the line, this and another byte.
-const ESCAPE: u8 = 0x10;
-
-/// The longest event, in bytes; a longer one is cut.
-const MOST_TEXT: usize = 8 << 10;
+use crate::observe::line::{self, Kind};
 
 /// The most fields of an event, or of a span.
 pub(super) const MOST_FIELDS: usize = 32;
@@ -53,79 +44,23 @@ pub(super) struct Entry {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Event {
+pub(in crate::observe) struct Event {
     /// `generation | slot` of the task.
-    pub(super) task: u64,
+    pub(in crate::observe) task: u64,
     /// The spans around it in the worker, each with a number that is its own there.
     pub(super) spans: Vec<(u64, Entry)>,
     pub(super) event: Entry,
 }
 
-impl Value {
-    /// A text that is not too long.
-    pub(super) fn cut(mut text: String) -> String {
-        if text.len() > MOST_TEXT {
-            let end = (0..=MOST_TEXT).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-            text.truncate(end);
-            text.push('…');
-        }
-        text
-    }
-}
-
-/// Whether a line is an event.
-pub(crate) fn is_event(line: &[u8]) -> bool {
-    line.starts_with(MARK)
-}
-
 impl Event {
     /// The whole line.
     pub(super) fn to_line(&self) -> Option<Vec<u8>> {
-        let mut bytes = Vec::new();
-        let mut room = 4096;
-        // The writer says how much there would have been.
-        loop {
-            bytes.resize(room, std::mem::MaybeUninit::new(0_u8));
-            let mut writer = Writer::new(&mut bytes);
-            codec::encode(self, &mut writer).ok()?;
-            let (len, fits) = (writer.len(), !writer.overflowed());
-            drop(writer);
-            if fits {
-                bytes.truncate(len);
-                break;
-            }
-            room = len;
-        }
-        let mut line = MARK.to_vec();
-        for byte in bytes {
-            // SAFETY: all of it was set to 0 before the writer wrote.
-            match unsafe { byte.assume_init() } {
-                b'\n' => line.extend([ESCAPE, b'n']),
-                ESCAPE => line.extend([ESCAPE, b'e']),
-                other => line.push(other),
-            }
-        }
-        line.push(b'\n');
-        Some(line)
+        line::encode(Kind::Event, self)
     }
 
     /// Reads a line, without its end.
-    pub(super) fn from_line(line: &[u8]) -> Option<Self> {
-        let mut bytes = Vec::with_capacity(line.len());
-        let mut rest = line.strip_prefix(MARK)?.iter();
-        while let Some(byte) = rest.next() {
-            bytes.push(match byte {
-                &ESCAPE => match rest.next()? {
-                    b'n' => b'\n',
-                    b'e' => ESCAPE,
-                    _ => return None,
-                },
-                other => *other,
-            });
-        }
-        // SAFETY: the bytes are ours, and live as long as the reader.
-        let reader = unsafe { Reader::from_raw(bytes.as_ptr(), bytes.len()) };
-        let event: Self = codec::decode(&mut reader.untrusted()).ok()?;
+    pub(in crate::observe) fn from_line(line: &[u8]) -> Option<Self> {
+        let event: Self = line::decode(Kind::Event, line)?;
         let is_whole = |entry: &Entry| {
             let fields = entry.site.fields.len();
             fields == entry.values.len() && fields <= MOST_FIELDS && (1..=5).contains(&entry.site.level)
@@ -159,7 +94,7 @@ mod tests {
     fn an_event_is_a_line() {
         let event = Event { task: 0x0a_10_0a, spans: vec![(3, entry(true))], event: entry(false) };
         let line = event.to_line().unwrap();
-        assert!(is_event(&line));
+        assert!(line::is_one(&line));
         assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
         assert_eq!(Event::from_line(&line[..line.len() - 1]), Some(event));
     }
@@ -193,7 +128,7 @@ mod tests {
             };
             line.retain(|byte| *byte != b'\n');
             if let Some(event) = Event::from_line(&line) {
-                assert!(is_event(&line));
+                assert!(line::is_one(&line));
                 let again = event.to_line().unwrap();
                 assert_eq!(Event::from_line(&again[..again.len() - 1]).map(|event| event.task), Some(event.task));
             }

@@ -15,6 +15,7 @@ use tracing::{Event, Level, Metadata, Subscriber};
 
 use super::wire::{self, Entry, MOST_FIELDS, MOST_SPANS, Site, Value};
 use crate::ipc::link;
+use crate::observe::line::cut;
 
 /// What the program wants, as [`level`](super::level) says it.
 static LEVEL: AtomicU32 = AtomicU32::new(0);
@@ -86,10 +87,10 @@ impl Visit for Values<'_> {
         self.set(field, Value::Bool(value));
     }
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.set(field, Value::Text(Value::cut(value.to_owned())));
+        self.set(field, Value::Text(cut(value.to_owned())));
     }
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.set(field, Value::Shown(Value::cut(format!("{value:?}"))));
+        self.set(field, Value::Shown(cut(format!("{value:?}"))));
     }
 }
 

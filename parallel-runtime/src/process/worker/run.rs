@@ -17,7 +17,7 @@ use crate::ipc::board::ring::{Claim, entry};
 use crate::ipc::board::slot::{LEVEL, PACKED, TIMED};
 use crate::ipc::board::{Slot, sleep, wait_while_terminating};
 use crate::ipc::control::ControlRequest;
-use crate::observe::spans;
+use crate::observe::worker_events;
 use crate::panics;
 use crate::process::state::pack::place_of;
 use crate::shared::handle_table;
@@ -174,7 +174,7 @@ impl Worker {
         let items = slot.items.load(Ordering::Relaxed);
         let wanted = slot.wanted.load(Ordering::Relaxed);
         let begun = (wanted & TIMED != 0).then(clock::now);
-        spans::worker::set_level(wanted >> LEVEL);
+        worker_events::worker::set_level(wanted >> LEVEL);
         let record = self.record();
         record.begin_busy();
         let watched = (slot.limited.load(Ordering::Relaxed) != 0).then_some(record);

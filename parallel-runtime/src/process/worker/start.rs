@@ -180,7 +180,7 @@ fn start() -> io::Result<(OwnedFd, &'static Record)> {
         let usage = prepare(&welcome, (*board, segment), control, &allowed, &(tell_prepared, confined))
             .unwrap_or_else(|error| cannot_start(control, &error));
         let usage = usage.map(|usage| &*Box::leak(Box::new(usage)));
-        crate::observe::spans::worker::begin();
+        crate::observe::worker_events::worker::begin();
         Worker::new(board, segment, &welcome, control, usage).run();
     });
     if let Err(error) = spawned {

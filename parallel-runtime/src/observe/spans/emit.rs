@@ -3,8 +3,7 @@
 //! `tracing` wants to know each place that emits something once, and for good. The places of workers are those of this very executable,
 //! but a worker may say anything: so a place is made for each that is told of, and at most [`MOST_SITES`] of them.
 
-use std::cell::Cell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use tracing::field::{Field, FieldSet, display};
@@ -13,9 +12,7 @@ use tracing::subscriber::Interest;
 use tracing::{Level, Metadata, Span};
 use tracing_core::callsite::{Callsite, Identifier};
 
-use super::calls::{self, CallSpan};
 use super::wire::{Entry, Event, MOST_FIELDS, Site, Value};
-use crate::observe::progress::above_bars;
 
 /// So many places are made; events of others are not emitted.
 const MOST_SITES: usize = 10_000;
@@ -106,71 +103,20 @@ fn with_values<R>(
     Some(then(metadata, &metadata.fields().value_set(&set)))
 }
 
-/// What one worker has sent.
-#[derive(Default)]
-pub(crate) struct Replay {
-    waiting: Mutex<VecDeque<(Event, CallSpan)>>,
-    /// Held by the thread that emits: so that the thread that comes later comes back when all is emitted that was there.
-    emitting: Mutex<Spans>,
-}
-
 /// The spans of tasks that were made again, by task and number.
 #[derive(Default)]
-struct Spans(HashMap<(u64, u64), Span>);
+pub(in crate::observe) struct Spans(HashMap<(u64, u64), Span>);
 
 /// With more spans than this, of tasks that have not ended, those that there are are ended early.
 const MOST_SPANS_OPEN: usize = 10_000;
 
-thread_local! {
-    /// This thread emits: what it does meanwhile emits nothing of its own accord.
-    static EMITS: Cell<bool> = const { Cell::new(false) };
-}
-
-impl Replay {
-    pub(crate) fn new() -> Self {
-        Self::default()
-    }
-
-    /// Takes a line that a worker of this pool has written.
-    pub(crate) fn take(&self, line: &[u8], pool: u32) {
-        if let Some(event) = Event::from_line(line) {
-            let span = calls::of_task(pool, event.task);
-            self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push_back((event, span));
-        }
-    }
-
-    /// A task has ended, and with it the spans in it. To be called without a lock.
-    pub(crate) fn end_task(&self, task: u64) {
-        let mut spans = self.emitting.lock().unwrap_or_else(PoisonError::into_inner);
-        let ended: Vec<_> = spans.0.extract_if(|(of, _), _| *of == task).collect();
-        drop(spans);
-        drop(ended);
-    }
-
-    /// Emits what there is. To be called without a lock: the subscriber is the user's.
-    pub(crate) fn emit(&self) {
-        struct Done;
-        impl Drop for Done {
-            fn drop(&mut self) {
-                EMITS.set(false);
-            }
-        }
-        if EMITS.replace(true) {
-            return;
-        }
-        let _done = Done;
-        let mut spans = self.emitting.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            let next = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-            let Some((event, span)) = next else { return };
-            // The subscriber may print.
-            above_bars(|| span.with_subscriber(|call| spans.emit(&event, call)));
-        }
-    }
-}
-
 impl Spans {
-    fn emit(&mut self, event: &Event, call: Option<&Span>) {
+    /// Takes those of a task that has ended.
+    pub(in crate::observe) fn end_task(&mut self, task: u64) -> Vec<((u64, u64), Span)> {
+        self.0.extract_if(|(of, _), _| *of == task).collect()
+    }
+
+    pub(in crate::observe) fn emit(&mut self, event: &Event, call: Option<&Span>) {
         if self.0.len() > MOST_SPANS_OPEN {
             self.0.clear();
         }
