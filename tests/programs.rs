@@ -428,17 +428,23 @@ fn terminal() -> (std::fs::File, std::fs::File) {
     [theirs, ours].map(|descriptor| unsafe { std::fs::File::from_raw_fd(descriptor) }).into()
 }
 
+/// What a program shows on a terminal.
 #[cfg(feature = "progress")]
-#[test]
-fn a_bar_shows_how_far_maps_have_come_if_there_is_a_terminal() {
+fn shown_on_terminal(arguments: &[&str]) -> String {
     use std::io::Read;
     let (theirs, mut ours) = terminal();
-    let mut child = program(&["bars"]).env("TERM", "xterm").stderr(theirs).stdout(Stdio::null()).spawn().unwrap();
+    let mut child = program(arguments).env("TERM", "xterm").stderr(theirs).stdout(Stdio::null()).spawn().unwrap();
     let mut shown = Vec::new();
     // The end of the other side is an error here.
     let _ = ours.read_to_end(&mut shown);
     assert!(child.wait().unwrap().success());
-    let shown = String::from_utf8_lossy(&shown);
+    String::from_utf8_lossy(&shown).into_owned()
+}
+
+#[cfg(feature = "progress")]
+#[test]
+fn a_bar_shows_how_far_maps_have_come_if_there_is_a_terminal() {
+    let shown = shown_on_terminal(&["bars", "shown"]);
     for part in [
         "hashing",
         "on threads",
@@ -452,8 +458,46 @@ fn a_bar_shows_how_far_maps_have_come_if_there_is_a_terminal() {
     ] {
         assert!(shown.contains(part), "`{part}` is missing: {shown}");
     }
-    // Without a terminal nothing is shown, and what tasks print still is.
-    let silent = program(&["bars"]).output().unwrap();
-    assert!(silent.status.success());
-    assert_eq!(String::from_utf8_lossy(&silent.stderr).trim(), "printed by a task");
+}
+
+#[cfg(feature = "progress")]
+#[test]
+fn bars_of_maps_are_among_the_bars_of_the_program() {
+    let shown = shown_on_terminal(&["bars", "theirs"]);
+    for part in ["of the program 1", "of the program 2", "slow ", "300 in", "printed by a task"] {
+        assert!(shown.contains(part), "`{part}` is missing: {shown}");
+    }
+}
+
+#[cfg(feature = "progress")]
+#[test]
+fn where_there_is_no_terminal_lines_show_how_far_maps_have_come() {
+    let run = |how: &str| {
+        let output = program(&["bars", how]).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output));
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let shown = run("shown");
+    let lines = ["hashing: 300 in ", "on threads: 300 in ", "lazily: 300 in ", "in the background: 300 in "];
+    for line in lines {
+        assert!(shown.lines().any(|shown| shown.starts_with(line) && shown.ends_with("/s")), "{line} in {shown}");
+    }
+    assert!(shown.lines().any(|line| line == "printed by a task"), "{shown}");
+    // Two seconds of work: 4,000 items of a millisecond on two threads.
+    let long = run("long");
+    let now_and_then =
+        |line: &&str| line.starts_with("long: ") && line.contains(" of 4,000, ") && line.ends_with(" left");
+    assert!(long.lines().any(|line| now_and_then(&line)), "{long}");
+}
+
+#[cfg(feature = "progress")]
+#[test]
+fn items_that_fail_are_counted_where_progress_is_shown() {
+    let output = program(&["bars", "failures"]).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    let shown = String::from_utf8_lossy(&output.stderr);
+    for name in ["processes", "threads", "limited", "stream", "one"] {
+        let is_counted = |line: &str| line.starts_with(&format!("{name}: 20 in ")) && line.ends_with(", 10 failed");
+        assert!(shown.lines().any(is_counted), "{name} in {shown}");
+    }
 }

@@ -132,6 +132,9 @@ extern crate self as parallel_runtime;
 pub use call::{Call, Imap, ImapUnordered, OwnedFn, ParallelFn, Pool, ProcessFn, TaskStream, TrySubmitError};
 pub use error::{PoolError, RemoteError, TaskError};
 pub use function::OwnedSlice;
+/// For [`Call::progress_in`], in the version that this crate uses.
+#[cfg(feature = "progress")]
+pub use indicatif;
 pub use observe::stats::{Percentiles, PoolStats, WorkerLoad};
 pub use observe::timeline::Timeline;
 pub use parallel_macros::{parallel, shared};

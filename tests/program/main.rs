@@ -138,7 +138,7 @@ fn main() {
         "hostile" => hostile::run(number(argument(2)), number(argument(3)), argument(4) == "strict"),
         "lines" => observed::lines(),
         #[cfg(feature = "progress")]
-        "bars" => observed::bars(),
+        "bars" => observed::bars(argument(2)),
         "observed" => observed::run(number(argument(2))),
         "storm" => storm::run(number(argument(2))),
         "heavy-storm" => storm::run_heavy(number(argument(2))),

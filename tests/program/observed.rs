@@ -103,11 +103,53 @@ fn slow_on_thread(x: u64) -> u64 {
     x
 }
 
+#[cfg(feature = "progress")]
+#[parallel(mode = "process", pool = 2)]
+fn odd_in_process(x: u64) -> u64 {
+    assert!(x % 2 == 1, "even");
+    x
+}
+
+#[cfg(feature = "progress")]
+#[parallel(pool = THREADS)]
+fn odd_on_thread(x: u64) -> u64 {
+    assert!(x % 2 == 1, "even");
+    x
+}
+
 /// Maps with bars, one after the other.
 #[cfg(feature = "progress")]
-pub(crate) fn bars() {
-    assert_eq!(slow::options().progress("hashing").map(0..300).len(), 300);
-    assert_eq!(slow_on_thread::options().progress("on threads").try_map(0..300).len(), 300);
-    assert_eq!(slow_on_thread::options().progress("lazily").imap((0..300).filter(|_| true)).count(), 300);
-    assert_eq!(slow_on_thread::options().progress("in the background").map_async(0..300).join().unwrap().len(), 300);
+pub(crate) fn bars(how: &str) {
+    std::panic::set_hook(Box::new(|_| {}));
+    match how {
+        "shown" => {
+            assert_eq!(slow::options().progress("hashing").map(0..300).len(), 300);
+            assert_eq!(slow_on_thread::options().progress("on threads").try_map(0..300).len(), 300);
+            assert_eq!(slow_on_thread::options().progress("lazily").imap((0..300).filter(|_| true)).count(), 300);
+            let map = slow_on_thread::options().progress("in the background").map_async(0..300);
+            assert_eq!(map.join().unwrap().len(), 300);
+        }
+        "failures" => {
+            let is_failed = |results: Vec<Result<u64, _>>| results.iter().filter(|result| result.is_err()).count();
+            assert_eq!(is_failed(odd_in_process::options().progress("processes").try_map(0..20)), 10);
+            assert_eq!(is_failed(odd_on_thread::options().progress("threads").try_map(0..20)), 10);
+            let limited = odd_on_thread::options().timeout(Duration::from_secs(60)).progress("limited");
+            assert_eq!(is_failed(limited.try_map(0..20)), 10);
+            assert_eq!(is_failed(odd_in_process::options().progress("stream").imap(0..20).collect()), 10);
+            let serial = parallel_runtime::ThreadPool::new(1);
+            assert_eq!(is_failed(odd_on_thread::on(&serial).progress("one").try_map(0..20)), 10);
+        }
+        "long" => drop(slow_on_thread::options().progress("long").map(0..4000)),
+        "theirs" => {
+            let bars = parallel_runtime::indicatif::MultiProgress::new();
+            let own = bars.add(parallel_runtime::indicatif::ProgressBar::new(2).with_message("of the program"));
+            own.set_style(parallel_runtime::indicatif::ProgressStyle::with_template("{msg} {pos}").unwrap());
+            for _ in 0..2 {
+                assert_eq!(slow::options().progress_in(&bars).map(0..300).len(), 300);
+                own.inc(1);
+            }
+            own.finish();
+        }
+        other => panic!("`{other}` is no way to show bars"),
+    }
 }

@@ -87,13 +87,18 @@ impl<'a> EachResult<'a> {
         self.values.len() + self.failures.len()
     }
 
+    /// Whether the next one is an error.
+    pub(crate) fn next_has_failed(&self) -> bool {
+        self.failures.front().is_some_and(|(position, _)| *position == self.position)
+    }
+
     /// The next result.
     ///
     /// # Safety
     ///
     /// `R` is the type of the outputs.
     pub(crate) unsafe fn next<R: 'a>(&mut self) -> Option<Result<R, TaskError>> {
-        let failed = self.failures.front().is_some_and(|(position, _)| *position == self.position);
+        let failed = self.next_has_failed();
         self.position += 1;
         if failed {
             return self.failures.pop_front().map(|(_, error)| Err(error));

@@ -124,7 +124,9 @@ impl Backend for Serial {
                 let run = || run_all(function, item, false, results);
                 panics::catch(run).map_err(Failed::Panicked)?;
             } else {
+                let before = results.lens().1;
                 run_all(function, item, map.goes_on, results);
+                map.tell_failed(results.lens().1 - before);
             }
             map.tell(1);
             if !goes_on {

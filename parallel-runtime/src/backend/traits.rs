@@ -77,6 +77,11 @@ impl Map<'_> {
         }
         self.meter.add(items);
     }
+
+    /// So many of those that have ended have failed.
+    pub(crate) fn tell_failed(&self, items: usize) {
+        self.meter.add_failed(items);
+    }
 }
 
 /// A pool, or the caller's own thread.

@@ -55,8 +55,8 @@ impl<'p> Route<'p> {
         target.call(one, options)
     }
 
-    pub(super) fn meter(&self, hint: (usize, Option<usize>)) -> Meter {
-        Meter::new(self.label, hint)
+    pub(super) fn meter(&self, function: &'static FunctionTable, hint: (usize, Option<usize>)) -> Meter {
+        Meter::new(self.label, function.name, hint)
     }
 
     pub(super) fn map<'a>(
@@ -65,7 +65,7 @@ impl<'p> Route<'p> {
         items: &mut dyn Items<'a>,
     ) -> Result<ErasedVec<'a>, Failed> {
         let mut results = Results::new(function.output);
-        let meter = self.meter(items.size_hint());
+        let meter = self.meter(function, items.size_hint());
         let (target, options) = self.check()?;
         let stop = Arc::new(AtomicBool::new(false));
         let map = Map {
@@ -86,7 +86,7 @@ impl<'p> Route<'p> {
 
     pub(super) fn try_map<'a>(&self, function: &'static FunctionTable, items: &mut dyn Items<'a>) -> Results<'a> {
         let mut results = Results::new(function.output);
-        let meter = self.meter(items.size_hint());
+        let meter = self.meter(function, items.size_hint());
         let stop = Arc::new(AtomicBool::new(false));
         let mapped = self.check().map_err(Failed::Error).and_then(|(target, options)| {
             let map = Map {
@@ -175,7 +175,7 @@ impl<'p> Route<'p> {
     pub(super) fn map_async(&self, function: &'static FunctionTable, items: &mut dyn Items<'static>) -> Arc<MapState> {
         let items = all_of(items);
         let total = items.len();
-        let meter = self.meter((total, Some(total)));
+        let meter = self.meter(function, (total, Some(total)));
         let target = Arc::clone(self.target());
         // A pool that is shut down from here on still runs all of them.
         let accepted: Result<(Box<dyn Any + Send>, CallOptions), TaskError> =

@@ -43,7 +43,7 @@ struct Streamed<F: OwnedFn, I> {
 impl<F: OwnedFn, I: Iterator<Item: IntoOwned<F::Parameters, Owned = F::Owned>>> Streamed<F, I> {
     fn new(route: Route<'_>, items: I, ordered: bool) -> Self {
         let (function, hint) = (Tables::<F>::owned(), items.size_hint());
-        let stream = Stream::new(function, route.prefetch(function, hint, ordered), route.meter(hint));
+        let stream = Stream::new(function, route.prefetch(function, hint, ordered), route.meter(function, hint));
         Self { stream, items: ItemsOf::new(Owned { items, _function: PhantomData }) }
     }
 

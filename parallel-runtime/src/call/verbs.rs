@@ -51,7 +51,7 @@ impl<F: ParallelFn> Call<'static, F> {
     /// The function's own pool and options, as `f::options()`.
     #[expect(clippy::new_without_default, reason = "a `Default` would say nothing")]
     pub fn new() -> Self {
-        Self { target: None, options: F::spec().call, label: None, _function: PhantomData }
+        Self { target: None, options: F::spec().call, label: Label::NONE, _function: PhantomData }
     }
 }
 
@@ -61,7 +61,7 @@ impl<'p, F: ParallelFn> Call<'p, F> {
     /// What the attribute says about workers (`init`, `memory_limit`, `max_tasks_per_worker`) belongs to the function's own pool;
     /// here the options of `pool` count. A function with a `sandbox` runs on a pool that has one, or not at all.
     pub fn on<P: Pool<F>>(pool: &'p P) -> Self {
-        Self { target: Some(pool.target()), options: F::spec().call, label: None, _function: PhantomData }
+        Self { target: Some(pool.target()), options: F::spec().call, label: Label::NONE, _function: PhantomData }
     }
 
     /// How many items travel in one message, for the verbs over many items. Without it the number adapts to how long items
@@ -132,11 +132,11 @@ impl<'p, F: ParallelFn> Call<'p, F> {
         self
     }
 
-    /// With the feature `progress`: shows how far a map has come, on standard error, if that is a terminal: a bar with this text, how many items have ended, how many
-    /// a second, and how long it will take. For the verbs over many items: `map`, `try_map`, `starmap`, `map_async`, `imap`,
-    /// `imap_unordered`, `stream`.
+    /// With the feature `progress`: shows how far a map has come, on standard error: this text, how many items have ended and how many of them without a
+    /// result, how many a second, and how long it will take. On a terminal that is a bar; elsewhere it is a line after one second, two, four and so on, once a
+    /// minute at last, and one at the end. For the verbs over many items: `map`, `try_map`, `starmap`, `map_async`, `imap`, `imap_unordered`, `stream`.
     ///
-    /// For a display of your own, see [`MapTask::progress`](crate::MapTask::progress).
+    /// For a display of your own, see [`MapTask::progress`](crate::MapTask::progress); to have the bar among your own, [`progress_in`](Call::progress_in).
     ///
     /// ```
     /// use parallel_runtime::parallel;
@@ -151,7 +151,32 @@ impl<'p, F: ParallelFn> Call<'p, F> {
     /// ```
     #[cfg(feature = "progress")]
     pub fn progress(mut self, text: impl Into<std::borrow::Cow<'static, str>>) -> Self {
-        self.label = Some(text.into());
+        self.label.text = Some(text.into());
+        self
+    }
+
+    /// With the feature `progress`: the bar of a map is one of these, below those that are there. Its text is that of [`progress`](Call::progress), or the name of
+    /// the function. Where and whether it is drawn is what the [`MultiProgress`](crate::indicatif::MultiProgress) says.
+    ///
+    /// ```
+    /// use parallel_runtime::indicatif::{MultiProgress, ProgressBar};
+    /// use parallel_runtime::parallel;
+    ///
+    /// #[parallel]
+    /// fn hash(block: u64) -> u64 {
+    ///     block.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    /// }
+    ///
+    /// let bars = MultiProgress::new();
+    /// let files = bars.add(ProgressBar::new(3));
+    /// for file in 0..3 {
+    ///     hash::options().progress(format!("file {file}")).progress_in(&bars).map(0..1000);
+    ///     files.inc(1);
+    /// }
+    /// ```
+    #[cfg(feature = "progress")]
+    pub fn progress_in(mut self, bars: &indicatif::MultiProgress) -> Self {
+        self.label.bars = Some(bars.clone());
         self
     }
 

@@ -1,15 +1,17 @@
 //! Without the feature `progress` there is no way to ask for a bar.
 
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Never {}
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Label;
 
-pub(crate) type Label = Option<Never>;
+impl Label {
+    pub(crate) const NONE: Self = Self;
+}
 
 pub(crate) struct Meter(());
 
 impl Meter {
     #[inline(always)]
-    pub(crate) fn new(_: &Label, _: (usize, Option<usize>)) -> Self {
+    pub(crate) fn new(_: &Label, _: &'static str, _: (usize, Option<usize>)) -> Self {
         Self(())
     }
 
@@ -20,6 +22,9 @@ impl Meter {
 
     #[inline(always)]
     pub(crate) fn add(&self, _: usize) {}
+
+    #[inline(always)]
+    pub(crate) fn add_failed(&self, _: usize) {}
 }
 
 #[inline(always)]

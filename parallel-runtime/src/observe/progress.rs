@@ -1,74 +1,226 @@
-//! A bar that shows how far a map has come: `f::options().progress("hashing")`.
+//! How far a map has come: `f::options().progress("hashing")`. A bar on a terminal, lines elsewhere.
 
 use std::borrow::Cow;
-use std::fmt::Write;
-use std::sync::OnceLock;
-use std::time::Duration;
+use std::fmt::{self, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
-use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressState, ProgressStyle};
+use indicatif::{HumanCount, HumanDuration, MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
-/// What a bar is called.
-pub(crate) type Label = Option<Cow<'static, str>>;
+/// What is shown: a text, and among which bars if not among ours.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Label {
+    pub(crate) text: Option<Cow<'static, str>>,
+    pub(crate) bars: Option<MultiProgress>,
+}
+
+impl Label {
+    pub(crate) const NONE: Self = Self { text: None, bars: None };
+}
 
 /// Counts the items of a map that have ended, and shows them if that is wanted.
-pub(crate) struct Meter(Option<ProgressBar>);
+pub(crate) struct Meter(Option<Shown>);
+
+struct Shown {
+    display: Display,
+    failed: Arc<AtomicU64>,
+    /// Its number, if it is among bars of the user's.
+    number: Option<u64>,
+}
+
+/// Bars of the user's among which some of ours are, by the number of that.
+static THEIRS: Mutex<Vec<(u64, MultiProgress)>> = Mutex::new(Vec::new());
+
+fn theirs() -> MutexGuard<'static, Vec<(u64, MultiProgress)>> {
+    THEIRS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+enum Display {
+    Bar(ProgressBar),
+    Lines(Lines),
+}
 
 /// All bars, one below the other.
 static BARS: OnceLock<MultiProgress> = OnceLock::new();
 
-const WITH_TOTAL: &str = "{msg} {wide_bar} {human_pos} of {human_len}, {rate}, {eta} left";
-const WITHOUT_TOTAL: &str = "{msg} {spinner} {human_pos}, {rate}, for {elapsed}";
-const ENDED: &str = "{msg} {human_pos} in {elapsed}, {rate}";
+const WITH_TOTAL: &str = "{msg} {wide_bar} {human_pos} of {human_len}, {rate}{failed}, {eta} left";
+const WITHOUT_TOTAL: &str = "{msg} {spinner} {human_pos}, {rate}{failed}, for {elapsed}";
+const ENDED: &str = "{msg} {human_pos} in {elapsed}, {rate}{failed}";
 
 /// How often it is drawn, whatever happens.
 const TICK: Duration = Duration::from_millis(100);
 
-fn style(template: &str) -> ProgressStyle {
+/// When the first line comes where there is no terminal, and the longest time from one to the next. In between it doubles.
+const FIRST_LINE: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// So many a second.
+struct Rate(f64);
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 < 10.0 { write!(f, "{:.1}/s", self.0) } else { write!(f, "{}/s", HumanCount(self.0 as u64)) }
+    }
+}
+
+/// So many have failed, if any has.
+struct Failed(u64);
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 == 0 { Ok(()) } else { write!(f, ", {} failed", HumanCount(self.0)) }
+    }
+}
+
+fn style(template: &str, failed: &Arc<AtomicU64>) -> ProgressStyle {
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    style.with_key("rate", |state: &ProgressState, to: &mut dyn Write| {
-        let rate = state.per_sec();
-        let _ = if rate < 10.0 { write!(to, "{rate:.1}/s") } else { write!(to, "{}/s", HumanCount(rate as u64)) };
-    })
+    let failed = Arc::clone(failed);
+    style
+        .with_key("rate", |state: &ProgressState, to: &mut dyn Write| {
+            let _ = write!(to, "{}", Rate(state.per_sec()));
+        })
+        .with_key("failed", move |_: &ProgressState, to: &mut dyn Write| {
+            let _ = write!(to, "{}", Failed(failed.load(Ordering::Relaxed)));
+        })
+}
+
+/// Lines on standard error, where that is no terminal.
+struct Lines {
+    text: Cow<'static, str>,
+    total: Option<u64>,
+    began: Instant,
+    ended: AtomicU64,
+    /// When the next one comes, in milliseconds from the beginning, and how long after it the one after that.
+    next: AtomicU64,
+    pause: AtomicU64,
+}
+
+impl Lines {
+    fn new(text: Cow<'static, str>, total: Option<u64>) -> Self {
+        let first = FIRST_LINE.as_millis() as u64;
+        let (next, pause) = (AtomicU64::new(first), AtomicU64::new(first));
+        Self { text, total, began: Instant::now(), ended: AtomicU64::new(0), next, pause }
+    }
+
+    fn add(&self, items: u64, failed: u64) {
+        let ended = self.ended.fetch_add(items, Ordering::Relaxed) + items;
+        let now = self.began.elapsed();
+        let (due, now_ms) = (self.next.load(Ordering::Relaxed), now.as_millis() as u64);
+        if now_ms < due {
+            return;
+        }
+        let pause = (self.pause.load(Ordering::Relaxed) * 2).min(LONGEST.as_millis() as u64);
+        // One of several threads prints it.
+        if self.next.compare_exchange(due, now_ms + pause, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+            return;
+        }
+        self.pause.store(pause, Ordering::Relaxed);
+        let rate = ended as f64 / now.as_secs_f64();
+        let (text, count, failed) = (&self.text, HumanCount(ended), Failed(failed));
+        match self.total.filter(|total| *total > ended) {
+            Some(total) => {
+                let left = Duration::try_from_secs_f64((total - ended) as f64 / rate).unwrap_or(Duration::MAX);
+                let (total, left) = (HumanCount(total), HumanDuration(left));
+                eprintln!("{text}: {count} of {total}, {}{failed}, {left:#} left", Rate(rate));
+            }
+            None => eprintln!("{text}: {count}, {}{failed}", Rate(rate)),
+        }
+    }
+
+    fn finish(&self, failed: u64) {
+        let (ended, took) = (self.ended.load(Ordering::Relaxed), self.began.elapsed());
+        let rate = Rate(ended as f64 / took.as_secs_f64().max(f64::MIN_POSITIVE));
+        eprintln!("{}: {} in {took:.1?}, {rate}{}", self.text, HumanCount(ended), Failed(failed));
+    }
 }
 
 impl Meter {
-    /// `hint`: the size hint of the items. Nothing is shown where standard error is no terminal.
-    pub(crate) fn new(label: &Label, hint: (usize, Option<usize>)) -> Self {
-        let Some(label) = label.clone() else { return Self(None) };
-        let total = hint.1.filter(|most| *most == hint.0);
-        let bar = total.map_or_else(ProgressBar::no_length, |total| ProgressBar::new(total as u64));
-        let bar = bar.with_message(label).with_style(style(if total.is_some() { WITH_TOTAL } else { WITHOUT_TOTAL }));
-        let bar = BARS.get_or_init(MultiProgress::new).add(bar);
+    /// `hint`: the size hint of the items. `function`: what is shown of a label without a text.
+    pub(crate) fn new(label: &Label, function: &'static str, hint: (usize, Option<usize>)) -> Self {
+        let Label { text, bars } = label;
+        if text.is_none() && bars.is_none() {
+            return Self(None);
+        }
+        let text = text.clone().unwrap_or_else(|| function.rsplit("::").next().unwrap_or(function).into());
+        let total = hint.1.filter(|most| *most == hint.0).map(|total| total as u64);
+        let failed = Arc::<AtomicU64>::default();
+        let bars = bars.as_ref().unwrap_or_else(|| BARS.get_or_init(MultiProgress::new));
+        let is_ours = label.bars.is_none();
+        if is_ours && bars.is_hidden() {
+            let display = Display::Lines(Lines::new(text, total));
+            return Self(Some(Shown { display, failed, number: None }));
+        }
+        let bar = total.map_or_else(ProgressBar::no_length, ProgressBar::new);
+        let template = if total.is_some() { WITH_TOTAL } else { WITHOUT_TOTAL };
+        let bar = bars.add(bar.with_message(text).with_style(style(template, &failed)));
         bar.enable_steady_tick(TICK);
-        Self(Some(bar))
+        let number = (!is_ours).then(|| {
+            static NUMBERS: AtomicU64 = AtomicU64::new(0);
+            let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+            theirs().push((number, bars.clone()));
+            number
+        });
+        Self(Some(Shown { display: Display::Bar(bar), failed, number }))
     }
 
-    /// So many more have ended.
+    /// Whether anything is shown.
     #[inline(always)]
-    /// Whether there is a bar.
     pub(crate) fn is_shown(&self) -> bool {
         self.0.is_some()
     }
 
+    /// So many more have ended.
+    #[inline(always)]
     pub(crate) fn add(&self, items: usize) {
-        if let Some(bar) = &self.0 {
-            bar.inc(items as u64);
+        if let Some(shown) = &self.0 {
+            shown.add(items as u64);
+        }
+    }
+
+    /// So many of those that have ended, or are about to be counted among them, have no result.
+    #[inline(always)]
+    pub(crate) fn add_failed(&self, items: usize) {
+        if let Some(shown) = &self.0 {
+            shown.failed.fetch_add(items as u64, Ordering::Relaxed);
         }
     }
 }
 
-impl Drop for Meter {
+impl Shown {
+    #[cold]
+    fn add(&self, items: u64) {
+        match &self.display {
+            Display::Bar(bar) => bar.inc(items),
+            Display::Lines(lines) => lines.add(items, self.failed.load(Ordering::Relaxed)),
+        }
+    }
+}
+
+impl Drop for Shown {
     /// What there is stays on the screen.
     fn drop(&mut self) {
-        if let Some(bar) = &self.0 {
-            bar.set_style(style(ENDED));
-            bar.abandon();
+        if let Some(number) = self.number {
+            theirs().retain(|(of, _)| *of != number);
+        }
+        match &self.display {
+            Display::Bar(bar) => {
+                bar.set_style(style(ENDED, &self.failed));
+                bar.abandon();
+            }
+            Display::Lines(lines) => lines.finish(self.failed.load(Ordering::Relaxed)),
         }
     }
 }
 
-/// Prints something else to standard error, above the bars.
+/// Prints something else to standard error, above the bars: ours, and those of the user's among which the newest of ours is.
 pub(crate) fn above_bars(print: impl FnOnce()) {
+    // More than one `MultiProgress` on a terminal draw over each other anyway; the same one must not be suspended twice.
+    let theirs = theirs().last().map(|(_, bars)| bars.clone());
+    let print = || match theirs {
+        Some(bars) => bars.suspend(print),
+        None => print(),
+    };
     match BARS.get() {
         Some(bars) => bars.suspend(print),
         None => print(),

@@ -43,7 +43,9 @@ pub(super) fn map<'a>(
                 return Err(batches.first_failure().unwrap_or(TaskError::Cancelled));
             }
         } else {
+            let before = results.lens().1;
             batches.give(results)?;
+            map.tell_failed(results.lens().1 - before);
         }
         while !exhausted && !failing && batches.unfinished() < batches.policy.window() && !batches.front_has_arrived() {
             if map.is_stopped() {

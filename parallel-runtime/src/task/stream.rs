@@ -89,6 +89,7 @@ impl Stream {
         loop {
             if self.buffer.len() > 0 {
                 self.next += 1;
+                self.meter.add_failed(usize::from(self.buffer.next_has_failed()));
                 self.meter.add(1);
                 return Poll::Ready(Some(self.next - 1));
             }

@@ -82,6 +82,7 @@ pub(super) fn map_apart<'a>(
             continue;
         }
         let result = job.wait(None).unwrap_or(Err(TaskError::Cancelled));
+        map.tell_failed(usize::from(result.is_err()));
         map.tell(1);
         match result {
             // SAFETY: it is an output of this function.

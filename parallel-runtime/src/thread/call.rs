@@ -85,6 +85,7 @@ impl Engine {
             self.prepare(function).map(|()| Entered { _permit: permit, _inside: inside, _engine: PhantomData })
         };
         let ended = |items: usize| map.tell(items);
+        let failed = || map.tell_failed(1);
         let job = MapJob {
             function,
             enter: &enter,
@@ -94,6 +95,7 @@ impl Engine {
             record: &record,
             span: &span,
             ended: map.is_told().then_some(&ended),
+            failed: &failed,
             done: Mutex::default(),
         };
         let smallest_piece = map.options.chunk.unwrap_or(1);

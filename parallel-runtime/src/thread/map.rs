@@ -32,6 +32,8 @@ pub(super) struct MapJob<'j> {
     pub(super) span: &'j CallSpan,
     /// Told of each item that has ended, if anything counts them.
     pub(super) ended: Option<&'j (dyn Fn(usize) + Sync)>,
+    /// Told of each item that has failed.
+    pub(super) failed: &'j (dyn Fn() + Sync),
     pub(super) done: Mutex<Done>,
 }
 
@@ -147,6 +149,7 @@ impl<'j> MapJob<'j> {
             match failed {
                 Some(failed) if self.goes_on => {
                     fate = Fate::Failed;
+                    (self.failed)();
                     let error = failed.into_error(self.function.name);
                     if let Some(ended) = self.ended
                         && matches!(error, TaskError::Panicked { .. })
