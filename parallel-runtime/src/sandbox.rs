@@ -90,7 +90,6 @@ pub(crate) fn is_on(allowed: &Allowed) {
 }
 
 /// Whether this process is confined.
-#[cfg(feature = "tokio")]
 pub(crate) fn is_confined() -> bool {
     OURS.get().is_some()
 }

@@ -29,6 +29,7 @@ mod retries;
 mod sandbox;
 mod shared;
 mod signatures;
+mod spawned;
 mod state;
 mod streams;
 mod threads;

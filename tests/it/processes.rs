@@ -21,7 +21,6 @@ fn nested(depth: u32) -> Vec<u32> {
     let mut pids = if depth == 0 { Vec::new() } else { nested(depth - 1) };
     pids.extend(pid::map([1, 2]));
     pids.push(pid::submit(3).join().unwrap());
-    pids.push(pid::spawn(4).join().unwrap());
     pids.push(std::process::id());
     pids
 }

@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use super::results::Results;
-use super::traits::{Backend, Failed, Map, OwnTask, Prefetch, ResultSlot, ScopedHandle, TaskHandle, TaskHandles};
+use super::traits::{
+    Backend, Failed, Map, OwnTask, Prefetch, ResultSlot, ScopedHandle, Target, TaskHandle, TaskHandles,
+};
 use crate::error::TaskError;
 use crate::function::erased::{ErasedValue, ErasedVec, Items};
 use crate::function::init;
@@ -22,11 +24,14 @@ use crate::wait::notify::Watcher;
 pub(crate) struct Serial {
     /// What tasks find on it, if their pool says so.
     state: Option<Arc<PoolState>>,
+    /// What starts processes for single tasks, if they are not run in place too.
+    processes: Option<Target>,
 }
 
 impl Serial {
-    pub(crate) fn with(state: Option<Arc<PoolState>>) -> Self {
-        Self { state }
+    /// For calls inside a worker: single tasks have processes of their own, which this starts.
+    pub(crate) fn in_worker(state: Option<Arc<PoolState>>, processes: Target) -> Self {
+        Self { state, processes: Some(processes) }
     }
 
     fn in_pool(&self) -> InPool {
@@ -177,8 +182,18 @@ impl Backend for Serial {
         function: &'static FunctionTable,
         item: ErasedValue<'static>,
         options: CallOptions,
-        _workers: WorkerOptions,
+        workers: WorkerOptions,
     ) -> Result<OwnTask, TaskError> {
+        if let Some(processes) = &self.processes {
+            if sandbox::is_confined() {
+                return Err(TaskError::Spawn(std::io::Error::other(format!(
+                    "`{}` was to run in a process of its own, and a task in a sandbox may not start any: call the function instead, \
+                     which runs it in place",
+                    function.name
+                ))));
+            }
+            return processes.spawn(function, item, options, workers);
+        }
         Ok(OwnTask { handle: self.submit(function, item, options)?, process: None, can_be_killed: false })
     }
 }

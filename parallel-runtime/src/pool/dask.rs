@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use super::any::AnyPool;
 use crate::backend::Target;
-use crate::backend::serial::Serial;
 use crate::dask::{Address, Engine};
 use crate::error::PoolError;
 use crate::observe::stats::PoolStats;
@@ -184,7 +183,7 @@ impl DaskPool {
     fn started(&self) -> &Started {
         self.started.get_or_init(|| {
             if role::in_worker() {
-                return Started { engine: None, target: Arc::new(Serial::default()) };
+                return Started { engine: None, target: super::process::in_worker(self.options, None, self.defaults) };
             }
             let engine = Engine::new(self.address.clone(), self.connect_timeout, self.options, self.defaults);
             Started { target: Arc::new(RemoteBackend::new(Arc::clone(&engine))), engine: Some(engine) }

@@ -20,8 +20,11 @@ static POOLS: LazyLock<Mutex<HashMap<Key, Target>>> = LazyLock::new(Mutex::defau
 
 /// The default pool of these properties. It lives as long as the program.
 pub(crate) fn pool(mode: Mode, workers: usize, options: WorkerOptions) -> Target {
-    if mode == Mode::Serial || (matches!(mode, Mode::Process | Mode::Dask) && role::in_worker()) {
+    if mode == Mode::Serial {
         return Arc::new(Serial::default());
+    }
+    if matches!(mode, Mode::Process | Mode::Dask) && role::in_worker() {
+        return super::process::in_worker(options, None, CallOptions::NONE);
     }
     // A cluster has as many as it has.
     let workers = if mode == Mode::Dask { 0 } else { resolve_workers(workers) };

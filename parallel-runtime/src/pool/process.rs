@@ -69,6 +69,13 @@ struct Started {
     target: Target,
 }
 
+/// A pool inside a worker: its tasks run in place, but for those that get a process of their own.
+pub(super) fn in_worker(options: WorkerOptions, state: Option<Arc<PoolState>>, defaults: CallOptions) -> Target {
+    // It starts nothing itself.
+    let engine = Engine::new(1, options, state.clone(), defaults);
+    Arc::new(Serial::in_worker(state, Arc::new(RemoteBackend::new(engine))))
+}
+
 impl ProcessPool {
     /// A pool of so many worker processes; 0 stands for `PARALLEL_WORKERS`, or else one per CPU that this process may use. At
     /// most 1,024.
@@ -299,7 +306,7 @@ impl ProcessPool {
     fn started(&self) -> &Started {
         self.started.get_or_init(|| {
             if role::in_worker() {
-                return Started { engine: None, target: Arc::new(Serial::with(self.state.clone())) };
+                return Started { engine: None, target: in_worker(self.options, self.state.clone(), self.defaults) };
             }
             let engine = Engine::new(resolve_workers(self.workers), self.options, self.state.clone(), self.defaults);
             Started { target: Arc::new(RemoteBackend::new(Arc::clone(&engine))), engine: Some(engine) }

@@ -236,7 +236,7 @@ impl Engine {
     #[inline(always)]
     fn results(&self, state: &mut State, index: u32, word: Word, task: &InFlight, until: Until) -> Outcome {
         let outcome = collect(state, index, self.board().slot(index), word, task, until);
-        Outcome { is_far: self.options.sandbox.is_some(), ..outcome }.limited(self.options.result_limit)
+        Outcome { is_far: self.is_isolated(), ..outcome }.limited(self.options.result_limit)
     }
 
     /// The results that are there of a message that its worker goes on with.

@@ -28,7 +28,7 @@ use crate::remote::recording::Recorder;
 use crate::remote::task_state::{TaskGroup, TaskRef};
 use crate::remote::transport::Ownership;
 use crate::shared::{Arena, Block};
-use crate::sys::{fork, futex};
+use crate::sys::{fork, futex, role};
 use crate::wait::gate::Gate;
 
 /// Slots of an ordinary pool: what does not fit waits in the program. Those that are never used take no memory.
@@ -132,6 +132,12 @@ impl Engine {
         self.workers
     }
 
+    /// Whether its workers share no objects with this process: those in a sandbox, and those that a task starts, since the objects of a worker are the
+    /// program's.
+    pub(super) fn is_isolated(&self) -> bool {
+        self.options.sandbox.is_some() || role::in_worker()
+    }
+
     pub(super) fn lock(&self) -> Access<'_> {
         Access::new(&self.state, &self.fired, self)
     }
@@ -154,7 +160,7 @@ impl Engine {
         if self.workers > MOST_WORKERS {
             return Err(PoolError::TooManyWorkers { asked: self.workers, most: MOST_WORKERS });
         }
-        let arena = if self.options.sandbox.is_some() { Arena::isolated() } else { Arena::get() };
+        let arena = if self.is_isolated() { Arena::isolated() } else { Arena::get() };
         let arena = arena.map_err(PoolError::Memory)?;
         let supervisor = Supervisor::get().map_err(PoolError::Spawn)?;
         let slots = if self.one_shot { SLOTS_ONE_SHOT } else { SLOTS };

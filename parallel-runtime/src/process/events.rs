@@ -126,7 +126,7 @@ impl Engine {
         for _ in 0..MOST_WORDS {
             let Some(worker) = state.workers.worker_slots[worker_slot].worker() else { break };
             match ControlRequest::receive(&worker.started.socket) {
-                Received::Request(ControlRequest::Unstore { container, object }) if self.options.sandbox.is_none() => {
+                Received::Request(ControlRequest::Unstore { container, object }) if !self.is_isolated() => {
                     objects::unstore(container, object, Some(&worker.process));
                 }
                 Received::Request(request) => note(&mut state, worker_slot, request),

@@ -29,6 +29,7 @@ use crate::process::welcome::Welcome;
 use crate::remote::outcome::Outcome;
 use crate::remote::task_state::TaskRef;
 use crate::sandbox::Sandbox;
+use crate::shared::Token;
 use crate::shared::containers::sweep;
 use crate::shared::objects::Process;
 use crate::sys::clock;
@@ -153,8 +154,12 @@ impl Engine {
         let init = self.options.init.map(init::offset_of).transpose()?;
         let keeps = self.kept_at_once(&self.lock())?;
         let state = self.sent_state(&memory.arena)?;
-        sweep::enable();
-        let process = Process::new().map_err(io::Error::other)?;
+        let process = if role::in_worker() {
+            Process::apart()
+        } else {
+            sweep::enable();
+            Process::new().map_err(io::Error::other)?
+        };
         let welcome = Welcome {
             magic: 0,
             arena_len: memory.arena.segment().len(),
@@ -172,7 +177,8 @@ impl Engine {
             state_offset: state.map_or(0, |state| state.arguments.block.offset()),
             state_len: state.map_or(0, |state| state.arguments.len as u64),
             sandbox: self.options.sandbox.is_some().into(),
-            token: process.token().bits(),
+            isolated: self.is_isolated().into(),
+            token: process.token().map_or(0, Token::bits),
             far: role::is_node().into(),
             inherited: 0,
             pool_name: Welcome::name_of(&self.pool.short_name()),

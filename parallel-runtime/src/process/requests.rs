@@ -17,7 +17,7 @@ const NOTHING: [u64; ANSWER] = [0; ANSWER];
 impl Engine {
     /// Answers a worker's request, if it is one that is answered.
     pub(super) fn serve(&self, state: &mut State, worker_slot: usize, request: &ControlRequest) {
-        if self.options.sandbox.is_some() && concerns_objects(request) {
+        if self.is_isolated() && concerns_objects(request) {
             // It has objects of its own, and knows nothing of the program's: what it says of them is false.
             return;
         }

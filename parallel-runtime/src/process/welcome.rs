@@ -56,6 +56,8 @@ pub(super) struct Welcome {
     pub(super) state_len: u64,
     /// 1 if it confines itself before the first task.
     pub(super) sandbox: u64,
+    /// 1 if it has no part in the shared objects of the process that starts it.
+    pub(super) isolated: u64,
     /// Its [`Token`](crate::shared::Token).
     pub(super) token: u64,
     /// 1 if its results go to another machine.

@@ -251,8 +251,8 @@ fn check_near(writer: &Writer<'_>) -> Result<(), CodecError> {
             "a handle of shared memory means something on one machine only: to another one pass plain values, a `SharedSlice` or a `SharedVec`",
         )),
         Purpose::Isolated => Err(CodecError::new(
-            "a handle of shared memory means nothing to a worker in a sandbox, which shares no objects with the program: pass plain values, a \
-             `SharedSlice` or a `SharedVec`, which are copied, or use a pool without a sandbox",
+            "a handle of shared memory means nothing to a worker in a sandbox, nor to a process that a task has started: it shares no objects with the \
+             program. Pass plain values, a `SharedSlice` or a `SharedVec`, which are copied, or use a pool without a sandbox",
         )),
         Purpose::File => Err(CodecError::new(
             "a handle of shared memory means nothing to a later process, but that of a `SharedSlice` or a `SharedVec`, which are copied",

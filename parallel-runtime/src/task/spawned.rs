@@ -12,6 +12,10 @@ use crate::error::TaskError;
 ///
 /// Dropping it does not stop it.
 ///
+/// A task may start one too. Its process then ends with the worker that runs the task, and shares no objects with the program: slices are copied, a
+/// [`SharedSlice`](crate::SharedSlice) and a [`SharedVec`](crate::SharedVec) too, and handles of other shared objects are refused. A task in a sandbox may not start
+/// processes: it gets [`TaskError::Spawn`].
+///
 /// ```
 /// use parallel_runtime::parallel;
 ///

@@ -134,6 +134,8 @@ fn start() -> io::Result<(OwnedFd, &'static Record)> {
         sandbox::close_inherited()?;
         // Before the sandbox closes: where the clock can be read without a system call is found out at its first use.
         let _ = (clock::coarse(), clock::now());
+    }
+    if welcome.isolated != 0 {
         // Shared objects that tasks make are this process's own.
         role::become_isolated();
         Arena::get()?;

@@ -40,7 +40,7 @@ pub(crate) struct New {
 pub(crate) fn create(len: u64, alignment: u64, kind: Kind, by: Option<&Process>) -> Result<New, TaskError> {
     let arena = Arena::get().map_err(TaskError::Spawn)?;
     let mut registry = registry();
-    let by = by.map(Process::token);
+    let by = by.and_then(Process::token);
     registry.charge(by, len, arena.segment().len())?;
     let id = registry.new_id().inspect_err(|_| registry.discharge(by, len));
     let id = id?;
@@ -138,7 +138,7 @@ pub(crate) fn grow(id: u64, nonce: u64, len: u64, by: Option<&Process>) -> Resul
     // Not under the lock: this may take a while.
     let block = arena.take(len)?;
     let offset = block.offset();
-    let by = by.map(Process::token);
+    let by = by.and_then(Process::token);
     let mut registry = registry();
     registry.charge(by, block.len(), arena.segment().len())?;
     let entry = usize::try_from(id).ok().and_then(|id| registry.entries.get_mut(id));
@@ -181,9 +181,9 @@ pub(crate) fn store(container: (u64, u64), object: (u64, u64)) -> bool {
 /// A handle of an object has been taken out of a container, as the process `by` says; the program itself if there is none.
 pub(crate) fn unstore(container: u64, object: u64, by: Option<&Process>) {
     let mut registry = registry();
-    if let Some(process) = by {
+    if let Some(token) = by.and_then(Process::token) {
         // Under the same lock, so that it is read and done at once.
-        registry.withdrawn[process.token().place() as usize] += 1;
+        registry.withdrawn[token.place() as usize] += 1;
     }
     let Some(entry) = usize::try_from(container).ok().and_then(|id| registry.entries.get_mut(id)) else { return };
     let Ok(object) = u32::try_from(object) else { return };

@@ -10,10 +10,16 @@ use crate::shared::tables::Token;
 
 /// A worker that is about to be started.
 pub(crate) struct Process {
-    token: Token,
+    /// `None` for a process that has no part in the shared objects.
+    token: Option<Token>,
 }
 
 impl Process {
+    /// One that has no part in the shared objects, which are those of another process than this one.
+    pub(crate) fn apart() -> Self {
+        Self { token: None }
+    }
+
     /// Gives it a place in the table of those that live.
     pub(crate) fn new() -> Result<Self, TaskError> {
         let space = Space::get()?;
@@ -40,24 +46,24 @@ impl Process {
         space.tables().withdrawn(place as u32).store(0, SeqCst);
         let token = Token::new(place as u32, registry.new_nonce());
         space.tables().set_living(token, true);
-        Ok(Self { token })
+        Ok(Self { token: Some(token) })
     }
 
-    pub(crate) fn token(&self) -> Token {
+    pub(crate) fn token(&self) -> Option<Token> {
         self.token
     }
 
     /// It has been told of an object, before it knows.
     pub(crate) fn gets(&self, reference: Reference) {
-        if let Some(space) = Space::existing() {
-            space.tables().set_bit(self.token, reference.id);
+        if let (Some(space), Some(token)) = (Space::existing(), self.token) {
+            space.tables().set_bit(token, reference.id);
         }
     }
 
     /// The process has ended: what it has locked is free from now on.
     pub(crate) fn mark_dead(&self) {
-        if let Some(space) = Space::existing() {
-            space.tables().set_living(self.token, false);
+        if let (Some(space), Some(token)) = (Space::existing(), self.token) {
+            space.tables().set_living(token, false);
         }
     }
 }
@@ -65,12 +71,12 @@ impl Process {
 impl Drop for Process {
     /// It is gone: its locks are free, and what only it had is freed.
     fn drop(&mut self) {
-        let Some(space) = Space::existing() else { return };
+        let (Some(space), Some(token)) = (Space::existing(), self.token) else { return };
         let mut registry = registry();
-        space.tables().set_living(self.token, false);
-        registry.processes[self.token.place() as usize] = false;
-        registry.forget_given(self.token);
-        let mut had = space.tables().clear_all(self.token, registry.entries.len());
+        space.tables().set_living(token, false);
+        registry.processes[token.place() as usize] = false;
+        registry.forget_given(token);
+        let mut had = space.tables().clear_all(token, registry.entries.len());
         // It may have said that it puts a handle into a container, and not come to do so; or have taken one out, and not said so.
         let registry_of = |id: &u32| registry.entries.get(*id as usize).map(|entry| (*id, entry));
         let containers = had.iter().filter_map(registry_of).filter(|(_, entry)| !entry.contents.is_empty());
