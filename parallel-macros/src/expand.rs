@@ -76,7 +76,7 @@ pub(crate) fn verbs_type(
     let phantom = phantom(function);
     let (bounds, _, clause) = generics.split_for_impl();
     let arguments = function.type_arguments();
-    let about = format!("[`{0}`](fn@{0}), and the verbs to call it by.", function.shown);
+    let about = &function.about;
     let waiting = verbs::waiting(function, options);
     let owned = if function.owned { verbs::owned(function, options) } else { TokenStream::new() };
     let parallel_fn = parallel_fn(function, options, path);
@@ -197,7 +197,8 @@ fn parallel_fn(function: &Function, options: &Options, path: &TokenStream) -> To
                 let _ = #path;
                 &SPEC
             }
-            fn run(#pattern: Self::Item) -> Self::Output {
+            fn run(item: Self::Item) -> Self::Output {
+                let #pattern = item;
                 Self::#runner(#(#names),*)
             }
         }
@@ -295,7 +296,8 @@ fn owned_fn(function: &Function, options: &Options) -> TokenStream {
             type Parameters = #markers;
             type Owned = #owned;
             #table
-            fn run_owned(#pattern: Self::Owned) -> Self::Output {
+            fn run_owned(item: Self::Owned) -> Self::Output {
+                let #pattern = item;
                 #rebind
                 #verbs::#runner(#(#lent),*)
             }

@@ -1,15 +1,18 @@
 //! The function that was annotated.
 
+use std::collections::HashSet;
+
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote};
 use syn::spanned::Spanned;
 use syn::visit_mut::VisitMut;
-use syn::{Error, FnArg, GenericParam, Generics, Lifetime, Path, ReturnType, Safety, Type, Visibility};
+use syn::{Error, FnArg, GenericParam, Generics, Lifetime, Path, ReturnType, Safety, Signature, Type, Visibility};
 
 use crate::attributes::Attributes;
-use crate::lifetimes::{Found, Name, Replace};
+use crate::documentation;
+use crate::lifetimes::{Found, Name, Replace, named, names_in};
 use crate::options::{Errors, Mode, Options};
-use crate::parameter::{Kind, Parameter};
+use crate::parameter::{Kind, Parameter, may_borrow};
 use crate::signature::signature_type;
 use crate::source::Source;
 use crate::state::State;
@@ -37,6 +40,11 @@ pub(crate) struct Function {
     pub(crate) signature: Option<TokenStream>,
     /// What its worker keeps for it.
     pub(crate) state: Option<State>,
+    /// What the documentation of the type says.
+    pub(crate) about: String,
+    /// A name for the lifetime of a scope, and for the scope itself; and one for the lifetime of a pool.
+    pub(crate) scope: (Lifetime, Ident),
+    pub(crate) pool: Lifetime,
 }
 
 /// Checks what does not depend on where the function stands.
@@ -72,9 +80,10 @@ pub(crate) fn is_parallel(path: &Path) -> bool {
 }
 
 impl Function {
-    /// Reads the signature. `context` is the generics of the `impl` block around it; receivers have been replaced.
+    /// Reads the signature. `context` is the generics of the `impl` block around it; receivers have been replaced: `written` is the signature with them.
     pub(crate) fn read(
         source: &Source,
+        written: &Signature,
         name: &Ident,
         shown: String,
         context: Option<&Generics>,
@@ -82,20 +91,34 @@ impl Function {
         errors: &mut Errors,
     ) -> Self {
         let signature = &source.signature;
-        let mut namer = Name::default();
+        let mut taken = HashSet::new();
+        names_in(signature.to_token_stream(), &mut taken);
+        names_in(TokenStream::from(source.body.clone()), &mut taken);
+        if let Some(context) = context {
+            names_in(context.to_token_stream(), &mut taken);
+        }
+        let mut namer = Name::new(taken);
         let mut parameters = Vec::new();
         for (position, input) in signature.inputs.iter().enumerate() {
             match input {
                 FnArg::Typed(input) => {
-                    let mut ty = (*input.ty).clone();
-                    namer.visit_type_mut(&mut ty);
-                    parameters.push(Parameter::new(position, input.attrs.clone(), (*input.pat).clone(), ty));
+                    let ty = (*input.ty).clone();
+                    let mut parameter = Parameter::new(position, input.attrs.clone(), (*input.pat).clone(), ty);
+                    namer.begin(parameter.name.to_string().trim_start_matches("__"));
+                    namer.visit_type_mut(&mut parameter.ty);
+                    parameters.push(parameter);
                 }
                 FnArg::Receiver(receiver) => errors.at(
                     receiver.span(),
                     "this is a method: put a bare `#[parallel]` on its `impl` block too, which then sees what `self` is",
                 ),
             }
+        }
+        // As documentation shows it.
+        if !parameters.iter().any(|parameter| parameter.name == "this")
+            && let Some(receiver) = parameters.first_mut().filter(|parameter| parameter.is_receiver)
+        {
+            receiver.name = Ident::new("this", receiver.name.span());
         }
         if parameters.len() > 12 {
             errors.at(
@@ -125,12 +148,14 @@ impl Function {
         generics.lt_token = Some(Default::default());
         generics.gt_token = Some(Default::default());
 
-        // In a signature `&'a T` implies `T: 'a`; in an `impl` that must be said.
+        // In a signature `&'a T` implies `T: 'a`; in an `impl` that must be said, if `T` may borrow.
         if generics.params.len() > 1 {
             for parameter in &parameters {
                 for reference in Found::of(&parameter.ty).references {
-                    if let Some(lifetime) = &reference.lifetime {
-                        let referent = &reference.elem;
+                    let referent = &reference.elem;
+                    if let Some(lifetime) = &reference.lifetime
+                        && may_borrow(referent.to_token_stream(), &generics)
+                    {
                         generics.make_where_clause().predicates.push(syn::parse_quote!(#referent: #lifetime));
                     }
                 }
@@ -140,7 +165,7 @@ impl Function {
         if signature.asyncness.is_some() {
             for parameter in parameters.iter().filter(|parameter| Found::of(&parameter.ty).borrows()) {
                 let way_out = match parameter.kind() {
-                    _ if parameter.name == "__this" => "take `self` by value, or make it a function of what it needs",
+                    _ if parameter.is_receiver => "take `self` by value, or make it a function of what it needs",
                     Kind::Mut => "take a `Vec<T>` or a `SharedVec<T>`, and return it",
                     _ => "take `String` for `&str` or `Cow<str>`, `Vec<T>` or a `SharedSlice<T>` for `&[T]`",
                 };
@@ -156,6 +181,18 @@ impl Function {
             .any(|parameter| parameter.kind() != Kind::Value && matches!(parameter.referent(), Type::TraitObject(_)));
         check_types(&parameters, &output, options.mode, errors);
 
+        let items: Vec<TokenStream> = signature
+            .inputs
+            .iter()
+            .filter_map(|input| match input {
+                FnArg::Typed(input) => Some(input.ty.to_token_stream()),
+                FnArg::Receiver(_) => None,
+            })
+            .collect();
+        let about = documentation::of_verbs(&shown, written, &items, options);
+        let scope_name = if parameters.iter().any(|parameter| parameter.name == "scope") { "__scope" } else { "scope" };
+        let scope = (named("scope", "__scope", &namer.taken), Ident::new(scope_name, Span::call_site()));
+        let pool = named("pool", "__pool", &namer.taken);
         let shown_signature = signature_type(&source.visibility, &generics, &parameters, &output);
         let mut verbs = name.clone();
         // Lints look at where a name was made: here, not in the user's code, although it points there.
@@ -173,6 +210,9 @@ impl Function {
             is_async: signature.asyncness.is_some(),
             signature: shown_signature,
             state: State::read(source, options, errors),
+            about,
+            scope,
+            pool,
         }
     }
 
@@ -233,7 +273,7 @@ impl Function {
 /// The lifetime of elided ones in the result: that of the only parameter that has one, or of the receiver, which is named
 /// `this`.
 fn elided(parameters: &[Parameter]) -> Option<Lifetime> {
-    let receiver = parameters.first().filter(|parameter| parameter.name == "__this");
+    let receiver = parameters.first().filter(|parameter| parameter.is_receiver);
     let mut lifetimes: Vec<Lifetime> = Vec::new();
     for parameter in receiver.map_or(parameters, std::slice::from_ref) {
         let found = Found::of(&parameter.ty);

@@ -5,6 +5,7 @@
 //! processes need, `methods` takes `impl` blocks apart. `shared` is the attribute for statics.
 
 mod attributes;
+mod documentation;
 mod expand;
 mod function;
 mod lifetimes;

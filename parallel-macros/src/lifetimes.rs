@@ -4,7 +4,9 @@
 //! the parameters are copied into a struct's `impl`, so each anonymous lifetime gets a name there, and the elided lifetimes of
 //! the result get the one that the elision rules say.
 
-use proc_macro2::Span;
+use std::collections::HashSet;
+
+use proc_macro2::{Span, TokenStream, TokenTree};
 use syn::visit::{self, Visit};
 use syn::visit_mut::{self, VisitMut};
 use syn::{GenericArgument, Lifetime, ParenthesizedGenericArguments, PathArguments, Type, TypeReference};
@@ -51,15 +53,59 @@ impl VisitMut for Ungroup {
     }
 }
 
-/// Gives names to anonymous lifetimes.
-#[derive(Default)]
+/// The names of all lifetimes and labels in some tokens.
+pub(crate) fn names_in(tokens: TokenStream, names: &mut HashSet<String>) {
+    let mut after_quote = false;
+    for token in tokens {
+        match token {
+            TokenTree::Group(group) => names_in(group.stream(), names),
+            TokenTree::Ident(ident) if after_quote => {
+                names.insert(ident.to_string());
+            }
+            TokenTree::Punct(punct) if punct.as_char() == '\'' => {
+                after_quote = true;
+                continue;
+            }
+            _ => {}
+        }
+        after_quote = false;
+    }
+}
+
+/// A lifetime of this name, unless that is taken or none: then of another one.
+pub(crate) fn named(name: &str, otherwise: &str, taken: &HashSet<String>) -> Lifetime {
+    let is_free = !taken.contains(name) && syn::parse_str::<syn::Ident>(name).is_ok();
+    let name = if is_free { name } else { otherwise };
+    Lifetime::new(&format!("'{name}"), Span::call_site())
+}
+
+/// Gives names to anonymous lifetimes: those of the parameters, as far as they are free, since documentation shows them.
 pub(crate) struct Name {
     pub(crate) made: Vec<Lifetime>,
+    /// Names that are not free.
+    pub(crate) taken: HashSet<String>,
+    /// The parameter whose type it is.
+    parameter: String,
 }
 
 impl Name {
+    pub(crate) fn new(taken: HashSet<String>) -> Self {
+        Self { made: Vec::new(), taken, parameter: String::new() }
+    }
+
+    /// What follows is the type of this parameter.
+    pub(crate) fn begin(&mut self, parameter: &str) {
+        parameter.clone_into(&mut self.parameter);
+    }
+
     fn next(&mut self) -> Lifetime {
-        let name = Lifetime::new(&format!("'__parallel_{}", self.made.len()), Span::call_site());
+        let otherwise = format!("__parallel_{}", self.made.len());
+        let mut name = named(&self.parameter, &otherwise, &self.taken);
+        if self.taken.contains(&self.parameter) {
+            let second = format!("{}_{}", self.parameter, self.made.len());
+            name = named(&second, &otherwise, &self.taken);
+        }
+        self.taken.insert(name.ident.to_string());
         self.made.push(name.clone());
         name
     }

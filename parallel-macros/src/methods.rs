@@ -16,6 +16,7 @@ use crate::attributes::as_generated;
 use crate::expand;
 use crate::function::{self, Function, is_parallel};
 use crate::options::{self, Errors, Options};
+use crate::parameter::RECEIVER;
 use crate::source::{Source, split_on_cfg};
 
 /// Expands the attribute on whatever it stands on.
@@ -73,7 +74,7 @@ fn free_function(arguments: TokenStream, source: &Source) -> syn::Result<TokenSt
     }
     function::check(source, &options, &mut errors);
     let name = &source.signature.ident;
-    let function = Function::read(source, name, name.to_string(), None, &options, &mut errors);
+    let function = Function::read(source, &source.signature, name, name.to_string(), None, &options, &mut errors);
     errors.finish()?;
 
     let names: Vec<TokenStream> = function.names().iter().map(|name| quote!(#name)).collect();
@@ -290,7 +291,7 @@ fn expand_method(
                     return None;
                 }
             };
-            let this = Ident::new("__this", receiver.self_token.span());
+            let this = Ident::new(RECEIVER, receiver.self_token.span());
             *input = syn::parse_quote!(#this: #ty);
         }
     }
@@ -301,7 +302,8 @@ fn expand_method(
     let verbs_name = format_ident!("{}_{}", of, name, span = name.span());
     let hidden = format_ident!("__parallel_{}", name);
     let shown = format!("{of}::{name}");
-    let function = Function::read(&free, &verbs_name, shown, Some(&block.generics), &options, errors);
+    let function =
+        Function::read(&free, &source.signature, &verbs_name, shown, Some(&block.generics), &options, errors);
 
     let mut arguments: Vec<TokenStream> = function.names().iter().map(|name| quote!(#name)).collect();
     if let Some(FnArg::Receiver(receiver)) = source.signature.inputs.first() {

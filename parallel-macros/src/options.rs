@@ -71,6 +71,16 @@ impl Mode {
         }
     }
 
+    /// Where a function of this mode runs, as the end of a sentence.
+    pub(crate) fn place(self) -> &'static str {
+        match self {
+            Self::Thread => "which runs on threads",
+            Self::Process => "which runs in worker processes",
+            Self::Serial => "which runs in place",
+            Self::Dask => "which runs on a Dask cluster",
+        }
+    }
+
     /// Whether its arguments and results cross to another process.
     pub(crate) fn is_remote(self) -> bool {
         matches!(self, Self::Process | Self::Dask)
@@ -81,6 +91,8 @@ impl Mode {
 pub(crate) struct Options {
     pub(crate) mode: Mode,
     pub(crate) runtime: Path,
+    /// All keys and values, as text.
+    pub(crate) shown: TokenStream,
     /// Calls that build the `Spec`.
     pub(crate) settings: TokenStream,
     /// What makes the value that each worker keeps.
@@ -155,7 +167,9 @@ impl Options {
         let parser = Punctuated::<Pair, Token![,]>::parse_terminated;
         let pairs = errors.take(syn::parse::Parser::parse2(parser, arguments)).unwrap_or_default();
 
+        let keys = pairs.iter().map(|Pair { key, value }| quote!(#key = #value));
         let mut options = Self {
+            shown: quote!(#(#keys),*),
             mode: Mode::Thread,
             runtime: syn::parse_quote!(::parallel_runtime),
             settings: TokenStream::new(),

@@ -16,6 +16,9 @@ pub(crate) enum Kind {
     Mut,
 }
 
+/// What `self` is called where it is a parameter like others.
+pub(crate) const RECEIVER: &str = "__this";
+
 /// One parameter, all of whose lifetimes have names.
 pub(crate) struct Parameter {
     /// Those of the user, for the function's body.
@@ -24,6 +27,8 @@ pub(crate) struct Parameter {
     pub(crate) pattern: Pat,
     /// A plain name, for everything else.
     pub(crate) name: Ident,
+    /// Whether it stands for `self`.
+    pub(crate) is_receiver: bool,
     pub(crate) ty: Type,
 }
 
@@ -38,7 +43,8 @@ impl Parameter {
             }
             _ => format_ident!("argument_{position}"),
         };
-        Self { attributes, pattern, name, ty }
+        let is_receiver = name == RECEIVER;
+        Self { attributes, pattern, name, is_receiver, ty }
     }
 
     pub(crate) fn kind(&self) -> Kind {
@@ -58,7 +64,7 @@ impl Parameter {
     }
 
     pub(crate) fn span(&self) -> Span {
-        if self.name == "__this" {
+        if self.is_receiver {
             // It stands where the receiver does, whose type is written elsewhere.
             return self.name.span();
         }
@@ -106,7 +112,7 @@ impl Parameter {
 }
 
 /// Whether a type may borrow something: it names a lifetime or a generic type, or is one that cannot be seen.
-fn may_borrow(ty: TokenStream, generics: &Generics) -> bool {
+pub(crate) fn may_borrow(ty: TokenStream, generics: &Generics) -> bool {
     ty.into_iter().any(|token| match token {
         TokenTree::Group(group) => may_borrow(group.stream(), generics),
         TokenTree::Punct(punct) => punct.as_char() == '\'' || punct.as_char() == '!',

@@ -7,7 +7,7 @@ use syn::{Generics, Lifetime, Type};
 use crate::function::Function;
 use crate::lifetimes::Found;
 use crate::options::Options;
-use crate::parameter::{Kind, Parameter};
+use crate::parameter::{Kind, Parameter, may_borrow};
 
 /// `()`, `a`, or `(a, b)`.
 pub(crate) fn tuple(parts: &[TokenStream]) -> TokenStream {
@@ -57,7 +57,9 @@ pub(crate) fn owned_predicates(function: &Function, options: &Options) -> Vec<To
     if !function.is_generic() {
         return predicates;
     }
-    predicates.push(quote!(#output: 'static));
+    if may_borrow(quote!(#output), generics) {
+        predicates.push(quote!(#output: 'static));
+    }
     // Said of the lifetimes, too: of a type alone the compiler concludes nothing for them.
     let mut lifetimes: Vec<&Lifetime> = Vec::new();
     for parameter in parameters {
@@ -73,7 +75,9 @@ pub(crate) fn owned_predicates(function: &Function, options: &Options) -> Vec<To
             let lend = if parameter.kind() == Kind::Mut { quote!(LendMut) } else { quote!(Lend) };
             predicates.push(quote!(#referent: #runtime::private::#lend));
         }
-        predicates.push(quote!(#owned: ::core::marker::Send + 'static));
+        if may_borrow(quote!(#referent), generics) {
+            predicates.push(quote!(#owned: ::core::marker::Send + 'static));
+        }
     }
     predicates
 }

@@ -704,3 +704,26 @@ fn the_item_stays_without_our_attributes_so_that_an_editor_knows_it() {
         assert_eq!(methods::without_attributes(tokens(item)).to_string(), tokens(left).to_string());
     }
 }
+
+/// The expansion of a function, as it is commonly written.
+fn expansion(attribute: &str, function: &str) -> String {
+    let tokens = methods::expand_any(attribute.parse().unwrap(), function.parse().unwrap()).unwrap();
+    crate::documentation::text(tokens)
+}
+
+#[test]
+fn documentation_shows_the_signature_by_the_names_of_parameters_and_what_the_attribute_says() {
+    let function = "pub fn render(doc: &str, page: u32, scale: &mut [f32]) -> Vec<u8> { Vec::new() }";
+    let expanded = expansion("pool = 4, mode = \"process\", timeout = \"5s\"", function);
+    let shown = "The verbs of [`render`](fn@render), which runs in worker processes.\\n\\n```text\\n#[parallel(pool = 4, mode = \\\"process\\\", \
+                 timeout = \\\"5s\\\")]\\nfn render(doc: &str, page: u32, scale: &mut [f32]) -> Vec<u8>\\n```\\n\\nAn item of `map` and its \
+                 like is `(&str, u32, &mut [f32])`.";
+    assert!(expanded.contains(shown), "{expanded}");
+    for part in ["struct render<'doc, 'scale>", "scope: &'scope", "doc: &'doc str, page: u32, scale: &'scale mut [f32]"]
+    {
+        assert!(expanded.contains(part), "{part} in {expanded}");
+    }
+    for part in ["__parallel_0", "__scope", "__pool", "__argument_0: ", "str: 'doc", "u32: ::core::marker::Send"] {
+        assert!(!expanded.contains(part), "{part} in {expanded}");
+    }
+}

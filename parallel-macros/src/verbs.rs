@@ -5,15 +5,19 @@ use quote::quote;
 
 use crate::function::Function;
 use crate::options::Options;
-use crate::parameter::Kind;
-use crate::pieces::{item, markers, owned_predicates, pattern, tuple, variables};
+use crate::parameter::{Kind, may_borrow};
+use crate::pieces::{item, markers, owned_predicates, tuple};
 
 /// The verbs that wait for their results, and those that give a `Call`.
 pub(crate) fn waiting(function: &Function, options: &Options) -> TokenStream {
     let visibility = &function.visibility;
     let (runtime, output, item) = (&options.runtime, &function.output, item(function));
-    let (names, pattern) = (variables(&function.parameters), pattern(&function.parameters));
+    let names = function.names();
+    let pattern = tuple(&names.iter().map(|name| quote!(#name)).collect::<Vec<_>>());
+    let ((scoped, scope), pool) = (&function.scope, &function.pool);
     let types = function.parameters.iter().map(|parameter| &parameter.ty);
+    let parts = [item.clone(), quote!(#output)].into_iter();
+    let may_borrow = parts.filter(|part| may_borrow(part.clone(), &function.generics));
     let many = many(function);
     let starmap = if function.parameters.len() > 1 {
         quote! {
@@ -44,20 +48,19 @@ pub(crate) fn waiting(function: &Function, options: &Options) -> TokenStream {
 
         /// Hands one call to the pool and returns at once; it may borrow what lives longer than the scope.
         #many
-        #visibility fn scoped<'__scope>(
-            __scope: &'__scope #runtime::Scope<'__scope, '_>,
+        #visibility fn scoped<#scoped>(
+            #scope: &#scoped #runtime::Scope<#scoped, '_>,
             #(#names: #types),*
-        ) -> #runtime::ScopedTask<'__scope, #output>
+        ) -> #runtime::ScopedTask<#scoped, #output>
         where
-            Self: '__scope,
-            #item: '__scope,
-            #output: '__scope,
+            Self: #scoped,
+            #(#may_borrow: #scoped,)*
         {
-            #runtime::Call::<Self>::new().scoped(__scope, #pattern)
+            #runtime::Call::<Self>::new().scoped(#scope, #pattern)
         }
 
         /// The same verbs on a pool of your own.
-        #visibility fn on<'__pool>(pool: &'__pool impl #runtime::Pool<Self>) -> #runtime::Call<'__pool, Self> {
+        #visibility fn on<#pool>(pool: &#pool impl #runtime::Pool<Self>) -> #runtime::Call<#pool, Self> {
             #runtime::Call::on(pool)
         }
 
@@ -137,7 +140,7 @@ pub(crate) fn owned(function: &Function, options: &Options) -> TokenStream {
         TokenStream::new()
     };
     quote! {
-        /// Hands one call to the pool and returns at once.
+        /// Hands one call to the pool and returns at once. For a `&str` it takes a `String`, for a slice a `Vec`, a `SharedVec` or a `SharedSlice`: what owns its data.
         #many
         #visibility fn submit(#(#names: #types),*) -> #runtime::Task<#output> #clause {
             #runtime::Call::<Self>::new().submit_owned(#owned)

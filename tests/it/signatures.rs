@@ -161,3 +161,35 @@ fn parameters_may_have_conditions_and_lints() {
     assert_eq!(conditional::map([(3, 4)]), [3]);
     assert_eq!(Sized { offset: 1 }.conditional(2), 3);
 }
+
+/// Its names are those that the expansion would take for itself, if they were free.
+#[parallel(mode = "process", pool = 1)]
+fn taken<'data, 'scope>(data: &'data [u32], other: &[u32], scope: &'scope str, pool: &str, item: u8) -> usize {
+    'other: for _ in 0..2 {
+        for value in other {
+            if *value == 0 {
+                break 'other;
+            }
+        }
+    }
+    data.len() + other.len() + scope.len() + pool.len() + usize::from(item)
+}
+
+struct Named<'this>(&'this str);
+
+#[parallel]
+impl<'this> Named<'this> {
+    #[parallel(pool = 1)]
+    fn join(&self, this: &str, r#type: &str) -> String {
+        format!("{}{this}{}", self.0, r#type)
+    }
+}
+
+#[test]
+fn names_of_parameters_lifetimes_and_labels_are_the_functions_own() {
+    assert_eq!(taken(&[1, 2], &[0], "abc", "d", 1), 8);
+    assert_eq!(taken::map([(&[1][..], &[][..], "", "", 0)]), [1]);
+    assert_eq!(parallel_runtime::scope(|s| taken::scoped(s, &[1], &[2], "", "", 0).join().unwrap()), 2);
+    assert_eq!(Named("a").join("b", "c"), "abc");
+    assert_eq!(Named::join_call().map([(&Named("a"), "b", "c")]), ["abc"]);
+}
