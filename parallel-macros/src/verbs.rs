@@ -23,7 +23,7 @@ pub(crate) fn waiting(function: &Function, options: &Options) -> TokenStream {
         quote! {
             /// `map` under Python's name for functions of several parameters.
             #[track_caller]
-            #visibility fn starmap(items: impl ::core::iter::IntoIterator<Item = #item>) -> ::std::vec::Vec<#output> {
+            #visibility fn starmap(items: impl #runtime::IntoItems<#item>) -> ::std::vec::Vec<#output> {
                 #runtime::Call::<Self>::new().map(items)
             }
         }
@@ -33,13 +33,13 @@ pub(crate) fn waiting(function: &Function, options: &Options) -> TokenStream {
     quote! {
         /// Runs all items on the pool and gives their results, in order. Panics at the first item that failed.
         #[track_caller]
-        #visibility fn map(items: impl ::core::iter::IntoIterator<Item = #item>) -> ::std::vec::Vec<#output> {
+        #visibility fn map(items: impl #runtime::IntoItems<#item>) -> ::std::vec::Vec<#output> {
             #runtime::Call::<Self>::new().map(items)
         }
 
         /// Runs all items on the pool and gives each one's result or error, in order.
         #visibility fn try_map(
-            items: impl ::core::iter::IntoIterator<Item = #item>,
+            items: impl #runtime::IntoItems<#item>,
         ) -> ::std::vec::Vec<::core::result::Result<#output, #runtime::TaskError>> {
             #runtime::Call::<Self>::new().try_map(items)
         }
@@ -100,7 +100,7 @@ pub(crate) fn owned(function: &Function, options: &Options) -> TokenStream {
     let markers = markers(function, options);
     // Without references the items have one type only, which helps inference.
     let each = if function.parameters.iter().all(|parameter| parameter.kind() == Kind::Value) {
-        quote!(::core::iter::IntoIterator<Item = #owned_types>)
+        quote!(#runtime::IntoItems<#owned_types>)
     } else {
         quote!(::core::iter::IntoIterator<Item: #runtime::private::IntoOwned<#markers, Owned = #owned_types>>)
     };

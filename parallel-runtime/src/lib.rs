@@ -129,7 +129,9 @@ mod wait;
 #[cfg(test)]
 extern crate self as parallel_runtime;
 
-pub use call::{Call, Imap, ImapUnordered, OwnedFn, ParallelFn, Pool, ProcessFn, TaskStream, TrySubmitError};
+pub use call::{
+    Call, Imap, ImapUnordered, IntoItems, OwnedFn, ParallelFn, Pool, ProcessFn, TaskStream, TrySubmitError,
+};
 pub use error::{PoolError, RemoteError, TaskError};
 pub use function::OwnedSlice;
 /// For [`Call::progress_in`], in the version that this crate uses.

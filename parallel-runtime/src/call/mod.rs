@@ -6,6 +6,7 @@
 //! | --- | --- |
 //! | [`function`] | what an annotated function is |
 //! | [`table`] | its table, for the engines |
+//! | [`items`] | what the verbs over many items take |
 //! | [`route`] | where a call goes |
 //! | [`verbs`] | the verbs that wait |
 //! | [`owned`], [`stream`] | the verbs that do not wait |
@@ -14,6 +15,7 @@
 
 mod awaited;
 mod function;
+mod items;
 mod owned;
 mod pool;
 mod route;
@@ -25,6 +27,7 @@ mod verbs;
 
 pub use awaited::awaited;
 pub use function::{Detached, OwnedFn, ParallelFn, ProcessFn, ProcessOwnedFn, Remote, RemoteOwned};
+pub use items::IntoItems;
 pub use owned::TrySubmitError;
 pub use pool::Pool;
 pub use stream::{Imap, ImapUnordered, TaskStream};

@@ -6,6 +6,7 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 
 use super::function::ParallelFn;
+use super::items::IntoItems;
 use super::pool::Pool;
 use super::route::{self, Route};
 use super::table::Tables;
@@ -226,7 +227,7 @@ impl<'p, F: ParallelFn> Call<'p, F> {
     /// Like [`call`](Call::call), at the first item that failed. Items that have not started by then do not run; those that
     /// run are waited for.
     #[track_caller]
-    pub fn map<I: IntoIterator<Item = F::Item>>(&self, items: I) -> Vec<F::Output> {
+    pub fn map<I: IntoItems<F::Item>>(&self, items: I) -> Vec<F::Output> {
         match self.route().map(Tables::<F>::borrowed(), &mut ItemsOf::new(items.into_iter())) {
             // SAFETY: these are outputs of this function.
             Ok(values) => unsafe { values.into_vec() },
@@ -235,7 +236,7 @@ impl<'p, F: ParallelFn> Call<'p, F> {
     }
 
     /// Runs all items and gives each one's result or error, in the order of the items, whatever failed.
-    pub fn try_map<I: IntoIterator<Item = F::Item>>(&self, items: I) -> Vec<Result<F::Output, TaskError>> {
+    pub fn try_map<I: IntoItems<F::Item>>(&self, items: I) -> Vec<Result<F::Output, TaskError>> {
         let results = self.route().try_map(Tables::<F>::borrowed(), &mut ItemsOf::new(items.into_iter()));
         let (mut each, mut all) = (results.into_each(), Vec::new());
         all.reserve_exact(each.len());
@@ -260,7 +261,7 @@ impl<'p, F: ParallelFn> Call<'p, F> {
 
     /// [`map`](Call::map) under Python's name for functions of several parameters.
     #[track_caller]
-    pub fn starmap<I: IntoIterator<Item = F::Item>>(&self, items: I) -> Vec<F::Output> {
+    pub fn starmap<I: IntoItems<F::Item>>(&self, items: I) -> Vec<F::Output> {
         self.map(items)
     }
 }
