@@ -20,6 +20,7 @@ mod cluster;
 mod data;
 mod faults;
 mod hosts;
+mod state;
 mod tls;
 
 mod everything {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,9 @@ use super::away::Away;
 use super::bridge::Bridge;
 use super::question::Question;
 use super::request::{Request, Terms};
+use super::sent_state::SentState;
 use crate::error::{PoolError, TaskError};
+use crate::function::pool_state::PoolState;
 use crate::observe::counters::Counters;
 use crate::observe::stats::PoolStats;
 use crate::options::{CallOptions, WorkerOptions};
@@ -48,6 +50,9 @@ pub(crate) struct Engine {
     address: Address,
     pub(super) connect_timeout: Duration,
     pub(super) options: WorkerOptions,
+    /// What each worker keeps, if the pool says so; and the same as it is sent.
+    kept: Option<Arc<PoolState>>,
+    state_to_send: OnceLock<Result<SentState, TaskError>>,
     defaults: CallOptions,
     state: Mutex<State>,
     /// The life of the pool has changed, or an answer has come.
@@ -141,6 +146,7 @@ impl Engine {
         address: Address,
         connect_timeout: Duration,
         options: WorkerOptions,
+        kept: Option<Arc<PoolState>>,
         defaults: CallOptions,
     ) -> Arc<Self> {
         // Requests of several programs meet on a node: so their numbers begin anywhere.
@@ -173,6 +179,8 @@ impl Engine {
             address,
             connect_timeout,
             options,
+            kept,
+            state_to_send: OnceLock::new(),
             defaults,
             state: Mutex::new(state),
             changed: Condvar::new(),
@@ -180,6 +188,13 @@ impl Engine {
             more_ended: Condvar::new(),
             threads: AtomicUsize::new(0),
         })
+    }
+
+    /// The pool's state, as it is sent.
+    pub(super) fn state_to_send(&self) -> Result<&SentState, TaskError> {
+        let sent =
+            self.state_to_send.get_or_init(|| self.kept.as_deref().map_or(Ok(SentState::default()), SentState::new));
+        sent.as_ref().map_err(TaskError::clone)
     }
 
     pub(crate) fn worker_options(&self) -> WorkerOptions {

@@ -37,7 +37,7 @@
 //! | [`replies`] | what comes back |
 //! | [`asking`], [`question`] | cancelling, killing, looking: questions to all nodes |
 //! | [`bridge`] | the Python program, its start and its end |
-//! | [`request`], [`wire`] | what travels |
+//! | [`request`], [`sent_state`], [`wire`] | what travels |
 //! | [`transport`] | what the verbs ask of it |
 //! | [`away`], [`fetching`] | results that stay on the cluster until they are asked for |
 //! | [`node`] | the side of a Dask worker |
@@ -51,6 +51,7 @@ mod node;
 mod question;
 mod replies;
 mod request;
+mod sent_state;
 mod shutdown;
 mod submissions;
 mod transport;

@@ -5,11 +5,12 @@ use std::mem::MaybeUninit;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::sent_state::SentState;
 use super::wire::{Put, Take};
 use crate::codec::{CodecError, Writer};
 use crate::error::TaskError;
 use crate::function::table::FunctionTable;
-use crate::options::{CallOptions, WorkerOptions};
+use crate::options::{CallOptions, Keep, WorkerOptions};
 use crate::remote::failure;
 use crate::sandbox::{Allowed, Sandbox};
 use crate::shared::handle::Handle;
@@ -44,6 +45,8 @@ pub(crate) struct Request {
     pub(super) entry: u64,
     pub(super) items: u32,
     pub(super) is_async: bool,
+    /// Makes what the function keeps, if it keeps something.
+    keep: Option<Keep>,
     /// Whether the arguments are to come back.
     takes_back: bool,
     alignment: u32,
@@ -73,6 +76,7 @@ impl Request {
             entry,
             items: count as u32,
             is_async: function.is_async(),
+            keep: function.keep,
             takes_back: false,
             alignment: 1,
             starts: Vec::with_capacity(count),
@@ -144,7 +148,8 @@ impl Request {
         submission.u64(id).u64(self.entry).u32(self.items).u32(flags).u64(limit).u32(retries).u32(self.alignment);
         submission.u64(workers.max_tasks_per_worker.unwrap_or(0)).u64(workers.memory_limit.unwrap_or(0));
         submission.u64(workers.init.map_or(0, |init| crate::function::init::offset_of(init).unwrap_or(0)));
-        submission.u64(workers.state.map_or(0, |keep| crate::function::init::keep_offset_of(keep).unwrap_or(0)));
+        let offset_of = |keep: Keep| crate::function::init::keep_offset_of(keep).unwrap_or(0);
+        submission.u64(workers.state.map_or(0, offset_of)).u64(self.keep.map_or(0, offset_of));
         submission.bytes(&workers.sandbox.map(|sandbox| sandbox.allowed().to_bytes()).unwrap_or_default());
         submission.text(self.function);
         submission.u64(self.starts.len() as u64);
@@ -166,6 +171,8 @@ pub(super) struct Arrived<'p> {
     pub(super) retries: u32,
     pub(super) alignment: usize,
     pub(super) workers: WorkerOptions,
+    /// Makes what the function keeps, if it keeps something.
+    pub(super) keep: Option<Keep>,
     pub(super) function: &'static str,
     starts: Vec<u64>,
     pub(super) body: &'p [u8],
@@ -176,7 +183,7 @@ impl<'p> Arrived<'p> {
         let (id, entry, items, flags) = (submission.u64()?, submission.u64()?, submission.u32()?, submission.u32()?);
         let (limit, retries, alignment) = (submission.u64()?, submission.u32()?, submission.u32()?);
         let (max_tasks, memory_limit) = (submission.u64()?, submission.u64()?);
-        let (init, state) = (submission.u64()?, submission.u64()?);
+        let (init, state, keep) = (submission.u64()?, submission.u64()?, submission.u64()?);
         let (sandbox, function) = (submission.bytes()?, submission.bytes()?);
         let count = usize::try_from(submission.u64()?).ok()?.min(submission.0.len());
         let starts = (0..count).map(|_| submission.u64()).collect::<Option<Vec<_>>>()?;
@@ -201,6 +208,8 @@ impl<'p> Arrived<'p> {
                 sandbox: (flags & SANDBOX != 0).then(|| Sandbox::kept(&Allowed::from_bytes(sandbox))),
                 ..WorkerOptions::NONE
             },
+            // SAFETY: as above.
+            keep: some(keep).map(|keep| unsafe { crate::function::init::keep_at(keep) }),
             function: kept(&String::from_utf8_lossy(function)),
             starts,
             body: submission.bytes()?,
@@ -237,11 +246,13 @@ pub(super) fn kept(text: &str) -> &'static str {
     text
 }
 
-/// The requests of a submission. `None` if it is not one.
-pub(super) fn open(submission: &[u8]) -> Option<Vec<Arrived<'_>>> {
+/// The requests of a submission, and the state of their pool. `None` if it is not one.
+pub(super) fn open(submission: &[u8]) -> Option<(SentState, Vec<Arrived<'_>>)> {
     let mut submission = Take(submission);
+    let state = SentState::take(&mut submission)?;
     let count = submission.u32()?;
-    (0..count).map(|_| Arrived::take(&mut submission)).collect()
+    let requests: Option<Vec<_>> = (0..count).map(|_| Arrived::take(&mut submission)).collect();
+    Some((state, requests?))
 }
 
 /// What has become of a request.
@@ -260,6 +271,11 @@ pub(super) struct Reply {
 }
 
 impl Reply {
+    /// Nothing of the request was run.
+    pub(super) fn failed(id: u64, error: TaskError) -> Self {
+        Self { id, error: Some(error), ..Self::default() }
+    }
+
     pub(super) fn put(&self, replies: &mut Put) {
         let bit = |set: bool, bit: u32| if set { bit } else { 0 };
         let flags =

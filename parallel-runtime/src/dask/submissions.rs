@@ -64,6 +64,9 @@ impl Engine {
         head.u32(names.len() as u32);
         names.iter().for_each(|name| _ = head.text(name));
         let mut body = Put::default();
+        if let Ok(pool_state) = self.state_to_send() {
+            pool_state.put(&mut body);
+        }
         body.u32(sent.requests.len() as u32);
         for Waiting { id, request, terms, .. } in &sent.requests {
             request.put(&mut body, *id, terms, &self.options);

@@ -96,6 +96,7 @@ impl Transport for Arc<Engine> {
 
     fn submit(&self, batch: Batch<'_>) -> Result<Submitted, NotSubmitted> {
         let Batch { function, items, options, retries, guess, eager, stops, accepted, owner, .. } = batch;
+        self.state_to_send().map_err(NotSubmitted::Engine)?;
         let request = Request::encode(self.id, function, items.places(), guess)
             .map_err(|error| NotSubmitted::Items(Refused::from(error).into_task_error(function.name)))?;
         let bytes = request.len();

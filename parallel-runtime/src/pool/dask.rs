@@ -9,6 +9,8 @@ use super::any::AnyPool;
 use crate::backend::Target;
 use crate::dask::{Address, Engine};
 use crate::error::PoolError;
+use crate::function::configured;
+use crate::function::pool_state::PoolState;
 use crate::observe::stats::PoolStats;
 use crate::options::{CallOptions, Mode, WorkerOptions};
 use crate::remote::backend::RemoteBackend;
@@ -58,6 +60,7 @@ pub struct DaskPool {
     connect_timeout: Duration,
     options: WorkerOptions,
     defaults: CallOptions,
+    state: Option<Arc<PoolState>>,
     started: OnceLock<Started>,
 }
 
@@ -91,6 +94,7 @@ impl DaskPool {
             connect_timeout: CONNECT_TIMEOUT,
             options: WorkerOptions::NONE,
             defaults: CallOptions::NONE,
+            state: None,
             started: OnceLock::new(),
         }
     }
@@ -180,12 +184,28 @@ impl DaskPool {
         self
     }
 
+    /// As [`ProcessPool::state_with`](crate::ProcessPool::state_with): each worker process of the cluster keeps a value of its own. The configuration goes
+    /// with each submission, so it should be small.
+    pub fn state_with<C, S, F>(mut self, config: C, make: F) -> Self
+    where
+        C: serde::Serialize + serde::de::DeserializeOwned + Send + Sync + 'static,
+        S: 'static,
+        F: Fn(&C) -> S + Copy + Send + Sync + 'static,
+    {
+        self.state = Some(Arc::new(configured::remote(config, make)));
+        self
+    }
+
     fn started(&self) -> &Started {
         self.started.get_or_init(|| {
             if role::in_worker() {
-                return Started { engine: None, target: super::process::in_worker(self.options, None, self.defaults) };
+                return Started {
+                    engine: None,
+                    target: super::process::in_worker(self.options, self.state.clone(), self.defaults),
+                };
             }
-            let engine = Engine::new(self.address.clone(), self.connect_timeout, self.options, self.defaults);
+            let state = self.state.clone();
+            let engine = Engine::new(self.address.clone(), self.connect_timeout, self.options, state, self.defaults);
             Started { target: Arc::new(RemoteBackend::new(Arc::clone(&engine))), engine: Some(engine) }
         })
     }

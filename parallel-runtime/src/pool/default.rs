@@ -41,6 +41,7 @@ pub(crate) fn pool(mode: Mode, workers: usize, options: WorkerOptions) -> Target
                     dask::Address::Environment,
                     limit,
                     options,
+                    None,
                     CallOptions::NONE,
                 )))
             }

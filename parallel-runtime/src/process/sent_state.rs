@@ -8,6 +8,7 @@ use crate::codec::Writer;
 use crate::function::pool_state::PoolState;
 use crate::remote::message::{Arguments, Body, EncodedArguments, Loan, Refused};
 use crate::shared::Arena;
+use crate::sys::role;
 
 /// A configuration in shared memory.
 #[derive(Debug)]
@@ -25,7 +26,13 @@ impl SentState {
             io::Error::other(format!("the configuration of `state_with` cannot be sent to workers: {why}"))
         };
         let mut encode = |writer: &mut Writer<'_>| state.send(writer);
-        let encoded = EncodedArguments::of_copies(arena, 1, &mut encode).map_err(|error| match error {
+        // Workers of a node read all that they are sent as what comes from another machine.
+        let encoded = if role::is_node() {
+            EncodedArguments::of_contents(arena, 1, &mut encode)
+        } else {
+            EncodedArguments::of_copies(arena, 1, &mut encode)
+        };
+        let encoded = encoded.map_err(|error| match error {
             Refused::Codec(error) => refused(&error),
             Refused::Memory(error) => refused(&error),
         })?;

@@ -337,6 +337,16 @@ impl<'b> EncodedArguments<'b> {
         Self::encode_in_block(arena, guess, handle_table::purpose_in(arena, Purpose::Copy), None, encode)
     }
 
+    /// As [`of_copies`](EncodedArguments::of_copies), without any handle: see [`Purpose::File`].
+    #[cold]
+    pub(crate) fn of_contents(
+        arena: &Arc<Arena>,
+        guess: usize,
+        encode: &mut dyn FnMut(&mut Writer<'_>) -> Result<(), CodecError>,
+    ) -> Result<Self, Refused> {
+        Self::encode_in_block(arena, guess, Purpose::File, None, encode)
+    }
+
     #[cold]
     fn encode_in_block(
         arena: &Arc<Arena>,

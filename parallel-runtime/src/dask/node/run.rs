@@ -42,8 +42,12 @@ pub(super) struct Running<'n, 'p> {
 }
 
 impl<'n, 'p> Running<'n, 'p> {
-    pub(super) fn begin(node: &'n Node, submission: u64, request: &'n Arrived<'p>) -> Self {
-        let engine = node.engine(request.workers);
+    pub(super) fn begin(
+        node: &'n Node,
+        submission: u64,
+        request: &'n Arrived<'p>,
+        engine: Arc<process::Engine>,
+    ) -> Self {
         let mut running = Self {
             node,
             submission,
@@ -123,7 +127,7 @@ impl<'n, 'p> Running<'n, 'p> {
         else {
             return Err(TaskError::Cancelled);
         };
-        let about = About { function: request.function, shared: 0, packable: false, keep: request.workers.state };
+        let about = About { function: request.function, shared: 0, packable: false, keep: request.keep };
         let task_state = engine.submit(message, about, false, None)?;
         let sent = SentPiece { engine: Arc::clone(engine), task_state: task_state.clone() };
         submission.messages.entry(request.id).or_default().push(sent);

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use super::requests::Submission;
 use super::run::Running;
 use super::state::Node;
-use crate::dask::request;
+use crate::dask::request::{self, Reply};
 use crate::dask::wire::{self, Put, Take, to_node};
 use crate::sys::exit;
 
@@ -73,11 +73,19 @@ impl Node {
     fn run_submission(&self, number: u64, submission: &[u8]) {
         let mut replies = Put::default();
         replies.u64(number);
-        let requests = request::open(submission).unwrap_or_default();
-        let mut begun: Vec<_> = requests.iter().map(|request| Running::begin(self, number, request)).collect();
+        let (state, requests) = request::open(submission).unwrap_or_default();
+        // An engine is found, or made, for each: most of a submission have the same.
+        let begun: Vec<_> = requests
+            .iter()
+            .map(|request| match self.engine(request.workers, &state) {
+                Ok(engine) => Ok(Running::begin(self, number, request, engine)),
+                Err(error) => Err(Reply::failed(request.id, error)),
+            })
+            .collect();
         replies.u32(begun.len() as u32);
-        for running in &mut begun {
-            running.finish().put(&mut replies);
+        for running in begun {
+            let reply = running.map_or_else(|failed| failed, |mut running| running.finish());
+            reply.put(&mut replies);
         }
         self.requests().submissions.remove(&number);
         self.write(to_node::RUN, &replies.0);

@@ -6,8 +6,11 @@ use std::io::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::requests::{Requests, SentPiece};
+use crate::dask::sent_state::SentState;
 use crate::dask::wire::{self, Take, question};
+use crate::error::TaskError;
 use crate::options::{CallOptions, WorkerKey, WorkerOptions};
+use crate::panics;
 use crate::process::Engine;
 use crate::sys::exit;
 
@@ -19,7 +22,7 @@ pub(super) struct Node {
     /// How long an item of a function takes, in nanoseconds.
     pub(super) rates: Mutex<HashMap<u64, f64>>,
     /// Worker processes, by what they are told.
-    pub(super) engines: Mutex<HashMap<WorkerKey, Arc<Engine>>>,
+    pub(super) engines: Mutex<HashMap<(WorkerKey, SentState), Arc<Engine>>>,
 }
 
 impl Node {
@@ -81,11 +84,19 @@ impl Node {
         all
     }
 
-    /// The worker processes with these options.
-    pub(super) fn engine(&self, options: WorkerOptions) -> Arc<Engine> {
+    /// The worker processes with these options and this state.
+    pub(super) fn engine(&self, options: WorkerOptions, state: &SentState) -> Result<Arc<Engine>, TaskError> {
+        let key = (options.key(), state.clone());
         let mut engines = self.engines.lock().unwrap_or_else(PoisonError::into_inner);
-        let make = || Engine::new(self.workers, options, None, CallOptions::NONE);
-        Arc::clone(engines.entry(options.key()).or_insert_with(make))
+        if let Some(engine) = engines.get(&key) {
+            return Ok(Arc::clone(engine));
+        }
+        drop(engines);
+        // Not under the lock: it is code of the user's that decodes it.
+        let kept = panics::catch(|| state.read()).unwrap_or_else(|caught| Err(caught.into_error("state_with")))?;
+        engines = self.engines.lock().unwrap_or_else(PoisonError::into_inner);
+        let make = || Engine::new(self.workers, options, kept, CallOptions::NONE);
+        Ok(Arc::clone(engines.entry(key).or_insert_with(make)))
     }
 
     pub(super) fn rate(&self, entry: u64) -> Option<f64> {
