@@ -44,6 +44,11 @@ pub(crate) fn caller(
     let verbs = function.with_any_lifetimes();
     let item = tuple(arguments);
     if function.is_async {
+        let copied = function.parameters.iter().zip(arguments).map(|(parameter, argument)| match parameter.kind() {
+            Kind::Ref => quote_spanned!(parameter.span()=> #runtime::private::CopyOut::copy_out(#argument)),
+            _ => argument.clone(),
+        });
+        let item = tuple(&copied.collect::<Vec<_>>());
         return quote! {
             #(#cfgs)*
             #(#outer)*
@@ -165,13 +170,19 @@ fn parallel_fn(function: &Function, options: &Options, path: &TokenStream) -> To
         None => (TokenStream::new(), TokenStream::new()),
     };
     // Without generics nothing in the item can be borrowed: all lifetimes have names by now, and are generics.
-    let detached = if function.is_async {
+    let by_value = function.parameters.iter().all(|parameter| parameter.kind() == Kind::Value);
+    let detached = if function.is_async && by_value {
         Some(quote!(future))
     } else if generics.params.is_empty() && function.owned {
         Some(quote!(call))
     } else {
         None
     };
+    let is_async = function.is_async.then(|| {
+        quote!(
+            const IS_ASYNC: bool = true;
+        )
+    });
     let detached = detached.map(|made| {
         quote! {
             const DETACHED: ::core::option::Option<#runtime::private::Detached<Self>> =
@@ -184,6 +195,7 @@ fn parallel_fn(function: &Function, options: &Options, path: &TokenStream) -> To
             type Item = #item;
             type Output = #output;
             const NAME: &'static str = #path_of_name;
+            #is_async
             #keep
             #detached
             #remote
@@ -272,18 +284,20 @@ fn owned_fn(function: &Function, options: &Options) -> TokenStream {
         });
     }
     let future = function.is_async.then(|| {
+        let made = if parameters.iter().all(|parameter| parameter.kind() == Kind::Value) {
+            quote!(#verbs::inline(#(#lent),*))
+        } else {
+            quote!(async move { #verbs::inline(#(#lent),*).await })
+        };
         // The span makes an error point at the function whose future cannot move between threads.
         let future = quote_spanned! {function.span=>
             fn future(
                 #pattern: Self::Owned,
             ) -> impl ::core::future::Future<Output = Self::Output> + ::core::marker::Send + 'static {
-                #verbs::inline(#(#lent),*)
+                #made
             }
         };
-        quote! {
-            const IS_ASYNC: bool = true;
-            #future
-        }
+        future
     });
     let (table, remote) = if options.mode.is_remote() {
         (remote::owned_table(options), remote::owned_functions(function, options, &extended))

@@ -163,14 +163,18 @@ impl Function {
         }
 
         if signature.asyncness.is_some() {
-            for parameter in parameters.iter().filter(|parameter| Found::of(&parameter.ty).borrows()) {
+            // A copy is made of what a reference points to, if that owns its data.
+            let may_not =
+                |parameter: &&Parameter| parameter.kind() == Kind::Mut || Found::of(parameter.referent()).borrows();
+            for parameter in parameters.iter().filter(may_not) {
                 let way_out = match parameter.kind() {
-                    _ if parameter.is_receiver => "take `self` by value, or make it a function of what it needs",
+                    _ if parameter.is_receiver => {
+                        "take `self` by value or by `&self`, or make it a function of what it needs"
+                    }
                     Kind::Mut => "take a `Vec<T>` or a `SharedVec<T>`, and return it",
-                    _ => "take `String` for `&str` or `Cow<str>`, `Vec<T>` or a `SharedSlice<T>` for `&[T]`",
+                    _ => "take a `String` or a `&str` for `Cow<str>`, and what owns its data for others",
                 };
-                let message =
-                    "a parameter of an `async fn` owns its data, since its future may be dropped while the task runs";
+                let message = "what an `async fn` changes or refers to inside its arguments must be its own, since its future may be dropped while the task runs";
                 errors.at(parameter.span(), format!("{message}: {way_out}"));
             }
         }

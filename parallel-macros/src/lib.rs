@@ -123,7 +123,11 @@ use quote::quote;
 /// worker, many at a time on each, as in `asyncio`: it gives the worker's thread back whenever it waits, so it should not block,
 /// nor wait for a shared object (`SharedQueue::pop`, a lock, a semaphore), which blocks the others on that worker. It is
 /// `Send`, and each item of a `map` travels alone. With the feature `tokio` it is polled inside a tokio runtime. If the future is dropped before the task has
-/// started, it never runs; one that runs goes on: to end it too, keep the `Task` of `f::submit(x)`, and `kill` it. Parameters own their data. `f::inline(x)` is the plain `async fn`.
+/// started, it never runs; one that runs goes on: to end it too, keep the `Task` of `f::submit(x)`, and `kill` it. `f::inline(x)` is the plain `async fn`.
+///
+/// Its parameters may be `&T`, `&str` and `&[T]`, not `&mut`. Since the future of a plain call may be forgotten while the task runs, its body works on a copy of what
+/// they refer to, which is therefore `Clone`. `map`, `try_map` and `scoped` borrow: on threads each body then keeps its thread until it ends; in processes the
+/// bodies run many at a time, as ever.
 ///
 /// ```
 /// use parallel_runtime::parallel;

@@ -84,8 +84,11 @@ impl Parameter {
     }
 
     /// The marker type by which it crosses a process border: a worker may keep what a reference points to, if that borrows nothing.
-    pub(crate) fn pass_marker(&self, runtime: &Path, generics: &Generics) -> TokenStream {
+    pub(crate) fn pass_marker(&self, runtime: &Path, generics: &Generics, is_async: bool) -> TokenStream {
         let referent = self.referent();
+        if self.kind() == Kind::Ref && is_async {
+            return quote_spanned!(self.span()=> #runtime::private::ByCopy<#referent>);
+        }
         if self.kind() != Kind::Ref || may_borrow(quote!(#referent), generics) {
             return self.marker(runtime);
         }

@@ -16,7 +16,7 @@ fn pass_modes(function: &Function, options: &Options) -> (Vec<Ident>, TokenStrea
     let names: Vec<Ident> =
         (0..function.parameters.len()).map(|position| format_ident!("__pass_mode_{position}")).collect();
     let lets = function.parameters.iter().zip(&names).map(|(parameter, name)| {
-        let marker = parameter.pass_marker(runtime, &function.generics);
+        let marker = parameter.pass_marker(runtime, &function.generics, function.is_async);
         // The span makes an error point at the parameter's type.
         quote_spanned!(parameter.span()=> let #name = (&#runtime::private::Probe::<#marker>::new()).pass_mode();)
     });

@@ -349,16 +349,10 @@ fn functions_that_cannot_run_on_a_pool_are_told() {
             *x + text.len() as u32
         }
         "#,
-        &[
-            (
-                "&u32",
-                "a parameter of an `async fn` owns its data, since its future may be dropped while the task runs: take `String` for `&str` or `Cow<str>`, `Vec<T>` or a `SharedSlice<T>` for `&[T]`",
-            ),
-            (
-                "std::borrow::Cow<'_, str>",
-                "a parameter of an `async fn` owns its data, since its future may be dropped while the task runs: take `String` for `&str` or `Cow<str>`, `Vec<T>` or a `SharedSlice<T>` for `&[T]`",
-            ),
-        ],
+        &[(
+            "std::borrow::Cow<'_, str>",
+            "what an `async fn` changes or refers to inside its arguments must be its own, since its future may be dropped while the task runs: take a `String` or a `&str` for `Cow<str>`, and what owns its data for others",
+        )],
     );
     case(
         r#"
@@ -518,7 +512,7 @@ fn options_of_workers_belong_to_the_pool_that_is_named() {
 }
 
 #[test]
-fn async_functions_own_their_arguments_and_are_no_methods() {
+fn async_functions_change_nothing_behind_references() {
     case(
         r#"
         #[parallel]
@@ -526,30 +520,24 @@ fn async_functions_own_their_arguments_and_are_no_methods() {
             text.len() + numbers.len()
         }
         "#,
-        &[
-            (
-                "&str",
-                "a parameter of an `async fn` owns its data, since its future may be dropped while the task runs: take `String` for `&str` or `Cow<str>`, `Vec<T>` or a `SharedSlice<T>` for `&[T]`",
-            ),
-            (
-                "&mut [u64]",
-                "a parameter of an `async fn` owns its data, since its future may be dropped while the task runs: take a `Vec<T>` or a `SharedVec<T>`, and return it",
-            ),
-        ],
+        &[(
+            "&mut [u64]",
+            "what an `async fn` changes or refers to inside its arguments must be its own, since its future may be dropped while the task runs: take a `Vec<T>` or a `SharedVec<T>`, and return it",
+        )],
     );
     case(
         r#"
         #[parallel]
         impl Crawler {
             #[parallel]
-            async fn fetch(&self, url: String) -> usize {
+            async fn fetch(&mut self, url: String) -> usize {
                 url.len()
             }
         }
         "#,
         &[(
             "self",
-            "a parameter of an `async fn` owns its data, since its future may be dropped while the task runs: take `self` by value, or make it a function of what it needs",
+            "what an `async fn` changes or refers to inside its arguments must be its own, since its future may be dropped while the task runs: take `self` by value or by `&self`, or make it a function of what it needs",
         )],
     );
 }

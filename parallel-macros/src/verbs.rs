@@ -3,6 +3,7 @@
 use proc_macro2::TokenStream;
 use quote::quote;
 
+use crate::attributes::as_generated;
 use crate::function::Function;
 use crate::options::Options;
 use crate::parameter::{Kind, may_borrow};
@@ -10,7 +11,7 @@ use crate::pieces::{item, markers, owned_predicates, tuple};
 
 /// The verbs that wait for their results, and those that give a `Call`.
 pub(crate) fn waiting(function: &Function, options: &Options) -> TokenStream {
-    let visibility = &function.visibility;
+    let visibility = as_generated(&function.visibility);
     let (runtime, output, item) = (&options.runtime, &function.output, item(function));
     let names = function.names();
     let pattern = tuple(&names.iter().map(|name| quote!(#name)).collect::<Vec<_>>());
@@ -78,7 +79,7 @@ fn many(function: &Function) -> Option<TokenStream> {
 
 /// The verbs that return before the task has ended.
 pub(crate) fn owned(function: &Function, options: &Options) -> TokenStream {
-    let visibility = &function.visibility;
+    let visibility = as_generated(&function.visibility);
     let (runtime, output) = (&options.runtime, &function.output);
     let names = function.names();
     let types: Vec<TokenStream> =

@@ -9,7 +9,7 @@ pub use crate::function::pass_mode::{
 };
 pub use crate::function::referents::{ProcessReferent, ProcessReferentMut, ProcessValue};
 pub use crate::function::{
-    ByMut, ByRef, BySharedRef, ByValue, IntoOwned, Lend, LendMut, One, ResultWriter, ServeError,
+    ByCopy, ByMut, ByRef, BySharedRef, ByValue, CopyOut, IntoOwned, Lend, LendMut, One, ResultWriter, ServeError,
 };
 pub use crate::options::Mode;
 pub use crate::pool::Spec;

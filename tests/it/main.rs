@@ -6,6 +6,7 @@
 #[macro_use]
 #[path = "../support/pools.rs"]
 mod pools;
+mod async_borrows;
 mod attribute;
 mod conformance;
 mod crossing;

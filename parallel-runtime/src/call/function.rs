@@ -47,6 +47,10 @@ pub trait ParallelFn: Sized {
     #[doc(hidden)]
     const DETACHED: Option<Detached<Self>> = None;
 
+    /// Whether it is an `async fn`: then many of its bodies run at a time on one worker.
+    #[doc(hidden)]
+    const IS_ASYNC: bool = false;
+
     /// How a call crosses a process border; `None` for a function that is not `mode = "process"`.
     #[doc(hidden)]
     const REMOTE: Option<Remote<Self>> = None;
@@ -111,10 +115,6 @@ pub trait OwnedFn: ParallelFn<Output: 'static> {
 
     /// The arguments in their owned form: `String` for `&str`, what a `Vec<T>` or a `SharedVec<T>` is turned into for `&[T]`.
     type Owned: Send + 'static;
-
-    /// Whether it is an `async fn`: then many of its bodies run at a time on one worker.
-    #[doc(hidden)]
-    const IS_ASYNC: bool = false;
 
     /// How a call with owned arguments crosses a process border; `None` for a function that is not `mode = "process"`.
     #[doc(hidden)]

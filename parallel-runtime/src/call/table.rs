@@ -21,6 +21,7 @@ impl<F: ParallelFn> Tables<F> {
         item: TypeOf::<F::Item>::table(),
         output: TypeOf::<F::Output>::table(),
         run: run::<F>,
+        is_async: F::IS_ASYNC,
         future: match &F::DETACHED {
             Some(detached) => detached.future,
             None => None,
@@ -45,6 +46,7 @@ impl<F: OwnedFn> Tables<F> {
         item: TypeOf::<F::Owned>::table(),
         output: TypeOf::<F::Output>::table(),
         run: run_owned::<F>,
+        is_async: F::IS_ASYNC,
         future: if F::IS_ASYNC { Some(future::<F>) } else { None },
         borrows_nothing: true,
         keep: F::KEEP,

@@ -30,6 +30,6 @@ mod result_writer;
 pub(crate) mod shared_referent;
 pub(crate) mod table;
 
-pub use parameter::{ByMut, ByRef, BySharedRef, ByValue, IntoOwned, Lend, LendMut, One, OwnedSlice};
+pub use parameter::{ByCopy, ByMut, ByRef, BySharedRef, ByValue, CopyOut, IntoOwned, Lend, LendMut, One, OwnedSlice};
 pub(crate) use result_writer::{Delivered, Encode, Overflow, Placed};
 pub use result_writer::{ResultWriter, ServeError};

@@ -16,6 +16,9 @@ pub struct ByRef<T: ?Sized>(PhantomData<fn(&T)>);
 /// A parameter `&T` of a type that borrows nothing: a worker may keep what it points to.
 pub struct BySharedRef<T: ?Sized>(PhantomData<fn(&T)>);
 
+/// A parameter `&T` of an `async fn`, whose body works on a copy.
+pub struct ByCopy<T: ?Sized>(PhantomData<fn(&T)>);
+
 /// A parameter `&mut T`.
 pub struct ByMut<T: ?Sized>(PhantomData<fn(&T)>);
 
@@ -43,6 +46,28 @@ pub trait Lend {
 pub trait LendMut: Lend {
     /// Borrows from the owner, exclusively.
     fn lend_mut(owned: &mut Self::Owned) -> &mut Self;
+}
+
+/// What an `async fn` can take by reference: a plain call copies what it refers to, since its future may be dropped, or forgotten, while the task runs.
+#[diagnostic::on_unimplemented(
+    message = "a plain call of an `async fn` runs on a copy of what its arguments refer to, and `{Self}` cannot be copied",
+    label = "let it be `Clone`, or take it by value"
+)]
+pub trait CopyOut: Lend {
+    /// The copy.
+    fn copy_out(&self) -> Self::Owned;
+}
+
+impl<T: Clone> CopyOut for T {
+    fn copy_out(&self) -> T {
+        self.clone()
+    }
+}
+
+impl<T: Clone> CopyOut for [T] {
+    fn copy_out(&self) -> OwnedSlice<T> {
+        OwnedSlice(Elements::Private(self.to_vec()))
+    }
 }
 
 impl<T> Lend for T {
@@ -95,6 +120,11 @@ macro_rules! lend {
             type Owned = $owned;
             fn lend(owned: &$owned) -> &$borrowed {
                 owned
+            }
+        }
+        impl CopyOut for $borrowed {
+            fn copy_out(&self) -> $owned {
+                self.to_owned()
             }
         }
     )*};

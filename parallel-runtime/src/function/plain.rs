@@ -16,6 +16,11 @@ pub(super) fn send_elements<E: Pod>(elements: &[E], writer: &mut Writer<'_>) {
     writer.put_slice(bytemuck::cast_slice(elements));
 }
 
+pub(super) fn send_slice<E: Pod>(elements: &[E], writer: &mut Writer<'_>) -> Result<()> {
+    send_elements(elements, writer);
+    Ok(())
+}
+
 pub(super) fn receive_elements<E: Pod>(reader: &mut Reader<'_>) -> Result<Vec<E>> {
     let len = reader.take_len(size_of::<E>())?;
     reader.take_plain(len)

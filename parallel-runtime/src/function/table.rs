@@ -22,7 +22,9 @@ pub(crate) struct FunctionTable {
     pub(crate) output: &'static TypeTable,
     /// Runs some of the items of a piece, one after the other: see [`Run`].
     pub(crate) run: unsafe fn(&mut Run<'_>),
-    /// Moves an item out of its place and gives the future of the call: for an `async fn` alone.
+    /// Whether it is an `async fn`: a worker process then runs many of its bodies at a time.
+    pub(crate) is_async: bool,
+    /// Moves an item out of its place and gives the future of the call: for an `async fn` alone, whose item borrows nothing.
     pub(crate) future: Option<unsafe fn(*mut u8) -> ErasedFuture>,
     /// Whether neither an item nor an output can borrow anything: then a call can outlive its caller.
     pub(crate) borrows_nothing: bool,
@@ -34,7 +36,7 @@ pub(crate) struct FunctionTable {
 
 impl FunctionTable {
     pub(crate) fn is_async(&self) -> bool {
-        self.future.is_some()
+        self.is_async
     }
 
     /// How its calls cross a process border.

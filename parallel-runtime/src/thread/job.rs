@@ -495,6 +495,7 @@ mod tests {
             item: TypeOf::<()>::table(),
             output: TypeOf::<()>::table(),
             run: |_| {},
+            is_async: false,
             future: None,
             borrows_nothing: true,
             keep: None,

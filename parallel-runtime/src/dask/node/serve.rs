@@ -75,16 +75,17 @@ impl Node {
         replies.u64(number);
         let (state, requests) = request::open(submission).unwrap_or_default();
         // An engine is found, or made, for each: most of a submission have the same.
-        let begun: Vec<_> = requests
-            .iter()
-            .map(|request| match self.engine(request.workers, &state) {
-                Ok(engine) => Ok(Running::begin(self, number, request, engine)),
-                Err(error) => Err(Reply::failed(request.id, error)),
-            })
-            .collect();
+        let begun = requests.iter().map(|request| {
+            let engine = self.engine(request.workers, &state);
+            (request.id, engine.map(|engine| Running::begin(self, number, request, engine)))
+        });
+        let begun: Vec<_> = begun.collect();
         replies.u32(begun.len() as u32);
-        for running in begun {
-            let reply = running.map_or_else(|failed| failed, |mut running| running.finish());
+        for (id, running) in begun {
+            let reply = match running {
+                Ok(mut running) => running.finish(),
+                Err(error) => Reply::failed(id, error),
+            };
             reply.put(&mut replies);
         }
         self.requests().submissions.remove(&number);

@@ -16,7 +16,7 @@ use super::probe::{
 };
 use crate::codec::CodecError;
 use crate::error::RemoteError;
-use crate::function::parameter::{ByMut, ByRef, BySharedRef, ByValue};
+use crate::function::parameter::{ByCopy, ByMut, ByRef, BySharedRef, ByValue};
 use crate::function::referents::{ProcessValue, assign_elements};
 use crate::function::shared_referent::SharedReferent;
 use crate::function::{errors, plain};
@@ -104,6 +104,12 @@ macro_rules! behind_references {
                 Referent { send: $send, receive: $receive, lend: |stored| stored }
             }
         }
+        impl<$($generics)*> $trait for Probe<ByCopy<$type>> {
+            type PassMode = Referent<$type, $stored>;
+            fn pass_mode(&self) -> Self::PassMode {
+                Referent { send: $send, receive: $receive, lend: |stored| stored }
+            }
+        }
         impl<$($generics)*> $trait for Probe<BySharedRef<$type>> {
             type PassMode = SharedReferent<$type, $stored>;
             fn pass_mode(&self) -> Self::PassMode {
@@ -175,6 +181,12 @@ impl<E: Pod> ViaBytes for Probe<ByRef<[E]>> {
         PlainSlice(PhantomData)
     }
 }
+impl<E: Pod> ViaBytes for Probe<ByCopy<[E]>> {
+    type PassMode = Referent<[E], Vec<E>>;
+    fn pass_mode(&self) -> Referent<[E], Vec<E>> {
+        Referent { send: plain::send_slice, receive: plain::receive_elements, lend: |stored| stored }
+    }
+}
 impl<E: Pod> ViaBytes for Probe<ByMut<[E]>> {
     type PassMode = PlainSliceMut<E>;
     fn pass_mode(&self) -> PlainSliceMut<E> {
@@ -197,4 +209,5 @@ impl<E: Pod, D: Dimension> ViaBytes for Probe<ByValue<ArrayViewMut<'_, E, D>>> {
 }
 impl<T> ViaSerde<T> for &Probe<ByValue<T>> {}
 impl<T: ?Sized> ViaReferent<T> for &Probe<ByRef<T>> {}
+impl<T: ?Sized> ViaReferent<T> for &Probe<ByCopy<T>> {}
 impl<T: ?Sized> ViaReferentMut<T> for &Probe<ByMut<T>> {}
