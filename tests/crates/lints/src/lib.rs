@@ -61,6 +61,13 @@ pub fn generic<Kind: Serialize + DeserializeOwned + Send + 'static>(value: Kind)
     Ok(value)
 }
 
+/// An `async fn` with references.
+#[must_use]
+#[parallel(mode = "process")]
+pub async fn later_of(text: &str, numbers: &[u64]) -> usize {
+    text.len() + numbers.len()
+}
+
 /// An `async fn`.
 #[parallel(mode = "process", pool = 1)]
 #[expect(clippy::unused_async, reason = "it is a test")]
