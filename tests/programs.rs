@@ -490,6 +490,25 @@ fn where_there_is_no_terminal_lines_show_how_far_maps_have_come() {
     assert!(long.lines().any(|line| now_and_then(&line)), "{long}");
 }
 
+#[cfg(all(feature = "progress", feature = "log"))]
+#[test]
+fn a_logger_may_use_the_bars_of_the_program_and_what_its_caller_has_locked() {
+    for (how, count) in [("bridge", 51), ("locked", 51)] {
+        let output = program(&["bars", how]).output().unwrap();
+        let said = text(&output);
+        assert!(output.status.success(), "{how}: {said}");
+        assert_eq!(said.matches("bridged: logged ").count(), count, "{how}: {said}");
+    }
+}
+
+#[cfg(feature = "progress")]
+#[test]
+fn progress_is_shown_or_not_but_never_fails_a_map() {
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = program(&["bars", "shown"]).stderr(full).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+}
+
 #[cfg(feature = "progress")]
 #[test]
 fn items_that_fail_are_counted_where_progress_is_shown() {

@@ -199,3 +199,20 @@ fn a_file_that_is_none_of_this_build_is_refused_with_an_error() {
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("it cannot be read"), "{}", stderr(&output));
 }
+
+#[test]
+fn a_pipe_that_nothing_reads_is_an_error_as_in_a_worker() {
+    assert_replays("pipe", "BrokenPipe\n");
+}
+
+#[test]
+fn tasks_end_as_ever_where_failures_cannot_be_saved_nor_that_be_told() {
+    for (case, expected) in [("spawned", "-\n"), ("abandoned", "done\n")] {
+        let mut command = program();
+        command.args(["failures", case]).env("PARALLEL_FAILURES", "/proc/nowhere");
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = command.stderr(full).output().unwrap();
+        assert!(output.status.success(), "{case}: {}", stdout(&output));
+        assert!(stdout(&output).ends_with(expected), "{case}: {}", stdout(&output));
+    }
+}

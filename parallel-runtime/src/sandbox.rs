@@ -1,6 +1,7 @@
 //! What a sandboxed worker may do.
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::codec::{self, Reader, Writer};
 use crate::error::TaskError;
@@ -89,9 +90,17 @@ pub(crate) fn is_on(allowed: &Allowed) {
     let _ = OURS.set(allowed.clone());
 }
 
-/// Whether this process is confined.
+/// This process is going to be confined, before its first task.
+static WILL_BE_ON: AtomicBool = AtomicBool::new(false);
+
+/// This process will be confined when its `init` is over.
+pub(crate) fn will_be_on() {
+    WILL_BE_ON.store(true, Ordering::Relaxed);
+}
+
+/// Whether this process is confined, or will be.
 pub(crate) fn is_confined() -> bool {
-    OURS.get().is_some()
+    WILL_BE_ON.load(Ordering::Relaxed)
 }
 
 /// Whether this process is confined as `sandbox` says.

@@ -159,3 +159,17 @@ fn a_logger_that_init_has_set_stays() {
     std::fs::remove_file(path).unwrap();
     assert!(texts("own").is_empty());
 }
+
+#[parallel(mode = "process", pool = 1)]
+fn mutter() {
+    eprint!("a line that a record interrupts ... ");
+    info!("mutter: in between");
+    eprintln!("goes on");
+}
+
+#[test]
+fn a_record_after_a_line_without_its_end_comes_out() {
+    install();
+    mutter();
+    assert_eq!(texts("mutter"), ["mutter: in between"]);
+}

@@ -195,3 +195,49 @@ fn a_thread_of_a_task_is_one_of_its_worker() {
     let (own, other) = start_thread();
     assert_eq!(own, other);
 }
+
+#[parallel(mode = "process", pool = 1, memory_limit = "1GiB")]
+fn allocate(mebibytes: usize) -> usize {
+    std::hint::black_box(vec![1_u8; mebibytes << 20]).len() >> 20
+}
+
+#[parallel(mode = "process", pool = 1)]
+fn allocate_freely(mebibytes: usize) -> usize {
+    allocate::inline(mebibytes)
+}
+
+#[parallel(mode = "process", pool = 1, memory_limit = "128MiB")]
+fn allocate_elsewhere(mebibytes: usize) -> [usize; 2] {
+    [allocate::spawn(mebibytes).join().unwrap(), allocate_freely::spawn(mebibytes).join().unwrap()]
+}
+
+#[test]
+fn a_process_of_a_task_has_its_own_memory_limit_and_not_the_workers() {
+    assert_eq!(allocate_elsewhere(200), [200, 200]);
+}
+
+#[parallel(mode = "process", pool = 1, sandbox = "strict")]
+fn is_confined() -> bool {
+    std::fs::File::open("/etc/passwd").is_err()
+}
+
+#[parallel(mode = "process", pool = 1)]
+fn start_confined() -> (bool, bool) {
+    (is_confined::spawn().join().unwrap(), is_confined::submit().join().is_err())
+}
+
+#[test]
+fn a_process_of_a_task_may_be_in_a_sandbox_although_the_worker_is_not() {
+    assert_eq!(start_confined(), (true, true));
+}
+
+fn start_in_init() {
+    let refused = pid::spawn().join();
+    assert!(matches!(refused, Err(TaskError::Spawn(_))), "{refused:?}");
+}
+
+#[test]
+fn the_init_of_a_sandboxed_pool_starts_no_process_and_the_pool_works() {
+    let pool = ProcessPool::new(1).init(start_in_init).sandbox(Sandbox::strict());
+    assert!(is_confined::on(&pool).call(()));
+}

@@ -93,6 +93,15 @@ fn stubborn(number: u32) -> u32 {
     number
 }
 
+/// Writes into a pipe that nothing reads: an error, and not the end of the process.
+#[parallel(mode = "process", pool = 1)]
+fn write_in_vain() {
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    drop(reader);
+    println!("{:?}", std::io::Write::write(&mut writer, b"x").unwrap_err().kind());
+    crash_in_worker();
+}
+
 static SAVING: ProcessPool = ProcessPool::new(1).save_failures("saved-here");
 
 /// Prints where a task was saved.
@@ -140,6 +149,14 @@ pub(crate) fn run(case: &str) {
             let pool = ProcessPool::new(1);
             drop(odd::on(&pool).submit((1, vec![2; 3])));
             pool.shutdown();
+        }
+        "pipe" => show(write_in_vain::submit().join()),
+        // The worker that dies has no other task, and the tasks after it are not at fault.
+        "abandoned" => {
+            let pool = ProcessPool::new(1);
+            drop(odd::on(&pool).submit((1, vec![2; 3])));
+            let others: Vec<_> = (0..20).map(|_| odd::on(&pool).submit((2, vec![2; 3]))).collect();
+            others.into_iter().for_each(|task| show(task.join()));
         }
         "pool" => show(odd::on(&SAVING).submit((1, vec![2; 3])).join()),
         "large" => show(odd::submit(1, vec![2; 1 << 20]).join()),

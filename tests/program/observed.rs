@@ -150,6 +150,63 @@ pub(crate) fn bars(how: &str) {
             }
             own.finish();
         }
+        #[cfg(feature = "log")]
+        "bridge" => bridge(false),
+        #[cfg(feature = "log")]
+        "locked" => bridge(true),
         other => panic!("`{other}` is no way to show bars"),
     }
+}
+
+#[cfg(all(feature = "progress", feature = "log"))]
+#[parallel(mode = "process", pool = 2)]
+fn log_and_say(x: u64) -> u64 {
+    log::info!("logged {x}");
+    eprintln!("said {x}");
+    x
+}
+
+/// A logger that prints through the program's own bars, or while the program holds the lock of standard error.
+#[cfg(all(feature = "progress", feature = "log"))]
+fn bridge(is_locked: bool) {
+    use std::io::Write;
+
+    use parallel_runtime::indicatif::MultiProgress;
+
+    struct Bridge(Option<MultiProgress>);
+
+    impl log::Log for Bridge {
+        fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+            true
+        }
+        fn log(&self, record: &log::Record<'_>) {
+            // In one piece: what is printed in several may have what tasks print between them.
+            let line = format!("bridged: {}\n", record.args());
+            let print = || std::io::stderr().write_all(line.as_bytes()).expect("standard error is open");
+            match &self.0 {
+                Some(bars) => bars.suspend(print),
+                None => print(),
+            }
+        }
+        fn flush(&self) {}
+    }
+
+    // What this is about is that nothing waits for itself.
+    std::thread::spawn(|| {
+        std::thread::sleep(Duration::from_secs(60));
+        std::process::abort();
+    });
+    let bars = MultiProgress::new();
+    let theirs = (!is_locked).then(|| bars.clone());
+    log::set_logger(Box::leak(Box::new(Bridge(theirs)))).expect("there is none yet");
+    log::set_max_level(log::LevelFilter::Info);
+    if is_locked {
+        let mut error = std::io::stderr().lock();
+        for x in 0..50 {
+            writeln!(error, "computed {}", log_and_say(x)).expect("standard error is open");
+        }
+    } else {
+        assert_eq!(log_and_say::options().progress_in(&bars).map(0..50).len(), 50);
+    }
+    log_and_say(99);
 }

@@ -97,6 +97,16 @@ impl Backend for Serial {
         ))
     }
 
+    fn processes(&self, function: &'static str) -> Result<Option<&Target>, TaskError> {
+        if self.processes.is_some() && sandbox::is_confined() {
+            return Err(TaskError::Spawn(std::io::Error::other(format!(
+                "`{function}` was to run in a process of its own, and a worker in a sandbox may not start any: call the function instead, \
+                 which runs it in place"
+            ))));
+        }
+        Ok(self.processes.as_ref())
+    }
+
     fn prepare(&self, init: fn()) -> Result<(), TaskError> {
         panics::catch(|| init::once_in_process(init)).map_err(panics::Caught::into_init_error)
     }
@@ -182,18 +192,8 @@ impl Backend for Serial {
         function: &'static FunctionTable,
         item: ErasedValue<'static>,
         options: CallOptions,
-        workers: WorkerOptions,
+        _workers: WorkerOptions,
     ) -> Result<OwnTask, TaskError> {
-        if let Some(processes) = &self.processes {
-            if sandbox::is_confined() {
-                return Err(TaskError::Spawn(std::io::Error::other(format!(
-                    "`{}` was to run in a process of its own, and a task in a sandbox may not start any: call the function instead, \
-                     which runs it in place",
-                    function.name
-                ))));
-            }
-            return processes.spawn(function, item, options, workers);
-        }
         Ok(OwnTask { handle: self.submit(function, item, options)?, process: None, can_be_killed: false })
     }
 }

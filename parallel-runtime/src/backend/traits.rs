@@ -102,6 +102,11 @@ pub(crate) trait Backend: Debug + Send + Sync {
         Ok(())
     }
 
+    /// What starts processes for single tasks, where other calls run in place. An error if that may not be.
+    fn processes(&self, _function: &'static str) -> Result<Option<&Target>, TaskError> {
+        Ok(None)
+    }
+
     /// How many submitted tasks may be outstanding, if that is limited.
     fn gate(&self) -> Option<&Arc<Gate>> {
         None

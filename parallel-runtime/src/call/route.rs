@@ -35,7 +35,10 @@ impl<'p> Route<'p> {
 
     /// The pool; an error if the call may not go there, or if what has to be done first fails.
     fn check(&self) -> Result<(&'p Target, CallOptions), TaskError> {
-        let target = self.target();
+        self.check_on(self.target())
+    }
+
+    fn check_on<'t>(&self, target: &'t Target) -> Result<(&'t Target, CallOptions), TaskError> {
         let workers = self.spec.worker_options();
         if let Some(sandbox) = workers.sandbox {
             target.check_sandbox(self.spec.name, sandbox)?;
@@ -163,7 +166,10 @@ impl<'p> Route<'p> {
 
     pub(super) fn spawn(&self, function: &'static FunctionTable, item: ErasedValue<'static>) -> OwnTask {
         let workers = *self.spec.worker_options();
-        let spawned = self.check().and_then(|(target, options)| target.spawn(function, item, options, workers));
+        let target = self.target();
+        let processes = target.processes(function.name);
+        let checked = processes.and_then(|processes| self.check_on(processes.unwrap_or(target)));
+        let spawned = checked.and_then(|(target, options)| target.spawn(function, item, options, workers));
         spawned.unwrap_or_else(|error| OwnTask {
             handle: Ready::handle(Err(error)),
             process: None,

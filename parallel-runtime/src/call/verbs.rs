@@ -157,7 +157,8 @@ impl<'p, F: ParallelFn> Call<'p, F> {
     }
 
     /// With the feature `progress`: the bar of a map is one of these, below those that are there. Its text is that of [`progress`](Call::progress), or the name of
-    /// the function. Where and whether it is drawn is what the [`MultiProgress`](crate::indicatif::MultiProgress) says.
+    /// the function. Where and whether it is drawn is what the [`MultiProgress`](crate::indicatif::MultiProgress) says. What tasks
+    /// print is not kept apart from these bars, as it is from those of [`progress`](Call::progress).
     ///
     /// ```
     /// use parallel_runtime::indicatif::{MultiProgress, ProgressBar};

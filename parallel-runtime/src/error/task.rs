@@ -346,9 +346,16 @@ fn named(function: &&'static str) -> String {
     if function.is_empty() { "the task".to_owned() } else { format!("`{function}`") }
 }
 
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |c: char| c.is_alphanumeric() || "/._-+".contains(c);
+    if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
 /// How a task that was saved is run again.
 fn replay(saved: &Option<PathBuf>) -> String {
-    saved.as_ref().map_or_else(String::new, |path| format!("; PARALLEL_REPLAY={} runs it again", path.display()))
+    saved.as_ref().map_or_else(String::new, |path| format!("; PARALLEL_REPLAY={} runs it again", quoted(path)))
 }
 
 fn at(location: &Option<String>) -> String {

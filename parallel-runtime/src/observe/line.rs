@@ -46,9 +46,16 @@ pub(super) fn cut(mut text: String) -> String {
     text
 }
 
-/// Whether a line is one of these.
-pub(crate) fn is_one(line: &[u8]) -> bool {
-    line.starts_with(MARK)
+/// Where one of these begins in a line: at its beginning, or after what a task has printed without a line's end.
+pub(crate) fn place(line: &[u8]) -> Option<usize> {
+    let mut from = 0;
+    while let Some(at) = line[from..].iter().position(|byte| *byte == MARK[0]) {
+        if line[from + at..].starts_with(MARK) {
+            return Some(from + at);
+        }
+        from += at + 1;
+    }
+    None
 }
 
 /// The whole line.

@@ -27,6 +27,10 @@ impl Meter {
     pub(crate) fn add_failed(&self, _: usize) {}
 }
 
+#[cfg(any(feature = "tracing", feature = "log"))]
+#[inline(always)]
+pub(crate) fn clear_bars() {}
+
 #[inline(always)]
 pub(crate) fn above_bars(print: impl FnOnce()) {
     print();

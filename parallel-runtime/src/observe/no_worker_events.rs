@@ -9,8 +9,8 @@ pub(crate) fn level() -> u32 {
 }
 
 #[inline(always)]
-pub(crate) fn is_event(_: &[u8]) -> bool {
-    false
+pub(crate) fn event_in(_: &[u8]) -> Option<usize> {
+    None
 }
 
 pub(crate) struct WorkerEvents;
@@ -29,6 +29,9 @@ impl WorkerEvents {
 
     #[inline(always)]
     pub(crate) fn emit(&self) {}
+
+    #[inline(always)]
+    pub(crate) fn emit_last(&self) {}
 }
 
 pub(crate) mod worker {

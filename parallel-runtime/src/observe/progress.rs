@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanCount, HumanDuration, MultiProgress, ProgressBar, ProgressState, ProgressStyle};
@@ -25,15 +25,6 @@ pub(crate) struct Meter(Option<Shown>);
 struct Shown {
     display: Display,
     failed: Arc<AtomicU64>,
-    /// Its number, if it is among bars of the user's.
-    number: Option<u64>,
-}
-
-/// Bars of the user's among which some of ours are, by the number of that.
-static THEIRS: Mutex<Vec<(u64, MultiProgress)>> = Mutex::new(Vec::new());
-
-fn theirs() -> MutexGuard<'static, Vec<(u64, MultiProgress)>> {
-    THEIRS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 enum Display {
@@ -96,6 +87,12 @@ struct Lines {
     pause: AtomicU64,
 }
 
+/// Prints a line, if standard error takes it.
+fn say(line: fmt::Arguments<'_>) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
 impl Lines {
     fn new(text: Cow<'static, str>, total: Option<u64>) -> Self {
         let first = FIRST_LINE.as_millis() as u64;
@@ -122,16 +119,16 @@ impl Lines {
             Some(total) => {
                 let left = Duration::try_from_secs_f64((total - ended) as f64 / rate).unwrap_or(Duration::MAX);
                 let (total, left) = (HumanCount(total), HumanDuration(left));
-                eprintln!("{text}: {count} of {total}, {}{failed}, {left:#} left", Rate(rate));
+                say(format_args!("{text}: {count} of {total}, {}{failed}, {left:#} left", Rate(rate)));
             }
-            None => eprintln!("{text}: {count}, {}{failed}", Rate(rate)),
+            None => say(format_args!("{text}: {count}, {}{failed}", Rate(rate))),
         }
     }
 
     fn finish(&self, failed: u64) {
         let (ended, took) = (self.ended.load(Ordering::Relaxed), self.began.elapsed());
         let rate = Rate(ended as f64 / took.as_secs_f64().max(f64::MIN_POSITIVE));
-        eprintln!("{}: {} in {took:.1?}, {rate}{}", self.text, HumanCount(ended), Failed(failed));
+        say(format_args!("{}: {} in {took:.1?}, {rate}{}", self.text, HumanCount(ended), Failed(failed)));
     }
 }
 
@@ -149,19 +146,13 @@ impl Meter {
         let is_ours = label.bars.is_none();
         if is_ours && bars.is_hidden() {
             let display = Display::Lines(Lines::new(text, total));
-            return Self(Some(Shown { display, failed, number: None }));
+            return Self(Some(Shown { display, failed }));
         }
         let bar = total.map_or_else(ProgressBar::no_length, ProgressBar::new);
         let template = if total.is_some() { WITH_TOTAL } else { WITHOUT_TOTAL };
         let bar = bars.add(bar.with_message(text).with_style(style(template, &failed)));
         bar.enable_steady_tick(TICK);
-        let number = (!is_ours).then(|| {
-            static NUMBERS: AtomicU64 = AtomicU64::new(0);
-            let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
-            theirs().push((number, bars.clone()));
-            number
-        });
-        Self(Some(Shown { display: Display::Bar(bar), failed, number }))
+        Self(Some(Shown { display: Display::Bar(bar), failed }))
     }
 
     /// Whether anything is shown.
@@ -200,9 +191,6 @@ impl Shown {
 impl Drop for Shown {
     /// What there is stays on the screen.
     fn drop(&mut self) {
-        if let Some(number) = self.number {
-            theirs().retain(|(of, _)| *of != number);
-        }
         match &self.display {
             Display::Bar(bar) => {
                 bar.set_style(style(ENDED, &self.failed));
@@ -213,16 +201,18 @@ impl Drop for Shown {
     }
 }
 
-/// Prints something else to standard error, above the bars: ours, and those of the user's among which the newest of ours is.
+/// Prints something else to standard error, above our bars. Not for code of the user's, which may use bars of ours. Bars of the user's are not touched: this thread may
+/// be inside a call of theirs that holds their lock.
 pub(crate) fn above_bars(print: impl FnOnce()) {
-    // More than one `MultiProgress` on a terminal draw over each other anyway; the same one must not be suspended twice.
-    let theirs = theirs().last().map(|(_, bars)| bars.clone());
-    let print = || match theirs {
-        Some(bars) => bars.suspend(print),
-        None => print(),
-    };
     match BARS.get() {
         Some(bars) => bars.suspend(print),
         None => print(),
+    }
+}
+
+/// Takes our bars off the terminal until they are drawn next: code of the user's is about to print.
+pub(crate) fn clear_bars() {
+    if let Some(bars) = BARS.get() {
+        let _ = bars.clear();
     }
 }

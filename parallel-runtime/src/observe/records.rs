@@ -118,7 +118,7 @@ mod tests {
             text: "two\nlines \u{10}\u{10}n".to_owned(),
         };
         let line = line::encode(Kind::Record, &record).unwrap();
-        assert!(line::is_one(&line));
+        assert_eq!(line::place(&line), Some(0));
         assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
         assert_eq!(SentRecord::from_line(&line[..line.len() - 1]), Some(record));
         for len in 0..line.len() - 1 {

@@ -5,16 +5,18 @@
 
 use std::cell::Cell;
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::{Duration, Instant};
 
-use super::progress::above_bars;
+use super::progress::clear_bars;
 #[cfg(feature = "log")]
 use super::records::{self, SentRecord};
 use super::spans::CallSpan;
 #[cfg(feature = "tracing")]
 use super::spans::{self, Event, Spans};
 
-pub(crate) use super::line::is_one as is_event;
+pub(crate) use super::line::place as event_in;
 
 /// Whether workers send anything.
 pub(crate) const ARE_SENT: bool = true;
@@ -22,12 +24,22 @@ pub(crate) const ARE_SENT: bool = true;
 /// Bits of a level.
 const LEVEL_BITS: u32 = 3;
 
+/// How long a thread waits for another one that emits and gets no further. It may be in a logger that wants what the waiting thread holds: a lock of standard
+/// error, say.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// How often it looks.
+const LOOK: Duration = Duration::from_micros(100);
+
 /// What one worker has sent.
 #[derive(Default)]
 pub(crate) struct WorkerEvents {
     waiting: Mutex<VecDeque<(Sent, CallSpan)>>,
     /// Held by the thread that emits: so that the thread that comes later comes back when all is emitted that was there.
     emitting: Mutex<Emitter>,
+    /// How many were emitted; and how many had been, plus one, when a thread gave up waiting.
+    emitted: AtomicU64,
+    stuck: AtomicU64,
 }
 
 enum Sent {
@@ -35,6 +47,9 @@ enum Sent {
     Event(Event),
     #[cfg(feature = "log")]
     Record(SentRecord),
+    /// A task has ended, and with it the spans in it.
+    #[cfg(feature = "tracing")]
+    End(u64),
 }
 
 /// What is kept between two of them.
@@ -65,13 +80,17 @@ impl WorkerEvents {
     pub(crate) fn end_task(&self, task: u64) {
         #[cfg(feature = "tracing")]
         {
-            let mut emitter = self.emitting.lock().unwrap_or_else(PoisonError::into_inner);
-            let ended = emitter.spans.end_task(task);
-            drop(emitter);
-            drop(ended);
+            self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push_back((Sent::End(task), CallSpan::none()));
+            self.emit();
         }
         #[cfg(not(feature = "tracing"))]
         let _ = task;
+    }
+
+    /// The same for the last time: a thread that got no further may get on again.
+    pub(crate) fn emit_last(&self) {
+        self.stuck.store(0, Ordering::Relaxed);
+        self.emit();
     }
 
     /// Emits what there is. To be called without a lock: subscriber and logger are the user's.
@@ -86,12 +105,36 @@ impl WorkerEvents {
             return;
         }
         let _done = Done;
-        let mut emitter = self.emitting.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(mut emitter) = self.enter() else { return };
         loop {
             let next = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
             let Some((sent, span)) = next else { return };
-            // It may be printed.
-            above_bars(|| emitter.emit(&sent, &span));
+            // It may be printed. No lock of the bars is held meanwhile: the logger may use them.
+            clear_bars();
+            emitter.emit(&sent, &span);
+            self.emitted.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Waits until no other thread emits, as long as that one gets on. `None` if it does not: then it emits what there is when it does.
+    fn enter(&self) -> Option<MutexGuard<'_, Emitter>> {
+        let mut seen = self.emitted.load(Ordering::Relaxed);
+        let mut deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.emitting.try_lock() {
+                Ok(emitter) => return Some(emitter),
+                Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
+                Err(TryLockError::WouldBlock) => {}
+            }
+            let emitted = self.emitted.load(Ordering::Relaxed);
+            if emitted != seen {
+                (seen, deadline) = (emitted, Instant::now() + PATIENCE);
+            }
+            if self.stuck.load(Ordering::Relaxed) == seen + 1 || Instant::now() >= deadline {
+                self.stuck.store(seen + 1, Ordering::Relaxed);
+                return None;
+            }
+            std::thread::sleep(LOOK);
         }
     }
 }
@@ -115,6 +158,7 @@ fn span_of(sent: &Sent, pool: u32) -> CallSpan {
         Sent::Event(event) => event.task,
         #[cfg(feature = "log")]
         Sent::Record(record) => record.task,
+        Sent::End(task) => *task,
     };
     spans::of_task(pool, task)
 }
@@ -132,6 +176,8 @@ impl Emitter {
             Sent::Event(event) => span.with_subscriber(|call| self.spans.emit(event, call)),
             #[cfg(feature = "log")]
             Sent::Record(record) => span.inside(|| record.emit()),
+            #[cfg(feature = "tracing")]
+            Sent::End(task) => drop(self.spans.end_task(*task)),
         }
     }
 }

@@ -202,7 +202,9 @@ impl Engine {
                 return;
             }
         };
-        let mut ending = Some((task_state, outcome()));
+        let mut outcome = outcome();
+        outcome.record(task.recording.take());
+        let mut ending = Some((task_state, outcome));
         let mut seen = task.seen;
         if task.loan.as_ref().is_some_and(|loan| loan.is_exclusive()) && !workers.is_empty() {
             // No process may write when the caller goes on: so all that may have the task end.

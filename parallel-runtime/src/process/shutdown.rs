@@ -11,7 +11,11 @@ use super::worker::END_LIMIT;
 use super::worker_slot::{Occupant, Worker, WorkerSlot};
 use crate::error::TaskError;
 use crate::ipc::board::layout::phase;
+use crate::remote::recording;
 use crate::sys::{fork, futex};
+
+/// How long to wait until failed tasks are saved.
+const SAVING: Duration = Duration::from_secs(10);
 
 /// How long the workers of a pool that is shut down may take to end by themselves.
 const HANG_UP: Duration = Duration::from_millis(600);
@@ -54,6 +58,7 @@ impl Engine {
             worker.stderr().drain();
         }
         self.release_memory(!workers.is_empty());
+        self.wait_until_saved();
     }
 
     /// Takes no more tasks, and ends workers and tasks at once.
@@ -77,6 +82,14 @@ impl Engine {
             self.end_all(&mut state, || TaskError::Cancelled);
         }
         self.release_memory(!workers.is_empty());
+        self.wait_until_saved();
+    }
+
+    /// Waits for the files of tasks that failed without a thread that waits for them.
+    fn wait_until_saved(&self) {
+        if self.recorder.is_some() {
+            recording::wait_until_saved(SAVING);
+        }
     }
 
     /// At the exit of the program: asks workers to end that run no task, if none waits for them. Gives their places. Any thread may hold any lock by

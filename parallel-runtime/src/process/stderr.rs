@@ -20,7 +20,7 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::pipe::PipeFlags;
 
 use crate::observe::progress::above_bars;
-use crate::observe::worker_events::{WorkerEvents, is_event};
+use crate::observe::worker_events::{WorkerEvents, event_in};
 use crate::remote::outcome::Events;
 use crate::sys::fork;
 
@@ -243,15 +243,15 @@ impl Stderr {
 
     /// Takes the events out of lines.
     fn take_events(&self, lines: Vec<u8>) -> Vec<u8> {
-        if self.to == Standard::Output || !lines.split_inclusive(|byte| *byte == b'\n').any(is_event) {
+        if self.to == Standard::Output || event_in(&lines).is_none() {
             return lines;
         }
         let mut others = Vec::new();
         for line in lines.split_inclusive(|byte| *byte == b'\n') {
-            if is_event(line) {
-                self.events.take(line.strip_suffix(b"\n").unwrap_or(line), self.pool);
-            } else {
-                others.extend_from_slice(line);
+            let (printed, event) = line.split_at(event_in(line).unwrap_or(line.len()));
+            others.extend_from_slice(printed);
+            if !event.is_empty() {
+                self.events.take(event.strip_suffix(b"\n").unwrap_or(event), self.pool);
             }
         }
         others
@@ -293,7 +293,8 @@ fn printable(bytes: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(bytes);
     let mut lines: VecDeque<&str> = VecDeque::new();
     let mut in_backtrace = false;
-    for line in text.lines().filter(|line| !line.trim().is_empty() && !is_event(line.as_bytes())) {
+    let printed = |line| event_in(str::as_bytes(line)).map_or(line, |event| &line[..event]);
+    for line in text.lines().map(printed).filter(|line| !line.trim().is_empty()) {
         in_backtrace = line == "stack backtrace:" || (in_backtrace && is_of_backtrace(line));
         if !in_backtrace {
             lines.push_back(line);
@@ -383,16 +384,20 @@ extern "C" fn pass_on_the_last() {
     if fork::check().is_err() || !is_sound() {
         return;
     }
+    let open = || -> Vec<Arc<Stderr>> {
+        let open = FORWARDER.get().and_then(|forwarder| forwarder.open.try_lock().ok());
+        open.map_or_else(Vec::new, |open| open.values().cloned().collect())
+    };
+    // Those of workers that end now are gone from it afterwards.
+    let mut all = open();
     if let Some(program) = PROGRAM.get() {
         (program.before_exit)();
     }
-    // This waits for the other thread, which may be in the middle of a line.
-    if let Some(forwarder) = FORWARDER.get()
-        && let Ok(open) = forwarder.open.try_lock()
-    {
-        for stderr in open.values() {
-            stderr.drain();
-        }
+    all.extend(open().into_iter().filter(|new| !all.iter().any(|known| Arc::ptr_eq(known, new))).collect::<Vec<_>>());
+    for stderr in all {
+        // This waits for the other thread, which may be in the middle of a line.
+        stderr.drain();
+        crate::panics::discard(|| stderr.events.emit_last());
     }
 }
 

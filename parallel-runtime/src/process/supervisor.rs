@@ -19,6 +19,7 @@ use super::exit_status;
 use super::stderr::{self, Program};
 use super::worker_slot::Worker;
 use crate::observe::timeline::memory;
+use crate::remote::recording;
 use crate::shared::{Arena, all_arenas};
 use crate::sys::fork;
 use crate::sys::profile;
@@ -218,6 +219,7 @@ impl Supervisor {
         let known = known.unwrap_or_default();
         let asked: Vec<_> = known.iter().map(|engine| engine.retire_idle(deadline)).collect();
         known.iter().zip(asked).for_each(|(engine, worker_slots)| engine.await_retired(&worker_slots, deadline));
+        recording::wait_until_saved(LAST_WORDS);
     }
 
     /// Watches over a pool from now on.

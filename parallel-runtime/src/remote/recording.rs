@@ -12,8 +12,9 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use crate::codec::attachment::Purpose;
 use crate::codec::{self, CodecError, Reader, Writer};
@@ -21,9 +22,10 @@ use crate::function::init;
 use crate::function::pool_state::PoolState;
 use crate::function::table::FunctionTable;
 use crate::options::WorkerOptions;
+use crate::panics;
 use crate::shared::handle_table;
-use crate::sys::image;
 use crate::sys::privilege::variable;
+use crate::sys::{fork, image};
 
 /// The first bytes of a file.
 const MAGIC: &[u8; 16] = b"parallel task 1\n";
@@ -96,7 +98,7 @@ pub(crate) struct Recording {
     items: Vec<Result<Box<[u8]>, String>>,
 }
 
-/// An item that failed and is not saved yet. Dropped, it is saved.
+/// An item that failed and is not saved yet. Dropped, it is saved by another thread.
 pub(crate) struct Unsaved(Option<(Arc<Recorder>, Item)>);
 
 struct Item {
@@ -195,30 +197,62 @@ impl Unsaved {
 
     /// Writes the file, and gives its path. What prevents that is told on the program's standard error, the first time.
     pub(crate) fn save(mut self) -> Option<PathBuf> {
-        self.write()
-    }
-
-    fn write(&mut self) -> Option<PathBuf> {
-        static IS_TOLD: AtomicBool = AtomicBool::new(false);
         let (recorder, item) = self.0.take()?;
-        let function = item.function;
-        match recorder.save(item) {
-            Ok(path) => path,
-            Err(why) => {
-                if !IS_TOLD.swap(true, Ordering::Relaxed) {
-                    let directory = recorder.directory.display();
-                    eprintln!("parallel: a failed task of `{function}` cannot be saved in {directory}: {why}");
-                }
-                None
-            }
-        }
+        recorder.write(item, FilePermit::new()?)
     }
 }
 
 impl Drop for Unsaved {
+    /// No thread has taken the outcome of its task. This may be any thread, under any lock, and to write takes its time and calls code of the user's: so
+    /// another one does it, which the end of the pool waits for.
     fn drop(&mut self) {
-        self.write();
+        let Some((recorder, item)) = self.0.take() else { return };
+        if fork::check().is_err() {
+            // The program that has forked saves it.
+            return;
+        }
+        if let Some(permit) = FilePermit::new() {
+            let thread = std::thread::Builder::new().name("parallel-save".to_owned());
+            // Without a thread it is not saved.
+            let _ = thread.spawn(move || recorder.write(item, permit));
+        }
     }
+}
+
+/// Files that may still be written, and files that are being written.
+static FILES: Mutex<(u32, u32)> = Mutex::new((MOST_FILES, 0));
+static WRITTEN: Condvar = Condvar::new();
+
+/// Permits to write one file, while it lives.
+struct FilePermit {
+    is_used: bool,
+}
+
+impl FilePermit {
+    /// `None` if there are enough files.
+    fn new() -> Option<Self> {
+        let mut files = FILES.lock().unwrap_or_else(PoisonError::into_inner);
+        let (left, writing) = &mut *files;
+        *left = left.checked_sub(1)?;
+        *writing += 1;
+        Some(Self { is_used: false })
+    }
+}
+
+impl Drop for FilePermit {
+    fn drop(&mut self) {
+        let mut files = FILES.lock().unwrap_or_else(PoisonError::into_inner);
+        files.0 += u32::from(!self.is_used);
+        files.1 -= 1;
+        drop(files);
+        WRITTEN.notify_all();
+    }
+}
+
+/// Waits until no file is being written.
+pub(crate) fn wait_until_saved(limit: Duration) {
+    let files = FILES.lock().unwrap_or_else(PoisonError::into_inner);
+    drop(WRITTEN.wait_timeout_while(files, limit, |files| files.1 > 0));
 }
 
 impl Recorder {
@@ -235,15 +269,26 @@ impl Recorder {
         }))
     }
 
-    /// `None` if there are enough files.
-    fn save(&self, item: Item) -> Result<Option<PathBuf>, String> {
-        static FILES: AtomicU32 = AtomicU32::new(0);
-        if FILES
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |files| (files < MOST_FILES).then_some(files + 1))
-            .is_err()
-        {
-            return Ok(None);
+    /// Gives the path of the file. What prevents it is told on the program's standard error, the first time.
+    fn write(&self, item: Item, mut permit: FilePermit) -> Option<PathBuf> {
+        static IS_TOLD: AtomicBool = AtomicBool::new(false);
+        let function = item.function;
+        let saved =
+            panics::catch(|| self.save(item)).unwrap_or_else(|caught| Err(caught.into_error(function).to_string()));
+        permit.is_used = saved.is_ok();
+        let why = match saved {
+            Ok(path) => return Some(path),
+            Err(why) => why,
+        };
+        if !IS_TOLD.swap(true, Ordering::Relaxed) {
+            let directory = self.directory.display();
+            let _ =
+                writeln!(io::stderr(), "parallel: a failed task of `{function}` cannot be saved in {directory}: {why}");
         }
+        None
+    }
+
+    fn save(&self, item: Item) -> Result<PathBuf, String> {
         let saved = self.saved(item)?;
         let function = saved.function.clone();
         let Saved { function: name, entry, init, variables, state, arguments } = saved;
@@ -260,7 +305,7 @@ impl Recorder {
             let _ = std::fs::remove_file(&path);
             return Err(error.to_string());
         }
-        Ok(Some(path))
+        Ok(path)
     }
 
     fn saved(&self, item: Item) -> Result<Saved, String> {

@@ -103,8 +103,8 @@ pub(super) fn first_of(at: Option<u64>) -> Option<u64> {
 pub(super) fn settle(at: u64, make: impl FnOnce() -> Result<Arc<Handle>, TaskError>) -> Result<Arc<Handle>, TaskError> {
     assert!(
         !role::is_isolated(),
-        "a shared static cannot be used by a worker in a sandbox, which shares no objects with the program: pass its value, or use a pool \
-         without a sandbox"
+        "a shared static cannot be used by a worker in a sandbox, nor by a process that a task has started, which shares no objects with the \
+         program: pass its value"
     );
     if !role::in_worker() {
         if let Some(handle) = objects::settle_static(at, None) {

@@ -14,7 +14,7 @@ use crate::error::TaskError;
 ///
 /// A task may start one too. Its process then ends with the worker that runs the task, and shares no objects with the program: slices are copied, a
 /// [`SharedSlice`](crate::SharedSlice) and a [`SharedVec`](crate::SharedVec) too, and handles of other shared objects are refused. A task in a sandbox may not start
-/// processes: it gets [`TaskError::Spawn`].
+/// processes: it gets [`TaskError::Spawn`]. The memory limit of the worker is not that of the process, which has its own.
 ///
 /// ```
 /// use parallel_runtime::parallel;

@@ -94,7 +94,7 @@ mod tests {
     fn an_event_is_a_line() {
         let event = Event { task: 0x0a_10_0a, spans: vec![(3, entry(true))], event: entry(false) };
         let line = event.to_line().unwrap();
-        assert!(line::is_one(&line));
+        assert_eq!(line::place(&line), Some(0));
         assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
         assert_eq!(Event::from_line(&line[..line.len() - 1]), Some(event));
     }
@@ -128,7 +128,7 @@ mod tests {
             };
             line.retain(|byte| *byte != b'\n');
             if let Some(event) = Event::from_line(&line) {
-                assert!(line::is_one(&line));
+                assert_eq!(line::place(&line), Some(0));
                 let again = event.to_line().unwrap();
                 assert_eq!(Event::from_line(&again[..again.len() - 1]).map(|event| event.task), Some(event.task));
             }

@@ -132,6 +132,7 @@ fn start() -> io::Result<(OwnedFd, &'static Record)> {
     fork::watch();
     if welcome.sandbox != 0 {
         sandbox::close_inherited()?;
+        crate::sandbox::will_be_on();
         // Before the sandbox closes: where the clock can be read without a system call is found out at its first use.
         let _ = (clock::coarse(), clock::now());
     }
@@ -253,9 +254,17 @@ fn prepare(
         let made = Usage::new(welcome.memory_limit)
             .map_err(|error| format!("the memory of this process cannot be read from /proc/self/statm: {error}"))?;
         let most = Some(made.most());
-        rustix::process::setrlimit(Resource::Data, Rlimit { current: most, maximum: most })
+        let hard = rustix::process::getrlimit(Resource::Data).maximum;
+        // A task that is not confined may start a process with a higher limit.
+        let maximum = if welcome.sandbox == 0 { hard } else { most };
+        let current = if let (Some(most), Some(hard)) = (most, hard) { Some(most.min(hard)) } else { most };
+        rustix::process::setrlimit(Resource::Data, Rlimit { current, maximum })
             .map_err(|error| format!("`memory_limit` cannot be set: {error}"))?;
         usage = Some(made);
+    } else if welcome.isolated != 0 && welcome.sandbox == 0 {
+        // A worker has started this process: the limit that it has inherited is the worker's own.
+        let hard = rustix::process::getrlimit(Resource::Data).maximum;
+        let _ = rustix::process::setrlimit(Resource::Data, Rlimit { current: hard, maximum: hard });
     }
     if welcome.init != 0 {
         // It may take its time: the program is told that this is a worker of its own.
