@@ -104,7 +104,7 @@ pub(super) fn settle(at: u64, make: impl FnOnce() -> Result<Arc<Handle>, TaskErr
     assert!(
         !role::is_isolated(),
         "a shared static cannot be used by a worker in a sandbox, nor by a process that a task has started, which shares no objects with the \
-         program: pass its value"
+         program: pass its value, or use a pool without a sandbox"
     );
     if !role::in_worker() {
         if let Some(handle) = objects::settle_static(at, None) {
