@@ -24,6 +24,7 @@ mod modes;
 mod packed;
 mod processes;
 mod properties;
+mod python;
 #[cfg(feature = "log")]
 mod records;
 mod retries;
