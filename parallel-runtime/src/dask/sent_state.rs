@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use super::wire::{Put, Take};
-use crate::codec::attachment::Purpose;
-use crate::codec::{CodecError, Reader, Writer};
+use crate::codec::Reader;
 use crate::error::TaskError;
 use crate::function::pool_state::{self, PoolState};
 use crate::shared::handle_table::{self, Origin};
@@ -25,7 +24,8 @@ fn refused(how: &str, why: &dyn std::fmt::Display) -> TaskError {
 impl SentState {
     pub(super) fn new(state: &PoolState) -> Result<Self, TaskError> {
         let entry = state.entry().map_err(|error| refused("sent to the cluster", &error))?;
-        let bytes = encode(state).map_err(|error| refused("sent to the cluster", &error))?;
+        let bytes = handle_table::encode_contents(|writer| state.send(writer))
+            .map_err(|error| refused("sent to the cluster", &error))?;
         Ok(Self { entry, bytes })
     }
 
@@ -49,23 +49,4 @@ impl SentState {
         let state = receive(&mut reader.receiving(Origin::Far.source()));
         state.map(|state| Some(Arc::new(state))).map_err(|error| refused("read back", &error))
     }
-}
-
-fn encode(state: &PoolState) -> Result<Vec<u8>, CodecError> {
-    let mut room = 64;
-    for _ in 0..2 {
-        let mut bytes = Vec::with_capacity(room);
-        // As to a file: what lies in shared memory is copied.
-        let mut writer = handle_table::carrying(Writer::new(bytes.spare_capacity_mut()), Purpose::File);
-        state.send(&mut writer)?;
-        let len = writer.len();
-        if !writer.overflowed() {
-            drop(writer);
-            // SAFETY: the writer has written the first `len` bytes of the spare capacity.
-            unsafe { bytes.set_len(len) };
-            return Ok(bytes);
-        }
-        room = len;
-    }
-    Err(CodecError::new("its `Serialize` wrote different amounts of data for the same value"))
 }

@@ -16,8 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use crate::codec::attachment::Purpose;
-use crate::codec::{self, CodecError, Reader, Writer};
+use crate::codec::{self, Reader};
 use crate::function::init;
 use crate::function::pool_state::PoolState;
 use crate::function::table::FunctionTable;
@@ -128,27 +127,6 @@ impl std::fmt::Debug for Unsaved {
     }
 }
 
-/// Encodes something without handles: what lies in shared memory is in the bytes.
-fn encode(mut put: impl FnMut(&mut Writer<'_>) -> Result<(), CodecError>) -> Result<Vec<u8>, CodecError> {
-    let mut len = 0;
-    loop {
-        let mut bytes = Vec::with_capacity(len);
-        let mut writer = handle_table::carrying(Writer::new(bytes.spare_capacity_mut()), Purpose::File);
-        put(&mut writer)?;
-        let written = writer.len();
-        if !writer.overflowed() {
-            drop(writer);
-            // SAFETY: the writer has written the first `written` bytes of the spare capacity.
-            unsafe { bytes.set_len(written) };
-            return Ok(bytes);
-        }
-        if written <= len {
-            return Err(CodecError::new("its `Serialize` wrote different amounts of data for the same value"));
-        }
-        len = written;
-    }
-}
-
 impl Recording {
     /// Of items that are about to be sent: where they lie, and how many there are.
     ///
@@ -164,8 +142,8 @@ impl Recording {
         let record = |index: usize| {
             let item = first.wrapping_add(index * function.item.size());
             // SAFETY: as the caller promises.
-            let bytes =
-                encode(|writer| unsafe { (remote.send)(item, 1, writer) }).map_err(|error| error.to_string())?;
+            let bytes = handle_table::encode_contents(|writer| unsafe { (remote.send)(item, 1, writer) })
+                .map_err(|error| error.to_string())?;
             if bytes.len() as u64 > recorder.most_bytes {
                 return Err(format!(
                     "its arguments take {} bytes, and a file may take {}: PARALLEL_FAILURES_LIMIT=1GiB allows more",
@@ -293,7 +271,8 @@ impl Recorder {
         let function = saved.function.clone();
         let Saved { function: name, entry, init, variables, state, arguments } = saved;
         let parts: Parts = (name, entry, init, variables, state, arguments);
-        let bytes = encode(|writer| codec::encode(&parts, writer)).map_err(|error| error.to_string())?;
+        let bytes =
+            handle_table::encode_contents(|writer| codec::encode(&parts, writer)).map_err(|error| error.to_string())?;
         let identity = image::identity().map_err(|error| error.to_string())?;
         let (mut file, path) = self.create(&function).map_err(|error| error.to_string())?;
         let mut write = |part: &[u8]| file.write_all(part);
@@ -312,7 +291,7 @@ impl Recorder {
         let init = self.init.map(init::offset_of).transpose().map_err(|error| error.to_string())?;
         let state = self.state.as_ref().map(|state| {
             let entry = state.entry().map_err(|error| error.to_string())?;
-            let bytes = encode(|writer| state.send(writer));
+            let bytes = handle_table::encode_contents(|writer| state.send(writer));
             Ok((entry, bytes.map_err(|error| format!("the configuration of its `state_with`: {error}"))?))
         });
         let text = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());

@@ -172,6 +172,27 @@ pub(crate) fn carrying(writer: Writer<'_>, purpose: Purpose) -> Writer<'_> {
     writer.carrying(attach, purpose)
 }
 
+/// Encodes something without handles, as to a file: what lies in shared memory is in the bytes. `put` is called once to measure, and once to write.
+pub(crate) fn encode_contents(
+    mut put: impl FnMut(&mut Writer<'_>) -> Result<(), CodecError>,
+) -> Result<Vec<u8>, CodecError> {
+    let mut room = 0;
+    for _ in 0..2 {
+        let mut bytes = Vec::with_capacity(room);
+        let mut writer = carrying(Writer::new(bytes.spare_capacity_mut()), Purpose::File);
+        put(&mut writer)?;
+        let written = writer.len();
+        if !writer.overflowed() {
+            drop(writer);
+            // SAFETY: the writer has written the first `written` bytes of the spare capacity.
+            unsafe { bytes.set_len(written) };
+            return Ok(bytes);
+        }
+        room = written;
+    }
+    Err(CodecError::new("its `Serialize` wrote different amounts of data for the same value"))
+}
+
 /// A writer of results: of a worker.
 #[inline(always)]
 pub(crate) fn carrying_results(writer: Writer<'_>) -> Writer<'_> {
