@@ -87,10 +87,10 @@ struct Lines {
     pause: AtomicU64,
 }
 
-/// Prints a line, if standard error takes it.
+/// Prints a line, if standard error takes it: in one piece, since what tasks print may come between two.
 fn say(line: fmt::Arguments<'_>) {
     use std::io::Write;
-    let _ = writeln!(std::io::stderr(), "{line}");
+    let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
 impl Lines {
@@ -142,8 +142,8 @@ impl Meter {
         let text = text.clone().unwrap_or_else(|| function.rsplit("::").next().unwrap_or(function).into());
         let total = hint.1.filter(|most| *most == hint.0).map(|total| total as u64);
         let failed = Arc::<AtomicU64>::default();
+        let is_ours = bars.is_none();
         let bars = bars.as_ref().unwrap_or_else(|| BARS.get_or_init(MultiProgress::new));
-        let is_ours = label.bars.is_none();
         if is_ours && bars.is_hidden() {
             let display = Display::Lines(Lines::new(text, total));
             return Self(Some(Shown { display, failed }));

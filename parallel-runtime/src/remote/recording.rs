@@ -260,21 +260,19 @@ impl Recorder {
         };
         if !IS_TOLD.swap(true, Ordering::Relaxed) {
             let directory = self.directory.display();
-            let _ =
-                writeln!(io::stderr(), "parallel: a failed task of `{function}` cannot be saved in {directory}: {why}");
+            let line = format!("parallel: a failed task of `{function}` cannot be saved in {directory}: {why}\n");
+            let _ = io::stderr().write_all(line.as_bytes());
         }
         None
     }
 
     fn save(&self, item: Item) -> Result<PathBuf, String> {
-        let saved = self.saved(item)?;
-        let function = saved.function.clone();
-        let Saved { function: name, entry, init, variables, state, arguments } = saved;
-        let parts: Parts = (name, entry, init, variables, state, arguments);
+        let Saved { function, entry, init, variables, state, arguments } = self.saved(item)?;
+        let parts: Parts = (function, entry, init, variables, state, arguments);
         let bytes =
             handle_table::encode_contents(|writer| codec::encode(&parts, writer)).map_err(|error| error.to_string())?;
         let identity = image::identity().map_err(|error| error.to_string())?;
-        let (mut file, path) = self.create(&function).map_err(|error| error.to_string())?;
+        let (mut file, path) = self.create(&parts.0).map_err(|error| error.to_string())?;
         let mut write = |part: &[u8]| file.write_all(part);
         let written = write(MAGIC)
             .and_then(|()| write(&[u8::try_from(identity.len()).unwrap_or(u8::MAX)]))
