@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use super::allocator::{Allocator, PAGE, Range};
-use super::segment::Segment;
 use super::space::{Space, TABLES_AT};
 use super::tables::{Tables, Token};
 use crate::error::TaskError;
+use crate::sys::segment::Segment;
 use crate::sys::{fork, role};
 
 /// Freed memory that may stay warm, in bytes; what is freed beyond goes back to the system at once.

@@ -9,8 +9,8 @@ use rustix::mm::{MapFlags, ProtFlags};
 
 use super::arena::Arena;
 use super::handle::Handle;
-use super::segment::DIRECTORY;
 use crate::codec::CodecError;
+use crate::sys::segment::DIRECTORY;
 
 /// A buffer of so many bytes that nothing changes is sent as a blob.
 pub(crate) const LARGE: usize = 64 << 10;

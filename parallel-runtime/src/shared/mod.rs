@@ -2,7 +2,6 @@
 //!
 //! | layer | what |
 //! | --- | --- |
-//! | [`segment`] | one mapping of shared memory and its descriptor |
 //! | [`allocator`] | which parts of it are taken: private to the program |
 //! | [`arena`] | the program's one segment, and blocks of it |
 //! | [`space`] | the arena as a process sees it, program or worker |
@@ -42,7 +41,6 @@ pub(crate) mod objects;
 mod offer;
 mod or_panic;
 pub(crate) mod raw;
-pub(crate) mod segment;
 mod serial;
 mod slab;
 pub(crate) mod slice;

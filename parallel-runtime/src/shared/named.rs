@@ -21,9 +21,9 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use rustix::fs::FallocateFlags;
 use shared_memory::{Shmem, ShmemConf, ShmemError};
 
-use super::segment::{self, DIRECTORY};
 use crate::codec::{self, CodecError, Reader, Writer};
 use crate::error::TaskError;
+use crate::sys::segment::{self, DIRECTORY};
 
 /// A mapped segment.
 pub(crate) struct Named {

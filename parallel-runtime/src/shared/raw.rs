@@ -11,12 +11,12 @@ use super::handle::Handle;
 use super::local_handles;
 use super::named::Named;
 use super::offer::{Claim, Elements, Given, Offer};
-use super::segment::ALIGNMENT;
 use super::space::Space;
 use super::tables::Kind;
 use crate::codec::CodecError;
 use crate::error::TaskError;
 use crate::sys::role;
+use crate::sys::segment::ALIGNMENT;
 
 /// What a [`SharedVec`](crate::SharedVec) can hold: plain data (`bytemuck`'s `Pod`), any bytes of which are a value.
 ///

@@ -3,8 +3,8 @@
 use std::ptr::NonNull;
 use std::sync::OnceLock;
 
-use super::segment::Segment;
 use super::tables::{Tables, Token};
+use crate::sys::segment::Segment;
 
 /// Where the tables are: behind the first page, which stands for "nothing".
 pub(super) const TABLES_AT: u64 = super::allocator::PAGE;

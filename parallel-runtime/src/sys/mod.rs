@@ -20,21 +20,33 @@
 //! | [`stack`] | how deep a thread may recurse |
 //! | [`sync`] | the atomics of the shared-memory protocols |
 
+#[path = "linux/clock.rs"]
 pub(crate) mod clock;
 pub(crate) mod cpu;
+#[path = "linux/descriptors.rs"]
 pub(crate) mod descriptors;
+#[path = "elf/entry.rs"]
 pub(crate) mod entry;
+#[path = "unix/exit.rs"]
 pub(crate) mod exit;
+#[path = "unix/fork.rs"]
 pub(crate) mod fork;
 pub(crate) mod futex;
+#[path = "elf/image.rs"]
 pub(crate) mod image;
+#[path = "linux/memory.rs"]
 pub(crate) mod memory;
+#[path = "linux/peer.rs"]
 pub(crate) mod peer;
+#[path = "linux/privilege.rs"]
 pub(crate) mod privilege;
 pub(crate) mod profile;
 #[cfg(test)]
 pub(crate) mod random;
 pub(crate) mod role;
+#[path = "unix/segment.rs"]
+pub(crate) mod segment;
+#[path = "unix/signals.rs"]
 pub(crate) mod signals;
 pub(crate) mod spin;
 pub(crate) mod stack;

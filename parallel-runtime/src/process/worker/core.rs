@@ -19,8 +19,8 @@ use crate::panics::{self, Caught};
 use crate::process::region::Region;
 use crate::process::welcome::Welcome;
 use crate::remote::failure;
-use crate::shared::segment::Segment;
 use crate::sys::futex;
+use crate::sys::segment::Segment;
 
 /// The connection to the program.
 pub(super) struct Control {

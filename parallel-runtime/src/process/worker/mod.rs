@@ -21,6 +21,7 @@
 mod core;
 mod delivery;
 mod end;
+#[path = "../../sys/unix/fault.rs"]
 mod fault;
 mod functions;
 mod futures;
@@ -28,9 +29,10 @@ mod identity;
 mod local_executor;
 mod run;
 #[cfg(feature = "sandbox")]
+#[path = "../../sys/linux/sandbox.rs"]
 mod sandbox;
 #[cfg(not(feature = "sandbox"))]
-#[path = "no_sandbox.rs"]
+#[path = "../../sys/portable/sandbox.rs"]
 mod sandbox;
 mod start;
 mod usage;

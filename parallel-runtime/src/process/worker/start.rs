@@ -26,8 +26,8 @@ use crate::panics;
 use crate::process::welcome::Welcome;
 use crate::sandbox::Allowed;
 use crate::shared::handle_table;
-use crate::shared::segment::Segment;
 use crate::shared::{Arena, Space, Token};
+use crate::sys::segment::Segment;
 use crate::sys::{clock, descriptors, exit, fork, peer, role};
 
 /// The stack of the thread that runs tasks, in bytes: that of a main thread, unless `RUST_MIN_STACK` says otherwise.

@@ -25,7 +25,7 @@ const LARGEST: u64 = 1 << 40;
 const OF_A_POOL: u64 = 1 << 36;
 
 /// What the mapping's start is aligned to, in every process: so what is aligned in one is aligned in all.
-pub(super) const ALIGNMENT: usize = 2 << 20;
+pub(crate) const ALIGNMENT: usize = 2 << 20;
 
 /// The reserve below which there is no point.
 const SMALLEST: u64 = 1 << 24;
@@ -192,14 +192,14 @@ fn nameless_shm_object() -> io::Result<OwnedFd> {
 }
 
 /// Where objects with a name are.
-pub(super) const DIRECTORY: &str = "/dev/shm";
+pub(crate) const DIRECTORY: &str = "/dev/shm";
 
 /// How our names begin. A namespace of process ids, a process id and the time of its start follow; and, for a segment that others may open, the
-/// name by which they do: see [`named`](super::named).
-pub(super) const PREFIX: &str = "parallel-";
+/// name by which they do: see `shared/named.rs`.
+pub(crate) const PREFIX: &str = "parallel-";
 
 /// The part of a name that names its owner.
-pub(super) fn name_of_process(pid: u32) -> String {
+pub(crate) fn name_of_process(pid: u32) -> String {
     format!("{PREFIX}{}-{pid}-{}", namespace(), start_of(pid).unwrap_or(0))
 }
 
@@ -210,7 +210,7 @@ fn namespace() -> u64 {
 }
 
 /// Removes what programs have left in `/dev/shm` that were killed. Those of other namespaces may live: their numbers mean nothing here.
-pub(super) fn sweep() {
+pub(crate) fn sweep() {
     let Ok(directory) = std::fs::read_dir(DIRECTORY) else { return };
     for entry in directory.flatten() {
         let name = entry.file_name();
@@ -241,7 +241,7 @@ fn directory_entry(name: &str) -> std::path::PathBuf {
 
 /// When a process was started, in clock ticks since the machine was: the 22nd field of its `stat`, as in proc(5). `None` if there is no such
 /// process.
-pub(super) fn start_of(pid: u32) -> Option<u64> {
+pub(crate) fn start_of(pid: u32) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
 }
