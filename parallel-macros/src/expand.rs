@@ -87,6 +87,12 @@ pub(crate) fn verbs_type(
     let parallel_fn = parallel_fn(function, options, path);
     let owned_fn = if function.owned { owned_fn(function, options) } else { TokenStream::new() };
     let remote = if options.mode.is_remote() { remote::functions(function, options) } else { TokenStream::new() };
+    let needs = Some(&options.needs).filter(|needs| !needs.is_empty()).map(|needs| {
+        quote! {
+            #(#cfgs)*
+            const _: () = { #needs };
+        }
+    });
     quote! {
         #(#cfgs)*
         #[doc = #about]
@@ -101,6 +107,7 @@ pub(crate) fn verbs_type(
         #parallel_fn
         #owned_fn
         #remote
+        #needs
     }
 }
 

@@ -1,6 +1,6 @@
 //! The attribute's arguments.
 
-use proc_macro2::{Ident, Span, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
@@ -95,6 +95,8 @@ pub(crate) struct Options {
     pub(crate) shown: TokenStream,
     /// Calls that build the `Spec`.
     pub(crate) settings: TokenStream,
+    /// Checks of what not every system has, each at its word.
+    pub(crate) needs: TokenStream,
     /// What makes the value that each worker keeps.
     pub(crate) state: Option<Type>,
     /// The path of the pool, if it has one.
@@ -136,6 +138,11 @@ fn ungroup(value: Expr) -> Expr {
     }
 }
 
+fn respanned(mut token: TokenTree, span: Span) -> TokenTree {
+    token.set_span(span);
+    token
+}
+
 /// All that is wrong, told at once.
 #[derive(Default)]
 pub(crate) struct Errors(Option<Error>);
@@ -173,6 +180,7 @@ impl Options {
             mode: Mode::Thread,
             runtime: syn::parse_quote!(::parallel_runtime),
             settings: TokenStream::new(),
+            needs: TokenStream::new(),
             state: None,
             pool: None,
             mode_given: false,
@@ -196,7 +204,21 @@ impl Options {
                 options.settings.extend(tokens);
             }
         }
+        options.needs = pairs.iter().filter_map(|pair| options.need(pair)).collect();
         options
+    }
+
+    /// A check of what a key needs of the system: only the compiler knows for which one it compiles.
+    fn need(&self, Pair { key, value }: &Pair) -> Option<TokenStream> {
+        let (need, span) = match key.unraw().to_string().as_str() {
+            "mode" if self.mode.is_remote() => (quote!(processes), value.span()),
+            "memory_limit" if self.mode.is_remote() => (quote!(memory_limit), key.span()),
+            "sandbox" if self.mode.is_remote() => (quote!(sandbox), key.span()),
+            _ => return None,
+        };
+        let runtime: TokenStream =
+            self.runtime.to_token_stream().into_iter().map(|token| respanned(token, span)).collect();
+        Some(quote_spanned!(span=> #runtime::__needs!(#need);))
     }
 
     fn setting(&mut self, key: &Ident, value: &Expr) -> syn::Result<TokenStream> {

@@ -95,11 +95,6 @@
 //! | `PARALLEL_ARENA=shm` | shared memory from `/dev/shm` instead of a memfd |
 //! | `RUST_MIN_STACK=bytes` | the stack of tasks in workers, 8 MiB without it |
 
-#[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
-compile_error!(
-    "parallel-runtime runs on 64-bit Linux so far: worker processes are found through /proc/self/exe and share a memfd"
-);
-
 mod backend;
 mod call;
 mod codec;

@@ -76,6 +76,10 @@ impl File {
     fn new(path: &Path, text: &str) -> Self {
         let mut module: Vec<String> =
             path.with_extension("").iter().map(|part| part.to_str().unwrap().to_owned()).collect();
+        // Implementations of one need, of which a system has one.
+        if module.len() == 3 && module[0] == "sys" {
+            module[1] = "system".to_owned();
+        }
         let last = module.pop().unwrap();
         if last != "mod" && (last != "lib" || !module.is_empty()) {
             module.push(last.strip_prefix("no_").unwrap_or(&last).to_owned());

@@ -2,7 +2,6 @@
 
 use std::ffi::OsString;
 use std::io::{BufReader, Write};
-use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,7 +10,8 @@ use std::time::Duration;
 
 use super::wire::{self, Put, Take, to_bridge, to_program};
 use crate::shared::blob;
-use crate::sys::privilege;
+use crate::sys::child::in_group_of_its_own;
+use crate::sys::{image, privilege};
 
 /// The Python interpreter, unless `PARALLEL_PYTHON` names another.
 const PYTHON: &str = "python3";
@@ -72,22 +72,17 @@ impl Bridge {
             return Err("the start-up hook of a node was not linked".to_owned());
         }
         privilege::check().map_err(|error| error.to_string())?;
+        let executable = image::path_for_others().map_err(|error| format!("the executable cannot be sent: {error}"))?;
         let python = privilege::variable("PARALLEL_PYTHON").filter(|python| !python.is_empty());
         let python = python.unwrap_or_else(|| OsString::from(PYTHON));
         // Which `python3` the path finds, its user says.
-        let mut child = Command::new(&python)
-            .args(["-c", BOOT])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            // Ctrl-C is for the program: the bridge leaves when the program does.
-            .process_group(0)
-            .spawn()
-            .map_err(|error| {
-                format!(
-                    "{} cannot be started ({error}): install Python 3, or name an interpreter in PARALLEL_PYTHON",
-                    python.display()
-                )
-            })?;
+        let mut command = Command::new(&python);
+        command.args(["-c", BOOT]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        // Ctrl-C is for the program: the bridge leaves when the program does.
+        let mut child = in_group_of_its_own(&mut command).spawn().map_err(|error| {
+            let python = python.display();
+            format!("{python} cannot be started ({error}): install Python 3, or name an interpreter in PARALLEL_PYTHON")
+        })?;
         let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
             return Err("the bridge has no pipes".to_owned());
         };
@@ -96,7 +91,7 @@ impl Bridge {
             std::thread::Builder::new().name("parallel-to-bridge".to_owned()).spawn(move || write(input, &to_write));
         spawned.map_err(|error| format!("a thread cannot be started: {error}"))?;
         let mut output = BufReader::with_capacity(1 << 16, output);
-        let _ = frames.send(connect(pool, address, limit));
+        let _ = frames.send(connect(pool, address, &executable, limit));
         let (threads, workers) = match wire::read(&mut output) {
             Ok(Some((to_program::READY, frame))) => {
                 let mut frame = Take(&frame);
@@ -141,10 +136,9 @@ impl Bridge {
 }
 
 /// What the bridge needs to know first.
-fn connect(pool: u64, address: &str, limit: Duration) -> Frame {
+fn connect(pool: u64, address: &str, executable: &str, limit: Duration) -> Frame {
     let mut head = Put::default();
-    let pid = std::process::id();
-    head.text(address).text(&format!("/proc/{pid}/exe")).text(&format!("{}_{pool}", blob::program())).text(NODE);
+    head.text(address).text(executable).text(&format!("{}_{pool}", blob::program())).text(NODE);
     head.u64(limit.as_millis() as u64).text(super::node::hook::VARIABLE);
     Frame { kind: to_bridge::CONNECT, head: head.0, body: Vec::new() }
 }

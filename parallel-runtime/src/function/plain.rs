@@ -1,12 +1,12 @@
 //! Values that are their bytes: numbers, text, paths, and what holds numbers only.
 
 use std::ffi::{CString, OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
 use bytemuck::Pod;
 
 use crate::codec::{CodecError, Reader, Writer};
+use crate::sys::files;
 
 type Result<T> = std::result::Result<T, CodecError>;
 
@@ -103,7 +103,7 @@ pub(super) fn receive_c_string(reader: &mut Reader<'_>) -> Result<CString> {
 
 /// Which need not be UTF-8.
 pub(super) fn send_os_str(text: &OsStr, writer: &mut Writer<'_>) {
-    send_elements(text.as_bytes(), writer);
+    send_elements(&files::to_bytes(text), writer);
 }
 
 pub(super) fn send_os_string(text: &OsString, writer: &mut Writer<'_>) -> Result<()> {
@@ -112,7 +112,7 @@ pub(super) fn send_os_string(text: &OsString, writer: &mut Writer<'_>) -> Result
 }
 
 pub(super) fn receive_os_string(reader: &mut Reader<'_>) -> Result<OsString> {
-    receive_elements(reader).map(OsString::from_vec)
+    receive_elements(reader).map(files::from_bytes)
 }
 
 #[expect(clippy::ptr_arg, reason = "a pass mode has a `&T`")]

@@ -1,11 +1,10 @@
-//! What a worker says to the program, on its control socket.
+//! What a worker says to the program, on its control channel.
 //!
-//! The socket keeps the bounds of messages (`SOCK_SEQPACKET`). The program believes no request further than its own records confirm.
+//! The program believes no request further than its own records confirm.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::net::{RecvFlags, SendFlags};
+use crate::sys::channel::Channel;
 
 /// The longest text of a worker that could not start, in bytes; what is longer is cut.
 const MOST_TEXT: usize = 4096;
@@ -43,7 +42,7 @@ pub(crate) enum ControlRequest {
     Static { at: u64, id: u64, nonce: u64 },
     /// The lock at this offset names the program: does it hold it? No answer; if it does not, the lock is a dead process's from then on.
     Deny(u64),
-    /// What does the number of a function stand for? The answer comes on the socket.
+    /// What does the number of a function stand for? The answer comes on the channel.
     Function(u64),
     /// It ends by itself, between two tasks, so that a fresh worker takes its place.
     Retire,
@@ -51,7 +50,7 @@ pub(crate) enum ControlRequest {
     Failed(String),
 }
 
-/// What was on the socket.
+/// What was on the channel.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Received {
     Request(ControlRequest),
@@ -62,7 +61,7 @@ pub(crate) enum Received {
 }
 
 impl ControlRequest {
-    pub(crate) fn send(&self, socket: BorrowedFd<'_>) -> io::Result<()> {
+    pub(crate) fn send(&self, channel: &Channel) -> io::Result<()> {
         let text = if let Self::Failed(text) = self { text.as_str() } else { "" };
         let words: [u64; WORDS] = match *self {
             Self::Hello => [1, 0, 0, 0, 0],
@@ -82,16 +81,15 @@ impl ControlRequest {
         };
         let mut bytes = bytemuck::bytes_of(&words).to_vec();
         bytes.extend_from_slice(&text.as_bytes()[..text.len().min(MOST_TEXT)]);
-        rustix::net::send(socket, &bytes, SendFlags::NOSIGNAL)?;
-        Ok(())
+        channel.send(&bytes)
     }
 
     /// Takes the next request, without waiting.
-    pub(crate) fn receive(socket: &impl AsFd) -> Received {
+    pub(crate) fn receive(channel: &Channel) -> Received {
         let mut bytes = [0_u8; 8 * WORDS + MOST_TEXT];
-        let len = match rustix::net::recv(socket, &mut bytes[..], RecvFlags::DONTWAIT) {
-            Ok((len, _)) => len,
-            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return Received::Nothing,
+        let len = match channel.receive_now(&mut bytes) {
+            Ok(len) => len,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Received::Nothing,
             Err(_) => return Received::End,
         };
         let Some((words, text)) = bytes[..len].split_at_checked(8 * WORDS) else { return Received::End };
@@ -116,28 +114,22 @@ impl ControlRequest {
     }
 }
 
-/// The only answer that comes on the socket: a number and what it stands for.
-pub(crate) fn tell_function(socket: impl AsFd, number: u64, entry: u64) {
+/// The only answer that comes on the channel: a number and what it stands for.
+pub(crate) fn tell_function(channel: &Channel, number: u64, entry: u64) {
     // A worker asks for one at a time. One that does not read its answers gets none.
-    let _ = rustix::net::send(socket, bytemuck::bytes_of(&[number, entry]), SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+    channel.send_now(bytemuck::bytes_of(&[number, entry]));
 }
 
 /// Worker: waits for what the number of a function stands for. `None` if the program is gone.
-pub(crate) fn told_function(socket: impl AsFd, number: u64) -> Option<u64> {
+pub(crate) fn told_function(channel: &Channel, number: u64) -> Option<u64> {
     loop {
         let mut answer = [0_u64; 2];
-        match rustix::net::recv(&socket, bytemuck::bytes_of_mut(&mut answer), RecvFlags::empty()) {
-            Ok((16, _)) if answer[0] == number => return Some(answer[1]),
-            Ok((1.., _)) | Err(rustix::io::Errno::INTR) => {}
-            Ok((0, _)) | Err(_) => return None,
+        match channel.receive(bytemuck::bytes_of_mut(&mut answer)) {
+            Ok(16) if answer[0] == number => return Some(answer[1]),
+            Ok(1..) => {}
+            Ok(0) | Err(_) => return None,
         }
     }
-}
-
-/// A connected pair of control sockets, closed on exec.
-pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
-    use rustix::net::{AddressFamily, SocketFlags, SocketType};
-    Ok(rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
 }
 
 #[cfg(test)]
@@ -147,7 +139,8 @@ mod tests {
 
     #[test]
     fn any_bytes_from_a_worker_are_a_request_or_the_end() {
-        let (ours, theirs) = pair().unwrap();
+        let (ours, theirs) = Channel::pair().unwrap();
+        let theirs = Channel::from_descriptor(theirs);
         with_random_bytes(|random| {
             let mut bytes: Vec<u8> = random.arbitrary()?;
             if random.arbitrary()? {
@@ -155,16 +148,16 @@ mod tests {
                 bytes.resize(8 * WORDS, 0);
                 bytes[..8].copy_from_slice(&random.int_in_range(0..=15_u64)?.to_le_bytes());
             }
-            // An empty message is the end of the socket.
+            // An empty message is the end of the channel.
             if bytes.is_empty() || bytes.len() > 8 * WORDS + MOST_TEXT {
                 return Ok(());
             }
-            rustix::net::send(&theirs, &bytes, SendFlags::NOSIGNAL).unwrap();
+            theirs.send(&bytes).unwrap();
             let received = ControlRequest::receive(&ours);
             assert_ne!(received, Received::Nothing);
             if let Received::Request(request) = received {
                 // What it says is what it is.
-                request.send(theirs.as_fd()).unwrap();
+                request.send(&theirs).unwrap();
                 assert_eq!(ControlRequest::receive(&ours), Received::Request(request));
             }
             Ok(())

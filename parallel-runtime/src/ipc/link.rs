@@ -1,8 +1,7 @@
-//! A worker's line to the program: requests on the control socket, answers in its record.
+//! A worker's line to the program: requests on the control channel, answers in its record.
 //!
 //! Any thread of the worker may ask; they take turns.
 
-use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -11,10 +10,11 @@ use super::board::{Board, Record};
 #[cfg(any(feature = "tracing", feature = "log"))]
 use super::board::{ring::split, slot::SENT};
 use super::control::{ANSWER, ControlRequest};
+use crate::sys::channel::Channel;
 use crate::sys::{exit, futex};
 
 struct Link {
-    socket: BorrowedFd<'static>,
+    channel: &'static Channel,
     #[cfg_attr(not(any(feature = "tracing", feature = "log")), expect(dead_code, reason = "only events need it"))]
     board: &'static Board,
     record: &'static Record,
@@ -24,8 +24,8 @@ struct Link {
 static LINK: OnceLock<Link> = OnceLock::new();
 
 /// Opens it.
-pub(crate) fn open(socket: BorrowedFd<'static>, board: &'static Board, worker: u32) {
-    let _ = LINK.set(Link { socket, board, record: board.record(worker), turn: Mutex::new(()) });
+pub(crate) fn open(channel: &'static Channel, board: &'static Board, worker: u32) {
+    let _ = LINK.set(Link { channel, board, record: board.record(worker), turn: Mutex::new(()) });
 }
 
 /// The task that is being run: `generation | slot`.
@@ -54,7 +54,7 @@ impl Drop for InPhase {
 pub(crate) fn tell(request: &ControlRequest) {
     if let Some(link) = LINK.get() {
         // If that fails the program is gone, and this process goes with it.
-        let _ = request.send(link.socket.as_fd());
+        let _ = request.send(link.channel);
     }
 }
 
@@ -63,7 +63,7 @@ pub(crate) fn ask(request: &ControlRequest) -> [u64; ANSWER] {
     let Some(link) = LINK.get() else { return [0; ANSWER] };
     let _turn = link.turn.lock().unwrap_or_else(PoisonError::into_inner);
     let seen = link.record.answers.load(Ordering::Acquire);
-    if request.send(link.socket.as_fd()).is_err() {
+    if request.send(link.channel).is_err() {
         exit::with_group();
     }
     while link.record.answers.load(Ordering::Acquire) == seen {

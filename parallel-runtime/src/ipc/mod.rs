@@ -3,8 +3,8 @@
 //! | module | what |
 //! | --- | --- |
 //! | [`board`] | tasks and their results, in shared memory: slots, ring, records of workers |
-//! | [`control`] | what a worker asks of the program, on its control socket |
-//! | [`link`] | a worker's end of that socket |
+//! | [`control`] | what a worker asks of the program, on its control channel |
+//! | [`link`] | a worker's end of that channel |
 
 pub(crate) mod board;
 pub(crate) mod control;

@@ -56,9 +56,6 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::Signal;
-
 use super::collect::damaged;
 use super::engine::Engine;
 use super::state::quarantine::Quarantined;
@@ -71,26 +68,16 @@ use crate::ipc::board::slot::DEFERRED;
 use crate::ipc::board::terminate;
 use crate::ipc::board::word::{State as SlotState, Word};
 use crate::remote::outcome::Outcome;
+use crate::sys::child::Signal;
 use crate::sys::futex;
+use crate::sys::processes::{Halt, halt_of};
+use crate::sys::streams::Standard;
 
 /// How long a claim may look false: between its claim and what it says about it a worker may be held up.
 const DOUBT: Duration = Duration::from_secs(1);
 
 /// For how long no task may end while some wait, and workers have nothing to do.
 const STALLED: Duration = Duration::from_secs(2);
-
-/// The state of a process, by a letter: the third field of its `stat`, as in proc(5). `T` is stopped by a signal, `t` by a debugger.
-fn state_of(pid: u32) -> Option<char> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?.1.trim_start().chars().next()
-}
-
-/// Whether the program's standard output is a pipe or a terminal that takes nothing at the moment.
-fn is_output_full() -> bool {
-    let output = rustix::stdio::stdout();
-    let mut polled = [PollFd::new(&output, PollFlags::OUT)];
-    matches!(poll(&mut polled, Some(&Timespec::default())), Ok(0))
-}
 
 impl Engine {
     /// Compares the board with the program's records.
@@ -136,7 +123,7 @@ impl Engine {
                         state.quarantine.suspects.push((index, word, since));
                     } else if let Some(worker) = state.workers.worker_slots[worker as usize].worker_mut() {
                         worker.accused = true;
-                        worker.signal(Signal::KILL);
+                        worker.signal(Signal::Kill);
                     }
                 }
                 // Its note of it may have been written over.
@@ -210,7 +197,7 @@ impl Engine {
             // No process may write when the caller goes on: so all that may have the task end.
             for worker in state.workers.worker_slots.iter_mut().filter_map(WorkerSlot::worker_mut) {
                 worker.accused = true;
-                worker.signal(Signal::KILL);
+                worker.signal(Signal::Kill);
             }
         } else if let Some((task_state, outcome)) = ending.take_if(|_| !task.is_over) {
             state.end(&task_state, outcome, seen.take(), None, None);
@@ -243,7 +230,7 @@ impl Engine {
                 && quarantine.iter().any(|quarantine| quarantine.workers.contains(&worker.key))
             {
                 worker.accused = true;
-                worker.signal(Signal::KILL);
+                worker.signal(Signal::Kill);
             }
         }
     }
@@ -272,10 +259,10 @@ impl Engine {
         let busy = self.busy_worker_slots(state);
         for (worker_slot, place) in state.workers.worker_slots.iter_mut().enumerate() {
             let Some(worker) = place.worker_mut().filter(|worker| worker.ready) else { continue };
-            if busy.contains(&worker_slot) || state_of(worker.pid()) != Some('T') {
+            if busy.contains(&worker_slot) || halt_of(worker.pid()) != Some(Halt::Signal) {
                 worker.stopped = None;
             } else if worker.stopped.get_or_insert_with(Instant::now).elapsed() >= DOUBT {
-                worker.signal(Signal::KILL);
+                worker.signal(Signal::Kill);
             }
         }
     }
@@ -285,7 +272,7 @@ impl Engine {
     fn end_unwilling(&self, state: &mut State) {
         // What is not on the board no worker can claim. A worker that comes to rest writes out what tasks have printed, and waits as long as
         // the program's own output is not read.
-        if !self.has_ready(state) || is_output_full() {
+        if !self.has_ready(state) || Standard::Output.is_full() {
             state.quarantine.stalled = None;
             return;
         }
@@ -308,7 +295,7 @@ impl Engine {
                 // One that has said that it ends may take its time for that.
                 let is_ending = worker.retired && worker.last_seen.1.elapsed() < END_LIMIT;
                 let is_free = worker.ready && worker.terminating.is_none() && !worker.unwilling && !is_ending;
-                is_free && worker.since.elapsed() > STALLED && state_of(worker.pid()) != Some('t')
+                is_free && worker.since.elapsed() > STALLED && halt_of(worker.pid()) != Some(Halt::Debugger)
             };
             let Some(worker) = place.worker_mut().filter(is_idle) else { continue };
             let terminating = &board.record(index as u32).terminating;
@@ -319,7 +306,7 @@ impl Engine {
             };
             if terminate::terminate(terminating, holds_nothing, || futex::wake_all(terminating)) {
                 worker.unwilling = true;
-                worker.signal(Signal::KILL);
+                worker.signal(Signal::Kill);
             }
         }
         // The others, and those that come, have as long again.

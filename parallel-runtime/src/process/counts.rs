@@ -9,7 +9,7 @@ use super::worker_slot::{Occupant, Worker};
 use crate::ipc::board::word::State as SlotState;
 use crate::observe::stats::{PoolStats, WorkerLoad};
 use crate::remote::task_state::{Phase, TaskRef};
-use crate::sys::{clock, fork};
+use crate::sys::{clock, fork, processes};
 
 impl Engine {
     /// A task is sent once more by the thread that waits for it.
@@ -54,7 +54,7 @@ impl Engine {
             // It may have run a task before the program has noted that it has started it.
             Occupant::Starting => {
                 let said = self.board().record(index as u32).pid.load(Ordering::Relaxed);
-                Some(said).filter(|pid| is_child(*pid))
+                Some(said).filter(|pid| processes::is_child(*pid))
             }
             Occupant::Vacant | Occupant::Ending => None,
         });
@@ -114,12 +114,4 @@ impl Engine {
         });
         each.collect()
     }
-}
-
-/// Whether a process is one that this program has started: any worker may have written the number. The fourth field of its `stat`, as in
-/// proc(5).
-fn is_child(pid: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let parent = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse().ok());
-    pid != 0 && parent == Some(std::process::id())
 }

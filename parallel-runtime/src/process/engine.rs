@@ -28,7 +28,7 @@ use crate::remote::recording::Recorder;
 use crate::remote::task_state::{TaskGroup, TaskRef};
 use crate::remote::transport::Ownership;
 use crate::shared::{Arena, Block};
-use crate::sys::{fork, futex, role};
+use crate::sys::{child, fork, futex, limits, role, sandbox};
 use crate::wait::gate::Gate;
 
 /// Slots of an ordinary pool: what does not fit waits in the program. Those that are never used take no memory.
@@ -157,6 +157,11 @@ impl Engine {
         if let Some(memory) = self.memory.get() {
             return Ok(&memory.arena);
         }
+        let (sandboxed, limited) = (self.options.sandbox.is_some(), self.options.memory_limit.is_some());
+        child::check()
+            .and_then(|()| if sandboxed { sandbox::check() } else { Ok(()) })
+            .and_then(|()| if limited { limits::check() } else { Ok(()) })
+            .map_err(PoolError::Spawn)?;
         if self.workers > MOST_WORKERS {
             return Err(PoolError::TooManyWorkers { asked: self.workers, most: MOST_WORKERS });
         }

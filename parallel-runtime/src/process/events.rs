@@ -1,11 +1,8 @@
 //! What the supervisor does when a worker says something, or dies.
 
-use std::os::unix::process::ExitStatusExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-
-use rustix::process::Signal;
 
 use super::collect::Blame;
 use super::engine::Engine;
@@ -19,15 +16,16 @@ use crate::ipc::board::layout::phase;
 use crate::ipc::control::{ControlRequest, Received};
 use crate::observe::timeline;
 use crate::shared::objects;
+use crate::sys::child::{Signal, is_kill};
 use crate::sys::{fork, futex};
 
-/// The most requests that a dead worker may have left in its socket. Children of a task may hold it, and send for ever.
+/// The most requests that a dead worker may have left in its channel. Children of a task may hold it, and send for ever.
 const MOST_WORDS: usize = 4096;
 
 /// How long a process may take from the end of its descriptors to its own.
 const DYING: Duration = Duration::from_millis(20);
 
-/// How long a worker that has closed its control socket may go on with the message that it runs.
+/// How long a worker that has closed its control channel may go on with the message that it runs.
 const LAST_MESSAGE: Duration = Duration::from_secs(1);
 
 /// A worker that has lived so long, and then dies without having run a task, does not die of its start.
@@ -40,8 +38,8 @@ impl Supervised for Engine {
     fn give_start_up(&self, worker_slot: usize) {
         Engine::give_start_up(self, worker_slot);
     }
-    fn on_socket(self: Arc<Self>, supervisor: &Supervisor, worker_slot: usize, key: u64) {
-        Engine::on_socket(&self, supervisor, worker_slot, key);
+    fn on_channel(self: Arc<Self>, supervisor: &Supervisor, worker_slot: usize, key: u64) {
+        Engine::on_channel(&self, supervisor, worker_slot, key);
     }
     fn on_death(self: Arc<Self>, supervisor: &Supervisor, worker_slot: usize, key: u64) {
         Engine::on_death(&self, supervisor, worker_slot, key);
@@ -64,14 +62,14 @@ impl Supervised for Engine {
 }
 
 impl Engine {
-    /// Serves a worker's control socket.
-    fn on_socket(self: &Arc<Self>, supervisor: &Supervisor, worker_slot: usize, key: u64) {
+    /// Serves a worker's control channel.
+    fn on_channel(self: &Arc<Self>, supervisor: &Supervisor, worker_slot: usize, key: u64) {
         let mut state = self.lock();
         let Some(worker) = state.workers.worker_slots[worker_slot].worker_mut().filter(|worker| worker.key == key)
         else {
             return;
         };
-        match ControlRequest::receive(&worker.started.socket) {
+        match ControlRequest::receive(&worker.started.channel) {
             Received::Nothing => {}
             Received::Request(
                 request @ (ControlRequest::Hello
@@ -92,13 +90,12 @@ impl Engine {
                 }
             }
             Received::End => {
-                supervisor.forget_socket(worker);
+                supervisor.forget_channel(worker);
                 worker.started.unwatched = true;
-                let without_descriptor = worker.started.process.is_none();
-                if without_descriptor || !worker.is_gone_by(Instant::now() + DYING) {
-                    if without_descriptor || !worker.ready {
+                if !worker.is_gone_by(Instant::now() + DYING) {
+                    if !worker.ready {
                         worker.mute = true;
-                        worker.signal(Signal::KILL);
+                        worker.signal(Signal::Kill);
                     } else {
                         // The task that has closed it may be over, and the worker may have begun another.
                         worker.hung_up = Some(Instant::now());
@@ -107,10 +104,6 @@ impl Engine {
                         record.wake.store(1, Ordering::Release);
                         futex::wake(&record.wake, 1);
                     }
-                }
-                drop(state);
-                if without_descriptor {
-                    self.on_death(supervisor, worker_slot, key);
                 }
             }
         }
@@ -122,10 +115,10 @@ impl Engine {
         if state.workers.worker_slots[worker_slot].worker().is_none_or(|worker| worker.key != key) {
             return;
         }
-        // Its last words may still be in the socket.
+        // Its last words may still be in the channel.
         for _ in 0..MOST_WORDS {
             let Some(worker) = state.workers.worker_slots[worker_slot].worker() else { break };
-            match ControlRequest::receive(&worker.started.socket) {
+            match ControlRequest::receive(&worker.started.channel) {
                 Received::Request(ControlRequest::Unstore { container, object }) if !self.is_isolated() => {
                     objects::unstore(container, object, Some(&worker.process));
                 }
@@ -135,11 +128,11 @@ impl Engine {
         }
         let Some(mut worker) = state.workers.worker_slots[worker_slot].take() else { return };
         supervisor.forget(&worker);
-        // Killing what is dead does nothing; what only closed its socket must be dead before its memory is used again.
+        // Killing what is dead does nothing; what only closed its channel must be dead before its memory is used again.
         let status = worker.kill();
         // Before a thread is told that the task has ended: its locks are free by then.
         worker.process.mark_dead();
-        let (signal, exit_code) = status.map_or((None, None), |status| (status.signal(), status.code()));
+        let (signal, exit_code) = status.map_or((None, None), |status| (status.signal, status.code));
         let board = self.board();
         let record = board.record(worker_slot as u32);
         let limit = self.options.memory_limit;
@@ -194,7 +187,7 @@ impl Engine {
                     (None, false) => format!("workers end before they run a task: {}", death.describe()),
                 });
                 // On a busy machine a process that was killed may take long from the end of its descriptors to its own.
-                let killed = signal == Some(libc::SIGKILL) && !worker.late && !(worker.mute && worker.ready);
+                let killed = is_kill(signal) && !worker.late && !(worker.mute && worker.ready);
                 self.fail(&mut state, worker_slot, &failure, Self::points(killed));
                 replace &= killed && state.workers.start_after.is_none();
             }
@@ -216,7 +209,7 @@ impl Engine {
         self.changed.notify_all();
     }
 
-    /// Ends workers that have closed their control sockets, and have not left by themselves. Gives when the next one is due.
+    /// Ends workers that have closed their control channels, and have not left by themselves. Gives when the next one is due.
     pub(super) fn look_at_hung_up(state: &mut State, now: Instant) -> Option<Instant> {
         let workers = state.workers.worker_slots.iter_mut().filter_map(WorkerSlot::worker_mut);
         let mut next: Option<Instant> = None;
@@ -226,7 +219,7 @@ impl Engine {
                 next = Some(next.map_or(due, |next| next.min(due)));
             } else {
                 worker.mute = true;
-                worker.signal(Signal::KILL);
+                worker.signal(Signal::Kill);
             }
         }
         next
@@ -247,7 +240,7 @@ impl Engine {
         }
         for worker in &mut workers {
             // By its number: the descriptors may be somebody else's by now.
-            let _ = worker.started.child.kill();
+            worker.started.child.kill_by_number();
         }
         for mut worker in workers {
             let _ = worker.started.child.wait();

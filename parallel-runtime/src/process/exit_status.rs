@@ -6,7 +6,8 @@ use super::worker_slot::Worker;
 use crate::error::TaskError;
 use crate::ipc::board::Record;
 use crate::ipc::board::layout::phase;
-use crate::sys::signals;
+use crate::sys::child::KILLED;
+use crate::sys::{processes, signals};
 
 /// What is known of a death.
 pub(super) struct ExitStatus {
@@ -74,19 +75,19 @@ fn reason(
     no_memory: bool,
 ) -> String {
     let how = match (signal, exit_code) {
-        (Some(libc::SIGKILL), _) if worker.mute => {
+        (KILLED, _) if worker.mute => {
             return "it had closed the descriptors by which the program reaches it, so it was ended".to_owned();
         }
-        (Some(libc::SIGKILL), _) if worker.stopped.is_some() => {
+        (KILLED, _) if worker.stopped.is_some() => {
             return "it was stopped (SIGSTOP) while tasks waited, so it was ended".to_owned();
         }
-        (Some(libc::SIGKILL), _) if worker.unwilling => {
+        (KILLED, _) if worker.unwilling => {
             return "it claimed no task while tasks waited, so it was ended".to_owned();
         }
-        (Some(libc::SIGKILL), _) if worker.accused => {
+        (KILLED, _) if worker.accused => {
             return "a worker had written over the memory that it shares with the program, and this one seemed to hold a task that it did not run, so it was ended".to_owned();
         }
-        (Some(libc::SIGKILL), _) if memory_kills() > 0 => {
+        (KILLED, _) if memory_kills() > 0 => {
             return "signal 9 (SIGKILL), probably out of memory: the kernel has just ended processes for want of memory"
                 .to_owned();
         }
@@ -121,12 +122,10 @@ fn size(bytes: u64) -> String {
     whole.map_or_else(|| format!("{bytes} bytes"), |(unit, name)| format!("{} {name}", bytes / unit))
 }
 
-/// How many processes the kernel has ended for want of memory since the last call: the counter `oom_kill` of the whole machine
-/// and of its containers, as in proc(5).
+/// How many processes the kernel has ended for want of memory since the last call.
 fn memory_kills() -> u64 {
     static SEEN: AtomicU64 = AtomicU64::new(u64::MAX);
-    let text = std::fs::read_to_string("/proc/vmstat").unwrap_or_default();
-    let count = text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok()).unwrap_or(0);
+    let count = processes::memory_kills();
     match SEEN.swap(count, Ordering::Relaxed) {
         u64::MAX => 0,
         seen => count.saturating_sub(seen),

@@ -10,6 +10,7 @@
 use std::ffi::{CStr, OsString, c_char, c_int};
 
 use super::{replay, worker};
+use crate::sys::before_main;
 use crate::sys::entry::{self, Entry};
 use crate::sys::{image, privilege, role};
 
@@ -20,10 +21,7 @@ pub(super) const VARIABLE: &str = "__PARALLEL_RUNTIME_WORKER";
 const CONFINED: &CStr = c"1";
 const VARIABLE_C: &CStr = c"__PARALLEL_RUNTIME_WORKER";
 
-// Miri calls entries of the array without arguments.
-#[used]
-#[cfg_attr(not(miri), unsafe(link_section = ".init_array"))]
-static HOOK: Entry = hook;
+before_main!(HOOK: Entry = hook);
 
 /// Makes sure that the linker keeps the hook: the code that starts workers asks for it.
 pub(super) fn is_linked() -> bool {

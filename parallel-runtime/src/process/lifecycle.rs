@@ -18,7 +18,7 @@ use super::spawn;
 use super::state::queue::Entry;
 use super::state::workers::Failure;
 use super::state::{Access, InFlight, Life, State, Tasks};
-use super::stderr::{Standard, Stderr};
+use super::stderr::Stderr;
 use super::supervisor::Supervisor;
 use super::worker_slot::{Occupant, Worker, WorkerSlot};
 use crate::error::{PoolError, TaskError};
@@ -32,9 +32,11 @@ use crate::sandbox::Sandbox;
 use crate::shared::Token;
 use crate::shared::containers::sweep;
 use crate::shared::objects::Process;
+use crate::sys::child::{KILLED, Signal};
 use crate::sys::clock;
 use crate::sys::fork;
 use crate::sys::role;
+use crate::sys::streams::Standard;
 
 /// Bytes of a worker's result region. Its pages come when they are touched.
 const REGION: u64 = 4 << 20;
@@ -162,6 +164,7 @@ impl Engine {
         };
         let welcome = Welcome {
             magic: 0,
+            fingerprint: 0,
             arena_len: memory.arena.segment().len(),
             arena_scarce: memory.arena.segment().is_scarce().into(),
             board_offset: memory.block.offset(),
@@ -200,7 +203,7 @@ impl Engine {
             self.end_tasks_of(&mut state, worker_slot as u32, None, Blame::RanThem, || TaskError::WorkerDied {
                 function: "",
                 pid,
-                signal: Some(libc::SIGKILL),
+                signal: KILLED,
                 exit_code: None,
                 reason: "it could not be watched, so it was ended".to_owned(),
                 stderr: None,
@@ -283,7 +286,7 @@ impl Engine {
                 sooner(worker.since + START_LIMIT);
             } else if !worker.late {
                 worker.late = true;
-                worker.signal(rustix::process::Signal::KILL);
+                worker.signal(Signal::Kill);
             }
         }
         if let Some(after) = state.workers.start_after {

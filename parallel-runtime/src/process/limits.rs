@@ -15,8 +15,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
-
 use super::engine::Engine;
 use super::state::{State, Tasks};
 use super::supervisor::Supervisor;
@@ -29,6 +27,7 @@ use crate::ipc::board::terminate;
 use crate::ipc::board::word::{State as SlotState, Word};
 use crate::remote::outcome::Outcome;
 use crate::remote::task_state::{Phase, TaskRef};
+use crate::sys::child::Signal;
 use crate::sys::{clock, fork, futex};
 
 /// How often limits are looked at, at most.
@@ -232,7 +231,7 @@ impl Engine {
                 before.reason = reason;
                 before.item = item;
                 before.deadline = None;
-                worker.signal(Signal::KILL);
+                worker.signal(Signal::Kill);
             }
             return same;
         }
@@ -249,7 +248,7 @@ impl Engine {
         let deadline = (reason != Reason::Killed).then(|| Instant::now() + GRACE);
         let item = now_at();
         worker.terminating = Some(Termination { slot: index, generation, item, reason, deadline });
-        worker.signal(if reason == Reason::Killed { Signal::KILL } else { Signal::TERM });
+        worker.signal(if reason == Reason::Killed { Signal::Kill } else { Signal::Terminate });
         true
     }
 
@@ -265,7 +264,7 @@ impl Engine {
                 if let Some(terminating) = &mut worker.terminating {
                     terminating.deadline = None;
                 }
-                worker.signal(Signal::KILL);
+                worker.signal(Signal::Kill);
             }
         }
         next

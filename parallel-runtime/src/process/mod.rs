@@ -9,7 +9,7 @@
 //!   Task ◄── TaskState ◄── collect ◄───────────────── slot: DONE|w ◄───── result in the slot, the worker's
 //!                                                                      region, or a block it was granted
 //!
-//!   supervisor ◄──────── control socket, process descriptor ──────── hello, "I need a block", death
+//!   supervisor ◄──────── control channel, process descriptor ──────── hello, "I need a block", death
 //! ```
 //!
 //! A call is encoded in the caller's thread and published on the [`board`](crate::ipc::board); whichever worker is free claims it there, so
@@ -45,7 +45,7 @@
 //! | [`keeps`], [`sent_state`] | what workers are told of the values that they keep |
 //! | [`transport`] | what the verbs ask of it |
 //! | [`counts`] | what it tells of itself |
-//! | [`supervisor`], [`events`], [`requests`] | one thread that starts workers, serves their control sockets and sees their deaths |
+//! | [`supervisor`], [`events`], [`requests`] | one thread that starts workers, serves their control channels and sees their deaths |
 //! | [`limits`], [`termination`] | time limits, and ending a worker for the task that it runs; how long it may take to end |
 //! | [`worker_slot`] | a place for a worker, and the worker in it |
 //! | [`exit_status`], [`stderr`] | why a worker died, and its last lines |

@@ -59,8 +59,7 @@ pub(super) fn main(path: OsString) -> ! {
     // Shared objects that the task makes are this process's own.
     role::become_isolated();
     // As in a worker, and in a program whose `main` is Rust's.
-    // SAFETY: it is a signal that may be ignored, and no handler is named.
-    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+    exit::ignore_closed_pipes();
     for (name, value) in &saved.variables {
         // SAFETY: no other thread runs yet that could read the environment meanwhile.
         unsafe { std::env::set_var(name, value) };

@@ -51,7 +51,7 @@ impl Engine {
             ControlRequest::Function(number) => {
                 let entry = state.functions.entry(number);
                 if let Some(worker) = state.workers.worker_slots[worker_slot].worker() {
-                    tell_function(&worker.started.socket, number, entry);
+                    tell_function(&worker.started.channel, number, entry);
                 }
                 return;
             }

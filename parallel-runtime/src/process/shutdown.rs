@@ -12,6 +12,7 @@ use super::worker_slot::{Occupant, Worker, WorkerSlot};
 use crate::error::TaskError;
 use crate::ipc::board::layout::phase;
 use crate::remote::recording;
+use crate::sys::child::Signal;
 use crate::sys::{fork, futex};
 
 /// How long to wait until failed tasks are saved.
@@ -52,7 +53,7 @@ impl Engine {
         for worker in &mut workers {
             // One that is stopped, or whose threads do not come to run, is ended by force.
             if !worker.is_gone_by(deadline) {
-                worker.signal(rustix::process::Signal::KILL);
+                worker.signal(Signal::Kill);
             }
             let _ = worker.reap();
             worker.stderr().drain();
@@ -68,7 +69,7 @@ impl Engine {
         }
         let mut workers = self.stop();
         for worker in &mut workers {
-            worker.signal(rustix::process::Signal::KILL);
+            worker.signal(Signal::Kill);
         }
         for worker in &mut workers {
             // After this nothing writes into the tasks' memory.

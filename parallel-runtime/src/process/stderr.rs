@@ -9,20 +9,17 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::mem::MaybeUninit;
-use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::event::Timespec;
-use rustix::event::epoll::{self, EventData, EventFlags};
-use rustix::pipe::PipeFlags;
-
 use crate::observe::progress::above_bars;
 use crate::observe::worker_events::{WorkerEvents, event_in};
 use crate::remote::outcome::Events;
-use crate::sys::fork;
+use crate::sys::pipe::{self, Reader};
+use crate::sys::poller::Poller;
+use crate::sys::streams::Standard;
+use crate::sys::{Descriptor, exit, fork};
 
 /// Bytes that are kept of each worker's last lines.
 const TAIL: usize = 16 << 10;
@@ -34,27 +31,11 @@ const LINES: usize = 10;
 const LINE: usize = 64 << 10;
 
 /// How long the end of a line is waited for.
-const PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
-
-/// Where lines go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Standard {
-    Output,
-    Error,
-}
-
-impl Standard {
-    fn descriptor(self) -> BorrowedFd<'static> {
-        match self {
-            Self::Output => rustix::stdio::stdout(),
-            Self::Error => rustix::stdio::stderr(),
-        }
-    }
-}
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// One worker's standard error or output, in the program.
 pub(crate) struct Stderr {
-    pipe: OwnedFd,
+    pipe: Reader,
     /// Which of the two.
     to: Standard,
     /// Of which pool it is.
@@ -77,7 +58,7 @@ impl Events for Stderr {
 }
 
 /// The program's end, and the worker's.
-pub(super) type Output = (Arc<Stderr>, OwnedFd);
+pub(super) type Output = (Arc<Stderr>, Descriptor);
 
 #[derive(Default)]
 struct Read {
@@ -88,7 +69,7 @@ struct Read {
 
 /// The thread that passes it on.
 struct Forwarder {
-    epoll: OwnedFd,
+    poller: Poller,
     keys: AtomicU64,
     open: Mutex<HashMap<u64, Arc<Stderr>>>,
 }
@@ -129,37 +110,6 @@ pub(super) fn give_up() {
     }
 }
 
-/// Writes to the program's standard error or output: not through the standard library's handle, whose lock may be held by the very thread that
-/// waits for a worker which waits until this is read.
-fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8]) {
-    while !bytes.is_empty() {
-        match rustix::io::write(to, bytes) {
-            Ok(len) => bytes = &bytes[len.min(bytes.len())..],
-            Err(rustix::io::Errno::INTR) => {}
-            Err(rustix::io::Errno::AGAIN) => {
-                let mut events = [rustix::event::PollFd::new(&to, rustix::event::PollFlags::OUT)];
-                let _ = rustix::event::poll(&mut events, None);
-            }
-            // If it cannot be written, no thread wants it.
-            Err(_) => return,
-        }
-    }
-}
-
-/// The same, but gives up at `deadline`: a pipe that has room for so much takes it without waiting.
-fn write_until(to: BorrowedFd<'_>, bytes: &[u8], deadline: Instant) {
-    const STEP: usize = 4096;
-    for piece in bytes.chunks(STEP) {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let mut events = [rustix::event::PollFd::new(&to, rustix::event::PollFlags::OUT)];
-        let timeout = Timespec::try_from(left).ok();
-        if !matches!(rustix::event::poll(&mut events, timeout.as_ref()), Ok(1..)) {
-            return;
-        }
-        write_all(to, piece);
-    }
-}
-
 static FORWARDER: OnceLock<Forwarder> = OnceLock::new();
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -170,15 +120,13 @@ impl Stderr {
     /// A new pipe: the end that is read here, and the end for the worker.
     pub(super) fn new(pool: u32, to: Standard) -> io::Result<Output> {
         let forwarder = Forwarder::get()?;
-        let (ours, theirs) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
-        // Only this end: the two do not share the flag.
-        rustix::io::ioctl_fionbio(&ours, true)?;
+        let (ours, theirs) = pipe::new()?;
         let stderr = Arc::new(Self { pipe: ours, to, pool, read: Mutex::default(), events: WorkerEvents::new() });
         let key = forwarder.keys.fetch_add(1, Ordering::Relaxed);
         lock(&forwarder.open).insert(key, Arc::clone(&stderr));
-        if let Err(error) = epoll::add(&forwarder.epoll, &stderr.pipe, EventData::new_u64(key), EventFlags::IN) {
+        if let Err(error) = forwarder.poller.add(stderr.pipe.descriptor(), key) {
             lock(&forwarder.open).remove(&key);
-            return Err(error.into());
+            return Err(error);
         }
         Ok((stderr, theirs))
     }
@@ -196,7 +144,7 @@ impl Stderr {
         let mut buffer = [0_u8; 16 << 10];
         // Not for ever: a worker may write as fast as this reads.
         for _ in 0..16 {
-            match rustix::io::read(&self.pipe, &mut buffer[..]) {
+            match self.pipe.read(&mut buffer) {
                 Ok(0) => return true,
                 Ok(len) => {
                     read.pending.extend_from_slice(&buffer[..len]);
@@ -204,9 +152,7 @@ impl Stderr {
                     let over = read.tail.len().saturating_sub(TAIL);
                     read.tail.drain(..over);
                 }
-                Err(rustix::io::Errno::INTR) => {}
-                Err(rustix::io::Errno::AGAIN) => return false,
-                Err(_) => return true,
+                Err(error) => return error.kind() != io::ErrorKind::WouldBlock,
             }
         }
         false
@@ -224,7 +170,7 @@ impl Stderr {
         let lines = self.take_events(read.pending.drain(..len).collect());
         drop(read);
         if !lines.is_empty() {
-            above_bars(|| write_all(self.to.descriptor(), &lines));
+            above_bars(|| self.to.write_all(&lines));
         }
         ended
     }
@@ -274,7 +220,7 @@ impl Stderr {
         let lines = self.take_events(std::mem::take(&mut read.pending));
         drop(read);
         if !lines.is_empty() {
-            above_bars(|| write_until(self.to.descriptor(), &lines, deadline));
+            above_bars(|| self.to.write_until(&lines, deadline));
         }
     }
 
@@ -326,33 +272,29 @@ impl Forwarder {
         }
         let _starting = lock(&STARTING);
         if FORWARDER.get().is_none() {
-            let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+            let poller = Poller::new()?;
             std::thread::Builder::new().name("parallel-stderr".to_owned()).spawn(|| FORWARDER.wait().run())?;
-            let _ = FORWARDER.set(Self { epoll, keys: AtomicU64::new(0), open: Mutex::default() });
-            // SAFETY: the function is one of this executable's, which is never unloaded. If it cannot be registered, what
-            // workers printed in the program's last moments is lost.
-            unsafe { libc::atexit(pass_on_the_last) };
+            let _ = FORWARDER.set(Self { poller, keys: AtomicU64::new(0), open: Mutex::default() });
+            exit::at_exit(pass_on_the_last);
         }
         Ok(FORWARDER.get().expect("it was just set"))
     }
 
     fn run(&self) {
-        let mut events = [MaybeUninit::uninit(); 32];
         let mut half_lines = false;
         loop {
             if !is_sound() {
                 return;
             }
-            let timeout = half_lines.then_some(&PATIENCE);
-            let ready: Vec<u64> = match epoll::wait(&self.epoll, &mut events, timeout) {
-                Ok((ready, _)) => ready.iter().map(|event| event.data.u64()).collect(),
-                Err(rustix::io::Errno::INTR) => continue,
-                // The program has closed all descriptors.
-                Err(_) => return,
-            };
-            // A child that the program has forked may hold copies, whose events come although ours are closed.
+            let asked = Instant::now();
+            // The program may have closed all descriptors.
+            let Ok(ready) = self.poller.wait(half_lines.then_some(PATIENCE)) else { return };
             if !is_sound() {
                 return;
+            }
+            if ready.is_empty() && asked.elapsed() < PATIENCE {
+                // There is a pipe more.
+                continue;
             }
             if ready.is_empty() {
                 for stderr in self.all() {
@@ -365,7 +307,7 @@ impl Forwarder {
                 let ended = stderr.pass_on(false);
                 crate::panics::discard(|| stderr.events.emit());
                 if ended {
-                    let _ = epoll::delete(&self.epoll, &stderr.pipe);
+                    self.poller.remove(stderr.pipe.descriptor());
                     lock(&self.open).remove(&key);
                 } else {
                     half_lines |= !lock(&stderr.read).pending.is_empty();

@@ -1,19 +1,14 @@
-//! One thread for all pools: it starts workers, serves their control sockets, sees their deaths, and ends those that are over a
+//! One thread for all pools: it starts workers, serves their control channels, sees their deaths, and ends those that are over a
 //! limit.
 //!
 //! Nothing that the healthy path does goes through it. It never waits for a task, nor for the reader of what tasks print.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
-
-use rustix::event::EventfdFlags;
-use rustix::event::epoll::{self, EventData, EventFlags};
 
 use super::exit_status;
 use super::stderr::{self, Program};
@@ -22,6 +17,7 @@ use crate::observe::timeline::memory;
 use crate::remote::recording;
 use crate::shared::{Arena, all_arenas};
 use crate::sys::fork;
+use crate::sys::poller::Poller;
 use crate::sys::profile;
 use crate::sys::role;
 
@@ -61,7 +57,7 @@ pub(super) trait Supervised: Send + Sync {
     fn give_start_up(&self, worker_slot: usize);
 
     /// A worker has something to say.
-    fn on_socket(self: Arc<Self>, supervisor: &Supervisor, worker_slot: usize, key: u64);
+    fn on_channel(self: Arc<Self>, supervisor: &Supervisor, worker_slot: usize, key: u64);
 
     /// A worker is dead.
     fn on_death(self: Arc<Self>, supervisor: &Supervisor, worker_slot: usize, key: u64);
@@ -86,9 +82,7 @@ pub(super) trait Supervised: Send + Sync {
 type Place = (Arc<dyn Supervised>, usize);
 
 pub(super) struct Supervisor {
-    epoll: OwnedFd,
-    /// Written to make the thread look at what there is to do.
-    kick: OwnedFd,
+    poller: Poller,
     keys: AtomicU64,
     /// By key: whose worker it is, and in which place.
     watched: Mutex<HashMap<u64, Place>>,
@@ -102,12 +96,13 @@ pub(super) struct Supervisor {
 
 static SUPERVISOR: OnceLock<Supervisor> = OnceLock::new();
 
-/// What the kick is watched under.
-const KICK: u64 = u64::MAX;
+/// The keys of a worker's channel and of its death are the worker's key, doubled, and one more.
+fn of_channel(worker: &Worker) -> u64 {
+    worker.key * 2
+}
 
-/// A worker's descriptors are watched under its key, doubled, plus one for the process descriptor.
-fn data(key: u64, process: bool) -> EventData {
-    EventData::new_u64(key * 2 + u64::from(process))
+fn of_death(worker: &Worker) -> u64 {
+    worker.key * 2 + 1
 }
 
 fn is_sound() -> bool {
@@ -137,12 +132,8 @@ impl Supervisor {
             exit_status::begin_to_count();
             memory::set_worker_pids(all_worker_pids);
             stderr::set_program(Program { is_sound, before_exit });
-            let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-            let kick = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-            epoll::add(&epoll, &kick, EventData::new_u64(KICK), EventFlags::IN)?;
             let supervisor = Self {
-                epoll,
-                kick,
+                poller: Poller::new()?,
                 keys: AtomicU64::new(0),
                 watched: Mutex::default(),
                 engines: Mutex::default(),
@@ -172,15 +163,14 @@ impl Supervisor {
     /// Makes the thread look at what there is to do.
     pub(super) fn kick(&self) {
         if self.is_sound() {
-            let _ = rustix::io::write(&self.kick, &1_u64.to_ne_bytes());
+            self.poller.wake();
         }
     }
 
     /// Whether our descriptors are still ours. A program that closes all descriptors closes ours with them, and may then open
     /// something of its own under the same numbers.
     pub(super) fn is_sound(&self) -> bool {
-        let sound = !self.broken.load(Ordering::Relaxed)
-            && epoll::modify(&self.epoll, &self.kick, EventData::new_u64(KICK), EventFlags::IN).is_ok();
+        let sound = !self.broken.load(Ordering::Relaxed) && self.poller.is_sound();
         if !sound {
             self.broken.store(true, Ordering::Relaxed);
         }
@@ -189,12 +179,9 @@ impl Supervisor {
 
     /// Whether a worker's descriptors are still those that we watch.
     pub(super) fn still_watches(&self, worker: &Worker) -> bool {
-        let is = |descriptor: &OwnedFd, process| {
-            let flags = EventFlags::IN;
-            epoll::modify(&self.epoll, descriptor, data(worker.key, process), flags).is_ok()
-        };
-        (worker.started.unwatched || is(&worker.started.socket, false))
-            && worker.started.process.as_ref().is_none_or(|process| is(process, true))
+        let started = &worker.started;
+        (started.unwatched || self.poller.still_watches(started.channel.descriptor(), of_channel(worker)))
+            && self.poller.still_watches(started.child.death(), of_death(worker))
     }
 
     /// Ends all pools of a program that has closed our descriptors.
@@ -238,31 +225,21 @@ impl Supervisor {
     /// Watches a new worker.
     pub(super) fn watch(&self, engine: Arc<dyn Supervised>, worker_slot: usize, worker: &Worker) -> io::Result<()> {
         lock(&self.watched).insert(worker.key, (engine, worker_slot));
-        let added =
-            epoll::add(&self.epoll, &worker.started.socket, data(worker.key, false), EventFlags::IN).and_then(|()| {
-                match &worker.started.process {
-                    Some(process) => epoll::add(&self.epoll, process, data(worker.key, true), EventFlags::IN),
-                    None => Ok(()),
-                }
-            });
-        added.map_err(|error| {
-            self.forget(worker);
-            error.into()
-        })
+        let started = &worker.started;
+        let added = self.poller.add(started.channel.descriptor(), of_channel(worker));
+        let added = added.and_then(|()| self.poller.add(started.child.death(), of_death(worker)));
+        added.inspect_err(|_| self.forget(worker))
     }
 
-    /// Looks at a worker's socket no more.
-    pub(super) fn forget_socket(&self, worker: &Worker) {
-        let _ = epoll::delete(&self.epoll, &worker.started.socket);
+    /// Looks at a worker's channel no more.
+    pub(super) fn forget_channel(&self, worker: &Worker) {
+        self.poller.remove(worker.started.channel.descriptor());
     }
 
     /// Forgets a worker, whose descriptors are still open.
     pub(super) fn forget(&self, worker: &Worker) {
-        // Closing alone would not do: a program that forks shares the descriptors with its child.
-        self.forget_socket(worker);
-        if let Some(process) = &worker.started.process {
-            let _ = epoll::delete(&self.epoll, process);
-        }
+        self.forget_channel(worker);
+        self.poller.remove(worker.started.child.death());
         // The engine may die with this, and its end must not find the table locked.
         let forgotten = lock(&self.watched).remove(&worker.key);
         drop(forgotten);
@@ -278,7 +255,6 @@ impl Supervisor {
 
     fn watch_over(&self) {
         let mut last_trim = Instant::now();
-        let mut events = [MaybeUninit::uninit(); 32];
         loop {
             while let Some((engine, worker_slot)) = self.next_start() {
                 if std::panic::catch_unwind(AssertUnwindSafe(|| Arc::clone(&engine).fill(self, worker_slot))).is_err() {
@@ -300,25 +276,12 @@ impl Supervisor {
                 continue;
             }
             let left = next.map(|next| next.saturating_duration_since(Instant::now()));
-            let timeout = left.and_then(|left| rustix::event::Timespec::try_from(left).ok());
-            // Only if it is still ours: somebody else's would give us somebody else's events.
-            let ready = if self.is_sound() {
-                epoll::wait(&self.epoll, &mut events, timeout.as_ref())
-            } else {
-                Err(rustix::io::Errno::BADF)
-            };
-            let ready: Vec<u64> = match ready {
-                // A child that the program has forked may hold copies, whose events come although ours are closed.
-                Ok((ready, _)) if !ready.is_empty() && !self.is_sound() => continue,
-                Ok((ready, _)) => ready.iter().map(|event| event.data.u64()).collect(),
-                Err(rustix::io::Errno::INTR) => Vec::new(),
-                Err(_) => {
-                    self.broken.store(true, Ordering::Relaxed);
-                    self.give_everything_up();
-                    // Not its end: the kernel would end what was started on this thread.
-                    loop {
-                        std::thread::park();
-                    }
+            let ready = if self.is_sound() { self.poller.wait(left) } else { Err(fork::closed_descriptors()) };
+            let Ok(ready) = ready else {
+                self.give_everything_up();
+                // Not its end: the kernel would end what was started on this thread.
+                loop {
+                    std::thread::park();
                 }
             };
             for event in ready {
@@ -328,17 +291,13 @@ impl Supervisor {
     }
 
     fn serve(&self, event: u64) {
-        if event == KICK {
-            let _ = rustix::io::read(&self.kick, &mut [0_u8; 8]);
-            return;
-        }
         let key = event / 2;
         let found = lock(&self.watched).get(&key).cloned();
         let Some((engine, worker_slot)) = found else { return };
         if event % 2 == 1 {
             engine.on_death(self, worker_slot, key);
         } else {
-            engine.on_socket(self, worker_slot, key);
+            engine.on_channel(self, worker_slot, key);
         }
     }
 

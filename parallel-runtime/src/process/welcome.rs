@@ -1,20 +1,19 @@
 //! What a worker is told at its start.
 //!
-//! The program sends one message on the control socket, the [`Welcome`], with the arena's descriptor, before the worker even runs; it
-//! then only holds the socket open: its end is the worker's end. What the worker says there is a [`Request`](crate::ipc::control::ControlRequest).
+//! The program sends one message on the control channel, the [`Welcome`], with the arena's descriptor, before the worker even runs; it
+//! then only holds the channel open: its end is the worker's end. What the worker says there is a [`Request`](crate::ipc::control::ControlRequest).
 
-use std::io::{self, IoSlice, IoSliceMut};
-use std::mem::MaybeUninit;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::io;
 
 use bytemuck::{Pod, Zeroable};
-use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
-};
 
 use crate::process::state::functions::{MOST_KEPT, TOLD};
 use crate::sandbox::Allowed;
+use crate::sys::Descriptor;
+use crate::sys::channel::Channel;
 use crate::sys::descriptors::Inherited;
+use crate::sys::image;
+use crate::sys::segment::Segment;
 
 const MAGIC: u64 = u64::from_ne_bytes(*b"parallel");
 
@@ -32,6 +31,8 @@ const LONGEST_NAME: usize = 64;
 #[repr(C)]
 pub(super) struct Welcome {
     pub(super) magic: u64,
+    /// Tells which build of the executable the program runs.
+    pub(super) fingerprint: u64,
     pub(super) arena_len: u64,
     /// 1 if its memory is limited.
     pub(super) arena_scarce: u64,
@@ -88,43 +89,37 @@ impl Welcome {
     /// Sends it, with the arena, with the descriptors that the worker inherits without a use for them, and with the paths that the sandbox allows.
     pub(super) fn send(
         &self,
-        socket: BorrowedFd<'_>,
-        arena: BorrowedFd<'_>,
+        channel: &Channel,
+        arena: &Segment,
         inherited: &[Inherited],
         allowed: &Allowed,
     ) -> io::Result<()> {
-        let welcome = Self { magic: MAGIC, inherited: inherited.len() as u64, ..*self };
+        let welcome =
+            Self { magic: MAGIC, fingerprint: image::fingerprint(), inherited: inherited.len() as u64, ..*self };
         let paths = allowed.to_bytes();
         if paths.len() > MOST_PATHS {
             return Err(io::Error::other("the sandbox allows too many paths: 64 KiB of them at most"));
         }
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut ancillary = SendAncillaryBuffer::new(&mut space);
-        let descriptors = [arena];
-        ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
-        let inherited = bytemuck::cast_slice(inherited);
-        let data = [IoSlice::new(bytemuck::bytes_of(&welcome)), IoSlice::new(inherited), IoSlice::new(&paths)];
-        rustix::net::sendmsg(socket, &data, &mut ancillary, SendFlags::NOSIGNAL)?;
-        Ok(())
+        let message = [bytemuck::bytes_of(&welcome), bytemuck::cast_slice(inherited), &paths];
+        channel.send_with(&message, arena.descriptor())
     }
 
     /// Receives it.
-    pub(super) fn receive(socket: BorrowedFd<'_>) -> io::Result<(Self, OwnedFd, Vec<Inherited>, Allowed)> {
-        let mut welcome = Self::zeroed();
-        let mut rest = vec![0_u8; MOST_PATHS + MOST_DESCRIPTORS];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-        let mut data = [IoSliceMut::new(bytemuck::bytes_of_mut(&mut welcome)), IoSliceMut::new(&mut rest)];
-        let received = rustix::net::recvmsg(socket, &mut data, &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
-        let arena = ancillary.drain().find_map(|message| match message {
-            RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
-            _ => None,
-        });
-        let parts = received.bytes.checked_sub(size_of::<Self>()).and_then(|len| {
-            let descriptors = usize::try_from(welcome.inherited).ok()?.checked_mul(size_of::<Inherited>())?;
-            rest[..len].split_at_checked(descriptors)
+    pub(super) fn receive(channel: &Channel) -> io::Result<(Self, Descriptor, Vec<Inherited>, Allowed)> {
+        let mut bytes = vec![0_u8; size_of::<Self>() + MOST_PATHS + MOST_DESCRIPTORS];
+        let (len, arena) = channel.receive_with(&mut bytes)?;
+        let (welcome, rest) = bytes[..len].split_at(len.min(size_of::<Self>()));
+        let welcome: Self = bytemuck::try_pod_read_unaligned(welcome).unwrap_or_else(|_| Self::zeroed());
+        let parts = usize::try_from(welcome.inherited).ok().and_then(|inherited| {
+            let inherited = inherited.checked_mul(size_of::<Inherited>())?;
+            rest.split_at_checked(inherited)
         });
         match (arena, parts) {
+            (Some(_), Some(_)) if welcome.magic == MAGIC && welcome.fingerprint != image::fingerprint() => {
+                Err(io::Error::other(
+                    "the executable is another build than the program: it was replaced while the program ran, which has to be started again",
+                ))
+            }
             (Some(arena), Some((inherited, paths))) if welcome.magic == MAGIC => {
                 let inherited =
                     inherited.chunks_exact(size_of::<Inherited>()).map(bytemuck::pod_read_unaligned).collect();
@@ -139,20 +134,18 @@ impl Welcome {
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::AsFd;
-
     use super::*;
-    use crate::ipc::control::pair;
     use crate::sys::random::with_random_bytes;
 
     #[test]
     fn any_bytes_for_a_worker_are_a_welcome_or_an_error() {
-        let (ours, theirs) = pair().unwrap();
+        let (ours, theirs) = Channel::pair().unwrap();
+        let theirs = Channel::from_descriptor(theirs);
         with_random_bytes(|random| {
             let bytes: Vec<u8> = random.arbitrary()?;
             if !bytes.is_empty() {
-                rustix::net::send(&ours, &bytes, SendFlags::NOSIGNAL).unwrap();
-                assert!(Welcome::receive(theirs.as_fd()).is_err(), "there is no descriptor of an arena with it");
+                ours.send(&bytes).unwrap();
+                assert!(Welcome::receive(&theirs).is_err(), "there is no descriptor of an arena with it");
             }
             Ok(())
         });

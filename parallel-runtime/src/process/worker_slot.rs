@@ -1,12 +1,9 @@
 //! The place of one worker in a pool, which outlives the processes that fill it.
 
 use std::io;
-use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
-
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use std::time::Instant;
 
 use super::spawn::Started;
 use super::stderr::Stderr;
@@ -15,6 +12,7 @@ use crate::ipc::board::Record;
 use crate::ipc::control::ANSWER;
 use crate::shared::objects::Process;
 use crate::shared::{Block, Handle};
+use crate::sys::child::{ExitStatus, Signal};
 use crate::sys::futex;
 
 /// One place.
@@ -93,9 +91,9 @@ pub(super) struct Worker {
     pub(super) ready: bool,
     /// It was ended because it did not say hello.
     pub(super) late: bool,
-    /// Since when its control socket is closed while it lives. It ends after the message that it runs.
+    /// Since when its control channel is closed while it lives. It ends after the message that it runs.
     pub(super) hung_up: Option<Instant>,
-    /// It was ended because it had closed its control socket.
+    /// It was ended because it had closed its control channel.
     pub(super) mute: bool,
     /// It was ended because it seemed to hold a task that it does not run: shared memory had been written over.
     pub(super) accused: bool,
@@ -182,73 +180,32 @@ impl Worker {
         &self.started.stderr
     }
 
-    /// Sends a signal. Through its descriptor, since its process id may be somebody else's by now: if the program ignores SIGCHLD,
-    /// or waits for all of its children.
+    /// Sends a signal.
     pub(super) fn signal(&mut self, signal: Signal) {
-        let sent = match &self.started.process {
-            Some(process) => rustix::process::pidfd_send_signal(process, signal).map_err(io::Error::from),
-            None if signal == Signal::KILL => self.started.child.kill(),
-            None => Ok(()),
-        };
-        // A program that has given up its rights may not signal workers that have them; but they end with their control socket.
-        if sent.is_err_and(|error| error.raw_os_error() == Some(libc::EPERM)) {
+        // A program that has given up its rights may not signal workers that have them; but they end with their channel.
+        if self.started.child.signal(signal).is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied) {
             self.hang_up();
         }
     }
 
-    /// The end of its control socket is the worker's end, unless it is stopped.
+    /// The end of its channel is the worker's end, unless it is stopped.
     pub(super) fn hang_up(&self) {
-        let _ = rustix::net::shutdown(&self.started.socket, rustix::net::Shutdown::Both);
+        self.started.channel.hang_up();
     }
 
     /// Waits until it is gone, at most until `deadline`. True if it is.
-    pub(super) fn is_gone_by(&mut self, deadline: Instant) -> bool {
-        let Some(process) = &self.started.process else {
-            let left = || deadline.saturating_duration_since(Instant::now());
-            // Not waited for yet: see `reap`.
-            let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
-            let Some(pid) = Pid::from_raw(self.pid().cast_signed()) else { return true };
-            while matches!(waitid(WaitId::Pid(pid), options), Ok(None)) {
-                if left().is_zero() {
-                    return false;
-                }
-                std::thread::sleep(left().min(Duration::from_millis(1)));
-            }
-            return true;
-        };
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let timeout = rustix::event::Timespec::try_from(left).ok();
-            let mut events = [rustix::event::PollFd::new(process, rustix::event::PollFlags::IN)];
-            match rustix::event::poll(&mut events, timeout.as_ref()) {
-                Ok(0) => return false,
-                Err(rustix::io::Errno::INTR) => {}
-                Ok(_) | Err(_) => return true,
-            }
-        }
+    pub(super) fn is_gone_by(&self, deadline: Instant) -> bool {
+        self.started.child.is_gone_by(deadline)
     }
 
     /// Ends it at once and waits until it is gone.
     pub(super) fn kill(&mut self) -> Option<ExitStatus> {
-        self.signal(Signal::KILL);
+        self.signal(Signal::Kill);
         self.reap()
     }
 
     /// Waits until it is gone, and ends what its tasks have started and left running.
     pub(super) fn reap(&mut self) -> Option<ExitStatus> {
-        if let Some(pid) = Pid::from_raw(self.pid().cast_signed()) {
-            // Until it is waited for nothing else has its number, nor that of its group. Where the program lets the kernel wait for its children
-            // nothing is known of that any more.
-            let gone = loop {
-                match waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT) {
-                    Err(rustix::io::Errno::INTR) => {}
-                    gone => break gone,
-                }
-            };
-            if gone.is_ok() {
-                let _ = kill_process_group(pid, Signal::KILL);
-            }
-        }
-        self.started.child.wait().ok()
+        self.started.child.reap()
     }
 }

@@ -8,9 +8,8 @@
 //! file = MAGIC, length of the identity (u8), identity of the executable, one frame of the codec: `Saved`
 //! ```
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
@@ -24,13 +23,10 @@ use crate::options::WorkerOptions;
 use crate::panics;
 use crate::shared::handle_table;
 use crate::sys::privilege::variable;
-use crate::sys::{fork, image};
+use crate::sys::{files, fork, image};
 
 /// The first bytes of a file.
 const MAGIC: &[u8; 16] = b"parallel task 1\n";
-
-/// Bits of a file's mode: its group or other users may write it.
-const OTHERS_WRITE: u32 = 0o022;
 
 /// How many files a process writes.
 const MOST_FILES: u32 = 100;
@@ -271,7 +267,7 @@ impl Recorder {
         let parts: Parts = (function, entry, init, variables, state, arguments);
         let bytes =
             handle_table::encode_contents(|writer| codec::encode(&parts, writer)).map_err(|error| error.to_string())?;
-        let identity = image::identity().map_err(|error| error.to_string())?;
+        let identity = image::identity();
         let (mut file, path) = self.create(&parts.0).map_err(|error| error.to_string())?;
         let mut write = |part: &[u8]| file.write_all(part);
         let written = write(MAGIC)
@@ -305,13 +301,13 @@ impl Recorder {
 
     /// A new file, which only this user can read.
     fn create(&self, function: &str) -> io::Result<(File, PathBuf)> {
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.directory)?;
+        files::create_private_directory(&self.directory)?;
         let directory = std::path::absolute(&self.directory)?;
         let name = function.rsplit("::").next().unwrap_or(function);
         let name: String = name.chars().filter(|c| c.is_alphanumeric() || *c == '_').take(60).collect();
         for number in 1_u32.. {
             let path = directory.join(format!("{name}-{}-{number}.task", std::process::id()));
-            match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+            match files::create_private(&path) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 other => return Ok((other?, path)),
             }
@@ -330,7 +326,7 @@ impl Saved {
         let unreadable = |error: io::Error| format!("it cannot be read: {error}");
         let mut file = File::open(path).map_err(unreadable)?;
         let metadata = file.metadata().map_err(unreadable)?;
-        if metadata.uid() != rustix::process::geteuid().as_raw() || metadata.mode() & OTHERS_WRITE != 0 {
+        if !files::is_ours_alone(&metadata) {
             // It says which code runs, and on what.
             return Err("another user owns it or may write it: copy it, if its origin is known".to_owned());
         }
@@ -339,7 +335,7 @@ impl Saved {
         let rest = bytes.strip_prefix(MAGIC).ok_or("it is no file of a failed task")?;
         let (len, rest) = rest.split_first().ok_or("it is no file of a failed task")?;
         let (identity, rest) = rest.split_at_checked((*len).into()).ok_or("it is cut short")?;
-        if identity != image::identity().map_err(|error| error.to_string())? {
+        if identity != image::identity() {
             return Err("another build of the program has written it: replay it with that one".to_owned());
         }
         // SAFETY: the bytes live as long as the reader, and only copies are made from it.

@@ -55,9 +55,7 @@ pub(crate) fn all() -> Vec<Arc<Arena>> {
 
 /// Bytes of shared memory that exist now, as the kernel counts them.
 pub(crate) fn allocated_bytes() -> u64 {
-    let blocks = |arena: Arc<Arena>| rustix::fs::fstat(arena.segment.descriptor()).map_or(0, |status| status.st_blocks);
-    // In units of 512 bytes, whatever the file system, as in stat(2).
-    all().into_iter().map(|arena| blocks(arena).cast_unsigned() * 512).sum()
+    all().into_iter().map(|arena| arena.segment.allocated()).sum()
 }
 
 impl Arena {

@@ -1,16 +1,17 @@
 //! Large buffers that are put into `/dev/shm` of another machine once, for all tasks there: *blobs*.
 
 use std::fs::File;
-use std::os::unix::fs::MetadataExt;
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, PoisonError};
-
-use rustix::mm::{MapFlags, ProtFlags};
 
 use super::arena::Arena;
 use super::handle::Handle;
 use crate::codec::CodecError;
-use crate::sys::segment::DIRECTORY;
+use crate::sys::files;
+use crate::sys::segment::FileMapping;
+
+/// Where they are.
+const DIRECTORY: &str = "/dev/shm";
 
 /// A buffer of so many bytes that nothing changes is sent as a blob.
 pub(crate) const LARGE: usize = 64 << 10;
@@ -43,21 +44,15 @@ pub(crate) struct Blob {
     name: String,
     /// Of the file, which another one of that name does not have.
     inode: u64,
-    start: NonNull<u8>,
-    len: usize,
+    mapping: FileMapping,
 }
-
-// SAFETY: a mapping belongs to no thread.
-unsafe impl Send for Blob {}
-// SAFETY: nothing writes the memory.
-unsafe impl Sync for Blob {}
 
 impl Blob {
     /// The blob of that name. It stays mapped as long as it has that name, because the next task is likely to use it too.
     pub(super) fn open(name: &str) -> Result<Arc<Self>, CodecError> {
         static OPEN: Mutex<Vec<Arc<Blob>>> = Mutex::new(Vec::new());
         let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
-        let inode = std::fs::metadata(path(name)).map(|metadata| metadata.ino()).ok();
+        let inode = std::fs::metadata(path(name)).map(|metadata| files::inode(&metadata)).ok();
         if let Some(blob) = open.iter().find(|blob| blob.name == name && Some(blob.inode) == inode) {
             return Ok(Arc::clone(blob));
         }
@@ -76,16 +71,13 @@ impl Blob {
         let file = File::open(path(name))?;
         let metadata = file.metadata()?;
         // Any user may write a name there.
-        if metadata.uid() != rustix::process::geteuid().as_raw() {
+        if !files::is_ours(&metadata) {
             return Err(std::io::Error::from(std::io::ErrorKind::PermissionDenied));
         }
         let len = usize::try_from(metadata.len()).map_err(std::io::Error::other)?;
-        // SAFETY: the kernel chooses the address; the file is complete, and nothing writes it or makes it shorter: it got its name when
-        // it was.
-        let start =
-            unsafe { rustix::mm::mmap(std::ptr::null_mut(), len, ProtFlags::READ, MapFlags::SHARED, &file, 0) }?;
-        let start = NonNull::new(start.cast()).ok_or(std::io::ErrorKind::OutOfMemory)?;
-        Ok(Self { name: name.to_owned(), inode: metadata.ino(), start, len })
+        // SAFETY: the file is complete, and nothing writes it or makes it shorter: it got its name when it was.
+        let mapping = unsafe { FileMapping::new(&file, len) }?;
+        Ok(Self { name: name.to_owned(), inode: files::inode(&metadata), mapping })
     }
 
     /// The number of the object in the program: the end of its name, as [`name_of`] writes it.
@@ -97,26 +89,17 @@ impl Blob {
     pub(super) fn at<T>(&self, offset: u64, len: usize) -> Option<NonNull<T>> {
         let bytes = len.checked_mul(size_of::<T>())?;
         let offset = usize::try_from(offset).ok()?;
-        if offset.checked_add(bytes)? > self.len {
+        if offset.checked_add(bytes)? > self.mapping.len() {
             return None;
         }
         // SAFETY: `offset` was just checked to lie inside the mapping.
-        let start = unsafe { self.start.add(offset) }.cast::<T>();
+        let start = unsafe { self.mapping.start().add(offset) }.cast::<T>();
         start.is_aligned().then_some(start)
-    }
-}
-
-impl Drop for Blob {
-    fn drop(&mut self) {
-        // SAFETY: it was mapped with this length, and what refers to it keeps it.
-        let _ = unsafe { rustix::mm::munmap(self.start.as_ptr().cast(), self.len) };
     }
 }
 
 /// Where other processes of this machine find the memory of an object: a file, and an offset in it.
 pub(crate) fn place_of(handle: &Handle) -> Option<(String, u64)> {
-    use std::os::fd::AsRawFd;
     let arena = Arena::get().ok()?;
-    let descriptor = arena.segment().descriptor().as_raw_fd();
-    Some((format!("/proc/{}/fd/{descriptor}", std::process::id()), handle.reference().offset))
+    Some((arena.segment().path_for_others()?, handle.reference().offset))
 }

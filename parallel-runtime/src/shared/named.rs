@@ -10,20 +10,14 @@
 //! * **Names that others remove.** Python before 3.13 removes the name of every segment that it has had open when it ends. So a
 //!   segment that was opened has a name of ours too, and our workers find it by that.
 
-use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
-use rustix::fs::FallocateFlags;
-use shared_memory::{Shmem, ShmemConf, ShmemError};
-
 use crate::codec::{self, CodecError, Reader, Writer};
 use crate::error::TaskError;
-use crate::sys::segment::{self, DIRECTORY};
+use crate::sys::named::{self, Failure, Object};
 
 /// A mapped segment.
 pub(crate) struct Named {
@@ -36,10 +30,10 @@ pub(crate) struct Named {
     own_name: Option<String>,
     /// Set in the process that made it.
     owner: bool,
-    mapping: Mutex<Option<Shmem>>,
+    mapping: Mutex<Object>,
 }
 
-// SAFETY: the mapping is a range of addresses and a descriptor, which belong to no thread; `Shmem` only lacks the promise.
+// SAFETY: the address is that of the mapping, which belongs to no thread.
 unsafe impl Send for Named {}
 // SAFETY: as above; shared access only reads `start`, `len` and `inode`, and `mapping` is behind a lock.
 unsafe impl Sync for Named {}
@@ -47,14 +41,6 @@ unsafe impl Sync for Named {}
 /// The segments that this process has mapped, so that slices of them are recognised.
 static MAPPED: RwLock<Vec<Weak<Named>>> = RwLock::new(Vec::new());
 static COUNT: AtomicUsize = AtomicUsize::new(0);
-
-fn path(name: &str) -> PathBuf {
-    [DIRECTORY, name].iter().collect()
-}
-
-fn inode_of(name: &str) -> Option<u64> {
-    std::fs::symlink_metadata(path(name)).ok().map(|metadata| metadata.ino())
-}
 
 fn error(name: &str, source: io::Error) -> TaskError {
     TaskError::Named { name: name.to_owned(), source }
@@ -69,41 +55,30 @@ fn not_found() -> io::Error {
 }
 
 /// Says what there is to do about it, where that is known.
-fn explained(failed: io::Error) -> io::Error {
-    if failed.kind() == io::ErrorKind::NotFound { not_found() } else { failed }
-}
-
-fn io_error(error: ShmemError) -> io::Error {
-    match error {
-        ShmemError::MappingIdExists => taken(),
-        ShmemError::MapOpenFailed(code) | ShmemError::MapCreateFailed(code) | ShmemError::UnknownOsError(code) => {
-            explained(io::Error::from_raw_os_error(code.cast_signed()))
-        }
-        other => io::Error::other(other),
+fn failed(name: &str, failure: Failure) -> TaskError {
+    match failure {
+        Failure::Full { requested, available } => TaskError::OutOfSharedMemory { requested, available },
+        Failure::System(failed) => match failed.kind() {
+            io::ErrorKind::NotFound => error(name, not_found()),
+            io::ErrorKind::AlreadyExists => error(name, taken()),
+            _ => error(name, failed),
+        },
     }
 }
 
 fn check_name(name: &str) -> Result<(), TaskError> {
+    named::check().map_err(|unsupported| error(name, unsupported))?;
     let valid = !name.is_empty() && name.len() <= 200 && !name.contains(['/', '\0']) && !name.starts_with('.');
-    if valid && !name.starts_with(segment::PREFIX) {
+    if valid && !name.starts_with(named::PREFIX) {
         return Ok(());
     }
     let reason = "a name has 1 to 200 bytes, no `/`, and begins neither with a dot nor with `parallel-`";
     Err(error(name, io::Error::new(io::ErrorKind::InvalidInput, reason)))
 }
 
-/// Reserves all pages, so that none is missing when it is touched.
-fn reserve(file: &File, len: u64) -> Result<(), TaskError> {
-    rustix::fs::fallocate(file, FallocateFlags::empty(), 0, len).map_err(|_| {
-        let space = rustix::fs::fstatvfs(file).ok();
-        let available = space.map_or(0, |space| space.f_bavail.saturating_mul(space.f_frsize));
-        TaskError::OutOfSharedMemory { requested: len, available }
-    })
-}
-
 /// A name that shows whose it is. What follows must not be a name by which others may open it, unless that is to be swept with it.
 fn own_name(rest: &str) -> String {
-    format!("{}-{rest}", segment::name_of_process(std::process::id()))
+    format!("{}-{rest}", named::name_of_process(std::process::id()))
 }
 
 impl Named {
@@ -114,18 +89,15 @@ impl Named {
             let reason = "a segment has at least one element, of at least one byte";
             return Err(error(name, io::Error::new(io::ErrorKind::InvalidInput, reason)));
         }
-        segment::sweep();
-        if inode_of(name).is_some() {
+        named::sweep();
+        if named::inode_of(name).is_some() {
             return Err(error(name, taken()));
         }
         let own = own_name(name);
-        let mapping =
-            ShmemConf::new().os_id(&own).size(len).create().map_err(|failed| error(name, io_error(failed)))?;
         // From here on the end of `mapping` removes the object under its own name.
-        let file = OpenOptions::new().write(true).open(path(&own)).map_err(|failed| error(name, failed))?;
-        reserve(&file, len as u64)?;
-        std::fs::hard_link(path(&own), path(name)).map_err(|failed| error(name, failed))?;
-        let inode = inode_of(&own).ok_or_else(|| error(name, not_found()))?;
+        let mapping = Object::create(&own, len).map_err(|failure| failed(name, failure))?;
+        named::link(&own, name).map_err(|linked| failed(name, linked.into()))?;
+        let inode = named::inode_of(&own).ok_or_else(|| error(name, not_found()))?;
         Self::mapped(name, mapping, inode, Some(own), true)
     }
 
@@ -135,7 +107,7 @@ impl Named {
         check_name(name)?;
         // Check, open and register are one step.
         let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(inode) = inode_of(name) {
+        if let Some(inode) = named::inode_of(name) {
             forget_unused(&mut kept);
             if living().any(|named| named.inode == inode) {
                 let reason = "this process has it open already, and there can be only one `&mut`: pass that `SharedVec`, or parts of it";
@@ -144,39 +116,29 @@ impl Named {
         }
         // As a name for others it would begin with a dot, which none does.
         let own = own_name(&format!(".{}", NUMBER.fetch_add(1, Ordering::Relaxed)));
-        let linked = std::fs::hard_link(path(name), path(&own)).is_ok();
+        let linked = named::link(name, &own).is_ok();
         let result = Self::open_any(if linked { &own } else { name }, name, linked.then(|| own.clone()));
         if result.is_err() && linked {
-            let _ = std::fs::remove_file(path(&own));
+            named::remove(&own);
         }
         result
     }
 
     /// Maps the segment that has one name, as that which was asked for by another.
     fn open_any(file_name: &str, name: &str, own: Option<String>) -> Result<Arc<Self>, TaskError> {
-        let file = File::options().read(true).write(true).open(path(file_name));
-        let file = file.map_err(|failed| error(name, explained(failed)))?;
-        let metadata = file.metadata().map_err(|failed| error(name, failed))?;
-        if metadata.len() == 0 {
-            return Err(error(name, io::Error::other("it is empty")));
-        }
-        reserve(&file, metadata.len())?;
-        let mapping = ShmemConf::new().os_id(file_name).open().map_err(|failed| error(name, io_error(failed)))?;
-        if inode_of(file_name) != Some(metadata.ino()) {
-            return Err(error(name, not_found()));
-        }
-        Self::mapped(name, mapping, metadata.ino(), own, false)
+        let (mapping, inode) = Object::open(file_name).map_err(|failure| failed(name, failure))?;
+        Self::mapped(name, mapping, inode, own, false)
     }
 
     fn mapped(
         name: &str,
-        mapping: Shmem,
+        mapping: Object,
         inode: u64,
         own_name: Option<String>,
         owner: bool,
     ) -> Result<Arc<Self>, TaskError> {
-        let start = NonNull::new(mapping.as_ptr()).ok_or_else(|| error(name, not_found()))?;
-        let (name, len, mapping) = (name.to_owned(), mapping.len(), Mutex::new(Some(mapping)));
+        let start = mapping.start().ok_or_else(|| error(name, not_found()))?;
+        let (name, len, mapping) = (name.to_owned(), mapping.len(), Mutex::new(mapping));
         let named = Arc::new(Self { name, start, len, inode, own_name, owner, mapping });
         let mut all = MAPPED.write().unwrap_or_else(PoisonError::into_inner);
         all.retain(|other| other.strong_count() > 0);
@@ -208,14 +170,13 @@ impl Drop for Named {
     fn drop(&mut self) {
         let ours = crate::sys::fork::check().is_ok();
         let mut names = [self.owner.then_some(&self.name), self.own_name.as_ref()].into_iter().flatten();
-        names.by_ref().filter(|name| ours && inode_of(name) == Some(self.inode)).for_each(|name| {
-            let _ = std::fs::remove_file(path(name));
-        });
+        names
+            .by_ref()
+            .filter(|name| ours && named::inode_of(name) == Some(self.inode))
+            .for_each(|name| named::remove(name));
         let mapping = self.mapping.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let Some(mapping) = mapping {
-            // The names are removed, or are the parent's.
-            mapping.set_owner(false);
-        }
+        // The names are removed, or are the parent's.
+        mapping.leave_name();
     }
 }
 
@@ -297,7 +258,7 @@ impl Place {
             return Ok(Arc::clone(named));
         }
         // Those that the program has let go of would keep their memory.
-        kept.retain(|(file, named)| Arc::strong_count(named) > 1 || inode_of(file) == Some(named.inode));
+        kept.retain(|(file, named)| Arc::strong_count(named) > 1 || named::inode_of(file) == Some(named.inode));
         let named = Named::open_any(&self.file_name, &self.name, None).map_err(CodecError::new)?;
         if named.inode != self.inode {
             return Err(CodecError::new(format_args!("the named segment `{}` is another one by now", self.name)));

@@ -1,21 +1,9 @@
 //! Sleeping on a word of shared memory.
 
 use std::sync::atomic::{AtomicU32, AtomicU64};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use rustix::thread::futex::{self, Flags, Timespec};
-
-/// Sleeps while `word` is `expected`, at most until `deadline`. May return early.
-pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Option<Instant>) {
-    let timeout = deadline.map(|deadline| timespec(deadline.saturating_duration_since(Instant::now())));
-    // EAGAIN (the word has changed), EINTR and ETIMEDOUT all mean: look again.
-    let _ = futex::wait(word, Flags::empty(), expected, timeout.as_ref());
-}
-
-/// Wakes up to `count` sleepers.
-pub(crate) fn wake(word: &AtomicU32, count: u32) {
-    let _ = futex::wake(word, Flags::empty(), count);
-}
+pub(crate) use super::system::address::{wait, wake};
 
 /// Wakes all sleepers.
 pub(crate) fn wake_all(word: &AtomicU32) {
@@ -38,11 +26,4 @@ pub(crate) fn wait_low(word: &AtomicU64, expected: u64, deadline: Option<Instant
 /// As [`wake`], for those who sleep on the low half of a word.
 pub(crate) fn wake_low(word: &AtomicU64, count: u32) {
     wake(low_half(word), count);
-}
-
-fn timespec(duration: Duration) -> Timespec {
-    Timespec {
-        tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: i64::from(duration.subsec_nanos()),
-    }
 }

@@ -2,6 +2,8 @@
 
 use std::cell::Cell;
 
+use super::system::stack_bounds;
+
 /// Left for what is called between two looks, and for destructors.
 const RESERVE: usize = 128 << 10;
 
@@ -43,28 +45,10 @@ pub(crate) fn floor() -> usize {
 
 #[cold]
 fn look_up() -> Stack {
-    let unknown = Stack { floor: 0, end: 0 };
-    let mut attributes = std::mem::MaybeUninit::<libc::pthread_attr_t>::uninit();
-    // SAFETY: it has no conditions.
-    let this = unsafe { libc::pthread_self() };
-    // SAFETY: this thread runs; the attributes are written.
-    if unsafe { libc::pthread_getattr_np(this, attributes.as_mut_ptr()) } != 0 {
-        return unknown;
-    }
-    let (mut start, mut size, mut guard) = (std::ptr::null_mut(), 0, 0);
-    // SAFETY: the call above has initialised the attributes; the results are written.
-    let failed = unsafe { libc::pthread_attr_getstack(attributes.as_ptr(), &mut start, &mut size) };
-    // SAFETY: as above. It leaves 0 where it fails.
-    unsafe { libc::pthread_attr_getguardsize(attributes.as_ptr(), &mut guard) };
-    // SAFETY: they are initialised, and not used afterwards.
-    unsafe { libc::pthread_attr_destroy(attributes.as_mut_ptr()) };
-    if failed != 0 {
-        return unknown;
-    }
-    let start = start.addr();
+    let Some(bounds) = stack_bounds::of_this_thread() else { return Stack { floor: 0, end: 0 } };
     // A C library may count the guard as part of the stack.
-    let reserve = (RESERVE + guard).min(size / 2);
-    Stack { floor: start.saturating_add(reserve), end: start.saturating_add(size) }
+    let reserve = (RESERVE + bounds.guard).min((bounds.end - bounds.lowest) / 2);
+    Stack { floor: bounds.lowest + reserve, end: bounds.end }
 }
 
 #[cfg(test)]

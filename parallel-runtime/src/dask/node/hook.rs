@@ -3,6 +3,7 @@
 use std::ffi::{CStr, c_char, c_int};
 
 use super::serve;
+use crate::sys::before_main;
 use crate::sys::entry::{self, Entry};
 use crate::sys::{privilege, role};
 
@@ -10,10 +11,7 @@ use crate::sys::{privilege, role};
 pub(crate) const VARIABLE: &str = "__PARALLEL_RUNTIME_NODE";
 const VARIABLE_C: &CStr = c"__PARALLEL_RUNTIME_NODE";
 
-// Miri calls entries of the array without arguments.
-#[used]
-#[cfg_attr(not(miri), unsafe(link_section = ".init_array"))]
-static HOOK: Entry = hook;
+before_main!(HOOK: Entry = hook);
 
 /// Makes sure that the linker keeps the hook: the code that sends a node to another machine asks for it.
 pub(crate) fn is_linked() -> bool {

@@ -14,6 +14,7 @@ use crate::remote::failure;
 use crate::remote::message::{About, Arguments, Body, Message, as_uninit};
 use crate::remote::outcome::{Left, Outcome};
 use crate::remote::task_state::TaskRef;
+use crate::sys::processes;
 
 /// A request of many items is cut into pieces that take about so long, so that all workers have something to do at its end.
 const PIECE: f64 = 5e6;
@@ -259,7 +260,7 @@ impl<'n, 'p> Running<'n, 'p> {
 
 /// The error of a worker, with the machine that it was on.
 fn located(mut error: TaskError) -> TaskError {
-    static HOST: LazyLock<String> = LazyLock::new(|| rustix::system::uname().nodename().to_string_lossy().into_owned());
+    static HOST: LazyLock<String> = LazyLock::new(|| processes::host());
     if let TaskError::WorkerDied { reason, .. } = &mut error {
         reason.push_str(" (on host ");
         reason.push_str(&HOST);

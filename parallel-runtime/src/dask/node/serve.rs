@@ -1,8 +1,6 @@
 //! The main loop of a node: from a submission to its replies.
 
-use std::fs::File;
 use std::io::{BufReader, Write};
-use std::os::fd::OwnedFd;
 use std::sync::Mutex;
 
 use super::requests::Submission;
@@ -10,7 +8,7 @@ use super::run::Running;
 use super::state::Node;
 use crate::dask::request::{self, Reply};
 use crate::dask::wire::{self, Put, Take, to_node};
-use crate::sys::exit;
+use crate::sys::{exit, streams};
 
 /// What a node says first.
 const HELLO: u8 = 0;
@@ -29,20 +27,16 @@ pub(super) fn main(workers: usize) -> ! {
 
 fn run(workers: usize) -> std::io::Result<()> {
     // What tasks print must not get among the frames.
-    let input = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
-    let output = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?;
-    let null: OwnedFd = File::open("/dev/null")?.into();
-    rustix::stdio::dup2_stdin(&null)?;
-    rustix::stdio::dup2_stdout(rustix::stdio::stderr())?;
+    let (input, output) = streams::take()?;
     let node: &'static Node = Box::leak(Box::new(Node {
-        output: Mutex::new(File::from(output)),
+        output: Mutex::new(output),
         workers,
         requests: Mutex::default(),
         rates: Mutex::default(),
         engines: Mutex::default(),
     }));
     node.write(HELLO, &[]);
-    let mut input = BufReader::with_capacity(1 << 16, File::from(input));
+    let mut input = BufReader::with_capacity(1 << 16, input);
     while let Some((kind, frame)) = wire::read(&mut input)? {
         let Some(number) = Take(&frame).u64() else { continue };
         match kind {

@@ -76,7 +76,7 @@ unsafe impl<const N: usize> Sync for Bytes<N> {}
 pub(crate) struct Slot {
     /// See [`Word`].
     pub(crate) word: AtomicU64,
-    /// The number of the function, of which the worker knows over its control socket what it stands for.
+    /// The number of the function, of which the worker knows over its control channel what it stands for.
     pub(crate) function: AtomicU64,
     /// Offset of the arguments in the arena; 0 if they are in the slot.
     pub(crate) arguments_offset: AtomicU64,

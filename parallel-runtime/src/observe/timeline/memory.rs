@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use crate::shared;
-use crate::sys::clock;
+use crate::sys::{clock, processes};
 
 /// With more samples than this every second one is dropped, and the next come half as often.
 pub(super) const MOST_SAMPLES: usize = 2000;
@@ -49,17 +49,8 @@ fn now() -> Sample {
     let workers = WORKER_PIDS.get().map_or_else(Vec::new, |pids| pids());
     Sample {
         at: clock::now(),
-        program: own("self"),
-        workers: workers.into_iter().map(|pid| own(&pid.to_string())).sum(),
+        program: processes::own_memory(None),
+        workers: workers.into_iter().map(|pid| processes::own_memory(Some(pid))).sum(),
         shared: shared::allocated_bytes(),
     }
-}
-
-/// The memory that a process shares with no other, in bytes: pages that are resident, but for those of files and shared memory; the
-/// second and the third field of `statm`, as in proc(5).
-fn own(process: &str) -> u64 {
-    let text = std::fs::read_to_string(format!("/proc/{process}/statm")).unwrap_or_default();
-    let mut fields = text.split(' ').skip(1).filter_map(|field| field.parse::<u64>().ok());
-    let (resident, shared) = (fields.next().unwrap_or(0), fields.next().unwrap_or(0));
-    resident.saturating_sub(shared) * rustix::param::page_size() as u64
 }

@@ -109,8 +109,7 @@ pub(crate) fn begin_if_asked() {
             return;
         }
         recorder::begin();
-        // SAFETY: the function is one of this executable's, which is never unloaded. If it cannot be registered, nothing is written.
-        unsafe { libc::atexit(write_at_exit) };
+        crate::sys::exit::at_exit(write_at_exit);
     });
 }
 

@@ -1,7 +1,7 @@
 //! The functions of a pool, by number.
 //!
 //! A slot names its function by a number, which any worker of the pool can write over. What the number stands for, an offset in the executable, the
-//! program keeps here, and tells each worker over its control socket, which no other process can write: so what a worker writes on the board
+//! program keeps here, and tells each worker over its control channel, which no other process can write: so what a worker writes on the board
 //! never becomes an address that another one jumps to.
 
 use std::collections::HashMap;

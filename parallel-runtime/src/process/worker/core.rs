@@ -1,6 +1,5 @@
 //! What a worker process has, and the end of a task.
 
-use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
 
 use super::functions::Functions;
@@ -19,13 +18,9 @@ use crate::panics::{self, Caught};
 use crate::process::region::Region;
 use crate::process::welcome::Welcome;
 use crate::remote::failure;
+use crate::sys::channel::Channel;
 use crate::sys::futex;
 use crate::sys::segment::Segment;
-
-/// The connection to the program.
-pub(super) struct Control {
-    pub(super) socket: OwnedFd,
-}
 
 /// This process, as the thread of the tasks has it.
 pub(super) struct Worker {
@@ -33,7 +28,7 @@ pub(super) struct Worker {
     pub(super) segment: &'static Segment,
     pub(super) index: u32,
     pub(super) one_shot: bool,
-    pub(super) control: &'static Control,
+    pub(super) channel: &'static Channel,
     pub(super) functions: Functions,
     pub(super) region: Region,
     pub(super) completed: u64,
@@ -50,7 +45,7 @@ impl Worker {
         board: &'static Board,
         segment: &'static Segment,
         welcome: &Welcome,
-        control: &'static Control,
+        channel: &'static Channel,
         usage: Option<&'static Usage>,
     ) -> Self {
         let record = board.record(welcome.worker);
@@ -68,7 +63,7 @@ impl Worker {
             segment,
             index,
             one_shot,
-            control,
+            channel,
             functions: Functions::new(welcome.functions),
             region,
             completed,

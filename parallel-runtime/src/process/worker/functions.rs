@@ -1,12 +1,11 @@
 //! What the numbers of functions stand for, as the program has said.
 
-use std::os::fd::BorrowedFd;
-
 use crate::codec::{CodecError, Reader};
 use crate::function::remote::{Serve, serve_at};
 use crate::function::{ResultWriter, ServeError};
 use crate::ipc::control::{ControlRequest, told_function};
 use crate::process::state::functions::TOLD;
+use crate::sys::channel::Channel;
 use crate::sys::{exit, image};
 
 /// The functions that this worker knows.
@@ -25,20 +24,20 @@ impl Functions {
 
     /// The function of a number. One of which the program knows nothing fails.
     #[inline(always)]
-    pub(super) fn get(&mut self, number: u64, socket: BorrowedFd<'_>) -> Serve {
+    pub(super) fn get(&mut self, number: u64, channel: &Channel) -> Serve {
         match self.known.get(number as usize) {
             Some(Some(serve)) => *serve,
-            _ => self.ask(number, socket),
+            _ => self.ask(number, channel),
         }
     }
 
     #[cold]
-    fn ask(&mut self, number: u64, socket: BorrowedFd<'_>) -> Serve {
+    fn ask(&mut self, number: u64, channel: &Channel) -> Serve {
         if number >= MOST {
             return unknown;
         }
-        let asked = ControlRequest::Function(number).send(socket);
-        let Some(entry) = asked.ok().and_then(|()| told_function(socket, number)) else {
+        let asked = ControlRequest::Function(number).send(channel);
+        let Some(entry) = asked.ok().and_then(|()| told_function(channel, number)) else {
             // The program is gone.
             exit::with_group()
         };
@@ -53,7 +52,7 @@ impl Functions {
 }
 
 fn function_at(entry: u64) -> Option<Serve> {
-    // SAFETY: the program has said so over the control socket, which no other process can write, and runs the same executable; it has the entry from
+    // SAFETY: the program has said so over the control channel, which no other process can write, and runs the same executable; it has the entry from
     // `RemoteTable::entry`.
     (entry != 0 && image::is_code(entry)).then(|| unsafe { serve_at(entry) })
 }

@@ -1,6 +1,6 @@
 //! The worker's side: from the hook to the end of the process.
 //!
-//! The thread of the hook only waits for the end of the control socket, which is the end of the program or of the pool; then it
+//! The thread of the hook only waits for the end of the control channel, which is the end of the program or of the pool; then it
 //! ends the process, whatever its tasks do. Tasks run on a second thread, which the standard library has set up like any
 //! other. A worker always ends by `_exit`: it must never fall through into the program's `main`.
 //!
@@ -16,24 +16,16 @@
 //! | [`delivery`] | where the results of a message go |
 //! | [`fault`] | a handler that notes why the process is about to die |
 //! | [`usage`] | how much memory the worker has, and its limit |
-//! | [`sandbox`] | what a worker may still ask of the kernel |
 
 mod core;
 mod delivery;
 mod end;
-#[path = "../../sys/unix/fault.rs"]
 mod fault;
 mod functions;
 mod futures;
 mod identity;
 mod local_executor;
 mod run;
-#[cfg(feature = "sandbox")]
-#[path = "../../sys/linux/sandbox.rs"]
-mod sandbox;
-#[cfg(not(feature = "sandbox"))]
-#[path = "../../sys/portable/sandbox.rs"]
-mod sandbox;
 mod start;
 mod usage;
 

@@ -1,7 +1,6 @@
 //! The thread of the tasks: claims, runs, rests.
 
 use std::io::{self, Write};
-use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -32,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Worker {
     pub(super) fn run(&mut self) {
-        if ControlRequest::Ready.send(self.control.socket.as_fd()).is_err() {
+        if ControlRequest::Ready.send(self.channel).is_err() {
             return;
         }
         let board = self.board;
@@ -100,7 +99,7 @@ impl Worker {
 
     /// Ends the process between two tasks, so that a fresh one takes its place.
     fn retire(&self) -> ! {
-        let _ = ControlRequest::Retire.send(self.control.socket.as_fd());
+        let _ = ControlRequest::Retire.send(self.channel);
         // Another thread may have relied on this worker to look for work.
         if self.board.ring().may_have_work() {
             self.board.wake_one();
@@ -184,7 +183,7 @@ impl Worker {
         // What is over the number of tasks of this worker is left for the next.
         let most = u32::try_from(self.tasks_left).unwrap_or(u32::MAX).min(items);
 
-        let serve = self.functions.get(slot.function.load(Ordering::Relaxed), self.control.socket.as_fd());
+        let serve = self.functions.get(slot.function.load(Ordering::Relaxed), self.channel);
         let start = match slot.arguments_offset.load(Ordering::Relaxed) {
             0 => slot.arguments.0.get().cast::<u8>().cast_const(),
             offset => self.segment.at(offset).as_ptr().cast_const(),

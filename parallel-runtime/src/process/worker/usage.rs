@@ -1,22 +1,20 @@
 //! How much memory a worker has, and its limit.
 //!
-//! The kernel keeps the limit (`RLIMIT_DATA`): it counts private writable memory, that is the heap, anonymous mappings and
-//! stacks of threads, and neither the arena nor the executable. What a fresh worker needs for itself is added to the user's limit, so that a
-//! small limit leaves room for a task. An allocation beyond it fails; in Rust that aborts, which costs the task.
+//! What a fresh worker needs for itself is added to the user's limit, so that a small limit leaves room for a task. An allocation beyond it fails; in Rust
+//! that aborts, which costs the task. What counts, and how the system keeps a limit: see [`limits`](crate::sys::limits).
 //!
 //! Memory that tasks leave behind (leaks, caches) must not take from later tasks until one of them fails for it. So between
 //! two tasks the worker compares, and retires when more than half of the room that `init` left is taken: a task that needs no
 //! more than half of the limit never fails because of others.
 
 use std::cell::Cell;
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 
 use crate::function::kept;
+use crate::sys::limits::DataSize;
 
 pub(super) struct Usage {
-    statm: File,
+    size: DataSize,
     /// In bytes: what the kernel allows in all.
     most: u64,
     /// In bytes: with more than this it retires.
@@ -28,9 +26,9 @@ pub(super) struct Usage {
 impl Usage {
     /// A limit of so many bytes beyond what the process has now.
     pub(super) fn new(limit: u64) -> io::Result<Self> {
-        let statm = File::open("/proc/self/statm")?;
-        let most = data(&statm)?.saturating_add(limit);
-        Ok(Self { statm, most, high: Cell::new(most), kept: Cell::new(0) })
+        let size = DataSize::new()?;
+        let most = size.now()?.saturating_add(limit);
+        Ok(Self { size, most, high: Cell::new(most), kept: Cell::new(0) })
     }
 
     pub(super) fn most(&self) -> u64 {
@@ -39,7 +37,7 @@ impl Usage {
 
     /// What is taken now belongs to the worker, not to its tasks.
     pub(super) fn init_is_over(&self) {
-        let taken = data(&self.statm).unwrap_or(0);
+        let taken = self.size.now().unwrap_or(0);
         self.high.set(taken + self.most.saturating_sub(taken) / 2);
         self.kept.set(kept::made());
     }
@@ -50,18 +48,8 @@ impl Usage {
             // A `state` belongs to the worker as what `init` has left.
             self.init_is_over();
         }
-        data(&self.statm).is_ok_and(|taken| taken > self.high.get())
+        self.size.now().is_ok_and(|taken| taken > self.high.get())
     }
-}
-
-/// Private writable memory of this process, in bytes: the sixth field of `statm`, as in proc(5).
-fn data(statm: &File) -> io::Result<u64> {
-    let mut text = [0_u8; 256];
-    let len = statm.read_at(&mut text, 0)?;
-    let field = text[..len].split(|byte| *byte == b' ').nth(5).and_then(|field| std::str::from_utf8(field).ok());
-    let pages: u64 =
-        field.and_then(|field| field.trim().parse().ok()).ok_or_else(|| io::Error::other("it has an unknown form"))?;
-    Ok(pages * rustix::param::page_size() as u64)
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::OnceLock;
 
-/// The executable of this process, even if its path was replaced or removed.
-pub(crate) const EXECUTABLE: &str = "/proc/self/exe";
+use super::executable;
+use super::program_headers::program_headers;
 
 unsafe extern "C" {
     /// The first byte of the image this code is linked into: its ELF header. Defined by the linker.
@@ -58,31 +58,50 @@ fn loaded_parts() -> impl Iterator<Item = usize> + Clone {
     parts(LOAD)
 }
 
-/// What tells this build of the executable from all others: the identity that the linker has given it (`--build-id`), or else a number that is
-/// computed from the whole file.
-pub(crate) fn identity() -> io::Result<&'static [u8]> {
+/// What tells this build of the executable from all others: the identity that the linker has given it (`--build-id`), or else a number that is computed
+/// from all that is not written. Both are taken from memory: the file may be another one by now.
+pub(crate) fn identity() -> &'static [u8] {
     static IDENTITY: OnceLock<Vec<u8>> = OnceLock::new();
-    if let Some(identity) = IDENTITY.get() {
-        return Ok(identity);
-    }
-    let identity = match build_id() {
-        Some(identity) => identity,
-        None => {
+    IDENTITY.get_or_init(|| {
+        build_id().unwrap_or_else(|| {
             let mut hasher = std::hash::DefaultHasher::new();
-            hasher.write(&std::fs::read(EXECUTABLE)?);
+            let constant = loaded_parts().filter(|part| header::<u32>(part + FLAGS) & WRITABLE == 0);
+            constant.filter_map(contents).for_each(|bytes| hasher.write(bytes));
             hasher.finish().to_le_bytes().to_vec()
-        }
-    };
-    Ok(IDENTITY.get_or_init(|| identity))
+        })
+    })
 }
 
-/// The identity that the linker has given the executable, if it has. Notes are laid out as in elf(5), in the file as in memory.
+/// The same as one number.
+pub(crate) fn fingerprint() -> u64 {
+    let mut hasher = std::hash::DefaultHasher::new();
+    hasher.write(identity());
+    hasher.finish()
+}
+
+/// The difference between addresses as the headers have them and offsets in the image: where the linker put the first byte, 0 unless the executable
+/// must lie at a certain address.
+fn first_address() -> Option<u64> {
+    loaded_parts().map(|part| header::<u64>(part + ADDRESS).wrapping_sub(header::<u64>(part + FILE_OFFSET))).next()
+}
+
+/// What lies in memory of a part that is never written.
+fn contents(part: usize) -> Option<&'static [u8]> {
+    let offset = usize::try_from(header::<u64>(part + ADDRESS).wrapping_sub(first_address()?)).ok()?;
+    let len = usize::try_from(header::<u64>(part + FILE_SIZE)).ok()?;
+    let start = std::ptr::with_exposed_provenance::<u8>(start().wrapping_add(offset));
+    // SAFETY: the headers of the image that runs this code say that so many bytes lie there, mapped as long as the process lives, and not writable.
+    Some(unsafe { std::slice::from_raw_parts(start, len) })
+}
+
+/// The parts that hold notes, and are never written.
+fn notes() -> impl Iterator<Item = usize> {
+    parts(NOTE).filter(|part| header::<u32>(part + FLAGS) & WRITABLE == 0)
+}
+
+/// The identity that the linker has given the executable, if it has. Notes are laid out as in elf(5).
 fn build_id() -> Option<Vec<u8>> {
-    let file = File::open(EXECUTABLE).ok()?;
-    parts(NOTE).find_map(|part| {
-        let mut notes = vec![0; header::<u64>(part + FILE_SIZE).min(1 << 16) as usize];
-        file.read_exact_at(&mut notes, header::<u64>(part + FILE_OFFSET)).ok()?;
-        let mut rest = notes.as_slice();
+    notes().filter_map(contents).find_map(|mut rest| {
         while let Some((sizes, content)) = rest.split_at_checked(12) {
             let number = |at: usize| u32::from_ne_bytes([sizes[at], sizes[at + 1], sizes[at + 2], sizes[at + 3]]);
             let (name_len, len) = (number(0) as usize, number(4) as usize);
@@ -97,6 +116,22 @@ fn build_id() -> Option<Vec<u8>> {
     })
 }
 
+/// Whether a file is the one that this image was loaded from, as far as its notes tell.
+fn is_ours(file: &File) -> bool {
+    notes().all(|part| {
+        let Some(there) = contents(part) else { return true };
+        let mut bytes = vec![0; there.len()];
+        file.read_exact_at(&mut bytes, header::<u64>(part + FILE_OFFSET)).is_ok() && bytes == there
+    })
+}
+
+/// The file of the executable, if it is still there.
+fn file() -> Option<&'static File> {
+    static FILE: OnceLock<Option<File>> = OnceLock::new();
+    let open = || File::open(executable::path().ok()?).ok().filter(is_ours);
+    FILE.get_or_init(open).as_ref()
+}
+
 /// The part of the image that holds text literals and is never written, as offsets: where it begins and where it ends. Both are 0 if there
 /// is none.
 fn literals() -> (u32, u32) {
@@ -106,9 +141,8 @@ fn literals() -> (u32, u32) {
     *LITERALS.get_or_init(|| {
         let literal = (LITERAL.as_ptr().addr() as u64).wrapping_sub(start() as u64);
         let word = |part: usize, at: usize| header::<u64>(part + at);
-        let mut parts = loaded_parts();
-        let first = parts.clone().map(|part| word(part, ADDRESS).wrapping_sub(word(part, FILE_OFFSET))).next();
-        let holds_it = parts.find_map(|part| {
+        let first = first_address();
+        let holds_it = loaded_parts().find_map(|part| {
             let begin = word(part, ADDRESS).wrapping_sub(first?);
             let until = begin.checked_add(word(part, FILE_SIZE))?;
             let is_constant = header::<u32>(part + FLAGS) & WRITABLE == 0;
@@ -165,16 +199,14 @@ pub(crate) fn initial_word(offset: u64) -> Option<u64> {
         let word = |at: usize| header::<u64>(part + at);
         (word(FILE_OFFSET), word(ADDRESS), word(FILE_SIZE))
     });
-    // Addresses count from where the linker put the first byte: 0 unless the executable must lie at a certain address.
-    let first = loaded.clone().map(|(file, address, _)| address.wrapping_sub(file)).next()?;
-    let address = first.wrapping_add(offset);
+    let address = first_address()?.wrapping_add(offset);
     // Any number may be asked for.
     let holds = |start: u64, len: u64| address >= start && len >= 8 && address - start <= len - 8;
     let Some((file, start, _)) = loaded.find(|(_, start, len)| holds(*start, *len)) else {
         return Some(0);
     };
     let mut word = [0; 8];
-    File::open(EXECUTABLE).ok()?.read_exact_at(&mut word, file + (address - start)).ok()?;
+    self::file()?.read_exact_at(&mut word, file + (address - start)).ok()?;
     Some(u64::from_ne_bytes(word))
 }
 
@@ -208,12 +240,16 @@ pub(crate) fn address_at(offset: u64) -> *const () {
     std::ptr::with_exposed_provenance(start() + offset as usize)
 }
 
+/// Where another process of this machine, of the same user, finds the executable.
+#[cfg(feature = "dask")]
+pub(crate) fn path_for_others() -> io::Result<String> {
+    executable::path_for_others()
+}
+
 /// Checks that this code is part of the executable itself, so that running the executable again runs it again.
 pub(crate) fn check() -> io::Result<()> {
-    let headers: u64 = header(PROGRAM_HEADERS);
-    // SAFETY: `getauxval` only reads the process's auxiliary vector.
-    let of_program = unsafe { libc::getauxval(libc::AT_PHDR) };
-    if start() as u64 + headers == of_program {
+    let headers = header::<u64>(PROGRAM_HEADERS) as usize;
+    if program_headers().is_none_or(|of_program| start() + headers == of_program) {
         Ok(())
     } else {
         Err(io::Error::other(
@@ -230,8 +266,9 @@ mod tests {
     #[test]
     #[cfg_attr(miri, ignore = "there is no executable")]
     fn an_executable_has_one_identity() {
-        assert!(identity().unwrap().len() >= 8);
-        assert_eq!(identity().unwrap(), identity().unwrap());
+        assert!(identity().len() >= 8);
+        assert_eq!((identity(), fingerprint()), (identity(), fingerprint()));
+        assert!(file().is_some());
     }
 
     #[test]

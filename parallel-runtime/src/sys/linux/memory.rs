@@ -1,4 +1,9 @@
-//! Large buffers of private memory.
+//! What the kernel is told about memory.
+
+use rustix::mm::{Advice, MapFlags, madvise};
+
+/// Mappings are address space only, until they are touched.
+pub(super) const NO_RESERVE: MapFlags = MapFlags::NORESERVE;
 
 /// From this size on a buffer is worth a system call.
 const LARGE: usize = 4 << 20;
@@ -21,5 +26,11 @@ fn advise(start: *mut u8, len: usize) {
     let start = start.wrapping_add(skipped);
     // SAFETY: the advice changes neither contents nor protection of any page; the range is one that the caller has, in whole pages. It is
     // only advice: without large pages all goes on as it was.
-    let _ = unsafe { rustix::mm::madvise(start.cast(), len, rustix::mm::Advice::LinuxHugepage) };
+    let _ = unsafe { madvise(start.cast(), len, Advice::LinuxHugepage) };
+}
+
+/// Leaves a mapping of ours out of core dumps.
+pub(super) fn leave_out_of_dumps(start: *mut u8, len: usize) {
+    // SAFETY: the range is a mapping that was just made; the advice does not change its contents.
+    let _ = unsafe { madvise(start.cast(), len, Advice::LinuxDontDump) };
 }

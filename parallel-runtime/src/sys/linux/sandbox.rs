@@ -24,15 +24,18 @@ use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
 };
 
-use crate::sandbox::Allowed;
-
 const LANDLOCK: ABI = ABI::V3;
 
 /// The threads of a worker: the one of the hook, and the one of the tasks.
 const THREADS: usize = 2;
 
+/// An error if workers cannot be confined on this system. What the kernel lacks is seen where they are.
+pub(crate) fn check() -> io::Result<()> {
+    Ok(())
+}
+
 /// Closes all descriptors but the standard streams.
-pub(super) fn close_inherited() -> io::Result<()> {
+pub(crate) fn close_inherited() -> io::Result<()> {
     // SAFETY: nothing in this process, which has one thread yet, uses a descriptor above the standard streams.
     if unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) } != 0 {
         return Err(io::Error::last_os_error());
@@ -41,7 +44,7 @@ pub(super) fn close_inherited() -> io::Result<()> {
 }
 
 /// Fails if there are threads that could not be confined.
-pub(super) fn check_threads() -> Result<(), String> {
+pub(crate) fn check_threads() -> Result<(), String> {
     let threads = std::fs::read_dir("/proc/self/task").map_err(|error| format!("/proc/self/task: {error}"))?.count();
     if threads > THREADS {
         return Err(format!(
@@ -52,10 +55,10 @@ pub(super) fn check_threads() -> Result<(), String> {
     Ok(())
 }
 
-/// Confines the calling thread.
-pub(super) fn confine_thread(allowed: &Allowed) -> Result<(), String> {
+/// Confines the calling thread, but for files and directories that it may read, and those that it may write.
+pub(crate) fn confine_thread(read: &[String], write: &[String]) -> Result<(), String> {
     give_up_capabilities()?;
-    confine_files(allowed)?;
+    confine_files(read, write)?;
     confine_calls()
 }
 
@@ -71,7 +74,7 @@ fn give_up_capabilities() -> Result<(), String> {
     give_up().map_err(|error| format!("capabilities cannot be given up: {error}"))
 }
 
-fn confine_files(allowed: &Allowed) -> Result<(), String> {
+fn confine_files(read: &[String], write: &[String]) -> Result<(), String> {
     let lacking = |error: &dyn std::fmt::Display| format!("Landlock, of Linux 6.2 or later, is needed: {error}");
     let mut rules = Ruleset::default()
         .set_compatibility(CompatLevel::HardRequirement)
@@ -81,8 +84,8 @@ fn confine_files(allowed: &Allowed) -> Result<(), String> {
     let reading = make_bitflags!(AccessFs::{ReadFile | ReadDir});
     let not_writing = make_bitflags!(AccessFs::{Execute | MakeChar | MakeBlock});
     let writing = AccessFs::from_all(LANDLOCK) & !not_writing;
-    let read = allowed.read.iter().map(|path| (path, reading));
-    let write = allowed.write.iter().map(|path| (path, writing));
+    let read = read.iter().map(|path| (path, reading));
+    let write = write.iter().map(|path| (path, writing));
     for (path, access) in read.chain(write) {
         rules = rules
             .add_rule(rule(path, access).map_err(|error| format!("`{path}`, which is to stay open: {error}"))?)

@@ -1,19 +1,21 @@
-//! Without the feature `sandbox` there is no way to ask for one.
+//! Workers cannot be confined here: Landlock and seccomp are Linux's.
 
 use std::io;
 
-use crate::sandbox::Allowed;
+const NONE: &str = "`sandbox` needs Linux, whose Landlock and seccomp confine the workers";
 
-const NONE: &str = "this executable was built without the feature `sandbox` of parallel-runtime";
-
-pub(super) fn close_inherited() -> io::Result<()> {
-    Err(io::Error::other(NONE))
+pub(crate) fn check() -> io::Result<()> {
+    Err(io::Error::new(io::ErrorKind::Unsupported, NONE))
 }
 
-pub(super) fn check_threads() -> Result<(), String> {
+pub(crate) fn close_inherited() -> io::Result<()> {
+    Err(io::Error::new(io::ErrorKind::Unsupported, NONE))
+}
+
+pub(crate) fn check_threads() -> Result<(), String> {
     Err(NONE.to_owned())
 }
 
-pub(super) fn confine_thread(_allowed: &Allowed) -> Result<(), String> {
+pub(crate) fn confine_thread(_read: &[String], _write: &[String]) -> Result<(), String> {
     Err(NONE.to_owned())
 }

@@ -25,14 +25,27 @@ pub(crate) fn in_order(code: i32) -> ! {
     unsafe { libc::exit(code) }
 }
 
+/// Has `handler` run when the program exits. If it cannot be registered, it does not.
+pub(crate) fn at_exit(handler: extern "C" fn()) {
+    // SAFETY: the function is one of this executable's, which is never unloaded.
+    unsafe { libc::atexit(handler) };
+}
+
 /// Writes out what C code has printed to its standard output.
 pub(crate) fn flush_c_output() {
     unsafe extern "C" {
-        #[link_name = "stdout"]
+        #[cfg_attr(not(any(target_os = "macos", target_os = "freebsd")), link_name = "stdout")]
+        #[cfg_attr(any(target_os = "macos", target_os = "freebsd"), link_name = "__stdoutp")]
         static OUTPUT: *mut libc::FILE;
     }
     // SAFETY: the C library has this variable, which is set before any code of ours runs.
     let output = unsafe { OUTPUT };
     // SAFETY: it is an open stream; a null pointer would stand for all streams.
     unsafe { libc::fflush(output) };
+}
+
+/// Writing to a closed pipe is an error, not a death.
+pub(crate) fn ignore_closed_pipes() {
+    // SAFETY: it is a signal that may be ignored, and no handler is named.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
 }

@@ -1,15 +1,14 @@
 //! Signals in a worker: those that it must survive, and a note of why it dies.
 //!
-//! The standard library installs its handler for stack overflows before `main`, which a worker never reaches. Ours writes the
-//! signal and the address of the fault into the worker's record, where the program finds them after the death, and lets the
-//! fault happen again with the default action: so exit status and core dump are what they would be without it.
+//! The standard library installs its handler for stack overflows before `main`, which a worker never reaches. Ours notes the signal and the address of
+//! the fault, and lets the fault happen again with the default action: so exit status and core dump are what they would be without it.
 
 use std::mem::MaybeUninit;
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::ipc::board::Record;
-use crate::sys::exit;
+use super::{exit, signals, stack_bounds};
 
 /// The signals of a processor fault.
 const FAULTS: [i32; 4] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE];
@@ -23,8 +22,11 @@ const STEP: usize = 1 << 20;
 /// How far above the end of the stack its guard pages may reach.
 const GUARD: usize = 64 << 10;
 
-/// Where the handler writes.
-static RECORD: AtomicPtr<Record> = AtomicPtr::new(ptr::null_mut());
+/// What notes a fault: see [`install`].
+static NOTE: OnceLock<Note> = OnceLock::new();
+
+/// Notes the signal and the address of a fault, and whether that is at the end of the stack of tasks.
+pub(crate) type Note = fn(signal: u32, address: u64, in_stack: bool);
 
 /// The lowest address of the tasks' stack.
 static STACK_END: AtomicUsize = AtomicUsize::new(0);
@@ -32,12 +34,12 @@ static STACK_END: AtomicUsize = AtomicUsize::new(0);
 /// Signals are as a new process has them: none is blocked or ignored because the program, or its thread that started this one, does so.
 ///
 /// A program decides what Ctrl-C means; its workers end when it does. Writing to a closed pipe is an error, not a death.
-pub(super) fn prepare_signals() {
+pub(crate) fn prepare_signals() {
     // SAFETY: all zeros is a valid `sigset_t`, the empty one.
     let none: libc::sigset_t = unsafe { MaybeUninit::zeroed().assume_init() };
     // SAFETY: the set is valid, and the old one is not asked for.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut()) };
-    for signal in 1..=libc::SIGRTMAX() {
+    for signal in 1..=signals::last() {
         if action_of(signal).is_some_and(|action| action == libc::SIG_IGN) {
             set_action(signal, libc::SIG_DFL, 0);
         }
@@ -51,11 +53,8 @@ pub(super) fn prepare_signals() {
     set_action(libc::SIGPIPE, libc::SIG_IGN, 0);
 }
 
-/// The signal that the kernel sends when the program has ended.
-pub(super) const PROGRAM_ENDED: rustix::process::Signal = rustix::process::Signal::HUP;
-
-/// What tasks have started ends with this process when the program ends.
-pub(super) fn end_group_with_program() {
+/// What tasks have started ends with this process when it gets SIGHUP: by the kernel when the program has ended.
+pub(crate) fn end_group_on_hang_up() {
     set_action(libc::SIGHUP, end_group_on_signal as *const () as usize, 0);
 }
 
@@ -69,10 +68,10 @@ extern "C" fn nothing(_signal: i32) {}
 ///
 /// # Safety
 ///
-/// The record is never unmapped.
-pub(super) unsafe fn install(record: &Record) {
-    RECORD.store(ptr::from_ref(record).cast_mut(), Ordering::Relaxed);
-    STACK_END.store(end_of_stack(), Ordering::Relaxed);
+/// `note` does only what a signal handler may: it stores to atomics.
+pub(crate) unsafe fn install(note: Note) {
+    let _ = NOTE.set(note);
+    STACK_END.store(stack_bounds::of_this_thread().map_or(0, |bounds| bounds.lowest), Ordering::Relaxed);
     let stack: &'static mut [MaybeUninit<u8>] = Box::leak(Box::new_uninit_slice(SIGNAL_STACK));
     let stack = libc::stack_t { ss_sp: stack.as_mut_ptr().cast(), ss_flags: 0, ss_size: SIGNAL_STACK };
     // SAFETY: `stack` is valid, and its memory is never freed nor used for anything else.
@@ -80,7 +79,7 @@ pub(super) unsafe fn install(record: &Record) {
     for signal in FAULTS {
         // A sanitizer, or a library's constructor, may have a handler of its own.
         if is_default(signal) {
-            set_action(signal, note as *const () as usize, libc::SA_SIGINFO | libc::SA_ONSTACK);
+            set_action(signal, on_fault as *const () as usize, libc::SA_SIGINFO | libc::SA_ONSTACK);
         }
     }
 }
@@ -109,39 +108,18 @@ fn set_action(signal: i32, handler: usize, flags: i32) {
     unsafe { libc::sigaction(signal, &raw const action, ptr::null_mut()) };
 }
 
-/// The lowest address of this thread's stack; 0 if it cannot be had.
-fn end_of_stack() -> usize {
-    let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
-    // SAFETY: `pthread_self` has no preconditions.
-    let this = unsafe { libc::pthread_self() };
-    // SAFETY: asks for the attributes of this thread; `attributes` is written if the result is 0.
-    if unsafe { libc::pthread_getattr_np(this, attributes.as_mut_ptr()) } != 0 {
-        return 0;
-    }
-    let (mut start, mut size) = (ptr::null_mut(), 0);
-    // SAFETY: `attributes` was initialised above; the results are written to two variables of ours.
-    unsafe { libc::pthread_attr_getstack(attributes.as_ptr(), &raw mut start, &raw mut size) };
-    // SAFETY: `attributes` was initialised above, and is not used afterwards.
-    unsafe { libc::pthread_attr_destroy(attributes.as_mut_ptr()) };
-    start.addr()
-}
-
 /// The handler: atomics and `sigaction` only, both of which a handler may use.
-extern "C" fn note(signal: i32, info: *mut libc::siginfo_t, _context: *mut libc::c_void) {
+extern "C" fn on_fault(signal: i32, info: *mut libc::siginfo_t, _context: *mut libc::c_void) {
     // SAFETY: the kernel passes a valid `siginfo_t` to a handler with `SA_SIGINFO`.
     let info = unsafe { &*info };
-    // Somebody may have sent the signal (`kill`, `raise`): then there is no address.
-    let is_fault = info.si_code > 0;
-    // SAFETY: null, or the record, which is never unmapped.
-    let record = unsafe { RECORD.load(Ordering::Relaxed).as_ref() };
-    if let (true, Some(record)) = (is_fault, record) {
-        // SAFETY: the signals of `FAULTS` come with an address where the code is positive.
+    // It may have been sent (`kill`, `raise`): then there is no address.
+    let is_fault = signals::is_fault(info.si_code);
+    if let (true, Some(note)) = (is_fault, NOTE.get()) {
+        // SAFETY: the signals of `FAULTS` come with an address where the processor has raised them.
         let address = unsafe { info.si_addr() }.addr();
         let end = STACK_END.load(Ordering::Relaxed);
         let in_stack = end != 0 && address >= end.saturating_sub(STEP) && address < end + GUARD;
-        record.fault_address.store(address as u64, Ordering::Relaxed);
-        record.fault_in_stack.store(in_stack.into(), Ordering::Relaxed);
-        record.fault_signal.store(signal.cast_unsigned(), Ordering::Release);
+        note(signal.cast_unsigned(), address as u64, in_stack);
     }
     // The instruction runs again after this, and faults again; a signal that was sent is sent again.
     set_action(signal, libc::SIG_DFL, 0);

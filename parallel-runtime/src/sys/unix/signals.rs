@@ -1,5 +1,7 @@
 //! Signals in words.
 
+pub(super) use super::signal_numbers::{is_fault, last};
+
 /// Number, name and meaning.
 pub(crate) fn describe(signal: i32) -> String {
     let name = match signal {

@@ -4,6 +4,8 @@ use std::os::fd::BorrowedFd;
 
 use bytemuck::{Pod, Zeroable};
 
+use super::descriptor_numbers::open_numbers;
+
 /// So many are looked for at most.
 const MOST: usize = 1024;
 
@@ -16,11 +18,9 @@ pub(crate) struct Inherited {
     inode: u64,
 }
 
-/// Descriptors beyond the standard streams that have no close-on-exec flag, as C libraries open them. None where there is no `/proc`.
+/// Descriptors beyond the standard streams that have no close-on-exec flag, as C libraries open them.
 pub(crate) fn inheritable() -> Vec<Inherited> {
-    let Ok(entries) = std::fs::read_dir("/proc/self/fd") else { return Vec::new() };
-    let numbers = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
-    numbers.filter(|number| *number > 2).filter_map(inherited).take(MOST).collect()
+    open_numbers().filter(|number| *number > 2).filter_map(inherited).take(MOST).collect()
 }
 
 /// `None` if it is none, or is closed on exec.
@@ -30,7 +30,7 @@ fn inherited(number: i32) -> Option<Inherited> {
     let flags = rustix::io::fcntl_getfd(descriptor).ok()?;
     let file = rustix::fs::fstat(descriptor).ok()?;
     let is_inherited = !flags.contains(rustix::io::FdFlags::CLOEXEC);
-    is_inherited.then_some(Inherited { number: number as u64, device: file.st_dev, inode: file.st_ino })
+    is_inherited.then_some(Inherited { number: number as u64, device: file.st_dev as u64, inode: file.st_ino })
 }
 
 /// Closes one that this process has inherited, if it is still what its parent has said that it is: a constructor of a library may have opened

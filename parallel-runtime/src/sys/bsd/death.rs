@@ -1,0 +1,52 @@
+//! The death of a child, as a descriptor: a queue of events with one in it, kqueue(2).
+
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+use rustix::process::{Pid, Signal};
+
+use super::{cloexec, waiting};
+
+/// Tells of the death of a child: there is something to read then.
+#[derive(Debug)]
+pub(super) struct Death(OwnedFd);
+
+impl Death {
+    pub(super) fn of(pid: Pid) -> io::Result<Self> {
+        // SAFETY: it has no conditions.
+        let queue = unsafe { libc::kqueue() };
+        if queue < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: it was just made, and nothing else has it.
+        let queue = unsafe { OwnedFd::from_raw_fd(queue) };
+        cloexec::close_on_exec(&queue)?;
+        // SAFETY: all zeros is a valid `kevent`.
+        let mut event: libc::kevent = unsafe { std::mem::zeroed() };
+        event.ident = pid.as_raw_pid() as usize;
+        event.filter = libc::EVFILT_PROC;
+        event.flags = libc::EV_ADD | libc::EV_ONESHOT;
+        event.fflags = libc::NOTE_EXIT;
+        // SAFETY: one event is read, and none is written.
+        let added =
+            unsafe { libc::kevent(queue.as_raw_fd(), &raw const event, 1, std::ptr::null_mut(), 0, std::ptr::null()) };
+        if added < 0 {
+            let error = io::Error::last_os_error();
+            // macOS says so of a child that has ended already (libuv: src/unix/process.c).
+            if error.raw_os_error() == Some(libc::ESRCH) {
+                return Ok(Self(cloexec::pipe()?.0));
+            }
+            return Err(error);
+        }
+        Ok(Self(queue))
+    }
+
+    pub(super) fn descriptor(&self) -> &OwnedFd {
+        &self.0
+    }
+
+    /// Sends a signal to the child.
+    pub(super) fn signal(&self, pid: Pid, signal: Signal) -> io::Result<()> {
+        waiting::signal(pid, signal)
+    }
+}

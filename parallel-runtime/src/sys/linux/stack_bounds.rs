@@ -1,0 +1,32 @@
+//! Where a thread's stack lies.
+
+use std::mem::MaybeUninit;
+
+/// Addresses of a stack.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    pub(crate) lowest: usize,
+    pub(crate) end: usize,
+    /// Bytes at its lowest end that may not be touched, if they are counted as part of it.
+    pub(crate) guard: usize,
+}
+
+/// Those of this thread. `None` if they cannot be had.
+pub(crate) fn of_this_thread() -> Option<Bounds> {
+    let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
+    // SAFETY: it has no conditions.
+    let this = unsafe { libc::pthread_self() };
+    // SAFETY: this thread runs; the attributes are written if the result is 0.
+    if unsafe { libc::pthread_getattr_np(this, attributes.as_mut_ptr()) } != 0 {
+        return None;
+    }
+    let (mut start, mut size, mut guard) = (std::ptr::null_mut(), 0, 0);
+    // SAFETY: the call above has initialised the attributes; the results are written.
+    let failed = unsafe { libc::pthread_attr_getstack(attributes.as_ptr(), &mut start, &mut size) };
+    // SAFETY: as above. It leaves 0 where it fails.
+    unsafe { libc::pthread_attr_getguardsize(attributes.as_ptr(), &mut guard) };
+    // SAFETY: they are initialised, and not used afterwards.
+    unsafe { libc::pthread_attr_destroy(attributes.as_mut_ptr()) };
+    let lowest = start.addr();
+    (failed == 0).then(|| Bounds { lowest, end: lowest.saturating_add(size), guard })
+}

@@ -1,0 +1,39 @@
+//! Initialisers of the executable, which run before `main` with the arguments of `main`: see dyld's documentation, and <mach-o/loader.h>.
+//!
+//! The compiler puts them into `__DATA,__mod_init_func`, an array of pointers; newer linkers turn that into `__TEXT,__init_offsets`, an array of offsets.
+
+use std::ffi::{c_char, c_int};
+
+use super::image;
+
+/// An initialiser. The loader gives it one argument more, which is not used.
+pub(crate) type Entry = unsafe extern "C" fn(c_int, *const *const c_char, *const *const c_char);
+
+/// Makes a static of this name that is one of them.
+macro_rules! before_main {
+    ($name:ident: $entry:ty = $hook:path) => {
+        #[used]
+        #[cfg_attr(not(miri), unsafe(link_section = "__DATA,__mod_init_func"))]
+        static $name: $entry = $hook;
+    };
+}
+pub(crate) use before_main;
+
+/// Whether they get the arguments of `main`.
+pub(super) const HAVE_ARGUMENTS: bool = true;
+
+/// The initialisers that the loader runs after `ours`.
+pub(super) fn after(ours: Entry) -> Vec<Entry> {
+    let to_entry = |address: usize| {
+        let code = std::ptr::with_exposed_provenance::<()>(address);
+        // SAFETY: the loader calls what is at this address as such a function.
+        unsafe { std::mem::transmute::<*const (), Entry>(code) }
+    };
+    let pointers = image::section("__mod_init_func").unwrap_or_default().chunks_exact(8);
+    let pointers = pointers.map(|bytes| bytemuck::pod_read_unaligned::<u64>(bytes) as usize);
+    let offsets = image::section("__init_offsets").unwrap_or_default().chunks_exact(4);
+    let offsets = offsets.map(|bytes| image::start() + bytemuck::pod_read_unaligned::<u32>(bytes) as usize);
+    let all: Vec<usize> = pointers.chain(offsets).collect();
+    let position = all.iter().position(|address| *address == ours as usize);
+    all.into_iter().skip(position.map_or(usize::MAX, |position| position + 1)).map(to_entry).collect()
+}

@@ -1,0 +1,34 @@
+//! The death of a child, by a thread that waits for it.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
+
+use super::cloexec;
+
+/// Enough for one system call.
+const STACK: usize = 64 << 10;
+
+/// A pipe that ends when the child is dead. The child is not reaped.
+pub(super) fn death_of(pid: Pid) -> io::Result<OwnedFd> {
+    let (ends, open) = cloexec::pipe()?;
+    let wait = move || {
+        let _open = open;
+        // An error says that it is no child any more: the program waits for all of its children, or has the kernel do that.
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        while matches!(waitid(WaitId::Pid(pid), options), Err(rustix::io::Errno::INTR)) {}
+    };
+    std::thread::Builder::new().name("parallel-wait".to_owned()).stack_size(STACK).spawn(wait)?;
+    Ok(ends)
+}
+
+/// Sends a signal to a child that lives. Where the program lets others wait for its children, the number may be another's between the two calls.
+pub(super) fn signal(pid: Pid, signal: Signal) -> io::Result<()> {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+    match waitid(WaitId::Pid(pid), options) {
+        Ok(None) => Ok(rustix::process::kill_process(pid, signal)?),
+        // It is dead.
+        Ok(Some(_)) | Err(_) => Ok(()),
+    }
+}

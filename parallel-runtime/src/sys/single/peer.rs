@@ -1,0 +1,9 @@
+//! No process has been started as a worker.
+
+use std::io;
+
+use super::channel::Channel;
+
+pub(crate) fn check_parent(channel: &Channel) -> io::Result<()> {
+    match *channel {}
+}

@@ -1,0 +1,128 @@
+//! The memory of the arena, in one process.
+
+use std::alloc::Layout;
+use std::fs::File;
+use std::io;
+use std::ptr::NonNull;
+
+use super::none::Descriptor;
+use super::reserve;
+
+/// What its start is aligned to.
+pub(crate) const ALIGNMENT: usize = 64 << 10;
+
+/// The reserve below which there is no point.
+const SMALLEST: usize = 1 << 22;
+
+/// Memory of the arena. What refers to memory in it keeps it.
+pub(crate) struct Segment {
+    start: NonNull<u8>,
+    layout: Layout,
+}
+
+// SAFETY: a `Segment` is an address range, which belongs to no thread; what is done with the memory is up to those who hold blocks of it.
+unsafe impl Send for Segment {}
+// SAFETY: as above; all methods take `&self`.
+unsafe impl Sync for Segment {}
+
+impl Segment {
+    pub(crate) fn create() -> io::Result<Self> {
+        let mut len = reserve::LARGEST;
+        while len >= SMALLEST {
+            let layout = Layout::from_size_align(len, ALIGNMENT).map_err(io::Error::other)?;
+            if let Some(start) = reserve::take(layout) {
+                return Ok(Self { start, layout });
+            }
+            len /= 2;
+        }
+        Err(io::ErrorKind::OutOfMemory.into())
+    }
+
+    pub(crate) fn create_for_pool() -> io::Result<Self> {
+        Err(super::none::none())
+    }
+
+    pub(crate) fn open(descriptor: Descriptor, _len: u64, _scarce: bool) -> io::Result<Self> {
+        match descriptor {}
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        self.layout.size() as u64
+    }
+
+    /// The file: there is none.
+    ///
+    /// # Panics
+    ///
+    /// Always.
+    pub(crate) fn descriptor(&self) -> &Descriptor {
+        panic!("no other process can have the memory of this one on this system")
+    }
+
+    pub(crate) fn path_for_others(&self) -> Option<String> {
+        None
+    }
+
+    pub(crate) fn is_scarce(&self) -> bool {
+        reserve::IS_SCARCE
+    }
+
+    /// The address of an offset.
+    ///
+    /// # Panics
+    ///
+    /// If `offset` is beyond the end.
+    pub(crate) fn at(&self, offset: u64) -> NonNull<u8> {
+        assert!(offset <= self.len(), "an offset beyond the end of the segment");
+        // SAFETY: the memory is as long as its layout says, and `offset` is not beyond it.
+        unsafe { self.start.add(offset as usize) }
+    }
+
+    /// Makes sure that pages are there before they are touched.
+    pub(crate) fn commit(&self, offset: u64, len: u64) -> io::Result<()> {
+        reserve::commit(self.at(offset), len as usize)
+    }
+
+    /// Gives the pages of a range back to the system. It reads as zeros afterwards. False where that cannot be done.
+    pub(crate) fn discard(&self, offset: u64, len: u64) -> bool {
+        reserve::discard(self.at(offset), len as usize)
+    }
+
+    /// Bytes that exist now: not told.
+    pub(crate) fn allocated(&self) -> u64 {
+        0
+    }
+
+    /// Bytes that can still be reserved: not told.
+    pub(crate) fn available(&self) -> Option<u64> {
+        None
+    }
+}
+
+impl Drop for Segment {
+    fn drop(&mut self) {
+        // SAFETY: it was taken for this layout, and each user of memory in it keeps the segment.
+        unsafe { reserve::give_back(self.start, self.layout) };
+    }
+}
+
+/// A file that is mapped to be read: there is none.
+#[derive(Debug)]
+pub(crate) enum FileMapping {}
+
+impl FileMapping {
+    /// # Safety
+    ///
+    /// None: there is no memory.
+    pub(crate) unsafe fn new(_file: &File, _len: usize) -> io::Result<Self> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(crate) fn start(&self) -> NonNull<u8> {
+        match *self {}
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        match *self {}
+    }
+}

@@ -1,0 +1,5 @@
+//! Signals in words.
+
+pub(crate) fn describe(signal: i32) -> String {
+    format!("signal {signal}")
+}
