@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::arena::Arena;
 use super::handle::Handle;
 use crate::codec::CodecError;
+use crate::sys::file_mapping::FileMapping;
 use crate::sys::files;
-use crate::sys::segment::FileMapping;
 
 /// Where they are.
 const DIRECTORY: &str = "/dev/shm";

@@ -23,6 +23,7 @@
 //! | [`executable`] | the file of this program |
 //! | [`exit`] | ending the process, at once or in order |
 //! | [`fault`] | signals in a worker, and a note of why it dies |
+//! | `file_mapping` | files in memory |
 //! | [`files`] | files that are this user's alone, texts of the system as bytes |
 //! | [`fork`] | programs that fork, or close all descriptors |
 //! | [`image`] | functions, statics and literals as offsets into the executable |
@@ -72,6 +73,8 @@ mod system;
 #[path = "single/mod.rs"]
 mod system;
 
+#[cfg(feature = "dask")]
+pub(crate) use system::file_mapping;
 pub(crate) use system::{
     Descriptor, before_main, channel, child, clock, descriptors, entry, exit, fault, files, fork, image, lifetime,
     limits, memory, named, peer, pipe, poller, privilege, processes, sandbox, segment, signals, streams,

@@ -260,7 +260,7 @@ impl<'n, 'p> Running<'n, 'p> {
 
 /// The error of a worker, with the machine that it was on.
 fn located(mut error: TaskError) -> TaskError {
-    static HOST: LazyLock<String> = LazyLock::new(|| processes::host());
+    static HOST: LazyLock<String> = LazyLock::new(processes::host);
     if let TaskError::WorkerDied { reason, .. } = &mut error {
         reason.push_str(" (on host ");
         reason.push_str(&HOST);

@@ -63,7 +63,7 @@ impl Node {
             }
             _ => false,
         };
-        ids.map(|id| answer(id).into()).collect()
+        ids.map(|id| u8::from(answer(id))).collect()
     }
 
     /// Keeps a request from being begun; or ends it, if it is to be killed. Whether it has not been begun, or was killed.

@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use rustix::process::{Pid, Signal};
 
-use super::{cloexec, waiting};
+use super::{cloexec, signalling};
 
 /// Tells of the death of a child: there is something to read then.
 #[derive(Debug)]
@@ -47,6 +47,6 @@ impl Death {
 
     /// Sends a signal to the child.
     pub(super) fn signal(&self, pid: Pid, signal: Signal) -> io::Result<()> {
-        waiting::signal(pid, signal)
+        signalling::signal(pid, signal)
     }
 }

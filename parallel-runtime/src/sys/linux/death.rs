@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 
 use rustix::process::{Pid, PidfdFlags};
 
-use super::waiting;
+use super::{signalling, waiting};
 
 /// Tells of the death of a child: there is something to read then.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ impl Death {
     pub(super) fn signal(&self, pid: Pid, signal: rustix::process::Signal) -> io::Result<()> {
         match self {
             Self::Descriptor(descriptor) => Ok(rustix::process::pidfd_send_signal(descriptor, signal)?),
-            Self::Waiting(_) => waiting::signal(pid, signal),
+            Self::Waiting(_) => signalling::signal(pid, signal),
         }
     }
 }

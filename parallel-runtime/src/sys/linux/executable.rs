@@ -25,6 +25,7 @@ pub(super) fn is_another(pid: i32) -> bool {
 }
 
 /// Where another process of this machine, of the same user, finds the executable of this one.
+#[cfg(feature = "dask")]
 pub(super) fn path_for_others() -> io::Result<String> {
     Ok(format!("/proc/{}/exe", std::process::id()))
 }

@@ -20,6 +20,9 @@ mod executable_mode;
 pub(crate) mod exit;
 #[path = "../unix/fault.rs"]
 pub(crate) mod fault;
+#[cfg(feature = "dask")]
+#[path = "../unix/file_mapping.rs"]
+pub(crate) mod file_mapping;
 #[path = "../unix/files.rs"]
 pub(crate) mod files;
 #[path = "../unix/fork.rs"]
@@ -53,6 +56,8 @@ pub(crate) mod sandbox;
 #[path = "../unix/segment.rs"]
 pub(crate) mod segment;
 mod signal_numbers;
+#[path = "../portable/signalling.rs"]
+mod signalling;
 #[path = "../unix/signals.rs"]
 pub(crate) mod signals;
 pub(super) mod stack_bounds;

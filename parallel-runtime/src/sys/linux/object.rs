@@ -6,7 +6,7 @@
 //! are reserved before they are used.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
 
@@ -38,9 +38,9 @@ pub(super) fn keep_length(object: BorrowedFd<'_>, but_grow: bool) -> io::Result<
 }
 
 /// Where other processes of this machine find it.
-#[cfg_attr(not(feature = "dask"), expect(dead_code, reason = "only a node's data are found so"))]
+#[cfg(feature = "dask")]
 pub(super) fn path_for_others(object: BorrowedFd<'_>) -> Option<String> {
-    Some(format!("/proc/{}/fd/{}", std::process::id(), object.as_raw_fd()))
+    Some(format!("/proc/{}/fd/{}", std::process::id(), std::os::fd::AsRawFd::as_raw_fd(&object)))
 }
 
 /// Makes sure that pages are there.

@@ -146,9 +146,8 @@ fn rules() -> Result<BTreeMap<i64, Vec<SeccompRule>>, seccompiler::Error> {
         names.into_iter().map(|what| Ok(vec![word(0, Eq, what.cast_unsigned().into())?])).collect();
     conditional(libc::SYS_prctl, names?)?;
     // What asks, and what concerns a descriptor alone: others type into the program's terminal, or send signals.
-    let harmless = [libc::FIONREAD, libc::FIOCLEX, libc::FIONCLEX, libc::TCGETS, libc::TIOCGWINSZ];
     let harmless: Result<Vec<_>, seccompiler::Error> =
-        harmless.into_iter().map(|what| Ok(vec![word(1, Eq, what)?])).collect();
+        HARMLESS.into_iter().map(|what| Ok(vec![word(1, Eq, what)?])).collect();
     conditional(libc::SYS_ioctl, harmless?)?;
     // No signals to others for what happens on a descriptor.
     const F_SETSIG: u64 = 10;
@@ -228,6 +227,9 @@ const FREE: &[i64] = &[
     #[cfg(target_arch = "x86_64")] libc::SYS_getpgrp,
     #[cfg(target_arch = "x86_64")] libc::SYS_getrlimit,
 ];
+
+/// FIONREAD, FIOCLEX, FIONCLEX, TCGETS, TIOCGWINSZ: the kernel's `asm-generic/ioctls.h`. The crate `libc` has them as numbers of another type for musl.
+const HARMLESS: [u64; 5] = [0x541b, 0x5451, 0x5450, 0x5401, 0x5413];
 
 /// The crate `libc` has no names for these on 64-bit ARM, whose numbers are those of the kernel's `asm-generic/unistd.h`.
 const RENAMEAT: i64 = if cfg!(target_arch = "x86_64") { 264 } else { 38 };

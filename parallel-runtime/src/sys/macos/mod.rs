@@ -26,6 +26,9 @@ mod executable_mode;
 pub(crate) mod exit;
 #[path = "../unix/fault.rs"]
 pub(crate) mod fault;
+#[cfg(feature = "dask")]
+#[path = "../unix/file_mapping.rs"]
+pub(crate) mod file_mapping;
 #[path = "../unix/files.rs"]
 pub(crate) mod files;
 #[path = "../unix/fork.rs"]
@@ -66,13 +69,13 @@ pub(crate) mod sandbox;
 pub(crate) mod segment;
 #[path = "../bsd/signal_numbers.rs"]
 mod signal_numbers;
+#[path = "../portable/signalling.rs"]
+mod signalling;
 #[path = "../unix/signals.rs"]
 pub(crate) mod signals;
 pub(super) mod stack_bounds;
 #[path = "../unix/streams.rs"]
 pub(crate) mod streams;
-#[path = "../portable/waiting.rs"]
-mod waiting;
 
 pub(crate) use std::os::fd::OwnedFd as Descriptor;
 

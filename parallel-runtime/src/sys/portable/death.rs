@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 
 use rustix::process::{Pid, Signal};
 
-use super::waiting;
+use super::{signalling, waiting};
 
 /// Tells of the death of a child: there is something to read then.
 #[derive(Debug)]
@@ -22,6 +22,6 @@ impl Death {
 
     /// Sends a signal to the child.
     pub(super) fn signal(&self, pid: Pid, signal: Signal) -> io::Result<()> {
-        waiting::signal(pid, signal)
+        signalling::signal(pid, signal)
     }
 }

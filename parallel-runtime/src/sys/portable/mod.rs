@@ -22,6 +22,9 @@ mod executable_mode;
 pub(crate) mod exit;
 #[path = "../unix/fault.rs"]
 pub(crate) mod fault;
+#[cfg(feature = "dask")]
+#[path = "../unix/file_mapping.rs"]
+pub(crate) mod file_mapping;
 #[path = "../unix/files.rs"]
 pub(crate) mod files;
 #[path = "../unix/fork.rs"]
@@ -55,6 +58,7 @@ pub(crate) mod sandbox;
 pub(crate) mod segment;
 #[path = "../linux/signal_numbers.rs"]
 mod signal_numbers;
+mod signalling;
 #[path = "../unix/signals.rs"]
 pub(crate) mod signals;
 #[path = "../linux/stack_bounds.rs"]

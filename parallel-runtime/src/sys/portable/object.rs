@@ -49,7 +49,7 @@ pub(super) fn keep_length(_object: BorrowedFd<'_>, _but_grow: bool) -> io::Resul
 }
 
 /// Where other processes of this machine find it: nowhere.
-#[cfg_attr(not(feature = "dask"), expect(dead_code, reason = "only a node's data are found so"))]
+#[cfg(feature = "dask")]
 pub(super) fn path_for_others(_object: BorrowedFd<'_>) -> Option<String> {
     None
 }

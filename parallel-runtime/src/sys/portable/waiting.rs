@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
 use super::cloexec;
 
@@ -21,14 +21,4 @@ pub(super) fn death_of(pid: Pid) -> io::Result<OwnedFd> {
     };
     std::thread::Builder::new().name("parallel-wait".to_owned()).stack_size(STACK).spawn(wait)?;
     Ok(ends)
-}
-
-/// Sends a signal to a child that lives. Where the program lets others wait for its children, the number may be another's between the two calls.
-pub(super) fn signal(pid: Pid, signal: Signal) -> io::Result<()> {
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
-    match waitid(WaitId::Pid(pid), options) {
-        Ok(None) => Ok(rustix::process::kill_process(pid, signal)?),
-        // It is dead.
-        Ok(Some(_)) | Err(_) => Ok(()),
-    }
 }

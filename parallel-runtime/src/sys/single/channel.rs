@@ -1,84 +1,71 @@
-//! There are no workers to talk to.
+//! There are no workers to talk to: a channel cannot be made, and does nothing.
 
 use std::io;
+use std::marker::PhantomData;
 
-use super::none::{Descriptor, none};
+use super::none::{Descriptor, check};
 
-/// One end: there is none.
+/// One end.
 #[derive(Debug)]
-pub(crate) enum Channel {}
+pub(crate) struct Channel(Descriptor);
 
 impl Channel {
     pub(crate) fn pair() -> io::Result<(Self, Descriptor)> {
-        Err(none())
+        check().map(|()| (Self(Descriptor), Descriptor))
     }
 
     #[cfg(test)]
     pub(crate) fn from_descriptor(descriptor: Descriptor) -> Self {
-        match descriptor {}
+        Self(descriptor)
     }
 
     /// # Safety
     ///
     /// None: no process is a worker.
-    ///
-    /// # Panics
-    ///
-    /// Always.
     pub(crate) unsafe fn from_input() -> Self {
-        panic!("there are no worker processes on this system")
+        Self(Descriptor)
     }
 
     pub(crate) fn move_from_input(&mut self) -> io::Result<()> {
-        match *self {}
+        check()
     }
 
     pub(crate) fn descriptor(&self) -> &Descriptor {
-        match *self {}
+        &self.0
     }
 
     pub(crate) fn send(&self, _message: &[u8]) -> io::Result<()> {
-        match *self {}
+        check()
     }
 
-    pub(crate) fn send_now(&self, _message: &[u8]) {
-        match *self {}
-    }
+    pub(crate) fn send_now(&self, _message: &[u8]) {}
 
     pub(crate) fn send_with(&self, _message: &[&[u8]], _descriptor: &Descriptor) -> io::Result<()> {
-        match *self {}
+        check()
     }
 
     pub(crate) fn receive(&self, _buffer: &mut [u8]) -> io::Result<usize> {
-        match *self {}
+        check().map(|()| 0)
     }
 
     pub(crate) fn receive_now(&self, _buffer: &mut [u8]) -> io::Result<usize> {
-        match *self {}
+        check().map(|()| 0)
     }
 
     pub(crate) fn receive_with(&self, _buffer: &mut [u8]) -> io::Result<(usize, Option<Descriptor>)> {
-        match *self {}
+        check().map(|()| (0, None))
     }
 
-    pub(crate) fn hang_up(&self) {
-        match *self {}
-    }
+    pub(crate) fn hang_up(&self) {}
 
     pub(crate) fn watch_end(&self) -> io::Result<End<'_>> {
-        match *self {}
+        check().map(|()| End(PhantomData))
     }
 }
 
-/// Waits for the end of a channel: there is none.
-pub(crate) enum End<'c> {
-    None(Descriptor, std::marker::PhantomData<&'c ()>),
-}
+/// Waits for the end of a channel.
+pub(crate) struct End<'c>(PhantomData<&'c Channel>);
 
 impl End<'_> {
-    pub(crate) fn wait(&self) {
-        match self {
-            Self::None(descriptor, _) => match *descriptor {},
-        }
-    }
+    pub(crate) fn wait(&self) {}
 }

@@ -6,10 +6,12 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::path::Path;
 
+#[cfg(feature = "dask")]
 pub(crate) fn inode(_metadata: &Metadata) -> u64 {
     0
 }
 
+#[cfg(feature = "dask")]
 pub(crate) fn is_ours(_metadata: &Metadata) -> bool {
     true
 }

@@ -9,6 +9,8 @@ pub(crate) mod descriptors;
 pub(crate) mod entry;
 pub(crate) mod exit;
 pub(crate) mod fault;
+#[cfg(feature = "dask")]
+pub(crate) mod file_mapping;
 #[cfg(not(unix))]
 pub(crate) mod files;
 #[cfg(unix)]

@@ -2,14 +2,15 @@
 
 use std::io;
 
-/// A descriptor of another process: there is none.
+/// A descriptor that another process could have.
 #[derive(Debug)]
-pub(crate) enum Descriptor {}
+pub(crate) struct Descriptor;
 
-pub(super) fn none() -> io::Error {
-    io::Error::new(
+/// The error.
+pub(crate) fn check() -> io::Result<()> {
+    Err(io::Error::new(
         io::ErrorKind::Unsupported,
-        "worker processes need 64-bit Linux, macOS or FreeBSD: use a `ThreadPool` on this system, `#[cfg_attr(unix, parallel(mode = \"process\"))] \
-         #[cfg_attr(not(unix), parallel)]`",
-    )
+        "worker processes need 64-bit Linux, macOS or FreeBSD: use threads on this system, `#[cfg_attr(unix, parallel(mode = \"process\"))]` and \
+         `#[cfg_attr(not(unix), parallel)]`",
+    ))
 }

@@ -4,6 +4,6 @@ use std::io;
 
 use super::channel::Channel;
 
-pub(crate) fn check_parent(channel: &Channel) -> io::Result<()> {
-    match *channel {}
+pub(crate) fn check_parent(_channel: &Channel) -> io::Result<()> {
+    super::none::check()
 }

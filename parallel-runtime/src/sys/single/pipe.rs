@@ -2,22 +2,22 @@
 
 use std::io;
 
-use super::none::Descriptor;
+use super::none::{Descriptor, check};
 
-/// The end in the program: there is none.
+/// The end in the program.
 #[derive(Debug)]
-pub(crate) enum Reader {}
+pub(crate) struct Reader(Descriptor);
 
 pub(crate) fn new() -> io::Result<(Reader, Descriptor)> {
-    Err(super::none::none())
+    check().map(|()| (Reader(Descriptor), Descriptor))
 }
 
 impl Reader {
     pub(crate) fn descriptor(&self) -> &Descriptor {
-        match *self {}
+        &self.0
     }
 
     pub(crate) fn read(&self, _buffer: &mut [u8]) -> io::Result<usize> {
-        match *self {}
+        Ok(0)
     }
 }

@@ -11,6 +11,7 @@ use std::path::Path;
 const OTHERS_WRITE: u32 = 0o022;
 
 /// The number of a file, which a later one of the same name does not have.
+#[cfg(feature = "dask")]
 pub(crate) fn inode(metadata: &Metadata) -> u64 {
     metadata.ino()
 }
