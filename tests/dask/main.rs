@@ -1,6 +1,8 @@
 //! Functions on a Dask cluster. All of these tests need one, or Python with `distributed`: `tests/dask/with-cluster cargo test --test dask -- --ignored`.
 
 #[macro_use]
+#[path = "../support/cases.rs"]
+mod cases;
 #[path = "../support/pools.rs"]
 mod pools;
 

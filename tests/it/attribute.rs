@@ -42,7 +42,7 @@ fn a_pool_of_zero_is_one_worker_per_cpu() {
     assert_eq!(ThreadPool::new(0).workers(), parallel_runtime::cpu_count());
 }
 
-/// Every key that there is.
+/// Every key that each system has.
 #[parallel(
     mode = "process",
     pool = 2,
@@ -50,7 +50,6 @@ fn a_pool_of_zero_is_one_worker_per_cpu() {
     retries = 2,
     chunk = 3,
     max_tasks_per_worker = 1_000_000,
-    memory_limit = "4GiB",
     init = prepare,
     crate = "::parallel_runtime"
 )]

@@ -141,12 +141,17 @@ fn expected(fault: Fault) -> &'static [&'static str] {
 
 #[test]
 fn every_fault_costs_one_task_of_twelve() {
-    for fault in FAULTS {
+    // Where memory cannot be limited, one task takes as much as there is.
+    let limited = cfg!(not(parallel_portable));
+    for fault in FAULTS.into_iter().filter(|fault| limited || !matches!(fault, Fault::OutOfMemory)) {
         for verb in ["submit", "map"] {
             // Long enough for a death with a backtrace on a loaded machine, where the fault does not end by time itself.
             let hangs = matches!(fault, Fault::EndlessLoop | Fault::Stop);
             let limit = if hangs { Duration::from_millis(300) } else { Duration::from_secs(60) };
-            let pool = ProcessPool::new(2).timeout(limit).memory_limit(256 << 20);
+            let mut pool = ProcessPool::new(2).timeout(limit);
+            if limited {
+                pool = pool.memory_limit(256 << 20);
+            }
             pool.start().unwrap();
             let begun = Instant::now();
             let items = (0..12).map(|x| ((x == 5).then_some(fault), x));

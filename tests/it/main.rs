@@ -4,8 +4,8 @@
 //! each kind of pool. `modes` tests the attribute in each mode, the others what is particular to one, or to the attribute.
 
 #[macro_use]
-#[path = "../support/pools.rs"]
-mod pools;
+#[path = "../support/cases.rs"]
+mod cases;
 mod async_borrows;
 mod attribute;
 mod conformance;
@@ -19,15 +19,20 @@ mod lifecycle;
 mod limits;
 #[cfg(feature = "tracing")]
 mod logs;
+#[cfg(not(parallel_portable))]
+mod memory_limits;
 mod methods;
 mod modes;
 mod packed;
+#[path = "../support/pools.rs"]
+mod pools;
 mod processes;
 mod properties;
 mod python;
 #[cfg(feature = "log")]
 mod records;
 mod retries;
+#[cfg(not(parallel_portable))]
 mod sandbox;
 mod shared;
 mod signatures;

@@ -107,6 +107,7 @@ fn what_is_logged_before_a_crash_is_not_lost() {
     assert_eq!(texts("crash"), ["crash: about to"]);
 }
 
+#[cfg(not(parallel_portable))]
 #[test]
 fn what_is_logged_in_a_sandbox_comes_out() {
     install();

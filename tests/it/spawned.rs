@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use parallel_runtime::{
-    ProcessPool, Sandbox, SharedDict, SharedSlice, SharedVec, TaskError, WaitFor, as_completed, current_worker,
-    parallel, wait,
+    ProcessPool, SharedDict, SharedSlice, SharedVec, TaskError, WaitFor, as_completed, current_worker, parallel, wait,
 };
 use parallel_workspace::{eventually, is_alive};
 
@@ -165,21 +164,6 @@ fn a_process_of_a_task_is_a_worker_like_others() {
     assert_eq!(listen(), Some(0));
 }
 
-#[parallel(mode = "process", pool = 1, sandbox = "strict")]
-fn confined() -> String {
-    match pid::spawn().join() {
-        Err(TaskError::Spawn(error)) => error.to_string(),
-        other => format!("{other:?}"),
-    }
-}
-
-#[test]
-fn a_task_in_a_sandbox_starts_no_process_and_is_told_so() {
-    let said = confined();
-    assert!(said.contains("spawned::pid` was to run in a process of its own") && said.contains("in place"), "{said}");
-    assert!(confined::on(&ProcessPool::new(1).sandbox(Sandbox::strict())).call(()).contains("may not start any"));
-}
-
 #[parallel(mode = "thread")]
 fn thread() -> u32 {
     std::process::id()
@@ -196,48 +180,73 @@ fn a_thread_of_a_task_is_one_of_its_worker() {
     assert_eq!(own, other);
 }
 
-#[parallel(mode = "process", pool = 1, memory_limit = "1GiB")]
-fn allocate(mebibytes: usize) -> usize {
-    std::hint::black_box(vec![1_u8; mebibytes << 20]).len() >> 20
-}
+#[cfg(not(parallel_portable))]
+mod confined_and_limited {
+    use parallel_runtime::{Sandbox, TaskError};
 
-#[parallel(mode = "process", pool = 1)]
-fn allocate_freely(mebibytes: usize) -> usize {
-    allocate::inline(mebibytes)
-}
+    use super::*;
 
-#[parallel(mode = "process", pool = 1, memory_limit = "128MiB")]
-fn allocate_elsewhere(mebibytes: usize) -> [usize; 2] {
-    [allocate::spawn(mebibytes).join().unwrap(), allocate_freely::spawn(mebibytes).join().unwrap()]
-}
+    #[parallel(mode = "process", pool = 1, sandbox = "strict")]
+    fn confined() -> String {
+        match pid::spawn().join() {
+            Err(TaskError::Spawn(error)) => error.to_string(),
+            other => format!("{other:?}"),
+        }
+    }
 
-#[test]
-fn a_process_of_a_task_has_its_own_memory_limit_and_not_the_workers() {
-    assert_eq!(allocate_elsewhere(200), [200, 200]);
-}
+    #[test]
+    fn a_task_in_a_sandbox_starts_no_process_and_is_told_so() {
+        let said = confined();
+        assert!(
+            said.contains("spawned::pid` was to run in a process of its own") && said.contains("in place"),
+            "{said}"
+        );
+        assert!(confined::on(&ProcessPool::new(1).sandbox(Sandbox::strict())).call(()).contains("may not start any"));
+    }
 
-#[parallel(mode = "process", pool = 1, sandbox = "strict")]
-fn is_confined() -> bool {
-    std::fs::File::open("/etc/passwd").is_err()
-}
+    #[parallel(mode = "process", pool = 1, memory_limit = "1GiB")]
+    fn allocate(mebibytes: usize) -> usize {
+        std::hint::black_box(vec![1_u8; mebibytes << 20]).len() >> 20
+    }
 
-#[parallel(mode = "process", pool = 1)]
-fn start_confined() -> (bool, bool) {
-    (is_confined::spawn().join().unwrap(), is_confined::submit().join().is_err())
-}
+    #[parallel(mode = "process", pool = 1)]
+    fn allocate_freely(mebibytes: usize) -> usize {
+        allocate::inline(mebibytes)
+    }
 
-#[test]
-fn a_process_of_a_task_may_be_in_a_sandbox_although_the_worker_is_not() {
-    assert_eq!(start_confined(), (true, true));
-}
+    #[parallel(mode = "process", pool = 1, memory_limit = "128MiB")]
+    fn allocate_elsewhere(mebibytes: usize) -> [usize; 2] {
+        [allocate::spawn(mebibytes).join().unwrap(), allocate_freely::spawn(mebibytes).join().unwrap()]
+    }
 
-fn start_in_init() {
-    let refused = pid::spawn().join();
-    assert!(matches!(refused, Err(TaskError::Spawn(_))), "{refused:?}");
-}
+    #[test]
+    fn a_process_of_a_task_has_its_own_memory_limit_and_not_the_workers() {
+        assert_eq!(allocate_elsewhere(200), [200, 200]);
+    }
 
-#[test]
-fn the_init_of_a_sandboxed_pool_starts_no_process_and_the_pool_works() {
-    let pool = ProcessPool::new(1).init(start_in_init).sandbox(Sandbox::strict());
-    assert!(is_confined::on(&pool).call(()));
+    #[parallel(mode = "process", pool = 1, sandbox = "strict")]
+    fn is_confined() -> bool {
+        std::fs::File::open("/etc/passwd").is_err()
+    }
+
+    #[parallel(mode = "process", pool = 1)]
+    fn start_confined() -> (bool, bool) {
+        (is_confined::spawn().join().unwrap(), is_confined::submit().join().is_err())
+    }
+
+    #[test]
+    fn a_process_of_a_task_may_be_in_a_sandbox_although_the_worker_is_not() {
+        assert_eq!(start_confined(), (true, true));
+    }
+
+    fn start_in_init() {
+        let refused = pid::spawn().join();
+        assert!(matches!(refused, Err(TaskError::Spawn(_))), "{refused:?}");
+    }
+
+    #[test]
+    fn the_init_of_a_sandboxed_pool_starts_no_process_and_the_pool_works() {
+        let pool = ProcessPool::new(1).init(start_in_init).sandbox(Sandbox::strict());
+        assert!(is_confined::on(&pool).call(()));
+    }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parallel_runtime::{
-    ParallelFn, ProcessPool, Sandbox, SharedSlice, SharedValue, SharedVec, TaskError, ThreadPool, parallel, shared,
+    ParallelFn, ProcessPool, SharedSlice, SharedValue, SharedVec, TaskError, ThreadPool, parallel, shared,
 };
 
 /// Neither `Send` nor serialisable.
@@ -312,6 +312,7 @@ fn making_a_state_is_not_the_time_of_a_task() {
     assert_eq!(get::on(&process).call(false), 7);
 }
 
+#[cfg(not(parallel_portable))]
 #[test]
 fn what_a_state_takes_is_not_the_memory_of_tasks() {
     struct Big(Vec<u8>);
@@ -415,7 +416,10 @@ fn a_call_inside_a_task_finds_the_state_in_use() {
     assert!(error.to_string().contains("in use by the task that makes this call"), "{error}");
 }
 
+#[cfg(not(parallel_portable))]
 mod confined {
+    use parallel_runtime::Sandbox;
+
     use super::*;
 
     fn open() -> std::fs::File {

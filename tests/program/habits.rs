@@ -492,14 +492,15 @@ fn of_group(name: &str, group: u32) -> usize {
 /// A kernel without Landlock, as a filter makes it look: the pool says so, and runs nothing.
 fn old_kernel() {
     use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
-    #[parallel(mode = "process", pool = 1, sandbox = "strict")]
-    fn confined() {}
+    #[parallel(mode = "process")]
+    fn confined_here() {}
+    static CONFINED: ProcessPool = ProcessPool::new(1).sandbox(parallel_runtime::Sandbox::strict());
     let rules = [(libc::SYS_landlock_create_ruleset, vec![])].into_iter().collect();
     let missing = SeccompAction::Errno(libc::ENOSYS.cast_unsigned());
     let architecture = std::env::consts::ARCH.try_into().expect("a known one");
     let filter = SeccompFilter::new(rules, SeccompAction::Allow, missing, architecture).expect("it is valid");
     seccompiler::apply_filter(&BpfProgram::try_from(filter).expect("it is valid")).expect("there is seccomp");
-    match confined::submit().join() {
+    match confined_here::on(&CONFINED).submit(()).join() {
         Err(TaskError::Spawn(error)) => assert!(error.to_string().contains("Landlock"), "{error}"),
         other => panic!("{other:?}"),
     }

@@ -65,7 +65,7 @@ fn say(_: u32) {
     eprintln!("last {words} of a {task}");
 }
 
-#[parallel(mode = "process", pool = 1, sandbox = "strict")]
+#[cfg_attr(not(parallel_portable), parallel(mode = "process", pool = 1, sandbox = "strict"))]
 fn confined(program: u32) -> String {
     let process = if std::process::id() == program { "program" } else { "worker" };
     let confined = if std::fs::File::open("/etc/passwd").is_err() { "confined" } else { "free" };

@@ -1,7 +1,7 @@
 //! The same behaviour wherever a function runs: a table of functions that take the pool.
 
-use crate::pools::TestPool;
-use parallel_runtime::{TaskError, parallel};
+use crate::pools::{TestPool, parallel};
+use parallel_runtime::TaskError;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

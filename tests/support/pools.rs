@@ -2,6 +2,9 @@
 
 use parallel_runtime::{Call, DaskPool, ProcessFn, ProcessPool, ThreadPool};
 
+/// What the functions of the tables are annotated with.
+pub(crate) use parallel_runtime::parallel;
+
 /// A pool of one kind or another. A function with `mode = "process"` runs on each.
 #[allow(dead_code, reason = "a test binary has some of them")]
 pub(crate) enum TestPool {
@@ -54,27 +57,4 @@ impl TestPool {
     pub(crate) fn is_far(&self) -> bool {
         matches!(self, Self::Cluster(_))
     }
-}
-
-/// A test for each function of a table, in a module, on a pool: `cases!(threads, TestPool::threads(2), [attributes] one other)`.
-macro_rules! cases {
-    ($module:ident, $pool:expr, $attributes:tt $($name:ident)*) => {
-        mod $module {
-            use super::*;
-
-            static POOL: TestPool = $pool;
-
-            $(case!($attributes $name);)*
-        }
-    };
-}
-
-macro_rules! case {
-    ([$($attribute:tt)*] $name:ident) => {
-        #[test]
-        $($attribute)*
-        fn $name() {
-            table::$name(&POOL);
-        }
-    };
 }

@@ -1,8 +1,8 @@
 //! Results as they come, wherever the functions run: `as_completed`, `wait`, `imap`, streams, futures, callbacks, scopes. A table of
 //! functions that take the pool.
 
-use crate::pools::TestPool;
-use parallel_runtime::{SharedVec, TaskError, WaitFor, as_completed, parallel, scope, wait};
+use crate::pools::{TestPool, parallel};
+use parallel_runtime::{SharedVec, TaskError, WaitFor, as_completed, scope, wait};
 use serde::{Deserialize, Serialize};
 use std::cell::Cell;
 use std::fs::{self, File};

@@ -211,6 +211,7 @@ pub(crate) fn above_bars(print: impl FnOnce()) {
 }
 
 /// Takes our bars off the terminal until they are drawn next: code of the user's is about to print.
+#[cfg(any(feature = "tracing", feature = "log"))]
 pub(crate) fn clear_bars() {
     if let Some(bars) = BARS.get() {
         let _ = bars.clear();

@@ -57,6 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg_attr(parallel_portable, ignore = "it is told by procfs")]
     fn memory_that_is_kept_is_seen() {
         let usage = Usage::new(64 << 20).unwrap();
         usage.init_is_over();
