@@ -26,6 +26,8 @@ mod modes;
 mod packed;
 #[path = "../support/pools.rs"]
 mod pools;
+#[cfg(parallel_portable)]
+mod portable;
 mod processes;
 mod properties;
 mod python;

@@ -211,7 +211,10 @@ fn read_input() -> String {
 #[test]
 fn a_program_that_a_task_starts_is_no_worker_and_holds_nothing_of_ours() {
     let listing = start_a_program();
-    assert!(!listing.contains("memfd") && !listing.contains("socket"), "{listing}");
+    assert!(
+        !listing.contains("memfd") && !listing.contains("/dev/shm/parallel-") && !listing.contains("socket"),
+        "{listing}"
+    );
 }
 
 #[parallel(mode = "process", pool = 2)]

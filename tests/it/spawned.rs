@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use parallel_runtime::{
-    ProcessPool, SharedDict, SharedSlice, SharedVec, TaskError, WaitFor, as_completed, current_worker, parallel, wait,
+    ProcessPool, SharedDict, SharedSlice, SharedVec, WaitFor, as_completed, current_worker, parallel, wait,
 };
 use parallel_workspace::{eventually, is_alive};
 

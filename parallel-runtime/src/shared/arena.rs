@@ -151,6 +151,9 @@ impl Arena {
 
     /// Gives the pages of all freed blocks back to the system, if no block was taken since the last call.
     pub(crate) fn trim_if_idle(&self) {
+        if !self.segment.can_discard() {
+            return;
+        }
         // The lock is held meanwhile: a block that is taken must not lose pages that were just written.
         let mut allocator = self.allocator();
         if allocator.was_used() {
@@ -166,7 +169,7 @@ impl Arena {
 
     /// Whether there are freed pages to give back.
     pub(crate) fn is_warm(&self) -> bool {
-        self.allocator().warm() > 0
+        self.segment.can_discard() && self.allocator().warm() > 0
     }
 }
 

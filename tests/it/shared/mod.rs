@@ -4,6 +4,7 @@
 mod arrow;
 mod containers;
 mod handles;
+#[cfg(not(parallel_portable))]
 mod named;
 #[cfg(feature = "ndarray")]
 mod ndarray;

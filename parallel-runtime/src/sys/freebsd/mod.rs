@@ -33,6 +33,8 @@ pub(crate) mod file_mapping;
 pub(crate) mod files;
 #[path = "../unix/fork.rs"]
 pub(crate) mod fork;
+#[path = "../portable/identity.rs"]
+mod identity;
 #[path = "../elf/image.rs"]
 pub(crate) mod image;
 #[path = "../elf/initializers.rs"]
@@ -49,8 +51,6 @@ pub(crate) mod named;
 mod needs;
 #[path = "../portable/object.rs"]
 mod object;
-#[path = "../bsd/object_pages.rs"]
-mod object_pages;
 #[path = "../unix/peer.rs"]
 pub(crate) mod peer;
 #[path = "../unix/pipe.rs"]

@@ -27,6 +27,8 @@ pub(crate) mod file_mapping;
 pub(crate) mod files;
 #[path = "../unix/fork.rs"]
 pub(crate) mod fork;
+#[path = "../portable/identity.rs"]
+mod identity;
 #[path = "../elf/image.rs"]
 pub(crate) mod image;
 #[path = "../elf/initializers.rs"]

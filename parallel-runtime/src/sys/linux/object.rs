@@ -48,6 +48,9 @@ pub(super) fn reserve(object: BorrowedFd<'_>, offset: u64, len: u64) -> io::Resu
     Ok(rustix::fs::fallocate(object, FallocateFlags::empty(), offset, len)?)
 }
 
+/// Whether pages can be given back.
+pub(super) const CAN_DISCARD: bool = true;
+
 /// Gives the pages of a range back to the system. It reads as zeros afterwards. False where holes cannot be punched.
 pub(super) fn discard(object: BorrowedFd<'_>, offset: u64, len: u64) -> bool {
     let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;

@@ -29,6 +29,7 @@ pub(crate) mod file_mapping;
 pub(crate) mod files;
 #[path = "../unix/fork.rs"]
 pub(crate) mod fork;
+mod identity;
 #[path = "../elf/image.rs"]
 pub(crate) mod image;
 #[path = "../elf/initializers.rs"]
@@ -39,7 +40,6 @@ pub(crate) mod memory;
 pub(crate) mod named;
 mod needs;
 mod object;
-mod object_pages;
 #[path = "../unix/peer.rs"]
 pub(crate) mod peer;
 #[path = "../unix/pipe.rs"]

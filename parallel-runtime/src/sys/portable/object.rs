@@ -8,8 +8,6 @@ use rustix::fs::Mode;
 use rustix::shm::{self, OFlags};
 
 use super::cloexec;
-use super::object_pages::IS_SCARCE;
-pub(super) use super::object_pages::{discard, reserve};
 
 /// The reserve that is asked for first, in bytes. It costs address space only; pages come when they are touched.
 pub(super) const LARGEST: u64 = 1 << 38;
@@ -31,7 +29,7 @@ pub(super) fn create(_named: bool) -> io::Result<(OwnedFd, bool)> {
                 // A program that is killed between these two leaves an empty object behind.
                 shm::unlink(&name)?;
                 cloexec::close_on_exec(&object)?;
-                return Ok((object, IS_SCARCE));
+                return Ok((object, false));
             }
             Err(rustix::io::Errno::EXIST) => {}
             Err(error) => return Err(error.into()),
@@ -46,6 +44,19 @@ pub(super) const CAN_GROW: bool = false;
 /// A worker has the descriptor for a moment, before any code of the user's runs, and nothing can be sealed.
 pub(super) fn keep_length(_object: BorrowedFd<'_>, _but_grow: bool) -> io::Result<()> {
     Ok(())
+}
+
+/// Makes sure that pages are there: they come when they are touched. (On Linux they are in `/dev/shm`, which must be large enough for tests.)
+pub(super) fn reserve(_object: BorrowedFd<'_>, _offset: u64, _len: u64) -> io::Result<()> {
+    Ok(())
+}
+
+/// Whether pages can be given back: macOS cannot, nor FreeBSD before version 14.
+pub(super) const CAN_DISCARD: bool = false;
+
+/// Gives the pages of a range back to the system.
+pub(super) fn discard(_object: BorrowedFd<'_>, _offset: u64, _len: u64) -> bool {
+    false
 }
 
 /// Where other processes of this machine find it: nowhere.

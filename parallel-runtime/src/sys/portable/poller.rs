@@ -8,9 +8,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::cloexec;
-
-/// What a descriptor is of: a number that is open may be of something else than it was.
-type Identity = (u64, u64, u32);
+use super::identity::Identity;
 
 #[derive(Clone, Copy)]
 struct Watched {
@@ -28,17 +26,12 @@ pub(crate) struct Poller {
     watched: Mutex<Vec<Watched>>,
 }
 
-fn identity_of(descriptor: &OwnedFd) -> io::Result<Identity> {
-    let status = rustix::fs::fstat(descriptor)?;
-    Ok((status.st_dev as u64, status.st_ino as u64, status.st_mode as u32))
-}
-
 impl Poller {
     pub(crate) fn new() -> io::Result<Self> {
         let (woken, wake) = cloexec::pipe()?;
         rustix::io::ioctl_fionbio(&woken, true)?;
         rustix::io::ioctl_fionbio(&wake, true)?;
-        let identities = [identity_of(&woken)?, identity_of(&wake)?];
+        let identities = [Identity::of(&woken)?, Identity::of(&wake)?];
         Ok(Self { woken, wake, identities, watched: Mutex::default() })
     }
 
@@ -48,7 +41,7 @@ impl Poller {
 
     /// Watches a descriptor from now on: for something to read, or its end.
     pub(crate) fn add(&self, descriptor: &OwnedFd, key: u64) -> io::Result<()> {
-        let watched = Watched { number: descriptor.as_raw_fd(), key, identity: identity_of(descriptor)? };
+        let watched = Watched { number: descriptor.as_raw_fd(), key, identity: Identity::of(descriptor)? };
         self.watched().push(watched);
         self.wake();
         Ok(())
@@ -66,12 +59,12 @@ impl Poller {
     pub(crate) fn still_watches(&self, descriptor: &OwnedFd, key: u64) -> bool {
         let number = descriptor.as_raw_fd();
         let known = self.watched().iter().find(|watched| watched.number == number && watched.key == key).copied();
-        known.is_some_and(|known| identity_of(descriptor).is_ok_and(|identity| identity == known.identity))
+        known.is_some_and(|known| Identity::of(descriptor).is_ok_and(|identity| identity == known.identity))
     }
 
     /// Whether its own descriptors are still its own.
     pub(crate) fn is_sound(&self) -> bool {
-        let now = [&self.woken, &self.wake].map(|descriptor| identity_of(descriptor).ok());
+        let now = [&self.woken, &self.wake].map(|descriptor| Identity::of(descriptor).ok());
         now == self.identities.map(Some)
     }
 

@@ -27,6 +27,9 @@ pub(super) fn commit(_start: NonNull<u8>, _len: usize) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether pages can be given back.
+pub(super) const CAN_DISCARD: bool = false;
+
 /// Gives the pages of a range back to the system: not here.
 pub(super) fn discard(_start: NonNull<u8>, _len: usize) -> bool {
     false

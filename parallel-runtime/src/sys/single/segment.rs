@@ -80,6 +80,11 @@ impl Segment {
         reserve::commit(self.at(offset), len as usize)
     }
 
+    /// Whether pages can be given back.
+    pub(crate) fn can_discard(&self) -> bool {
+        reserve::CAN_DISCARD
+    }
+
     /// Gives the pages of a range back to the system. It reads as zeros afterwards. False where that cannot be done.
     pub(crate) fn discard(&self, offset: u64, len: u64) -> bool {
         reserve::discard(self.at(offset), len as usize)

@@ -40,6 +40,9 @@ pub(super) fn commit(start: NonNull<u8>, len: usize) -> io::Result<()> {
     if committed.is_null() { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// Whether pages can be given back.
+pub(super) const CAN_DISCARD: bool = true;
+
 /// Gives the pages of a range back to the system. They must be committed again before they are touched, and are zeros then.
 pub(super) fn discard(start: NonNull<u8>, len: usize) -> bool {
     // SAFETY: the range is part of what was taken, and nothing uses it.

@@ -136,6 +136,11 @@ impl Segment {
         Ok(())
     }
 
+    /// Whether pages can be given back.
+    pub(crate) fn can_discard(&self) -> bool {
+        object::CAN_DISCARD
+    }
+
     /// Gives the pages of a range back to the system. It reads as zeros afterwards. False where holes cannot be punched.
     pub(crate) fn discard(&self, offset: u64, len: u64) -> bool {
         object::discard(self.descriptor(), offset, len)
