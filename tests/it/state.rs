@@ -124,6 +124,7 @@ fn each_worker_has_a_state_of_its_own() {
 
 #[test]
 fn in_place_the_state_is_one_of_the_calling_thread() {
+    let _turn = turn();
     let calls = || (count_here(), count_here::inline(), count_here::map([(), ()]));
     for _ in 0..2 {
         let counts = std::thread::spawn(calls).join().unwrap();
@@ -261,6 +262,7 @@ fn never_on_threads(#[worker] _counter: &Counter) {}
 
 #[test]
 fn a_state_that_panics_is_an_error_that_says_so() {
+    let _turn = turn();
     let pool = ProcessPool::new(1);
     let tasks = [never::submit(), never_on_others::on(&pool).submit(()), never_on_threads::submit()];
     for task in tasks {

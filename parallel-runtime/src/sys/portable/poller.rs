@@ -3,9 +3,10 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Resource, getrlimit};
 
 use super::cloexec;
 use super::identity::Identity;
@@ -84,7 +85,6 @@ impl Poller {
         if !self.is_sound() {
             return Err(closed());
         }
-        let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
         let asked = self.watched().clone();
         let mut polled = Vec::with_capacity(asked.len() + 1);
         polled.push(PollFd::new(&self.woken, PollFlags::IN));
@@ -94,8 +94,8 @@ impl Poller {
             let descriptor = unsafe { BorrowedFd::borrow_raw(watched.number) };
             PollFd::from_borrowed_fd(descriptor, PollFlags::IN)
         }));
-        match poll(&mut polled, timeout.as_ref()) {
-            Ok(_) => {}
+        match poll_all(&mut polled, timeout) {
+            Ok(()) => {}
             Err(rustix::io::Errno::INTR) => return Ok(Vec::new()),
             Err(error) => return Err(error.into()),
         }
@@ -119,5 +119,28 @@ impl Poller {
             keys.push(asked.key);
         }
         Ok(keys)
+    }
+}
+
+/// The system polls no more at once than this process may open now: then they are looked at in turns.
+fn poll_all(polled: &mut [PollFd<'_>], timeout: Option<Duration>) -> rustix::io::Result<()> {
+    const LOOK: Duration = Duration::from_millis(10);
+    let limit = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+    match poll(polled, limit.as_ref()) {
+        Err(rustix::io::Errno::INVAL) => {}
+        result => return result.map(drop),
+    }
+    let asked = Instant::now();
+    let most = getrlimit(Resource::Nofile).current.and_then(|most| usize::try_from(most).ok());
+    loop {
+        let mut ready = 0;
+        for some in polled.chunks_mut(most.unwrap_or(1).max(1)) {
+            ready += poll(some, Some(&Timespec::default()))?;
+        }
+        let left = timeout.map(|timeout| timeout.saturating_sub(asked.elapsed()));
+        if ready > 0 || left.is_some_and(|left| left.is_zero()) {
+            return Ok(());
+        }
+        std::thread::sleep(left.map_or(LOOK, |left| left.min(LOOK)));
     }
 }
