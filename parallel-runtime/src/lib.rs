@@ -80,8 +80,14 @@
 //! # How processes work
 //!
 //! A worker is this executable, run again; a hook that runs before `main` turns it into a worker, so no call in `main` is needed.
-//! Calls go through memory that program and workers share (on Linux a nameless memfd), without any thread between a caller and
+//! Calls go through memory that program and workers share (a nameless memfd or shared-memory object), without any thread between a caller and
 //! a worker. Workers end with the program, however it ends.
+//!
+//! # Systems
+//!
+//! Everything works on 64-bit Linux. Processes also on macOS and FreeBSD, where nothing has run so far; threads, and shared types within one process,
+//! everywhere. What a system lacks is a compile error at the key, or an error when the pool starts: see the
+//! [table](https://github.com/parallel-rs/parallel/blob/main/docs/src/platforms.md).
 //!
 //! # Environment
 //!
@@ -92,6 +98,7 @@
 //! | `PARALLEL_PYTHON=path` | the Python interpreter with the package `distributed`; `python3` without it |
 //! | `PARALLEL_WORKERS=n` | workers of pools that leave their number open |
 //! | `PARALLEL_TIMELINE=run.html`, `run.json` | a record of all tasks, written when the program exits: see [`Timeline`] |
+//! | `PARALLEL_ARENA_SIZE=64GiB` | address space for shared memory, 1 TiB on Linux without it: for emulators, and under a limit on address space |
 //! | `PARALLEL_ARENA=shm` | shared memory from `/dev/shm` instead of a memfd |
 //! | `RUST_MIN_STACK=bytes` | the stack of tasks in workers, 8 MiB without it |
 

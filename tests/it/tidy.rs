@@ -101,3 +101,43 @@ fn sections_of_the_article_have_the_same_names_in_both_languages() {
     assert!(ours.len() > 10);
     assert_eq!(ours, theirs);
 }
+
+/// Each file of the runtime that is Rust, by its path in `src`.
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn the_operating_system_is_known_in_one_room() {
+    let known = [
+        "target_os",
+        "libc::",
+        "rustix::",
+        "windows_sys::",
+        "std::os::",
+        "/proc/",
+        "target_pointer_width",
+        "cfg(unix)",
+        "cfg(windows)",
+    ];
+    let mut files = Vec::new();
+    ["parallel-runtime", "parallel-macros"].iter().for_each(|name| sources(&root().join(name).join("src"), &mut files));
+    let mut faults = Vec::new();
+    for file in files.iter().filter(|file| !file.components().any(|part| part.as_os_str() == "sys")) {
+        let text = fs::read_to_string(file).unwrap();
+        // What tests look at, and what users are told, may be one system's.
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        for (number, line) in code.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//")) {
+            let words = known.iter().filter(|word| line.contains(**word));
+            faults.extend(words.map(|word| format!("{}:{}: `{word}`", file.display(), number + 1)));
+        }
+    }
+    assert!(faults.is_empty(), "outside of sys/:\n{}", faults.join("\n"));
+}

@@ -331,7 +331,7 @@ fn mapped_modes() -> Vec<u32> {
     shm.filter_map(|entry| Some(std::fs::metadata(entry.path()).ok()?.permissions().mode())).collect()
 }
 
-fn limit(resource: u32, most: u64) {
+fn limit(resource: crate::Resource, most: u64) {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` is a variable of ours, which the call writes.
     check(unsafe { libc::getrlimit(resource, &raw mut limit) });

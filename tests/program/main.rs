@@ -196,7 +196,13 @@ fn leave(how: &str) {
     drop((sleeping, spinning));
 }
 
-fn set_limit(resource: u32, limit: u64) {
+/// A kind of limit, whose number has another type in each C library.
+#[cfg(target_env = "gnu")]
+type Resource = libc::__rlimit_resource_t;
+#[cfg(not(target_env = "gnu"))]
+type Resource = std::ffi::c_int;
+
+fn set_limit(resource: Resource, limit: u64) {
     let limit = libc::rlimit { rlim_cur: limit, rlim_max: limit };
     // SAFETY: `limit` is a valid `rlimit`, which the call only reads.
     let result = unsafe { libc::setrlimit(resource, &raw const limit) };

@@ -23,7 +23,7 @@ use crate::options::WorkerOptions;
 use crate::panics;
 use crate::shared::handle_table;
 use crate::sys::privilege::variable;
-use crate::sys::{files, fork, image};
+use crate::sys::{files, fork, image, sizes};
 
 /// The first bytes of a file.
 const MAGIC: &[u8; 16] = b"parallel task 1\n";
@@ -66,23 +66,9 @@ fn most_bytes() -> u64 {
     static MOST: OnceLock<u64> = OnceLock::new();
     *MOST.get_or_init(|| {
         let Some(text) = variable("PARALLEL_FAILURES_LIMIT").filter(|text| !text.is_empty()) else { return MOST_BYTES };
-        let bytes = text.to_str().and_then(bytes_of);
+        let bytes = text.to_str().and_then(sizes::bytes_of);
         bytes.unwrap_or_else(|| panic!("PARALLEL_FAILURES_LIMIT={text:?}: it must be a size such as `64MiB` or `1GiB`"))
     })
-}
-
-/// A size in bytes.
-fn bytes_of(text: &str) -> Option<u64> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    let shift = match unit.trim() {
-        "" | "B" => 0,
-        "KiB" => 10,
-        "MiB" => 20,
-        "GiB" => 30,
-        _ => return None,
-    };
-    number.parse::<u64>().ok()?.checked_mul(1 << shift)
 }
 
 /// The items of a message.

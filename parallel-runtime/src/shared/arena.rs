@@ -11,8 +11,9 @@ use super::allocator::{Allocator, PAGE, Range};
 use super::space::{Space, TABLES_AT};
 use super::tables::{Tables, Token};
 use crate::error::TaskError;
-use crate::sys::segment::Segment;
-use crate::sys::{fork, role};
+use crate::sys::privilege::variable;
+use crate::sys::segment::{SMALLEST, Segment};
+use crate::sys::{fork, role, sizes};
 
 /// Freed memory that may stay warm, in bytes; what is freed beyond goes back to the system at once.
 const MOST_WARM: u64 = 1 << 30;
@@ -46,6 +47,15 @@ static ARENA: OnceLock<Arc<Arena>> = OnceLock::new();
 /// The arenas of pools whose workers are isolated.
 static ISOLATED: Mutex<Vec<Weak<Arena>>> = Mutex::new(Vec::new());
 
+/// How much address space `PARALLEL_ARENA_SIZE` allows each arena.
+fn reserve() -> io::Result<u64> {
+    let Some(text) = variable("PARALLEL_ARENA_SIZE").filter(|text| !text.is_empty()) else { return Ok(u64::MAX) };
+    text.to_str().and_then(sizes::bytes_of).filter(|bytes| *bytes >= SMALLEST).ok_or_else(|| {
+        let why = format!("PARALLEL_ARENA_SIZE={text:?}: it must be a size from `16MiB` on, such as `64GiB`");
+        io::Error::new(io::ErrorKind::InvalidInput, why)
+    })
+}
+
 /// All arenas that there are.
 pub(crate) fn all() -> Vec<Arc<Arena>> {
     let mut isolated = ISOLATED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -69,7 +79,7 @@ impl Arena {
         if ARENA.get().is_none() {
             // From here on a child of this process would share what it has, without its records.
             fork::watch();
-            let segment = Segment::create()?;
+            let segment = Segment::create(reserve()?)?;
             // Offset 0 stands for "nothing", so the first page is never given out. The tables follow it.
             let tables = Tables::size(segment.len(), segment.is_scarce()).next_multiple_of(PAGE);
             segment.commit(TABLES_AT, tables)?;
@@ -87,7 +97,7 @@ impl Arena {
     /// A new one, for a pool whose workers are isolated.
     pub(crate) fn isolated() -> io::Result<Arc<Self>> {
         fork::watch();
-        let segment = Segment::create_for_pool()?;
+        let segment = Segment::create_for_pool(reserve()?)?;
         let allocator = Mutex::new(Allocator::new(PAGE, segment.len()));
         let is_mapped_elsewhere = AtomicBool::new(false);
         let arena = Arc::new(Self { segment, is_isolated: true, allocator, is_mapped_elsewhere });

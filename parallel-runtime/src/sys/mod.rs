@@ -43,6 +43,7 @@
 //! | [`cpu`] | how many CPUs there are |
 //! | [`profile`] | the coverage of a worker, in a build that measures it |
 //! | [`role`] | whether this process is a program, a worker or a node |
+//! | [`sizes`] | sizes of memory in variables of the environment |
 //! | [`spin`] | looking for a while before sleeping |
 //! | [`stack`] | how deep a thread may recurse |
 //! | [`sync`] | the atomics of the shared-memory protocols |
@@ -53,6 +54,7 @@ pub(crate) mod profile;
 #[cfg(test)]
 pub(crate) mod random;
 pub(crate) mod role;
+pub(crate) mod sizes;
 pub(crate) mod spin;
 pub(crate) mod stack;
 pub(crate) mod sync;

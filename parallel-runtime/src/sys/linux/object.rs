@@ -63,14 +63,14 @@ mod tests {
 
     #[test]
     fn no_process_can_make_the_arena_shorter() {
-        let segment = Segment::create().unwrap();
+        let segment = Segment::create(1 << 30).unwrap();
         assert!(rustix::fs::ftruncate(segment.descriptor(), 0).is_err());
         assert!(segment.discard(0, 4096));
     }
 
     #[test]
     fn the_file_of_a_pool_is_as_long_as_what_was_committed() {
-        let segment = Segment::create_for_pool().unwrap();
+        let segment = Segment::create_for_pool(1 << 30).unwrap();
         let size = || rustix::fs::fstat(segment.descriptor()).unwrap().st_size;
         assert_eq!(size(), 0);
         segment.commit(5 << 20, 100).unwrap();

@@ -11,7 +11,7 @@ use super::reserve;
 pub(crate) const ALIGNMENT: usize = 64 << 10;
 
 /// The reserve below which there is no point.
-const SMALLEST: usize = 1 << 22;
+pub(crate) const SMALLEST: u64 = 1 << 24;
 
 /// Memory of the arena. What refers to memory in it keeps it.
 pub(crate) struct Segment {
@@ -25,9 +25,9 @@ unsafe impl Send for Segment {}
 unsafe impl Sync for Segment {}
 
 impl Segment {
-    pub(crate) fn create() -> io::Result<Self> {
-        let mut len = reserve::LARGEST;
-        while len >= SMALLEST {
+    pub(crate) fn create(most: u64) -> io::Result<Self> {
+        let mut len = usize::try_from(most).unwrap_or(usize::MAX).min(reserve::LARGEST);
+        while len as u64 >= SMALLEST {
             let layout = Layout::from_size_align(len, ALIGNMENT).map_err(io::Error::other)?;
             if let Some(start) = reserve::take(layout) {
                 return Ok(Self { start, layout });
@@ -37,13 +37,13 @@ impl Segment {
         Err(io::ErrorKind::OutOfMemory.into())
     }
 
-    pub(crate) fn create_for_pool() -> io::Result<Self> {
+    pub(crate) fn create_for_pool(most: u64) -> io::Result<Self> {
         super::none::check()?;
-        Self::create()
+        Self::create(most)
     }
 
     pub(crate) fn open(_descriptor: Descriptor, _len: u64, _scarce: bool) -> io::Result<Self> {
-        Self::create_for_pool()
+        Self::create_for_pool(u64::MAX)
     }
 
     pub(crate) fn len(&self) -> u64 {

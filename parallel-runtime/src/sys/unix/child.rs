@@ -74,7 +74,7 @@ impl Start {
                 // Its death would not be seen.
                 let _ = child.kill();
                 let _ = child.wait();
-                Err(explained(error))
+                Err(error)
             }
         }
     }

@@ -13,7 +13,7 @@ use super::{memory, object, privilege};
 pub(crate) const ALIGNMENT: usize = 2 << 20;
 
 /// The reserve below which there is no point.
-const SMALLEST: u64 = 1 << 24;
+pub(crate) const SMALLEST: u64 = 1 << 24;
 
 /// By how much a file grows, at least.
 const STEP: u64 = 1 << 20;
@@ -37,16 +37,16 @@ unsafe impl Send for Segment {}
 unsafe impl Sync for Segment {}
 
 impl Segment {
-    /// Makes a new segment, as large as the limits of this process allow.
-    pub(crate) fn create() -> io::Result<Self> {
+    /// Makes a new segment, as large as the limits of this process allow, but of `most` bytes at most.
+    pub(crate) fn create(most: u64) -> io::Result<Self> {
         let named = privilege::variable("PARALLEL_ARENA").is_some_and(|kind| kind == "shm");
-        Self::make(object::LARGEST, named, false)
+        Self::make(object::LARGEST.min(most), named, false)
     }
 
     /// Makes one for a pool of its own, which is smaller, and can be sealed if the kernel has such files at all. A worker can touch any page of
     /// the file, and the pages stay when it is gone: so the file is only as long as what the program has committed.
-    pub(crate) fn create_for_pool() -> io::Result<Self> {
-        let mut segment = Self::make(object::OF_A_POOL, false, object::CAN_GROW)?;
+    pub(crate) fn create_for_pool(most: u64) -> io::Result<Self> {
+        let mut segment = Self::make(object::OF_A_POOL.min(most), false, object::CAN_GROW)?;
         if object::CAN_GROW && !segment.scarce {
             segment.grows = Some(Mutex::new(0));
         }
@@ -54,7 +54,7 @@ impl Segment {
     }
 
     fn make(largest: u64, named: bool, grows: bool) -> io::Result<Self> {
-        let mut len = largest_file(largest);
+        let mut len = largest_file(largest) & !0xfff;
         loop {
             // A new one for each attempt: some systems let the length be set once.
             let (descriptor, scarce) = object::create(named)?;
