@@ -141,6 +141,8 @@ fn an_ordinary_build_passes_the_selftest() {
     assert_eq!(run(&mut program(&["selftest"])), "ok");
 }
 
+/// A static program loads no libraries.
+#[cfg(not(target_feature = "crt-static"))]
 #[test]
 fn a_library_in_another_program_gets_a_clear_error() {
     let directory = std::path::Path::new(env!("CARGO_BIN_EXE_parallel-test-program")).parent().unwrap();

@@ -57,6 +57,8 @@ fn variables_are_set_before_a_worker_starts() {
     assert_eq!(variable("PARALLEL_TEST_ENV".to_owned()), None);
 }
 
+/// The standard library has it from glibc before `main`, and from musl only in `main`.
+#[cfg(target_env = "gnu")]
 #[test]
 fn a_worker_has_the_command_line_of_the_program() {
     #[parallel(mode = "process")]

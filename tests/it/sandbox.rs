@@ -111,10 +111,10 @@ fn a_strict_worker_can_compute_and_nothing_else() {
     for what in [Thread, Print] {
         assert_eq!(attempt(what, program), 0, "{what:?}");
     }
-    assert!(matches!(
-        attempt::submit(OwnAbort, program).join(),
-        Err(TaskError::WorkerDied { signal: Some(libc::SIGABRT), .. })
-    ));
+    let death = attempt::submit(OwnAbort, program).join();
+    let Err(TaskError::WorkerDied { signal: Some(signal), .. }) = death else { panic!("{death:?}") };
+    // The abort of musl asks for a call that cannot be bound to its own process, and then crashes.
+    assert!(signal == libc::SIGABRT || cfg!(not(target_env = "gnu")), "{signal}");
     assert!(!std::env::temp_dir().join("parallel-escaped").exists());
 }
 

@@ -209,6 +209,11 @@ fn set_limit(resource: Resource, limit: u64) {
     assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
 }
 
+/// Whether an error is EMFILE, perhaps with a hint.
+pub(crate) fn is_for_want_of_descriptors(error: &std::io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EMFILE) || error.to_string().contains("(os error 24)")
+}
+
 /// More processes at once than there are descriptors for: each that cannot start says so, the others give their results.
 fn descriptors() {
     assert_eq!(add(1, 2), 3);
@@ -217,7 +222,7 @@ fn descriptors() {
     let results: Vec<_> = spawned.into_iter().map(|process| process.join()).collect();
     let ok = results.iter().filter(|result| result.is_ok()).count();
     let refused = results.iter().filter(|result| match result {
-        Err(TaskError::Spawn(error)) => error.raw_os_error() == Some(libc::EMFILE),
+        Err(TaskError::Spawn(error)) => is_for_want_of_descriptors(error),
         _ => false,
     });
     println!("{ok} ran, {} refused", refused.count());

@@ -27,9 +27,11 @@ pub(crate) mod file_mapping;
 pub(crate) mod files;
 #[path = "../unix/fork.rs"]
 pub(crate) mod fork;
+#[path = "../elf/format.rs"]
+mod format;
 #[path = "../portable/identity.rs"]
 mod identity;
-#[path = "../elf/image.rs"]
+#[path = "../unix/image.rs"]
 pub(crate) mod image;
 #[path = "../elf/initializers.rs"]
 mod initializers;

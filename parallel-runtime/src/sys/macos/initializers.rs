@@ -4,7 +4,7 @@
 
 use std::ffi::{c_char, c_int};
 
-use super::image;
+use super::format;
 
 /// An initialiser. The loader gives it one argument more, which is not used.
 pub(crate) type Entry = unsafe extern "C" fn(c_int, *const *const c_char, *const *const c_char);
@@ -29,10 +29,10 @@ pub(super) fn after(ours: Entry) -> Vec<Entry> {
         // SAFETY: the loader calls what is at this address as such a function.
         unsafe { std::mem::transmute::<*const (), Entry>(code) }
     };
-    let pointers = image::section("__mod_init_func").unwrap_or_default().chunks_exact(8);
+    let pointers = format::section("__mod_init_func").unwrap_or_default().chunks_exact(8);
     let pointers = pointers.map(|bytes| bytemuck::pod_read_unaligned::<u64>(bytes) as usize);
-    let offsets = image::section("__init_offsets").unwrap_or_default().chunks_exact(4);
-    let offsets = offsets.map(|bytes| image::start() + bytemuck::pod_read_unaligned::<u32>(bytes) as usize);
+    let offsets = format::section("__init_offsets").unwrap_or_default().chunks_exact(4);
+    let offsets = offsets.map(|bytes| format::start() + bytemuck::pod_read_unaligned::<u32>(bytes) as usize);
     let all: Vec<usize> = pointers.chain(offsets).collect();
     let position = all.iter().position(|address| *address == ours as usize);
     all.into_iter().skip(position.map_or(usize::MAX, |position| position + 1)).map(to_entry).collect()

@@ -33,8 +33,10 @@ pub(crate) mod file_mapping;
 pub(crate) mod files;
 #[path = "../unix/fork.rs"]
 pub(crate) mod fork;
+mod format;
 #[path = "../portable/identity.rs"]
 mod identity;
+#[path = "../unix/image.rs"]
 pub(crate) mod image;
 mod initializers;
 #[path = "../portable/lifetime.rs"]
