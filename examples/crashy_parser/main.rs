@@ -31,13 +31,19 @@ unsafe extern "C" {
 
 /// Parses one file. A crash, an endless loop or an allocation without end costs this file; and whatever the file makes the
 /// parser do, it can neither reach other files nor the network.
-#[parallel(
-    mode = "process",
-    timeout = "500ms",
-    memory_limit = "256MiB",
-    max_tasks_per_worker = 500,
-    sandbox = "strict"
+///
+/// Only Linux has the limit and the sandbox.
+#[cfg_attr(
+    target_os = "linux",
+    parallel(
+        mode = "process",
+        timeout = "500ms",
+        memory_limit = "256MiB",
+        max_tasks_per_worker = 500,
+        sandbox = "strict"
+    )
 )]
+#[cfg_attr(not(target_os = "linux"), parallel(mode = "process", timeout = "500ms", max_tasks_per_worker = 500))]
 fn parse(data: &[u8]) -> Option<Wave> {
     // A copy of its own: arguments lie in shared memory beside those of other tasks, and this parser reads past the end of things.
     let data = data.to_vec();

@@ -1,6 +1,6 @@
 //! What is said about mistakes, and where: each message with the words at fault. What only the compiler can say is in `tests/ui`.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::{Attribute, ImplItem, Item, Meta};
 
@@ -714,4 +714,35 @@ fn documentation_shows_the_signature_by_the_names_of_parameters_and_what_the_att
     for part in ["__parallel_0", "__scope", "__pool", "__argument_0: ", "str: 'doc", "u32: ::core::marker::Send"] {
         assert!(!expanded.contains(part), "{part} in {expanded}");
     }
+}
+
+/// The words at which an expansion asks the runtime for what not every system has, and what it asks for.
+fn needs(attribute: &str) -> Vec<(String, String)> {
+    fn collect(tokens: TokenStream, found: &mut Vec<(String, String)>) {
+        let tokens: Vec<TokenTree> = tokens.into_iter().collect();
+        for (at, token) in tokens.iter().enumerate() {
+            match token {
+                TokenTree::Ident(name) if name == "__needs" => {
+                    let need = tokens[at + 2].to_string();
+                    found.push((name.span().source_text().unwrap_or_default(), need));
+                }
+                TokenTree::Group(group) => collect(group.stream(), found),
+                _ => {}
+            }
+        }
+    }
+    let tokens = methods::expand_any(attribute.parse().unwrap(), "fn f() {}".parse().unwrap()).unwrap();
+    let mut found = Vec::new();
+    collect(tokens, &mut found);
+    found
+}
+
+#[test]
+fn what_not_every_system_has_is_asked_for_at_its_word() {
+    let at = |word: &str, need: &str| (word.to_owned(), format!("({need})"));
+    let all = needs("mode = \"process\", memory_limit = \"1GiB\", timeout = \"1s\", sandbox = \"strict\"");
+    assert_eq!(all, [at("\"process\"", "processes"), at("memory_limit", "memory_limit"), at("sandbox", "sandbox")]);
+    assert_eq!(needs("mode = \"dask\""), [at("\"dask\"", "processes")]);
+    assert_eq!(needs("pool = 2, timeout = \"1s\""), []);
+    assert_eq!(needs("mode = \"serial\""), []);
 }

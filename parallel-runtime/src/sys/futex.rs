@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::Instant;
 
-pub(crate) use super::system::address::{wait, wake};
+pub(crate) use super::system::address::{prepare, wait, wake};
 
 /// Wakes all sleepers.
 pub(crate) fn wake_all(word: &AtomicU32) {

@@ -26,7 +26,7 @@ use crate::shared::{Arena, Space, Token};
 use crate::sys::channel::{Channel, End};
 use crate::sys::fault as signals;
 use crate::sys::segment::Segment;
-use crate::sys::{clock, descriptors, exit, fork, lifetime, limits, peer, processes, role, sandbox, streams};
+use crate::sys::{clock, descriptors, exit, fork, futex, lifetime, limits, peer, processes, role, sandbox, streams};
 
 /// The stack of the thread that runs tasks, in bytes: that of a main thread, unless `RUST_MIN_STACK` says otherwise.
 const STACK: usize = 8 << 20;
@@ -87,6 +87,7 @@ struct Welcomed {
 fn become_worker(channel: &mut Channel) -> io::Result<Welcomed> {
     lifetime::end_with_program();
     signals::prepare_signals();
+    futex::prepare();
     streams::open_all()?;
     peer::check_parent(channel)?;
     let (welcome, arena, inherited, allowed) = Welcome::receive(channel)?;

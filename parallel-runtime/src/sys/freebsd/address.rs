@@ -4,6 +4,9 @@ use std::ptr::null_mut;
 use std::sync::atomic::AtomicU32;
 use std::time::Instant;
 
+/// To be called before `main`, and before the first thread: some systems have something to look up.
+pub(crate) fn prepare() {}
+
 /// Sleeps while `word` is `expected`, at most until `deadline`. May return early. Works between processes that share the word.
 pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Option<Instant>) {
     let (size, mut timeout) = match deadline {

@@ -5,6 +5,9 @@ use std::time::Instant;
 
 use rustix::thread::futex::{self, Flags, Timespec};
 
+/// To be called before `main`, and before the first thread: some systems have something to look up.
+pub(crate) fn prepare() {}
+
 /// Sleeps while `word` is `expected`, at most until `deadline`. May return early. Works between processes that share the word.
 pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Option<Instant>) {
     let timeout = deadline.map(|deadline| {

@@ -51,6 +51,11 @@ fn public() -> Option<&'static Public> {
     PUBLIC.get_or_init(look).as_ref()
 }
 
+/// Looks the functions up. Before the first thread, in a worker: its first thread stays in an initialiser, and the loader may have a lock meanwhile.
+pub(crate) fn prepare() {
+    let _ = public();
+}
+
 /// Sleeps while `word` is `expected`, at most until `deadline`. May return early. Works between processes that share the word.
 pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Option<Instant>) {
     // 0 would be no limit. What is too long ends early.
@@ -69,26 +74,16 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Option<Instant>) {
     }
 }
 
-/// Wakes up to `count` sleepers.
+/// Wakes a sleeper, or all of them if `count` is more than one: they look again.
 pub(crate) fn wake(word: &AtomicU32, count: u32) {
-    /// More than that are all of them: a sleeper looks again.
-    const EACH: u32 = 8;
     let address: *mut c_void = word.as_ptr().cast();
-    let wake_one = || match public() {
-        // SAFETY: the word is four bytes long, and lives as long as the borrow.
-        Some(public) => unsafe { (public.wake_any)(address, size_of::<u32>(), SHARED) },
-        // SAFETY: as above.
-        None => unsafe { __ulock_wake(COMPARE_AND_WAIT | NO_ERRNO, address, 0) },
-    };
-    if count <= EACH {
-        // An error says that there is none.
-        let _ = (0..count).take_while(|_| wake_one() >= 0).count();
+    let Some(Public { wake_any, wake_all, .. }) = public() else {
+        let all = if count > 1 { WAKE_ALL } else { 0 };
+        // SAFETY: the word is four bytes long, and lives as long as the borrow. An error says that there is no sleeper.
+        unsafe { __ulock_wake(COMPARE_AND_WAIT | NO_ERRNO | all, address, 0) };
         return;
-    }
-    match public() {
-        // SAFETY: as above.
-        Some(public) => unsafe { (public.wake_all)(address, size_of::<u32>(), SHARED) },
-        // SAFETY: as above.
-        None => unsafe { __ulock_wake(COMPARE_AND_WAIT | WAKE_ALL | NO_ERRNO, address, 0) },
     };
+    let wake = if count > 1 { wake_all } else { wake_any };
+    // SAFETY: as above.
+    unsafe { wake(address, size_of::<u32>(), SHARED) };
 }

@@ -5,7 +5,7 @@ pub(super) mod address;
 pub(crate) mod channel;
 #[path = "../unix/child.rs"]
 pub(crate) mod child;
-#[path = "../portable/clock.rs"]
+#[path = "../bsd/clock.rs"]
 pub(crate) mod clock;
 #[path = "../portable/cloexec.rs"]
 mod cloexec;

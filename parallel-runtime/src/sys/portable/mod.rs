@@ -5,6 +5,7 @@ pub(super) mod address;
 pub(crate) mod channel;
 #[path = "../unix/child.rs"]
 pub(crate) mod child;
+#[path = "../linux/clock.rs"]
 pub(crate) mod clock;
 mod cloexec;
 #[path = "../linux/credentials.rs"]

@@ -20,6 +20,9 @@ fn bucket(word: &AtomicU32) -> &'static Bucket {
     &BUCKETS[(hash >> 58) as usize]
 }
 
+/// To be called before `main`, and before the first thread: some systems have something to look up.
+pub(crate) fn prepare() {}
+
 /// Sleeps while `word` is `expected`, at most until `deadline`. May return early.
 pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Option<Instant>) {
     let Bucket { lock, changed } = bucket(word);
