@@ -53,10 +53,10 @@ use quote::quote;
 /// | `timeout` | `"250ms"`, `"5s"`, `"2m"` | none | how long a task may take, from the moment it starts to run; in a process it is then ended, on a thread it runs on |
 /// | `retries` | a number | 0 | tries after the first, if the worker process died or the task timed out; never after a panic or an `Err` |
 /// | `max_tasks_per_worker` | a number | none | after so many tasks a worker process is replaced |
-/// | `memory_limit` | `"512MiB"` | none | private memory of a worker process beyond what a fresh one has |
+/// | `memory_limit` | `"512MiB"` | none | private memory of a worker process beyond what a fresh one has; Linux |
 /// | `init` | the path of a `fn()` | none | runs once in each worker before its first task |
 /// | `state` | the path of a `fn() -> T` | none | makes what each worker keeps between tasks, for the parameter marked `#[worker]` |
-/// | `sandbox` | `"strict"` | none | worker processes without network, new files or new programs; needs the feature `sandbox` |
+/// | `sandbox` | `"strict"` | none | worker processes without network, new files or new programs; Linux, needs the feature `sandbox` |
 ///
 /// Functions with the same mode, size and worker options share one pool, which is started at first use. The last five are
 /// options of workers: with the path of a pool they are set where the pool is declared, but for `state`, which may stand at the function, too.

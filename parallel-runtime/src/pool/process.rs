@@ -22,7 +22,8 @@ use crate::sys::role;
 /// A pool of worker processes.
 ///
 /// A worker is this executable, run again. It starts when there is work for it, up to the pool's size; one that dies costs the
-/// task it ran and is replaced at once. Workers end with the program, however it ends.
+/// task it ran and is replaced at once. Workers end with the program, however it ends. Where there are no worker processes (on Windows, and with 32 bits)
+/// a pool can be declared, and gives an error when it starts.
 ///
 /// Its options can be set in a `static`:
 ///
@@ -137,6 +138,8 @@ impl ProcessPool {
     /// ([`TaskError::WorkerDied`](crate::TaskError::WorkerDied)). And a worker is replaced between two tasks when more than
     /// half of the memory that `init` has left is taken: a task that needs no more than half of the limit never fails because
     /// of what others have left behind.
+    ///
+    /// Only Linux keeps such a limit: elsewhere the pool does not start, with an error that says so.
     ///
     /// # Panics
     ///

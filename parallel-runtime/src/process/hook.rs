@@ -23,13 +23,6 @@ const VARIABLE_C: &CStr = c"__PARALLEL_RUNTIME_WORKER";
 
 before_main!(HOOK: Entry = hook);
 
-/// Makes sure that the linker keeps the hook: the code that starts workers asks for it.
-pub(super) fn is_linked() -> bool {
-    // SAFETY: a read of a static of ours that nothing writes; volatile, so that it is not optimised away.
-    let entry = unsafe { std::ptr::read_volatile(&raw const HOOK) };
-    entry as usize != 0
-}
-
 /// The value of the variable.
 pub(super) fn value(with_name: bool) -> OsString {
     let name = if with_name { std::env::args_os().next() } else { None };
@@ -37,8 +30,10 @@ pub(super) fn value(with_name: bool) -> OsString {
 }
 
 unsafe extern "C" fn hook(argc: c_int, argv: *const *const c_char, envp: *const *const c_char) {
+    // What it says now counts, on systems where it changes.
+    let is_raised = privilege::is_raised();
     if !entry::has_variable(VARIABLE_C) {
-        if entry::has_variable(replay::VARIABLE_C) && !privilege::is_raised() && image::check().is_ok() {
+        if entry::has_variable(replay::VARIABLE_C) && !is_raised && image::check().is_ok() {
             let path = std::env::var_os(replay::VARIABLE).unwrap_or_default();
             if path.is_empty() {
                 return;
@@ -51,7 +46,7 @@ unsafe extern "C" fn hook(argc: c_int, argv: *const *const c_char, envp: *const 
         }
         return;
     }
-    if privilege::is_raised() {
+    if is_raised {
         privilege::end_if_started_by_parent();
         return;
     }

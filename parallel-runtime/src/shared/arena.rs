@@ -12,13 +12,13 @@ use super::space::{Space, TABLES_AT};
 use super::tables::{Tables, Token};
 use crate::error::TaskError;
 use crate::sys::privilege::variable;
-use crate::sys::segment::{SMALLEST, Segment};
+use crate::sys::segment::{IS_TRIMMED, SMALLEST, Segment};
 use crate::sys::{fork, role, sizes};
 
 /// Freed memory that may stay warm, in bytes; what is freed beyond goes back to the system at once.
 const MOST_WARM: u64 = 1 << 30;
 
-/// The same in a worker that is isolated, whose memory nothing gives back while it has nothing to do.
+/// The same in a worker that is isolated, and where there are no processes: nothing gives the memory back while there is nothing to do.
 const MOST_WARM_IN_WORKER: u64 = 16 << 20;
 
 /// See [`Arena::tell_when_warm`].
@@ -227,7 +227,7 @@ impl Drop for Block {
             // It is the parent's.
             return;
         }
-        let most = if role::in_worker() { MOST_WARM_IN_WORKER } else { MOST_WARM };
+        let most = if role::in_worker() || !IS_TRIMMED { MOST_WARM_IN_WORKER } else { MOST_WARM };
         let stays = self.arena.allocator().warm() + self.range.len <= most;
         // Without the lock: many pages take long.
         let warm = stays || !self.arena.segment.discard(self.range.offset, self.range.len);

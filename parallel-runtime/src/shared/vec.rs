@@ -159,8 +159,8 @@ impl<T> SharedVec<T> {
     ///
     /// # Errors
     ///
-    /// [`TaskError::OutOfSharedMemory`] if `/dev/shm` is too small; [`TaskError::Named`] if the name is taken or not valid, or if `len`
-    /// is 0.
+    /// [`TaskError::OutOfSharedMemory`] if `/dev/shm` is too small; [`TaskError::Named`] if the name is taken or not valid, if `len`
+    /// is 0, or if the system is not Linux.
     ///
     /// # Safety
     ///

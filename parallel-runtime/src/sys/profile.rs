@@ -1,6 +1,10 @@
 //! Coverage: whether this build measures it. Its profile is written by an exit handler, for which a program that ends leaves its workers some time.
 
-#[cfg(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri)))]
+#[cfg(all(
+    any(target_os = "linux", target_os = "freebsd"),
+    any(target_arch = "x86_64", target_arch = "aarch64"),
+    not(miri)
+))]
 mod runtime {
     use std::arch::asm;
 
@@ -28,10 +32,18 @@ mod runtime {
     }
 }
 
-/// Whether this build measures its coverage.
+/// Whether this build measures its coverage, as far as it is known: the assembly is that of ELF.
 pub(crate) fn is_measured() -> bool {
-    #[cfg(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri)))]
+    #[cfg(all(
+        any(target_os = "linux", target_os = "freebsd"),
+        any(target_arch = "x86_64", target_arch = "aarch64"),
+        not(miri)
+    ))]
     return runtime::is_linked();
-    #[cfg(not(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri))))]
+    #[cfg(not(all(
+        any(target_os = "linux", target_os = "freebsd"),
+        any(target_arch = "x86_64", target_arch = "aarch64"),
+        not(miri)
+    )))]
     return false;
 }

@@ -13,13 +13,6 @@ const VARIABLE_C: &CStr = c"__PARALLEL_RUNTIME_NODE";
 
 before_main!(HOOK: Entry = hook);
 
-/// Makes sure that the linker keeps the hook: the code that sends a node to another machine asks for it.
-pub(crate) fn is_linked() -> bool {
-    // SAFETY: a read of a static of ours that nothing writes; volatile, so that it is not optimised away.
-    let entry = unsafe { std::ptr::read_volatile(&raw const HOOK) };
-    entry as usize != 0
-}
-
 unsafe extern "C" fn hook(argc: c_int, argv: *const *const c_char, envp: *const *const c_char) {
     if !entry::has_variable(VARIABLE_C) {
         return;

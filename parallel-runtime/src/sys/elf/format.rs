@@ -32,6 +32,9 @@ const FILE_OFFSET: usize = 8;
 const ADDRESS: usize = 16;
 const FILE_SIZE: usize = 32;
 
+/// How much of a part is compared with the file.
+const MARK: usize = 4096;
+
 /// In the flags of a part: it can be written.
 const WRITABLE: u32 = 2;
 
@@ -54,10 +57,9 @@ pub(super) fn end() -> u64 {
 
 /// A number in the ELF header or in one of the program headers.
 fn header<T: bytemuck::AnyBitPattern>(offset: usize) -> T {
-    // SAFETY: the header of the image that runs this code, and the program headers that it names, are mapped and readable.
-    let number = unsafe { (&raw const __ehdr_start).add(offset) };
-    // SAFETY: as above; the read is unaligned because the symbol is declared as a byte, and any bytes are a `T`.
-    unsafe { number.cast::<T>().read_unaligned() }
+    let number = std::ptr::with_exposed_provenance::<T>(start() + offset);
+    // SAFETY: the header of the image that runs this code, and what it names, are mapped and readable, and any bytes are a `T`.
+    unsafe { number.read_unaligned() }
 }
 
 /// Where the program headers of the parts of a kind lie in the image.
@@ -112,7 +114,10 @@ pub(super) fn place_in_file(offset: u64) -> Option<u64> {
 
 /// What tells this image from others, and where it is in the file.
 pub(super) fn marks() -> impl Iterator<Item = (u64, &'static [u8])> {
-    notes().filter_map(|part| Some((header::<u64>(part + FILE_OFFSET), contents(part)?)))
+    // Not all linkers write notes that tell: so the headers, and what comes after them, count too.
+    let first = loaded_parts().take(1).filter(is_constant);
+    let marks = notes().chain(first).filter_map(|part| Some((header::<u64>(part + FILE_OFFSET), contents(part)?)));
+    marks.map(|(place, bytes)| (place, &bytes[..bytes.len().min(MARK)]))
 }
 
 /// The parts that hold notes, and are never written.

@@ -5,13 +5,20 @@ use std::ffi::{c_char, c_int};
 /// An entry of the array, with the arguments that glibc gives to it; musl calls it without any.
 pub(crate) type Entry = unsafe extern "C" fn(c_int, *const *const c_char, *const *const c_char);
 
-/// Makes a static of this name that is an entry of the array.
+/// Makes a static of this name that is an entry of the array, and a function that tells whether it has been linked.
 macro_rules! before_main {
     ($name:ident: $entry:ty = $hook:path) => {
         // Miri calls entries of the array without arguments.
         #[used]
         #[cfg_attr(not(miri), unsafe(link_section = ".init_array"))]
         static $name: $entry = $hook;
+
+        /// Makes sure that the linker keeps the hook: the code that needs it asks for it.
+        pub(crate) fn is_linked() -> bool {
+            // SAFETY: a read of a static of ours that nothing writes; volatile, so that it is not optimised away.
+            let entry = unsafe { std::ptr::read_volatile(&raw const $name) };
+            entry as usize != 0
+        }
     };
 }
 pub(crate) use before_main;

@@ -5,7 +5,7 @@ use std::ops::Range;
 unsafe extern "C" {
     /// The first byte of the image this code is linked into: its header. Defined by the linker.
     static __dso_handle: u8;
-    fn _dyld_get_image_header(number: u32) -> *const u8;
+    fn _NSGetMachExecuteHeader() -> *const u8;
 }
 
 /// Bytes of the header, and where it has the number of commands.
@@ -39,10 +39,9 @@ pub(super) fn start() -> usize {
 
 /// A number in the header or in the commands after it.
 fn header<T: bytemuck::AnyBitPattern>(offset: usize) -> T {
-    // SAFETY: the header of the image that runs this code, and its commands, are mapped and readable.
-    let number = unsafe { (&raw const __dso_handle).add(offset) };
-    // SAFETY: as above; the read is unaligned because the symbol is declared as a byte, and any bytes are a `T`.
-    unsafe { number.cast::<T>().read_unaligned() }
+    let number = std::ptr::with_exposed_provenance::<T>(start() + offset);
+    // SAFETY: the header of the image that runs this code, and what it names, are mapped and readable, and any bytes are a `T`.
+    unsafe { number.read_unaligned() }
 }
 
 /// Where the commands of a kind are.
@@ -127,8 +126,8 @@ pub(super) fn place_in_file(offset: u64) -> Option<u64> {
     })
 }
 
-/// Whether this image is the program: the first one that dyld has loaded, as in dyld(3).
+/// Whether this image is the program: see <crt_externs.h>.
 pub(super) fn is_program() -> bool {
-    // SAFETY: there is a first image, whose address is asked for.
-    unsafe { _dyld_get_image_header(0) }.addr() == start()
+    // SAFETY: it has no conditions.
+    unsafe { _NSGetMachExecuteHeader() }.addr() == start()
 }

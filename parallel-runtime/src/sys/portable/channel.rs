@@ -38,6 +38,8 @@ pub(crate) struct Channel {
     sending: Mutex<()>,
     /// What has come of the next message, its length included.
     incoming: Mutex<Vec<u8>>,
+    /// In a worker: the process that has started it.
+    parent: i32,
 }
 
 #[cfg(target_os = "macos")]
@@ -58,11 +60,13 @@ impl Channel {
             #[cfg(target_os = "macos")]
             sockopt::set_socket_nosigpipe(end, true)?;
         }
+        // This end never waits: macOS does not heed `MSG_DONTWAIT` when it sends. The other end has a description of its own.
+        rustix::io::ioctl_fionbio(&socket, true)?;
         Ok((Self::from_descriptor(socket), other))
     }
 
     pub(crate) fn from_descriptor(socket: OwnedFd) -> Self {
-        Self { socket, sending: Mutex::default(), incoming: Mutex::default() }
+        Self { socket, sending: Mutex::default(), incoming: Mutex::default(), parent: parent() }
     }
 
     /// The one that is this process's standard input.
@@ -166,7 +170,10 @@ impl Channel {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let mut parts = [IoSliceMut::new(&mut head)];
-        let received = rustix::net::recvmsg(&self.socket, &mut parts, &mut ancillary, RecvFlags::empty())?.bytes;
+        let received = rustix::io::retry_on_intr(|| {
+            rustix::net::recvmsg(&self.socket, &mut parts, &mut ancillary, RecvFlags::empty())
+        })?;
+        let received = received.bytes;
         let descriptor = ancillary.drain().find_map(|message| match message {
             RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
             _ => None,
@@ -185,7 +192,7 @@ impl Channel {
 
     /// What waits for the end of the channel.
     pub(crate) fn watch_end(&self) -> io::Result<End<'_>> {
-        Ok(End { socket: self.socket.as_fd(), parent: parent() })
+        Ok(End { socket: self.socket.as_fd(), parent: self.parent })
     }
 }
 
@@ -201,12 +208,19 @@ fn parent() -> i32 {
 }
 
 impl End<'_> {
+    /// Whether the program is gone. Another parent alone does not say so: macOS makes a debugger one.
+    fn is_orphan(&self) -> bool {
+        let program = rustix::process::Pid::from_raw(self.parent);
+        let is_gone = |pid| rustix::process::test_kill_process(pid) == Err(rustix::io::Errno::SRCH);
+        parent() != self.parent && program.is_none_or(is_gone)
+    }
+
     /// Waits until the other end is closed, or this process has another parent, whatever comes in meanwhile.
     ///
     /// A poll keeps the socket open after a task has closed its descriptor: so it ends each second, and the program sees then that it has to replace
     /// such a worker.
     pub(crate) fn wait(&self) {
-        while parent() == self.parent {
+        while !self.is_orphan() {
             let mut polled = [PollFd::new(&self.socket, PollFlags::IN)];
             if !matches!(poll(&mut polled, Some(&LOOK)), Ok(1..)) {
                 continue;

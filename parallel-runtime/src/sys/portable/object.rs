@@ -10,10 +10,10 @@ use rustix::shm::{self, OFlags};
 use super::cloexec;
 
 /// The reserve that is asked for first, in bytes. It costs address space only; pages come when they are touched.
-pub(super) const LARGEST: u64 = 1 << 38;
+pub(super) const LARGEST: u64 = 1 << 36;
 
 /// The same for a pool that has an arena of its own. There may be many.
-pub(super) const OF_A_POOL: u64 = 1 << 34;
+pub(super) const OF_A_POOL: u64 = 1 << 33;
 
 /// How many names are tried, of 60 random bits each.
 const ATTEMPTS: usize = 8;

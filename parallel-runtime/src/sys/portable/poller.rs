@@ -11,6 +11,15 @@ use rustix::process::{Resource, getrlimit};
 use super::cloexec;
 use super::identity::Identity;
 
+/// How long a wait takes at most: some systems refuse more.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How often to look where that is all that can be done.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// So many descriptors can be polled at once everywhere, if the process may open so many.
+const MOST_AT_ONCE: usize = 1024;
+
 #[derive(Clone, Copy)]
 struct Watched {
     number: RawFd,
@@ -94,8 +103,13 @@ impl Poller {
             let descriptor = unsafe { BorrowedFd::borrow_raw(watched.number) };
             PollFd::from_borrowed_fd(descriptor, PollFlags::IN)
         }));
-        match poll_all(&mut polled, timeout) {
+        match poll_all(&mut polled, timeout.map(|timeout| timeout.min(LONGEST))) {
             Ok(()) => {}
+            // The system has no memory for it now.
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::NOMEM) => {
+                std::thread::sleep(LOOK);
+                return Ok(Vec::new());
+            }
             Err(rustix::io::Errno::INTR) => return Ok(Vec::new()),
             Err(error) => return Err(error.into()),
         }
@@ -113,7 +127,9 @@ impl Poller {
             if polled.revents().is_empty() || !still {
                 continue;
             }
-            if polled.revents().contains(PollFlags::NVAL) {
+            // SAFETY: it is borrowed for one question, and is watched, or was closed by the program.
+            let descriptor = unsafe { BorrowedFd::borrow_raw(asked.number) };
+            if Identity::of(descriptor).ok() != Some(asked.identity) {
                 return Err(closed());
             }
             keys.push(asked.key);
@@ -124,7 +140,6 @@ impl Poller {
 
 /// The system polls no more at once than this process may open now: then they are looked at in turns.
 fn poll_all(polled: &mut [PollFd<'_>], timeout: Option<Duration>) -> rustix::io::Result<()> {
-    const LOOK: Duration = Duration::from_millis(10);
     let limit = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
     match poll(polled, limit.as_ref()) {
         Err(rustix::io::Errno::INVAL) => {}
@@ -134,7 +149,7 @@ fn poll_all(polled: &mut [PollFd<'_>], timeout: Option<Duration>) -> rustix::io:
     let most = getrlimit(Resource::Nofile).current.and_then(|most| usize::try_from(most).ok());
     loop {
         let mut ready = 0;
-        for some in polled.chunks_mut(most.unwrap_or(1).max(1)) {
+        for some in polled.chunks_mut(most.unwrap_or(1).clamp(1, MOST_AT_ONCE)) {
             ready += poll(some, Some(&Timespec::default()))?;
         }
         let left = timeout.map(|timeout| timeout.saturating_sub(asked.elapsed()));

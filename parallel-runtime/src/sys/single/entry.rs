@@ -8,6 +8,10 @@ pub(crate) type Entry = unsafe extern "C" fn(c_int, *const *const c_char, *const
 macro_rules! before_main {
     ($name:ident: $entry:ty = $hook:path) => {
         static $name: $entry = $hook;
+
+        pub(crate) fn is_linked() -> bool {
+            $name as usize == 0
+        }
     };
 }
 pub(crate) use before_main;

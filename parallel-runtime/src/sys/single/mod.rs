@@ -31,6 +31,9 @@ pub(crate) mod pipe;
 pub(crate) mod poller;
 pub(crate) mod privilege;
 pub(crate) mod processes;
+#[cfg(target_os = "linux")]
+#[path = "../linux/raised.rs"]
+mod raised;
 #[cfg_attr(windows, path = "windows_reserve.rs")]
 mod reserve;
 #[path = "../portable/sandbox.rs"]

@@ -1,6 +1,5 @@
 //! The memory of the arena, in one process.
 
-use std::alloc::Layout;
 use std::io;
 use std::ptr::NonNull;
 
@@ -10,13 +9,17 @@ use super::reserve;
 /// What its start is aligned to.
 pub(crate) const ALIGNMENT: usize = 64 << 10;
 
+/// Whether freed memory is given back while there is nothing to do.
+pub(crate) const IS_TRIMMED: bool = false;
+
 /// The reserve below which there is no point.
 pub(crate) const SMALLEST: u64 = 1 << 24;
 
 /// Memory of the arena. What refers to memory in it keeps it.
 pub(crate) struct Segment {
+    allocation: NonNull<u8>,
     start: NonNull<u8>,
-    layout: Layout,
+    len: usize,
 }
 
 // SAFETY: a `Segment` is an address range, which belongs to no thread; what is done with the memory is up to those who hold blocks of it.
@@ -28,9 +31,8 @@ impl Segment {
     pub(crate) fn create(most: u64) -> io::Result<Self> {
         let mut len = usize::try_from(most).unwrap_or(usize::MAX).min(reserve::LARGEST);
         while len as u64 >= SMALLEST {
-            let layout = Layout::from_size_align(len, ALIGNMENT).map_err(io::Error::other)?;
-            if let Some(start) = reserve::take(layout) {
-                return Ok(Self { start, layout });
+            if let Some((allocation, start)) = reserve::take(len, ALIGNMENT) {
+                return Ok(Self { allocation, start, len });
             }
             len /= 2;
         }
@@ -47,7 +49,7 @@ impl Segment {
     }
 
     pub(crate) fn len(&self) -> u64 {
-        self.layout.size() as u64
+        self.len as u64
     }
 
     /// The file: no other process can have it.
@@ -71,7 +73,7 @@ impl Segment {
     /// If `offset` is beyond the end.
     pub(crate) fn at(&self, offset: u64) -> NonNull<u8> {
         assert!(offset <= self.len(), "an offset beyond the end of the segment");
-        // SAFETY: the memory is as long as its layout says, and `offset` is not beyond it.
+        // SAFETY: there are so many bytes, and `offset` is not beyond them.
         unsafe { self.start.add(offset as usize) }
     }
 
@@ -103,7 +105,7 @@ impl Segment {
 
 impl Drop for Segment {
     fn drop(&mut self) {
-        // SAFETY: it was taken for this layout, and each user of memory in it keeps the segment.
-        unsafe { reserve::give_back(self.start, self.layout) };
+        // SAFETY: it was taken for this length, and each user of memory in it keeps the segment.
+        unsafe { reserve::give_back(self.allocation, self.len, ALIGNMENT) };
     }
 }

@@ -1,6 +1,5 @@
 //! Memory of this process, by `VirtualAlloc`: address space first, and pages when they are needed.
 
-use std::alloc::Layout;
 use std::io;
 use std::ptr::NonNull;
 
@@ -14,24 +13,25 @@ pub(super) const LARGEST: usize = if cfg!(target_pointer_width = "64") { 1 << 36
 /// Whether pages must be asked for before they are touched.
 pub(super) const IS_SCARCE: bool = true;
 
-pub(super) fn take(layout: Layout) -> Option<NonNull<u8>> {
+/// `len` bytes: where they were reserved, and where they begin.
+pub(super) fn take(len: usize, alignment: usize) -> Option<(NonNull<u8>, NonNull<u8>)> {
     // SAFETY: the system chooses the address, which is a multiple of 64 KiB; nothing can be read or written there yet.
-    let start = unsafe { VirtualAlloc(std::ptr::null(), layout.size(), MEM_RESERVE, PAGE_READWRITE) };
+    let start = unsafe { VirtualAlloc(std::ptr::null(), len, MEM_RESERVE, PAGE_READWRITE) };
     let start = NonNull::new(start.cast::<u8>())?;
-    if start.addr().get() % layout.align() == 0 {
-        return Some(start);
+    if start.addr().get() % alignment == 0 {
+        return Some((start, start));
     }
     // SAFETY: it was just taken, and nothing uses it.
-    unsafe { give_back(start, layout) };
+    unsafe { give_back(start, len, alignment) };
     None
 }
 
 /// # Safety
 ///
-/// [`take`] gave it, and nothing uses it any more.
-pub(super) unsafe fn give_back(start: NonNull<u8>, _layout: Layout) {
+/// [`take`] reserved it, and nothing uses it any more.
+pub(super) unsafe fn give_back(reserved: NonNull<u8>, _len: usize, _alignment: usize) {
     // SAFETY: as the caller promises; all of it is released.
-    unsafe { VirtualFree(start.as_ptr().cast(), 0, MEM_RELEASE) };
+    unsafe { VirtualFree(reserved.as_ptr().cast(), 0, MEM_RELEASE) };
 }
 
 pub(super) fn commit(start: NonNull<u8>, len: usize) -> io::Result<()> {

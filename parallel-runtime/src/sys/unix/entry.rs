@@ -62,3 +62,9 @@ pub(crate) unsafe fn run_later_entries(
         unsafe { entry(argc, argv, envp) };
     }
 }
+
+/// Whether a function is one that the loader runs before `main`.
+#[cfg(target_os = "macos")]
+pub(crate) fn is_among_initializers(entry: Entry) -> bool {
+    initializers::is_there(entry)
+}

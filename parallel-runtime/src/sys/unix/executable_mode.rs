@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 
 /// Bits of a file's mode: it runs as its owner, or as its group.
 const SET_USER: u32 = 0o4000;
-const SET_GROUP: u32 = 0o2010;
+const SET_GROUP: u32 = if cfg!(target_os = "linux") { 0o2010 } else { 0o2000 };
 
 /// Whether an executable, started by this process, would be another user's or group's.
 pub(super) fn changes_user(file: &Metadata) -> bool {

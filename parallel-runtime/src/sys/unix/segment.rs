@@ -12,8 +12,14 @@ use super::{memory, object, privilege};
 /// What the mapping's start is aligned to, in every process: so what is aligned in one is aligned in all.
 pub(crate) const ALIGNMENT: usize = 2 << 20;
 
+/// Whether freed memory is given back while there is nothing to do: by the thread that supervises workers.
+pub(crate) const IS_TRIMMED: bool = true;
+
 /// The reserve below which there is no point.
 pub(crate) const SMALLEST: u64 = 1 << 24;
+
+/// No system has larger pages.
+const LARGEST_PAGE: u64 = 64 << 10;
 
 /// By how much a file grows, at least.
 const STEP: u64 = 1 << 20;
@@ -54,7 +60,7 @@ impl Segment {
     }
 
     fn make(largest: u64, named: bool, grows: bool) -> io::Result<Self> {
-        let mut len = largest_file(largest) & !0xfff;
+        let mut len = largest_file(largest) & !(LARGEST_PAGE - 1);
         loop {
             // A new one for each attempt: some systems let the length be set once.
             let (descriptor, scarce) = object::create(named)?;
