@@ -5,7 +5,8 @@ use std::os::fd::OwnedFd;
 
 use rustix::process::{Pid, PidfdFlags};
 
-use super::{signalling, waiting};
+use super::signalling;
+use super::waiting::Waiting;
 
 /// Tells of the death of a child: there is something to read then.
 #[derive(Debug)]
@@ -15,14 +16,23 @@ pub(super) enum Death {
     Waiting(OwnedFd),
 }
 
-impl Death {
-    pub(super) fn of(pid: Pid) -> io::Result<Self> {
-        match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
-            Ok(descriptor) => Ok(Self::Descriptor(descriptor)),
-            Err(_) => Ok(Self::Waiting(waiting::death_of(pid)?)),
-        }
+/// Nothing is needed before the child is there.
+pub(super) struct Prepared;
+
+impl Prepared {
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self)
     }
 
+    pub(super) fn of(self, pid: Pid) -> io::Result<Death> {
+        match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(descriptor) => Ok(Death::Descriptor(descriptor)),
+            Err(_) => Ok(Death::Waiting(Waiting::prepare()?.death_of(pid))),
+        }
+    }
+}
+
+impl Death {
     pub(super) fn descriptor(&self) -> &OwnedFd {
         match self {
             Self::Descriptor(descriptor) | Self::Waiting(descriptor) => descriptor,

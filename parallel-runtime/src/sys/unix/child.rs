@@ -10,7 +10,7 @@ use std::time::Instant;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, WaitId, WaitIdOptions, kill_process_group, waitid};
 
-use super::death::Death;
+use super::death::{Death, Prepared};
 use super::executable;
 
 /// An error if there are no worker processes on this system.
@@ -67,8 +67,12 @@ impl Start {
             command.env_clear();
         }
         // A group of its own: what is sent to the program's group is for the program to decide about, and what tasks have started ends with the group.
-        let mut child = command.envs(self.variables).process_group(0).spawn().map_err(explained)?;
-        match Death::of(pid_of(&child)) {
+        command.envs(self.variables).process_group(0);
+        let prepared = Prepared::new()?;
+        let mut child = command.spawn().map_err(explained)?;
+        // Its ends of the descriptors: so there is room for another one.
+        drop(command);
+        match prepared.of(pid_of(&child)) {
             Ok(death) => Ok(Child { child, death }),
             Err(error) => {
                 // Its death would not be seen.
