@@ -131,6 +131,14 @@ fn a_limit_on_address_space_makes_the_arena_smaller() {
 }
 
 #[test]
+fn a_variable_makes_the_arena_smaller_and_says_what_it_wants() {
+    assert_eq!(run(program(&["selftest"]).env("PARALLEL_ARENA_SIZE", "256MiB")), "ok");
+    let said = run(program(&["memory"]).env("PARALLEL_ARENA_SIZE", "much"));
+    let wanted = "PARALLEL_ARENA_SIZE=\"much\": it must be a size from `16MiB` on";
+    assert!(said.lines().all(|line| line.contains(wanted)) && said.lines().count() == 4, "{said}");
+}
+
+#[test]
 fn memory_of_large_results_is_used_again() {
     let grown: u64 = run(&mut program(&["resident"])).parse().unwrap();
     assert!(grown < 100, "twenty results of 32 MiB took {grown} MiB");

@@ -288,3 +288,32 @@ fn what_waits_for_a_place_on_the_board_can_be_joined_and_cancelled() {
     });
     assert!(tasks.into_iter().all(|task| task.join().is_ok()));
 }
+
+/// What a program whose executable is replaced while it runs says about its first task.
+fn with_replaced_executable() -> String {
+    use std::io::{BufRead, BufReader, Write};
+    use std::process::{Command, Stdio};
+    let directory = parallel_workspace::scratch("replaced");
+    let (program, other) = (directory.join("program"), directory.join("other"));
+    std::fs::copy(env!("CARGO_BIN_EXE_parallel-test-program"), &program).unwrap();
+    // Another executable that links the runtime.
+    std::fs::copy(std::env::current_exe().unwrap(), &other).unwrap();
+    let mut child =
+        Command::new(&program).arg("replaced").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert_eq!(said.next().unwrap().unwrap(), "ready 2");
+    std::fs::rename(other, program).unwrap();
+    child.stdin.take().unwrap().write_all(b"go on\n").unwrap();
+    let text = said.map(Result::unwrap).collect::<Vec<_>>().join("\n");
+    assert!(child.wait().unwrap().success());
+    std::fs::remove_dir_all(directory).unwrap();
+    text
+}
+
+#[test]
+fn workers_run_the_program_itself_although_its_file_is_another_by_now() {
+    let said = with_replaced_executable();
+    // What finds the executable by its path refuses another build.
+    let right = if cfg!(parallel_portable) { said.contains("another build than the program") } else { said == "3" };
+    assert!(right, "{said}");
+}

@@ -123,6 +123,14 @@ fn main() {
         "stuck-output" => output::stuck(),
         "resident" => resident(),
         "address-space" => address_space(),
+        "replaced" => {
+            println!("ready {}", add(1, 1));
+            std::io::stdin().read_line(&mut String::new()).expect("it is open");
+            match add::spawn(1, 2).join() {
+                Ok(sum) => println!("{sum}"),
+                Err(error) => println!("{error}"),
+            }
+        }
         "selftest" => selftest(),
         "plugin" => plugin(argument(2)),
         "last-words" => {
