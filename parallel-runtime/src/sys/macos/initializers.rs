@@ -18,7 +18,8 @@ macro_rules! before_main {
 
         /// Whether the hook is there. The static itself must not be named: newer linkers remove it with its section.
         pub(crate) fn is_linked() -> bool {
-            crate::sys::entry::is_among_initializers($hook)
+            // Both hooks have this module.
+            entry::is_among_initializers($hook)
         }
     };
 }
