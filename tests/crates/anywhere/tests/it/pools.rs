@@ -6,6 +6,7 @@ use parallel_runtime::{Call, ParallelFn, ThreadPool};
 pub(crate) use parallel_test_on_threads::parallel;
 
 /// A pool of one kind or another.
+#[expect(clippy::large_enum_variant, reason = "there are a few statics of it")]
 pub(crate) enum TestPool {
     Threads(ThreadPool),
     /// That of the function's attribute, or where `PARALLEL_MODE` moves it.
