@@ -14,13 +14,13 @@
 //!
 //! | module | what it promises |
 //! | --- | --- |
-//! | [`address`] | sleeping on a word of shared memory; [`futex`] is what the other rooms use |
+//! | `address` | sleeping on a word of shared memory; [`futex`] is what the other rooms use |
 //! | [`channel`] | messages between a program and its worker |
 //! | [`child`] | a process of this executable: its start, signals, death |
 //! | [`clock`] | the monotonic clock |
 //! | [`descriptors`] | the descriptors that children inherit |
 //! | [`entry`] | functions that run before `main`, and never return |
-//! | [`executable`] | the file of this program |
+//! | `executable` | the file of this program |
 //! | [`exit`] | ending the process, at once or in order |
 //! | [`fault`] | signals in a worker, and a note of why it dies |
 //! | `file_mapping` | files in memory |
