@@ -68,6 +68,20 @@ const LOOK: Duration = Duration::from_secs(1);
 /// How often it is looked whether tasks have ended for which no thread waits, and with which shared memory goes.
 const ABANDONED_LOOK: Duration = Duration::from_millis(50);
 
+/// The end of what a process has claimed whose death would not be seen.
+fn unwatched(pid: u32) -> TaskError {
+    TaskError::WorkerDied {
+        function: "",
+        pid,
+        signal: KILLED,
+        exit_code: None,
+        reason: "it could not be watched, so it was ended".to_owned(),
+        stderr: None,
+        tries: 1,
+        saved: None,
+    }
+}
+
 impl Engine {
     /// Starts as many workers as there is work for, unless a pause is on.
     pub(super) fn start_wanted(self: &Arc<Self>, state: &mut State) {
@@ -105,6 +119,9 @@ impl Engine {
     pub(super) fn fill(self: &Arc<Self>, supervisor: &Supervisor, worker_slot: usize) {
         if let Err(error) = self.try_fill(supervisor, worker_slot) {
             let mut state = self.lock();
+            // A process that could not be watched may have claimed a task already.
+            let pid = self.board().record(worker_slot as u32).pid.load(Ordering::Relaxed);
+            self.end_tasks_of(&mut state, worker_slot as u32, None, Blame::RanThem, || unwatched(pid));
             state.workers.worker_slots[worker_slot].occupant = Occupant::Vacant;
             if matches!(state.life, Life::Stopped | Life::Broken) {
                 drop(state);
@@ -200,16 +217,7 @@ impl Engine {
             // No thread would see its death, so it must not live; it may have claimed a task already.
             let pid = worker.pid();
             worker.kill();
-            self.end_tasks_of(&mut state, worker_slot as u32, None, Blame::RanThem, || TaskError::WorkerDied {
-                function: "",
-                pid,
-                signal: KILLED,
-                exit_code: None,
-                reason: "it could not be watched, so it was ended".to_owned(),
-                stderr: None,
-                tries: 1,
-                saved: None,
-            });
+            self.end_tasks_of(&mut state, worker_slot as u32, None, Blame::RanThem, || unwatched(pid));
             return Err(error);
         }
         state.workers.last_pid = Some(worker.pid());

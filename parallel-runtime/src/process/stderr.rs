@@ -81,6 +81,8 @@ static BROKEN: AtomicBool = AtomicBool::new(false);
 pub(super) struct Program {
     /// Whether our descriptors are still ours.
     pub(super) is_sound: fn() -> bool,
+    /// Our descriptors are not ours any more, as is seen here.
+    pub(super) give_up: fn(),
     /// To be done before the last lines are passed on.
     pub(super) before_exit: fn(),
 }
@@ -281,22 +283,26 @@ impl Forwarder {
     }
 
     fn run(&self) {
-        let mut half_lines = false;
+        // Whether there are lines without their ends, and when something came last: a wake-up is nothing.
+        let (mut half_lines, mut last) = (false, Instant::now());
         loop {
             if !is_sound() {
                 return;
             }
-            let asked = Instant::now();
-            // The program may have closed all descriptors.
-            let Ok(ready) = self.poller.wait(half_lines.then_some(PATIENCE)) else { return };
+            let patience = half_lines.then(|| PATIENCE.saturating_sub(last.elapsed()));
+            let Ok(ready) = self.poller.wait(patience) else {
+                // The program may have closed all descriptors, or one of these.
+                if let Some(program) = PROGRAM.get() {
+                    (program.give_up)();
+                }
+                return;
+            };
             if !is_sound() {
                 return;
             }
-            if ready.is_empty() && asked.elapsed() < PATIENCE {
-                // There is a pipe more.
-                continue;
-            }
-            if ready.is_empty() {
+            if !ready.is_empty() {
+                last = Instant::now();
+            } else if half_lines && last.elapsed() >= PATIENCE {
                 for stderr in self.all() {
                     stderr.drain();
                 }

@@ -109,6 +109,13 @@ fn is_sound() -> bool {
     Supervisor::running().is_none_or(Supervisor::is_sound)
 }
 
+fn give_up() {
+    if let Some(supervisor) = Supervisor::running() {
+        supervisor.broken.store(true, Ordering::Relaxed);
+        supervisor.poller.wake();
+    }
+}
+
 fn before_exit() {
     if let Some(supervisor) = Supervisor::running() {
         supervisor.let_idle_workers_end();
@@ -131,7 +138,7 @@ impl Supervisor {
             fork::watch();
             exit_status::begin_to_count();
             memory::set_worker_pids(all_worker_pids);
-            stderr::set_program(Program { is_sound, before_exit });
+            stderr::set_program(Program { is_sound, give_up, before_exit });
             let supervisor = Self {
                 poller: Poller::new()?,
                 keys: AtomicU64::new(0),

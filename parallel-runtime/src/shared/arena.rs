@@ -232,7 +232,7 @@ impl Drop for Block {
         // Without the lock: many pages take long.
         let warm = stays || !self.arena.segment.discard(self.range.offset, self.range.len);
         let mut allocator = self.arena.allocator();
-        let first = warm && allocator.warm() == 0;
+        let first = warm && self.arena.segment.can_discard() && allocator.warm() == 0;
         allocator.give_back(self.range, warm);
         drop(allocator);
         if let (true, Some(tell)) = (first, TELL.get()) {

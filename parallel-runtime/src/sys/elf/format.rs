@@ -35,8 +35,9 @@ const FILE_SIZE: usize = 32;
 /// How much of a part is compared with the file.
 const MARK: usize = 4096;
 
-/// In the flags of a part: it can be written.
+/// In the flags of a part: it can be written, and read.
 const WRITABLE: u32 = 2;
+const READABLE: u32 = 4;
 
 /// The address of the image.
 #[inline(always)]
@@ -95,7 +96,7 @@ fn range_of(part: usize) -> Option<Range<u64>> {
 }
 
 fn is_constant(part: &usize) -> bool {
-    header::<u32>(part + FLAGS) & WRITABLE == 0
+    header::<u32>(part + FLAGS) & (READABLE | WRITABLE) == READABLE
 }
 
 /// Parts that are mapped, initialised and never written, as offsets in the image.
@@ -122,7 +123,8 @@ pub(super) fn marks() -> impl Iterator<Item = (u64, &'static [u8])> {
 
 /// The parts that hold notes, and are never written.
 fn notes() -> impl Iterator<Item = usize> {
-    parts(NOTE).filter(is_constant)
+    let is_loaded = |note: &Range<u64>| constant_parts().any(|part| part.start <= note.start && note.end <= part.end);
+    parts(NOTE).filter(is_constant).filter(move |note| range_of(*note).as_ref().is_some_and(is_loaded))
 }
 
 /// The identity that the linker has given the executable, if it has. Notes are laid out as in elf(5).

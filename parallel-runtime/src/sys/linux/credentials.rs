@@ -25,3 +25,9 @@ pub(super) fn maker_of(socket: BorrowedFd<'_>) -> io::Result<(Option<i32>, u32)>
     let maker = unsafe { maker.assume_init() };
     Ok((Some(maker.pid), maker.uid))
 }
+
+/// The executable of a process.
+#[cfg(parallel_portable)]
+pub(super) fn executable_of(pid: i32) -> Option<std::path::PathBuf> {
+    std::fs::read_link(format!("/proc/{pid}/exe")).ok()
+}

@@ -4,8 +4,11 @@
 //! [`image_identity`](super::image::identity_in_memory).
 
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+
+use super::credentials;
 
 /// What may be wrong if it is not found.
 pub(super) const HINT: &str = "the program's executable is run again, and it must still be where it was started from";
@@ -20,9 +23,11 @@ pub(super) fn path() -> io::Result<&'static Path> {
     Ok(EXECUTABLE.get_or_init(|| path))
 }
 
-/// Whether another process runs another executable, as far as can be told: the identities of both images are compared instead.
-pub(super) fn is_another(_pid: i32) -> bool {
-    false
+/// Whether another process runs another executable, as far as can be told.
+pub(super) fn is_another(pid: i32) -> bool {
+    let file_at = |path: &Path| std::fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()));
+    let (ours, theirs) = (path().ok().and_then(file_at), credentials::executable_of(pid));
+    ours.zip(theirs.as_deref().and_then(file_at)).is_some_and(|(ours, theirs)| ours != theirs)
 }
 
 /// Where another process of this machine, of the same user, finds the executable of this one.

@@ -123,8 +123,8 @@ impl Poller {
         let watched = self.watched();
         let mut keys = Vec::new();
         for (polled, asked) in others.iter().zip(&asked) {
-            let still = watched.iter().any(|watched| watched.number == asked.number && watched.key == asked.key);
-            if polled.revents().is_empty() || !still {
+            let still = || watched.iter().any(|watched| watched.number == asked.number && watched.key == asked.key);
+            if polled.revents().is_empty() || !still() {
                 continue;
             }
             // SAFETY: it is borrowed for one question, and is watched, or was closed by the program.
@@ -149,7 +149,7 @@ fn poll_all(polled: &mut [PollFd<'_>], timeout: Option<Duration>) -> rustix::io:
     let most = getrlimit(Resource::Nofile).current.and_then(|most| usize::try_from(most).ok());
     loop {
         let mut ready = 0;
-        for some in polled.chunks_mut(most.unwrap_or(1).clamp(1, MOST_AT_ONCE)) {
+        for some in polled.chunks_mut(most.unwrap_or(MOST_AT_ONCE).clamp(1, MOST_AT_ONCE)) {
             ready += poll(some, Some(&Timespec::default()))?;
         }
         let left = timeout.map(|timeout| timeout.saturating_sub(asked.elapsed()));

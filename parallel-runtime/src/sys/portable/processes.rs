@@ -12,8 +12,13 @@ pub(crate) enum Halt {
     Debugger,
 }
 
+/// Any number may be asked for.
+fn pid_of(number: u32) -> Option<Pid> {
+    i32::try_from(number).ok().and_then(Pid::from_raw)
+}
+
 fn state_of(pid: u32, what: WaitIdOptions) -> Option<rustix::process::WaitIdStatus> {
-    let pid = Pid::from_raw(pid.cast_signed())?;
+    let pid = pid_of(pid)?;
     // Not waited for: the question leaves no trace.
     waitid(WaitId::Pid(pid), what | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT).ok()?
 }
@@ -26,7 +31,7 @@ pub(crate) fn halt_of(pid: u32) -> Option<Halt> {
 /// Whether this process has started the one with a number.
 pub(crate) fn is_child(pid: u32) -> bool {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-    Pid::from_raw(pid.cast_signed()).is_some_and(|pid| waitid(WaitId::Pid(pid), options).is_ok())
+    pid_of(pid).is_some_and(|pid| waitid(WaitId::Pid(pid), options).is_ok())
 }
 
 /// The memory that a process shares with no other: not told.

@@ -85,16 +85,14 @@ pub(crate) fn offset_of_static<T>(item: &T) -> Option<u64> {
     (offset < format::end()).then_some(offset)
 }
 
-/// The file of the executable, if it is still there.
-fn file() -> Option<&'static File> {
-    static FILE: OnceLock<Option<File>> = OnceLock::new();
-    let is_ours = |file: &File| {
-        format::marks().all(|(place, mark)| {
-            let mut bytes = vec![0; mark.len()];
-            file.read_exact_at(&mut bytes, place).is_ok() && bytes == mark
-        })
-    };
-    FILE.get_or_init(|| File::open(executable::path().ok()?).ok().filter(is_ours)).as_ref()
+/// The file of the executable, if it is still there. Not kept open: a task may close any descriptor, and open something else under its number.
+fn file() -> Option<File> {
+    let file = File::open(executable::path().ok()?).ok()?;
+    let is_ours = format::marks().all(|(place, mark)| {
+        let mut bytes = vec![0; mark.len()];
+        file.read_exact_at(&mut bytes, place).is_ok() && bytes == mark
+    });
+    is_ours.then_some(file)
 }
 
 /// What the executable says is at an offset of its image when the program begins: eight bytes, 0 for memory that begins as zeros.
