@@ -19,7 +19,7 @@ use crate::shared::objects;
 use crate::sys::child::{Signal, is_kill};
 use crate::sys::{fork, futex};
 
-/// The most requests that a dead worker may have left in its channel. Children of a task may hold it, and send for ever.
+/// The most requests that a dead worker may have left in its channel. Children of a task may hold it, and send without end.
 const MOST_WORDS: usize = 4096;
 
 /// How long a process may take from the end of its descriptors to its own.

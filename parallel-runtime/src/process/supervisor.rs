@@ -283,7 +283,9 @@ impl Supervisor {
                 continue;
             }
             let left = next.map(|next| next.saturating_duration_since(Instant::now()));
-            let ready = if self.is_sound() { self.poller.wait(left) } else { Err(fork::closed_descriptors()) };
+            // Whether its descriptors are still ours the poller looks itself.
+            let is_broken = self.broken.load(Ordering::Relaxed);
+            let ready = if is_broken { Err(fork::closed_descriptors()) } else { self.poller.wait(left) };
             let Ok(ready) = ready else {
                 self.give_everything_up();
                 // Not its end: the kernel would end what was started on this thread.

@@ -64,6 +64,7 @@ mod signal_numbers;
 mod signalling;
 #[path = "../unix/signals.rs"]
 pub(crate) mod signals;
+#[path = "../elf/stack_bounds.rs"]
 pub(super) mod stack_bounds;
 #[path = "../unix/streams.rs"]
 pub(crate) mod streams;

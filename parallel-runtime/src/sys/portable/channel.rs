@@ -215,7 +215,7 @@ impl End<'_> {
         parent() != self.parent && program.is_none_or(is_gone)
     }
 
-    /// Waits until the other end is closed, or this process has another parent, whatever comes in meanwhile.
+    /// Waits until the other end is closed, or the program is gone. Messages that come in meanwhile are for others.
     ///
     /// A poll keeps the socket open after a task has closed its descriptor: so it ends each second, and the program sees then that it has to replace
     /// such a worker.

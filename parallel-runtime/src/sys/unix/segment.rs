@@ -154,7 +154,7 @@ impl Segment {
 
     /// Bytes of it that exist now, as the kernel counts them.
     pub(crate) fn allocated(&self) -> u64 {
-        // In units of 512 bytes, whatever the file system, as in stat(2).
+        // In units of 512 bytes on every file system, as in stat(2).
         rustix::fs::fstat(self.descriptor()).map_or(0, |status| status.st_blocks).cast_unsigned() * 512
     }
 
