@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use parallel_workspace::{eventually, is_alive};
+use parallel_workspace::{eventually, is_alive, state};
 
 fn program(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_parallel-test-program"));
@@ -54,7 +54,19 @@ fn workers_end_with_the_program_however_it_ends() {
             .into_iter()
             .find_map(|(name, number)| (name == how).then_some(number));
         let way = if signal.is_some() { "wait" } else { how };
-        let mut child = program(&["leave", way]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut program = program(&["leave", way]);
+        program.stdout(Stdio::piped()).stderr(Stdio::null());
+        if cfg!(parallel_portable) {
+            // POSIX has a stopped worker continued unless the process that inherits it is of the program's session, as in many a container.
+            // SAFETY: `setsid` has no preconditions, and may be called between `fork` and `exec`.
+            let own_session = || match unsafe { libc::setsid() } {
+                -1 => Err(std::io::Error::last_os_error()),
+                _ => Ok(()),
+            };
+            // SAFETY: it makes one system call, and allocates nothing.
+            unsafe { program.pre_exec(own_session) };
+        }
+        let mut child = program.spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let pids: Vec<u32> = line.split_whitespace().map(|pid| pid.parse().unwrap()).collect();
@@ -63,6 +75,7 @@ fn workers_end_with_the_program_however_it_ends() {
             // One that is stopped ends, too.
             // SAFETY: kill has no preconditions; the process is one of the program's.
             unsafe { libc::kill(pids[0].cast_signed(), libc::SIGSTOP) };
+            assert!(eventually(|| state(pids[0]) == Some('T')));
         }
         if let Some(signal) = signal {
             // SAFETY: kill has no preconditions; the process is our child.

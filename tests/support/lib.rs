@@ -47,10 +47,15 @@ pub fn eventually(mut condition: impl FnMut() -> bool) -> bool {
     true
 }
 
+/// What a process does, as a letter of proc(5). `None` if there is no such process.
+pub fn state(pid: u32) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit(')').next()?.trim_start().chars().next()
+}
+
 /// Whether a process exists and is not a zombie.
 pub fn is_alive(pid: u32) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/stat"))
-        .is_ok_and(|stat| !stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z')))
+    state(pid).is_some_and(|state| state != 'Z')
 }
 
 /// A fixed path that is free for this test.

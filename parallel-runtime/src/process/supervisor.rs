@@ -111,8 +111,8 @@ fn is_sound() -> bool {
 
 fn give_up() {
     if let Some(supervisor) = Supervisor::running() {
-        supervisor.broken.store(true, Ordering::Relaxed);
-        supervisor.poller.wake();
+        // Not by its own thread, which cannot be woken without its descriptors.
+        supervisor.give_everything_up();
     }
 }
 
@@ -169,8 +169,8 @@ impl Supervisor {
 
     /// Makes the thread look at what there is to do.
     pub(super) fn kick(&self) {
-        if self.is_sound() {
-            self.poller.wake();
+        if !self.broken.load(Ordering::Relaxed) && !self.poller.wake() {
+            self.broken.store(true, Ordering::Relaxed);
         }
     }
 

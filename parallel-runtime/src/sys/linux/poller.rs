@@ -50,9 +50,13 @@ impl Poller {
         self.still_watches(&self.wake, WAKE)
     }
 
-    /// Wakes the thread that waits, or has its next wait return at once.
-    pub(crate) fn wake(&self) {
-        let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
+    /// Wakes the thread that waits, or has its next wait return at once. False, and nothing is written, if its own descriptors are closed.
+    pub(crate) fn wake(&self) -> bool {
+        let is_sound = self.is_sound();
+        if is_sound {
+            let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
+        }
+        is_sound
     }
 
     /// The keys of those that have something to read, or have ended; none after a wake-up, a signal or the time.
@@ -86,5 +90,24 @@ impl Poller {
             }
         }
         Ok(keys)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a program finds under the number after it has closed all descriptors, and opened one of its own.
+    #[test]
+    #[cfg_attr(miri, ignore = "descriptors are not duplicated there")]
+    fn a_wake_up_does_not_write_into_a_descriptor_that_has_taken_the_place_of_its_own() {
+        let mut poller = Poller::new().unwrap();
+        assert!(poller.wake());
+        let (reads, writes) = rustix::pipe::pipe().unwrap();
+        rustix::io::ioctl_fionbio(&reads, true).unwrap();
+        rustix::io::dup2(&writes, &mut poller.wake).unwrap();
+        assert!(!poller.wake());
+        assert_eq!(rustix::io::read(&reads, &mut [0_u8; 8]), Err(rustix::io::Errno::AGAIN));
+        assert!(poller.wait(None).is_err());
     }
 }

@@ -1,7 +1,8 @@
 //! Workers that end with the program.
 //!
 //! A worker sees the end of its channel, or that it has another parent. One that is stopped sees neither; but when its program ends, its group has no
-//! parent in its session any more, and the system sends SIGHUP and SIGCONT to such a group with a stopped member: see `_exit` in POSIX.
+//! parent in its session any more, and the system sends SIGHUP and SIGCONT to such a group with a stopped member: see `_exit` in POSIX. (Where the
+//! process that inherits orphans is of that session, as the first of a container may be, the stopped worker stays.)
 
 use super::fault;
 

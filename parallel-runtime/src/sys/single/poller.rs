@@ -27,7 +27,9 @@ impl Poller {
         true
     }
 
-    pub(crate) fn wake(&self) {}
+    pub(crate) fn wake(&self) -> bool {
+        true
+    }
 
     pub(crate) fn wait(&self, _timeout: Option<Duration>) -> io::Result<Vec<u64>> {
         check().map(|()| Vec::new())
