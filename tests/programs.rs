@@ -449,6 +449,66 @@ fn a_timeline_that_cannot_be_written_is_told() {
     assert!(text(&output).contains("/nowhere/run.html") && text(&output).contains("No such file"), "{}", text(&output));
 }
 
+#[test]
+fn a_timeline_with_another_ending_is_refused() {
+    let output = program(&["observed", "1"]).env("PARALLEL_TIMELINE", "run.txt").output().unwrap();
+    assert!(!output.status.success());
+    let said = text(&output);
+    assert!(said.contains("PARALLEL_TIMELINE=\"/") && said.contains("run.txt") && said.contains("`.html`"), "{said}");
+}
+
+#[test]
+fn a_signal_that_ends_the_program_has_its_timeline_written_first() {
+    use std::os::unix::process::ExitStatusExt;
+    for signal in [libc::SIGINT, libc::SIGTERM] {
+        let file = std::env::temp_dir().join(format!("parallel-signal-{signal}-{}.html", std::process::id()));
+        let mut program = program(&["leave", "wait"]);
+        let mut child = program.env("PARALLEL_TIMELINE", &file).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        // SAFETY: kill has no preconditions; the process is our child.
+        unsafe { libc::kill(child.id().cast_signed(), signal) };
+        let status = child.wait().unwrap();
+        assert_eq!(status.signal(), Some(signal), "it dies as it would have died");
+        let page = std::fs::read_to_string(&file).unwrap();
+        assert!(page.contains("start_program") && page.ends_with("</html>\n"));
+        std::fs::remove_file(file).unwrap();
+    }
+}
+
+#[test]
+fn a_signal_that_the_program_handles_is_left_to_it() {
+    for way in ["instead", "before"] {
+        let file = std::env::temp_dir().join(format!("parallel-handled-{way}-{}.html", std::process::id()));
+        let said = run(program(&["handles-signals", way]).env("PARALLEL_TIMELINE", &file));
+        assert_eq!(said, "SIGTERM was handled 2 times");
+        assert!(std::fs::read_to_string(&file).unwrap().contains("tiny"), "it was written at the program's exit");
+        std::fs::remove_file(file).unwrap();
+    }
+}
+
+#[test]
+#[cfg(not(feature = "dashboard"))]
+fn a_dashboard_that_was_not_built_in_is_told() {
+    let output = program(&["where"]).env("PARALLEL_DASHBOARD", "8787").output().unwrap();
+    assert!(output.status.success());
+    assert!(text(&output).contains("the feature `dashboard` is not on"), "{}", text(&output));
+}
+
+#[test]
+#[cfg(feature = "dashboard")]
+fn a_dashboard_at_an_address_that_is_none_or_is_taken_is_told() {
+    for wrong in ["nowhere", "127.0.0.1", "99999", "example.org:80"] {
+        let output = program(&["where"]).env("PARALLEL_DASHBOARD", wrong).output().unwrap();
+        let said = text(&output);
+        assert!(!output.status.success() && said.contains(wrong) && said.contains("`127.0.0.1:8787`"), "{said}");
+    }
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let output = program(&["where"]).env("PARALLEL_DASHBOARD", address.to_string()).output().unwrap();
+    assert!(output.status.success() && text(&output).contains("cannot be served"), "{}", text(&output));
+}
+
 /// A terminal for a program's standard error: the side of the program, and ours.
 #[cfg(feature = "progress")]
 fn terminal() -> (std::fs::File, std::fs::File) {

@@ -147,6 +147,8 @@ fn main() {
         "lines" => observed::lines(),
         #[cfg(feature = "progress")]
         "bars" => observed::bars(argument(2)),
+        "handles-signals" => observed::handle_signals(argument(2)),
+        "live" => observed::live(),
         "observed" => observed::run(number(argument(2))),
         "storm" => storm::run(number(argument(2))),
         "heavy-storm" => storm::run_heavy(number(argument(2))),

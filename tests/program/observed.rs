@@ -1,6 +1,8 @@
 //! Tasks of many kinds, for the tests of what is seen of them.
 
 use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -84,6 +86,75 @@ pub(crate) fn run(count: u64) {
     assert!(busy.into_iter().all(|task| task.join().is_err()));
     println!("{failed} failed, {cancelled} cancelled");
     println!("{}", PROCESSES.stats());
+}
+
+/// Handles SIGTERM itself, after the first pool was made: alone, or and then as it was handled before, as libraries do that share a signal.
+pub(crate) fn handle_signals(way: &str) {
+    static HANDLED: AtomicU32 = AtomicU32::new(0);
+    static BEFORE: AtomicUsize = AtomicUsize::new(0);
+    extern "C" fn handle(signal: i32) {
+        HANDLED.fetch_add(1, Ordering::SeqCst);
+        let before = BEFORE.load(Ordering::SeqCst);
+        if before > libc::SIG_IGN {
+            // SAFETY: it is the handler that was set before, which takes a signal.
+            let before = unsafe { std::mem::transmute::<usize, extern "C" fn(i32)>(before) };
+            before(signal);
+        }
+    }
+    assert_eq!(tiny(1), 2);
+    // SAFETY: the handler does only what a handler may.
+    let before = unsafe { libc::signal(libc::SIGTERM, handle as *const () as usize) };
+    if way == "before" {
+        assert!(before > libc::SIG_IGN, "there was one");
+        BEFORE.store(before, Ordering::SeqCst);
+    }
+    for times in 1..=2 {
+        // SAFETY: `raise` has no preconditions.
+        unsafe { libc::raise(libc::SIGTERM) };
+        assert_eq!(HANDLED.load(Ordering::SeqCst), times);
+        // The thread that would end the program has seen it.
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    println!("SIGTERM was handled {} times", HANDLED.load(Ordering::SeqCst));
+}
+
+static CRASHING: ProcessPool = ProcessPool::new(2).name("crashing");
+
+#[parallel(pool = CRASHING, mode = "process")]
+fn crash() {
+    std::process::abort();
+}
+
+#[parallel(pool = PROCESSES, mode = "process")]
+fn stay() {
+    std::thread::sleep(Duration::from_secs(3600));
+}
+
+#[parallel(pool = THREADS)]
+fn stay_on_thread(end: Arc<AtomicBool>) {
+    while !end.load(Ordering::Relaxed) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Runs tasks, some of which kill their workers, until the standard input ends.
+pub(crate) fn live() {
+    let (end, stop) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (on_thread, in_process) = (stay_on_thread::submit(Arc::clone(&end)), stay::submit());
+    let until = Arc::clone(&stop);
+    std::thread::spawn(move || {
+        let _ = std::io::stdin().read_line(&mut String::new());
+        until.store(true, Ordering::Relaxed);
+    });
+    while !stop.load(Ordering::Relaxed) {
+        assert!(crash::submit().join().is_err());
+        assert_eq!(tiny::map(0..100).len(), 100);
+        small::map(0..100);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    end.store(true, Ordering::Relaxed);
+    on_thread.join().expect("it ends");
+    in_process.kill();
 }
 
 #[cfg(feature = "progress")]

@@ -20,8 +20,14 @@
 //! | `records` | records of workers, for `log` |
 //! | [`worker_events`], `line` | what workers log, on its way to the program |
 //! | [`timeline`] | a record of all tasks, as a page or a trace |
+//! | [`dashboard`] | the same page while the program runs |
 
 pub(crate) mod counters;
+#[cfg(feature = "dashboard")]
+pub(crate) mod dashboard;
+#[cfg(not(feature = "dashboard"))]
+#[path = "no_dashboard.rs"]
+pub(crate) mod dashboard;
 pub(crate) mod histogram;
 #[cfg(any(feature = "tracing", feature = "log"))]
 mod line;
@@ -51,3 +57,9 @@ pub(crate) use counters::Counters;
 pub(crate) use seen::Seen;
 pub(crate) use spans::CallSpan;
 pub(crate) use task::{Fate, Kind, Pool, Run, is_on};
+
+/// Begins to record, or to show, what the environment asks for. To be called before a pool's first task.
+pub(crate) fn begin_if_asked() {
+    timeline::begin_if_asked();
+    dashboard::begin_if_asked();
+}

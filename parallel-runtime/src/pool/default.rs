@@ -48,7 +48,7 @@ pub(crate) fn pool(mode: Mode, workers: usize, options: WorkerOptions) -> Target
             #[cfg(not(feature = "dask"))]
             Mode::Dask => unreachable!("without the feature `Spec::new` refuses it"),
             Mode::Serial => Arc::new(Serial::default()),
-            Mode::Thread => Arc::new(Arc::new(thread::Engine::new(workers, options, None, CallOptions::NONE))),
+            Mode::Thread => Arc::new(thread::Engine::new(workers, options, None, CallOptions::NONE)),
         }
     };
     pools.entry((mode, workers, options.key())).or_insert_with(make).clone()

@@ -184,8 +184,7 @@ impl ThreadPool {
 
     fn started(&self) -> &Started {
         self.started.get_or_init(|| {
-            let engine =
-                Arc::new(Engine::new(resolve_workers(self.workers), self.options, self.state.clone(), self.defaults));
+            let engine = Engine::new(resolve_workers(self.workers), self.options, self.state.clone(), self.defaults);
             Started { target: Arc::new(Arc::clone(&engine)), engine }
         })
     }

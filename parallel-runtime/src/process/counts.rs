@@ -6,7 +6,13 @@ use std::time::Duration;
 use super::engine::Engine;
 use super::state::{InFlight, State};
 use super::worker_slot::{Occupant, Worker};
+#[cfg(feature = "dashboard")]
+use crate::ipc::board::slot::DEFERRED;
 use crate::ipc::board::word::State as SlotState;
+#[cfg(feature = "dashboard")]
+use crate::observe::Pool;
+#[cfg(feature = "dashboard")]
+use crate::observe::dashboard::{LivePool, Running};
 use crate::observe::stats::{PoolStats, WorkerLoad};
 use crate::remote::task_state::{Phase, TaskRef};
 use crate::sys::{clock, fork, processes};
@@ -113,5 +119,38 @@ impl Engine {
             Some(WorkerLoad::new(worker_slot.worker().map(Worker::pid), busy, alive))
         });
         each.collect()
+    }
+}
+
+#[cfg(feature = "dashboard")]
+impl LivePool for Engine {
+    fn pool(&self) -> Pool {
+        self.pool
+    }
+
+    fn stats(&self) -> PoolStats {
+        Engine::stats(self)
+    }
+
+    fn running(&self) -> Vec<Running> {
+        if fork::check().is_err() || !self.has_board() {
+            return Vec::new();
+        }
+        let state = self.lock();
+        let tasks = state.slots.in_flight.iter().enumerate().filter_map(|(index, task)| {
+            let seen = task.as_ref()?.seen.as_ref()?;
+            let slot = self.board().slot(index as u32);
+            let word = slot.load();
+            if word.state() != SlotState::Claimed {
+                return None;
+            }
+            // A worker may have written anything there.
+            let place = word.worker();
+            let worker = state.workers.worker_slots.get(place as usize)?.worker()?;
+            let (began, now) = (slot.began.load(Ordering::Relaxed) & !DEFERRED, clock::now());
+            let began = if began == 0 { now } else { began.clamp(seen.submitted, now) };
+            Some(Running { function: seen.function, place, pid: worker.pid(), began })
+        });
+        tasks.collect()
     }
 }

@@ -21,7 +21,7 @@ use crate::ipc::board::ring::entry;
 use crate::ipc::board::slot::{INLINE_ARGUMENTS, LEVEL, PACKED, TIMED};
 use crate::ipc::board::word::Word;
 use crate::ipc::board::{Board, Layout, MOST_WORKERS, Slot};
-use crate::observe::{CallSpan, Kind, Pool, timeline, worker_events};
+use crate::observe::{self, CallSpan, Kind, Pool, dashboard, worker_events};
 use crate::options::{CallOptions, WorkerOptions};
 use crate::remote::message::{About, Body, Message};
 use crate::remote::recording::Recorder;
@@ -103,10 +103,10 @@ impl Engine {
         kept: Option<Arc<PoolState>>,
         defaults: CallOptions,
     ) -> Arc<Self> {
-        timeline::begin_if_asked();
+        observe::begin_if_asked();
         let fired = Arc::<Fired>::default();
         let pool = Pool::new(if one_shot { Kind::Process } else { Kind::Processes }, workers, options.name);
-        Arc::new(Self {
+        let engine = Arc::new(Self {
             workers,
             one_shot,
             options,
@@ -121,7 +121,9 @@ impl Engine {
             fired,
             pool,
             changed: Condvar::new(),
-        })
+        });
+        dashboard::watch(&engine);
+        engine
     }
 
     pub(crate) fn worker_options(&self) -> WorkerOptions {

@@ -27,6 +27,7 @@
 //! | [`files`] | files that are this user's alone, texts of the system as bytes |
 //! | [`fork`] | programs that fork, or close all descriptors |
 //! | [`image`] | functions, statics and literals as offsets into the executable |
+//! | [`interrupts`] | the signals by which a program is ended from outside |
 //! | [`lifetime`] | workers that end with the program |
 //! | [`limits`] | memory limits of a worker |
 //! | [`memory`] | large buffers |
@@ -78,6 +79,6 @@ mod system;
 #[cfg(feature = "dask")]
 pub(crate) use system::file_mapping;
 pub(crate) use system::{
-    Descriptor, before_main, channel, child, clock, descriptors, entry, exit, fault, files, fork, image, lifetime,
-    limits, memory, named, peer, pipe, poller, privilege, processes, sandbox, segment, signals, streams,
+    Descriptor, before_main, channel, child, clock, descriptors, entry, exit, fault, files, fork, image, interrupts,
+    lifetime, limits, memory, named, peer, pipe, poller, privilege, processes, sandbox, segment, signals, streams,
 };

@@ -72,6 +72,11 @@ impl Engine {
             let seen = self.admit(map.accepted)?.counters.submit(name, count, span.clone());
             counted = Some(Counted::new(self, seen));
         }
+        let begin = || {
+            let now = clock::now();
+            timeline::begin_on_thread(self.pool, name, place(), now);
+            now
+        };
         let record = |began: u64, items: usize, fate: Fate| {
             let (items, weight, span) = (items as u32, 1, CallSpan::none());
             let seen = Seen { function: name, items, submitted: began, weight, span };
@@ -92,6 +97,7 @@ impl Engine {
             stops: Stops { stop: map.stop, killed: &self.killed },
             goes_on: map.goes_on,
             limit: map.options.timeout,
+            begin: &begin,
             record: &record,
             span: &span,
             ended: map.is_told().then_some(&ended),

@@ -9,6 +9,10 @@ use super::engine::{Book, Engine};
 use super::inside::Inside;
 use super::semaphore::Switched;
 use super::shards::Shard;
+#[cfg(feature = "dashboard")]
+use crate::observe::Pool;
+#[cfg(feature = "dashboard")]
+use crate::observe::dashboard::LivePool;
 use crate::observe::stats::{PoolStats, WorkerLoad};
 use crate::observe::{self, Counters, Fate, Run, Seen, timeline};
 use crate::sys::clock;
@@ -143,6 +147,9 @@ impl<'e> Counted<'e> {
         self.engine.shards.here().calls_begun.fetch_add(1, Ordering::Relaxed);
         self.is_running_call = true;
         self.begin();
+        if let Some(seen) = &self.seen {
+            timeline::begin_on_thread(self.engine.pool, seen.function, place(), self.began);
+        }
     }
 
     /// It begins to run.
@@ -193,5 +200,16 @@ impl<E: Deref<Target = Engine>> Drop for Running<E> {
     fn drop(&mut self) {
         // Perhaps on another thread: the sum counts.
         self.0.shards.here().running.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(feature = "dashboard")]
+impl LivePool for Engine {
+    fn pool(&self) -> Pool {
+        self.pool
+    }
+
+    fn stats(&self) -> PoolStats {
+        Engine::stats(self)
     }
 }

@@ -13,7 +13,7 @@ use super::threads::Threads;
 use crate::error::{PoolError, TaskError};
 use crate::function::pool_state::PoolState;
 use crate::function::table::FunctionTable;
-use crate::observe::{Counters, Kind, Pool, timeline};
+use crate::observe::{self, Counters, Kind, Pool, dashboard};
 use crate::options::{CallOptions, WorkerOptions};
 use crate::panics;
 use crate::sys::fork;
@@ -90,12 +90,12 @@ impl Engine {
         options: WorkerOptions,
         state: Option<Arc<PoolState>>,
         defaults: CallOptions,
-    ) -> Self {
-        timeline::begin_if_asked();
+    ) -> Arc<Self> {
+        observe::begin_if_asked();
         blocking::set_hook(semaphore::released);
         let WorkerOptions { init, name, stack_size, idle_timeout, .. } = options;
         let pool = Pool::new(Kind::Threads, workers, name);
-        Self {
+        let engine = Arc::new(Self {
             workers,
             init,
             state,
@@ -115,7 +115,9 @@ impl Engine {
             none_left: Condvar::new(),
             pool,
             first: OnceLock::new(),
-        }
+        });
+        dashboard::watch(&engine);
+        engine
     }
 
     pub(crate) fn workers(&self) -> usize {

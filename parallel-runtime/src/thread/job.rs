@@ -15,7 +15,7 @@ use super::turn::Turn;
 use crate::error::TaskError;
 use crate::function::erased::ErasedValue;
 use crate::function::table::FunctionTable;
-use crate::observe::{Fate, Run, Seen};
+use crate::observe::{Fate, Run, Seen, timeline};
 use crate::panics;
 use crate::sys::{clock, fork};
 use crate::wait::blocking::wait_while;
@@ -168,8 +168,12 @@ impl Job {
         let body = self.take_body();
         let rare = self.rare.as_deref();
         if let Some(rare) = rare.filter(|rare| rare.seen.is_some()) {
-            rare.place.store(counted::place(), Ordering::Relaxed);
-            rare.ran.store(clock::now(), Ordering::Relaxed);
+            let (place, now) = (counted::place(), clock::now());
+            rare.place.store(place, Ordering::Relaxed);
+            rare.ran.store(now, Ordering::Relaxed);
+            if let Some(engine) = &self.engine {
+                timeline::begin_on_thread(engine.pool, self.function.name, place, now);
+            }
         }
         let inside = self.inside_pool();
         let takes_turns = self.turns.is_some() && !to_its_end;

@@ -15,7 +15,6 @@ use crate::function::erased::ErasedVec;
 use crate::function::table::{FunctionTable, Piece, Stops};
 use crate::observe::{self, CallSpan, Fate};
 use crate::panics;
-use crate::sys::clock;
 
 /// A map: what its pieces have in common.
 pub(super) struct MapJob<'j> {
@@ -27,6 +26,8 @@ pub(super) struct MapJob<'j> {
     pub(super) goes_on: bool,
     /// How long an item may take. It is not ended then, since it may borrow; its output is dropped.
     pub(super) limit: Option<Duration>,
+    /// Notes that a piece begins, and gives when.
+    pub(super) begin: &'j (dyn Fn() -> u64 + Sync),
     /// Records a piece: when it began, how many items it ran, and how it ended.
     pub(super) record: &'j (dyn Fn(u64, usize, Fate) + Sync),
     pub(super) span: &'j CallSpan,
@@ -124,7 +125,7 @@ impl<'j> MapJob<'j> {
                 return self.fail(start, Failed::Error(error));
             }
         };
-        let began = observe::is_on().then(clock::now);
+        let began = observe::is_on().then(|| (self.begin)());
         let mut fate = Fate::Done;
         let mut first = start;
         loop {

@@ -1,10 +1,12 @@
 //! What is recorded, and where it is kept.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use super::memory::{self, Sample};
 use crate::observe::seen::Seen;
-use crate::observe::task::{Fate, Pool, Run, look_closely};
+use crate::observe::task::{Fate, Kind, Pool, Run, look_closely};
 use crate::sys::clock;
 
 /// So many tasks are kept.
@@ -24,6 +26,16 @@ pub(super) struct Task {
     pub(super) fate: Fate,
 }
 
+/// A task that a thread runs now.
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(not(feature = "dashboard"), expect(dead_code, reason = "a dashboard shows it"))]
+pub(crate) struct Begun {
+    pub(crate) pool: Pool,
+    pub(crate) function: &'static str,
+    pub(crate) place: u32,
+    pub(crate) began: u64,
+}
+
 /// Something that happened to a worker.
 #[derive(Debug, Clone)]
 pub(super) struct Mark {
@@ -35,15 +47,49 @@ pub(super) struct Mark {
     pub(super) death: Option<String>,
 }
 
-/// All that was recorded.
+/// What was recorded, or a part of it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Record {
+pub(crate) struct Record {
     pub(super) begun: u64,
+    /// The same by the calendar.
+    pub(super) date: Option<SystemTime>,
     pub(super) tasks: Vec<Task>,
     /// Tasks for which there was no room.
     pub(super) left_out: u64,
     pub(super) marks: Vec<Mark>,
     pub(super) samples: Vec<Sample>,
+}
+
+impl Record {
+    #[cfg(feature = "dashboard")]
+    pub(crate) fn begun(&self) -> u64 {
+        self.begun
+    }
+
+    /// How many tasks it has.
+    #[cfg(feature = "dashboard")]
+    pub(crate) fn tasks(&self) -> usize {
+        self.tasks.len()
+    }
+
+    /// When the last thing happened.
+    pub(super) fn ended(&self) -> u64 {
+        let ends = self.tasks.iter().map(|task| task.ended);
+        let marks = self.marks.iter().map(|mark| mark.at);
+        let samples = self.samples.iter().map(|sample| sample.at);
+        ends.chain(marks).chain(samples).max().unwrap_or(self.begun)
+    }
+}
+
+/// How far a reader of a record has come.
+#[cfg(feature = "dashboard")]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Position {
+    /// Tasks, from the first that was ever recorded.
+    pub(crate) tasks: u64,
+    pub(crate) marks: usize,
+    /// The time of the last sample.
+    pub(crate) sampled: u64,
 }
 
 #[derive(Default)]
@@ -52,7 +98,13 @@ struct Recorder {
     wanted: usize,
     /// Which record it is, of those that there were.
     number: u64,
+    /// The latest tasks are kept, not the first.
+    rolls: bool,
+    /// Tasks that have made room for later ones.
+    forgotten: u64,
     record: Record,
+    /// What threads run.
+    running: Vec<Begun>,
 }
 
 static RECORDER: Mutex<Option<Recorder>> = Mutex::new(None);
@@ -62,11 +114,12 @@ fn recorder() -> MutexGuard<'static, Option<Recorder>> {
 }
 
 /// Begins to record, or goes on.
-pub(super) fn begin() {
+pub(crate) fn begin() {
     let mut recorder = recorder();
     let recorder = recorder.get_or_insert_default();
     if recorder.wanted == 0 {
-        recorder.record = Record { begun: clock::now(), ..Record::default() };
+        recorder.record = Record { begun: clock::now(), date: Some(SystemTime::now()), ..Record::default() };
+        recorder.forgotten = 0;
         recorder.number += 1;
         memory::watch(recorder.number, sample);
     }
@@ -85,9 +138,64 @@ pub(super) fn end() {
     }
 }
 
+/// When the record begins, and nothing that is in it.
+#[cfg(feature = "dashboard")]
+pub(crate) fn heading() -> Record {
+    let recorder = recorder();
+    let heading = recorder.as_ref().map(|Recorder { record, .. }| (record.begun, record.date));
+    let (begun, date) = heading.unwrap_or_default();
+    Record { begun, date, ..Record::default() }
+}
+
 /// A copy of what was recorded so far.
 pub(super) fn snapshot() -> Record {
     recorder().as_ref().map(|recorder| recorder.record.clone()).unwrap_or_default()
+}
+
+/// Keeps the latest tasks instead of the first, and notes what threads run.
+#[cfg(feature = "dashboard")]
+pub(crate) fn roll() {
+    recorder().get_or_insert_default().rolls = true;
+    RUNNING_IS_NOTED.store(true, Ordering::Relaxed);
+}
+
+/// A copy of what was recorded since `position`, of at most `most` tasks; how many tasks were forgotten before the first of them; and the position
+/// behind it.
+#[cfg(feature = "dashboard")]
+pub(crate) fn since(position: Position, most: usize) -> (Record, u64, Position) {
+    let recorder = recorder();
+    let Some(Recorder { forgotten, record, .. }) = recorder.as_ref() else { return Default::default() };
+    let tasks = position.tasks.saturating_sub(*forgotten).min(record.tasks.len() as u64) as usize;
+    let marks = position.marks.min(record.marks.len());
+    let new = Record {
+        begun: record.begun,
+        date: record.date,
+        tasks: record.tasks[tasks..].iter().take(most).copied().collect(),
+        left_out: record.left_out,
+        marks: record.marks[marks..].to_vec(),
+        samples: record.samples.iter().filter(|sample| sample.at > position.sampled).copied().collect(),
+    };
+    let sampled = new.samples.last().map_or(position.sampled, |sample| sample.at);
+    let behind = forgotten + (tasks + new.tasks.len()) as u64;
+    (new, *forgotten, Position { tasks: behind, marks: record.marks.len(), sampled })
+}
+
+/// What threads run now.
+#[cfg(feature = "dashboard")]
+pub(crate) fn running_on_threads() -> Vec<Begun> {
+    recorder().as_ref().map(|recorder| recorder.running.clone()).unwrap_or_default()
+}
+
+/// Whether it is noted what threads run, for a dashboard.
+static RUNNING_IS_NOTED: AtomicBool = AtomicBool::new(false);
+
+/// A thread begins a task. [`task`] tells its end.
+pub(crate) fn begin_on_thread(pool: Pool, function: &'static str, place: u32, began: u64) {
+    if RUNNING_IS_NOTED.load(Ordering::Relaxed)
+        && let Some(recorder) = recorder().as_mut()
+    {
+        recorder.running.push(Begun { pool, function, place, began });
+    }
 }
 
 fn with_record(add: impl FnOnce(&mut Record)) {
@@ -100,13 +208,23 @@ fn with_record(add: impl FnOnce(&mut Record)) {
 pub(crate) fn task(pool: Pool, seen: &Seen, run: Option<Run>, fate: Fate) {
     let ended = run.map_or_else(clock::now, |run| run.ended);
     let Seen { function, items, submitted, .. } = *seen;
-    with_record(|record| {
-        if record.tasks.len() >= MOST_TASKS {
-            record.left_out += 1;
+    let mut recorder = recorder();
+    let Some(recorder) = recorder.as_mut().filter(|recorder| recorder.wanted > 0) else { return };
+    if let Some(run) = run.filter(|_| pool.kind == Kind::Threads) {
+        let is_it = |begun: &Begun| (begun.pool.id, begun.place, begun.began) == (pool.id, run.place, run.began);
+        if let Some(index) = recorder.running.iter().position(is_it) {
+            recorder.running.swap_remove(index);
+        }
+    }
+    if recorder.record.tasks.len() >= MOST_TASKS {
+        if !recorder.rolls {
+            recorder.record.left_out += 1;
             return;
         }
-        record.tasks.push(Task { pool, function, items, submitted, run, ended, fate });
-    });
+        recorder.record.tasks.drain(..MOST_TASKS / 4);
+        recorder.forgotten += (MOST_TASKS / 4) as u64;
+    }
+    recorder.record.tasks.push(Task { pool, function, items, submitted, run, ended, fate });
 }
 
 /// A worker process was started.

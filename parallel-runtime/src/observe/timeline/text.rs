@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 /// Writes a text as a string of JSON that may stand in a page.
-pub(super) fn write_text(text: &str, to: &mut dyn Write) -> io::Result<()> {
+pub(crate) fn write_text(text: &str, to: &mut dyn Write) -> io::Result<()> {
     to.write_all(b"\"")?;
     for c in text.chars() {
         match c {

@@ -41,6 +41,8 @@ mod identity;
 pub(crate) mod image;
 #[path = "../elf/initializers.rs"]
 mod initializers;
+#[path = "../unix/interrupts.rs"]
+pub(crate) mod interrupts;
 #[path = "../portable/lifetime.rs"]
 pub(crate) mod lifetime;
 #[path = "../portable/limits.rs"]

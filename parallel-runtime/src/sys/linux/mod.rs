@@ -35,6 +35,8 @@ mod identity;
 pub(crate) mod image;
 #[path = "../elf/initializers.rs"]
 mod initializers;
+#[path = "../unix/interrupts.rs"]
+pub(crate) mod interrupts;
 pub(crate) mod lifetime;
 pub(crate) mod limits;
 pub(crate) mod memory;

@@ -54,7 +54,6 @@ pub(crate) fn name_thread(name: &CStr) {
 }
 
 /// The name of this machine.
-#[cfg(feature = "dask")]
 pub(crate) fn host() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }

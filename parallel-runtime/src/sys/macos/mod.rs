@@ -39,6 +39,8 @@ mod identity;
 #[path = "../unix/image.rs"]
 pub(crate) mod image;
 mod initializers;
+#[path = "../unix/interrupts.rs"]
+pub(crate) mod interrupts;
 #[path = "../portable/lifetime.rs"]
 pub(crate) mod lifetime;
 #[path = "../portable/limits.rs"]

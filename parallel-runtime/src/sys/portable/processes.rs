@@ -48,7 +48,6 @@ pub(crate) fn memory_kills() -> u64 {
 pub(crate) fn name_thread(_name: &CStr) {}
 
 /// The name of this machine.
-#[cfg(feature = "dask")]
 pub(crate) fn host() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }

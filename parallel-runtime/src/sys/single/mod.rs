@@ -18,6 +18,7 @@ pub(crate) mod files;
 pub(crate) mod files;
 pub(crate) mod fork;
 pub(crate) mod image;
+pub(crate) mod interrupts;
 pub(crate) mod lifetime;
 #[path = "../portable/limits.rs"]
 pub(crate) mod limits;

@@ -27,7 +27,6 @@ pub(crate) fn memory_kills() -> u64 {
 
 pub(crate) fn name_thread(_name: &CStr) {}
 
-#[cfg(feature = "dask")]
 pub(crate) fn host() -> String {
     "unknown".to_owned()
 }

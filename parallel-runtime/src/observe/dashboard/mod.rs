@@ -1,0 +1,102 @@
+//! A page in a browser that shows what runs now: `PARALLEL_DASHBOARD=127.0.0.1:8787`.
+//!
+//! The page is that of a timeline. It asks for more by *server-sent events*: each answer is one event, whose id says how far the page has come; the
+//! browser asks again after the time that the event names, with the id of the last. So the server keeps nothing for a page.
+//!
+//! | module | what |
+//! | --- | --- |
+//! | [`events`] | what a page is told |
+//! | [`server`] | who is answered, and what |
+
+mod events;
+mod server;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Once, PoisonError, Weak};
+
+use super::stats::PoolStats;
+use super::task::Pool;
+use super::timeline::recorder;
+use crate::sys::privilege::variable;
+use crate::sys::role;
+use crate::sys::streams::Standard;
+
+/// A task that a worker runs now.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Running {
+    pub(crate) function: &'static str,
+    /// The place of its worker in the pool.
+    pub(crate) place: u32,
+    pub(crate) pid: u32,
+    /// In nanoseconds of the monotonic clock.
+    pub(crate) began: u64,
+}
+
+/// A pool as the page shows it.
+pub(crate) trait LivePool: Send + Sync {
+    fn pool(&self) -> Pool;
+
+    fn stats(&self) -> PoolStats;
+
+    /// What its worker processes run. What threads run is in the record of tasks.
+    fn running(&self) -> Vec<Running> {
+        Vec::new()
+    }
+}
+
+/// Whether there is a page to show.
+static IS_ON: AtomicBool = AtomicBool::new(false);
+
+static POOLS: Mutex<Vec<Weak<dyn LivePool>>> = Mutex::new(Vec::new());
+
+/// A new pool.
+pub(crate) fn watch<P: LivePool + 'static>(pool: &Arc<P>) {
+    if !IS_ON.load(Ordering::Relaxed) {
+        return;
+    }
+    let weak = Arc::downgrade(pool);
+    let mut pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
+    pools.retain(|pool| pool.strong_count() > 0);
+    pools.push(weak);
+}
+
+/// The pools that live.
+fn pools() -> Vec<Arc<dyn LivePool>> {
+    POOLS.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Weak::upgrade).collect()
+}
+
+/// The address that the environment asks for: an address and a port, or a port of this machine's own address.
+///
+/// # Panics
+///
+/// If `PARALLEL_DASHBOARD` is something else.
+fn asked_for() -> Option<SocketAddr> {
+    let text = variable("PARALLEL_DASHBOARD").filter(|text| !text.is_empty())?;
+    let name = text.to_string_lossy();
+    let loopback = |port: &str| Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port.parse().ok()?));
+    let address = name.parse().ok().or_else(|| loopback(name.strip_prefix("localhost:").unwrap_or(&name)));
+    Some(address.unwrap_or_else(|| {
+        panic!("PARALLEL_DASHBOARD={text:?}: it must be an address with a port, such as `127.0.0.1:8787`, or a port")
+    }))
+}
+
+/// Begins to record, and serves the page, if the environment says so. To be called before a pool's first task.
+pub(crate) fn begin_if_asked() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        if role::in_worker() {
+            return;
+        }
+        let Some(address) = asked_for() else { return };
+        IS_ON.store(true, Ordering::Relaxed);
+        recorder::roll();
+        recorder::begin();
+        let said = match server::start(address) {
+            Ok(()) if address.ip().is_loopback() => format!("the dashboard is at http://{address}/"),
+            Ok(()) => format!("the dashboard is at http://{address}/, and other machines may reach it"),
+            Err(error) => format!("PARALLEL_DASHBOARD={address}: the dashboard cannot be served: {error}"),
+        };
+        Standard::Error.write_all(format!("parallel-runtime: {said}\n").as_bytes());
+    });
+}

@@ -1,0 +1,118 @@
+//! The signals by which a program is ended from outside: Ctrl-C (SIGINT) and SIGTERM.
+
+use std::mem::MaybeUninit;
+use std::ptr;
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+
+use super::address;
+
+const SIGNALS: [i32; 2] = [libc::SIGINT, libc::SIGTERM];
+
+/// The signal that has come; 0: none.
+static RAISED: AtomicU32 = AtomicU32::new(0);
+
+/// The process whose thread waits for it: a child that was forked has no such thread.
+static PROCESS: AtomicI32 = AtomicI32::new(0);
+
+/// Has `last` run on a thread of its own when one of the signals comes, and then lets it end the program, as it would have done. A signal that is
+/// ignored now stays so, and one that the program handles, now or later, is the program's own. A second signal ends the program at once.
+///
+/// To be called once.
+pub(crate) fn before_end(last: fn()) {
+    let wait = move || {
+        loop {
+            let raised = RAISED.load(Ordering::Acquire);
+            if raised == 0 {
+                address::wait(&RAISED, 0, None);
+                continue;
+            }
+            let signal = raised.cast_signed();
+            // A handler that the program has set since then may have called ours.
+            if action_of(signal) == Some(handler()) {
+                last();
+                end_by(signal);
+            }
+            RAISED.store(0, Ordering::Release);
+        }
+    };
+    if std::thread::Builder::new().name("parallel-signals".to_owned()).spawn(wait).is_err() {
+        return;
+    }
+    PROCESS.store(this_process(), Ordering::Relaxed);
+    for signal in SIGNALS {
+        if action_of(signal) == Some(libc::SIG_DFL) {
+            set_action(signal, handler());
+        }
+    }
+}
+
+fn handler() -> libc::sighandler_t {
+    on_signal as *const () as libc::sighandler_t
+}
+
+fn this_process() -> i32 {
+    // SAFETY: `getpid` has no preconditions, and may be called in a handler.
+    unsafe { libc::getpid() }
+}
+
+/// The handler: atomics, and system calls that a handler may make (waking a sleeper is one).
+extern "C" fn on_signal(signal: i32) {
+    let error = errno();
+    // SAFETY: it is this thread's.
+    let before = unsafe { error.read() };
+    let is_first = RAISED.compare_exchange(0, signal.cast_unsigned(), Ordering::AcqRel, Ordering::Relaxed).is_ok();
+    if is_first && PROCESS.load(Ordering::Relaxed) == this_process() {
+        address::wake(&RAISED, 1);
+    } else {
+        set_action(signal, libc::SIG_DFL);
+        // SAFETY: `raise` may be called in a handler. The signal comes when the handler returns.
+        unsafe { libc::raise(signal) };
+    }
+    // SAFETY: as above.
+    unsafe { error.write(before) };
+}
+
+/// The error number of this thread.
+fn errno() -> *mut i32 {
+    #[cfg(target_os = "linux")]
+    // SAFETY: it has no preconditions.
+    let place = unsafe { libc::__errno_location() };
+    #[cfg(not(target_os = "linux"))]
+    // SAFETY: it has no preconditions.
+    let place = unsafe { libc::__error() };
+    place
+}
+
+/// Ends this process by a signal, as its default action does.
+fn end_by(signal: i32) {
+    set_action(signal, libc::SIG_DFL);
+    let mut set = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: it initialises the set.
+    unsafe { libc::sigemptyset(set.as_mut_ptr()) };
+    // SAFETY: the set was initialised, and the signal exists.
+    unsafe { libc::sigaddset(set.as_mut_ptr(), signal) };
+    // SAFETY: the set is initialised; a null pointer asks for nothing.
+    unsafe { libc::pthread_sigmask(libc::SIG_UNBLOCK, set.as_ptr(), ptr::null_mut()) };
+    // SAFETY: `raise` has no preconditions. This thread does not block the signal.
+    unsafe { libc::raise(signal) };
+}
+
+/// What a signal does now. `None` if there is no such signal.
+fn action_of(signal: i32) -> Option<libc::sighandler_t> {
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: a null pointer asks for the action that is set, which is written to `action`.
+    let result = unsafe { libc::sigaction(signal, ptr::null(), action.as_mut_ptr()) };
+    // SAFETY: all zeros is a valid `sigaction`, and so is what the call wrote.
+    let action = unsafe { action.assume_init() };
+    (result == 0).then_some(action.sa_sigaction)
+}
+
+fn set_action(signal: i32, handler: libc::sighandler_t) {
+    // SAFETY: all zeros is a valid `sigaction`: no flags, an empty mask.
+    let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
+    action.sa_sigaction = handler;
+    // System calls of the program go on.
+    action.sa_flags = libc::SA_RESTART;
+    // SAFETY: `action` is valid, and its handler is `SIG_DFL` or ours, which does only what a signal handler may.
+    unsafe { libc::sigaction(signal, &raw const action, ptr::null_mut()) };
+}
