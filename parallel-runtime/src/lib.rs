@@ -1,7 +1,6 @@
-//! Ordinary functions in parallel, on threads or in separate worker processes.
+//! Run ordinary functions in parallel: on threads, in separate worker processes, or on a Dask cluster.
 //!
-//! Put [`#[parallel]`](macro@parallel) on a function: its calls then run on a pool, and beside it stands a type of the same name
-//! with the verbs to call it by.
+//! Put [`#[parallel]`](macro@parallel) on a function. Its calls then run on a pool, and a type of the same name offers the other ways to call it.
 //!
 //! ```
 //! use parallel_runtime::parallel;
@@ -11,58 +10,48 @@
 //!     width * height
 //! }
 //!
-//! assert_eq!(area(3, 4), 12); // in a worker process; waits
+//! assert_eq!(area(3, 4), 12); // runs in a worker process and waits
 //! let task = area::submit(5, 6); // does not wait
-//! assert_eq!(area::map([(1, 2), (3, 4)]), [2, 12]); // many, in order
+//! assert_eq!(area::map([(1, 2), (3, 4)]), [2, 12]); // many calls, results in order
 //! assert_eq!(task.join().unwrap(), 30);
 //! ```
 //!
-//! # Where to go on
+//! # Where to go next
 //!
-//! | you want | look at |
+//! The [guide] is the book of this crate: start with [getting started](guide::getting_started), or with
+//! [coming from Python](guide::from_python).
+//!
+//! | for | see |
 //! | --- | --- |
-//! | all keys and verbs, parameters by reference, methods | [`macro@parallel`] |
-//! | a pool of your own, its life | [`ThreadPool`], [`ProcessPool`] |
-//! | a cluster | [`DaskPool`](https://docs.rs/parallel-runtime/latest/parallel_runtime/struct.DaskPool.html), and the [book](https://github.com/parallel-rs/parallel/blob/main/docs/src/cluster.md) |
-//! | options for one call, code over annotated functions | [`Call`], [`ParallelFn`] |
+//! | keys of the attribute, verbs, parameters by reference, methods | [`macro@parallel`] |
+//! | pools | [`ThreadPool`], [`ProcessPool`], [`DaskPool`] |
+//! | options of one call; code that is generic over annotated functions | [`Call`], [`ParallelFn`] |
 //! | a submitted call, a map in the background, a process of its own | [`Task`], [`MapTask`], [`Spawned`] |
-//! | results as they come, of many items or of many tasks | [`Call::imap`], [`Call::imap_unordered`], [`as_completed`], [`wait`](wait()) |
-//! | `async`: tasks are futures, many items a stream | [`Task`], [`Call::stream`] |
-//! | to see what ran where, and how long it took | [`Timeline`], [`PoolStats`] |
-//! | to borrow in calls that do not wait | [`scope()`] |
-//! | what can go wrong | [`TaskError`], [`PoolError`] |
-//! | big data without copies | [`SharedVec`], [`SharedSlice`] |
+//! | results as they come | [`Call::imap`], [`Call::imap_unordered`], [`as_completed`], [`wait`](wait()) |
+//! | async code: tasks are futures, many items a stream | [`Task`], [`Call::stream`] |
+//! | borrowing in calls that do not wait | [`scope()`] |
+//! | values that workers keep | [guide::state], [`CurrentWorker`] |
+//! | what ran where, and for how long | [`Timeline`], [`PoolStats`], [guide::observing] |
+//! | errors | [`TaskError`], [`PoolError`], [guide::faults] |
+//! | large data without copies | [`SharedVec`], [`SharedSlice`], [`SharedNdArray`], [`SharedBatch`] |
 //! | values that several processes change | [`SharedValue`], [`SharedArray`], [`SharedDict`], [`SharedList`], [`macro@shared`] |
 //! | processes that wait for each other | [`SharedQueue`], [`SharedLock`], [`SharedEvent`], [`SharedBarrier`], [`SharedSemaphore`] |
 //!
 //! # Threads or processes
 //!
-//! Threads share memory: nothing is copied, and everything `Send` can be passed. Processes share nothing: a crash costs one task,
-//! a library that allows one call at a time runs once in each, and arguments and results are copied, which takes about a
-//! microsecond for small ones. The function is the same, so try both.
+//! Threads share memory: nothing is copied, and arguments only need to be [`Send`]. Processes share nothing: a crash costs one task, a library that
+//! allows one call at a time runs once in each process, and arguments and results are copied, which takes about a microsecond for small ones.
+//! [The guide](guide::choosing) compares them.
 //!
 //! # Faults
 //!
-//! A task in a worker process may crash, hang or leak: it costs that task, and the pool goes on. `timeout`, `retries`,
-//! `memory_limit`, `max_tasks_per_worker` and `sandbox` are keys of the attribute and options of [`ProcessPool`]; [`TaskError`]
-//! says what happened. What holds when is in the book: [faults](https://github.com/parallel-rs/parallel/blob/main/docs/src/faults.md), and
-//! [security](https://github.com/parallel-rs/parallel/blob/main/docs/src/security.md) against workers that untrusted input has taken over.
-//!
-//! | feature | gives |
-//! | --- | --- |
-//! | `sandbox` | `sandbox = "strict"`, [`Sandbox`](https://docs.rs/parallel-runtime/latest/parallel_runtime/struct.Sandbox.html): worker processes that may only compute |
-//! | `ndarray` | [`SharedNdArray`](https://docs.rs/parallel-runtime/latest/parallel_runtime/struct.SharedNdArray.html): N-dimensional arrays in shared memory, and their views as parameters |
-//! | `arrow` | [`SharedBatch`](https://docs.rs/parallel-runtime/latest/parallel_runtime/struct.SharedBatch.html): Arrow record batches in shared memory |
-//! | `dask` | `mode = "dask"`, [`DaskPool`](https://docs.rs/parallel-runtime/latest/parallel_runtime/struct.DaskPool.html): functions on a Dask cluster |
-//! | `tokio` | the bodies of `#[parallel] async fn`s run inside a tokio runtime |
-//! | `progress` | `Call::progress`: a bar that shows how far a map has come |
-//! | `tracing` | a span for each call (target `parallel`, level INFO, with `function`, `items`, `pool`, `worker`, `queued_us`, `ran_us`, `end`), and the events of tasks in worker processes, with the spans around them, for the program's subscriber; not those of `init`, which may set a subscriber of its own. Filter by `parallel=info` beside your own crate; the times are recorded when the span ends, so they show with `FmtSpan::CLOSE`. A span ends when the end of its task is seen |
-//! | `log` | the records of the `log` crate that tasks log in worker processes, for the program's logger, before the results of the tasks; not those of `init`, which may set a logger of its own. While the program's level is not `Off`, submitted tasks do not travel together |
+//! A task in a worker process may crash, hang or leak. It costs that task; the pool goes on with a new worker. `timeout`, `retries`, `memory_limit`,
+//! `max_tasks_per_worker` and `sandbox` are keys of the attribute and options of [`ProcessPool`]. [`TaskError`] says what happened.
+//! The guide says what is guaranteed: [faults](guide::faults), and [security](guide::security) against workers that hostile input has taken over.
 //!
 //! # Async
 //!
-//! An annotated `async fn` is awaited where it is called, and its body runs on a worker, many at a time on each. Tasks and maps are
-//! futures, under any executor.
+//! The body of an annotated `async fn` runs on a worker, many bodies at a time on each. Tasks and maps are futures under any executor.
 //!
 //! ```
 //! use parallel_runtime::parallel;
@@ -72,35 +61,57 @@
 //!     text.split(' ').count()
 //! }
 //!
-//! // All of them are under way at the same time, on one worker.
+//! // All of them are in progress at the same time, on one worker.
 //! let counts = word_count::map((0..100).map(|words| "word ".repeat(words) + "end"));
 //! assert_eq!(counts[99], 100);
 //! ```
 //!
 //! # How processes work
 //!
-//! A worker is this executable, run again; a hook that runs before `main` turns it into a worker, so no call in `main` is needed.
-//! Calls go through memory that program and workers share (a nameless memfd or shared-memory object), without any thread between a caller and
-//! a worker. Workers end with the program, however it ends.
+//! A worker is this executable, started again. A hook that runs before `main` turns it into a worker, so `main` needs no call. Calls go through memory
+//! that program and workers share, without a thread between a caller and a worker. Workers end with the program, however it ends.
+//! [The guide](guide::internals) has the details.
 //!
-//! # Systems
+//! # Platforms
 //!
-//! Everything works on 64-bit Linux. Processes also on macOS and FreeBSD, where nothing has run so far; threads, and shared types within one process,
-//! everywhere. What a system lacks is a compile error at the key, or an error when the pool starts: see the
-//! [table](https://github.com/parallel-rs/parallel/blob/main/docs/src/platforms.md).
+//! Everything works on 64-bit Linux. Processes also compile for macOS and FreeBSD, where nothing has run yet. Threads, and shared types within one
+//! process, work everywhere. What a system lacks is a compile error at the key, or an error when the pool starts: see the
+//! [table](guide::platforms).
 //!
-//! # Environment
+//! # Features
+//!
+//! None is on by default.
+//!
+//! | feature | adds |
+//! | --- | --- |
+//! | `sandbox` | [`Sandbox`], `sandbox = "strict"`: worker processes that may only compute |
+//! | `ndarray` | [`SharedNdArray`]: N-dimensional arrays in shared memory, and their views as parameters |
+//! | `arrow` | [`SharedBatch`]: Arrow record batches in shared memory |
+//! | `dask` | [`DaskPool`], `mode = "dask"`: functions on a Dask cluster |
+//! | `tokio` | bodies of `#[parallel] async fn`s run inside a tokio runtime |
+//! | `progress` | `Call::progress`: a progress bar for a map |
+//! | `dashboard` | `PARALLEL_DASHBOARD`: a page that shows what runs now |
+//! | `tracing` | a span for each call, and the events of worker processes: see [observing](guide::observing) |
+//! | `log` | the log records of worker processes: see [observing](guide::observing) |
+//!
+//! # Environment variables
 //!
 //! | variable | effect |
 //! | --- | --- |
-//! | `PARALLEL_MODE=serial`, `thread`, `process`, `dask` | where functions without a pool of their own run, and those of a `DaskPool`; `process` only where the function has that mode or `dask`, `dask` only where it has that |
+//! | `PARALLEL_MODE=serial`, `thread`, `process` or `dask` | where functions without a pool of their own run, and those of a `DaskPool`. `process` applies only to functions with that mode or `dask`, and `dask` only to those with `dask` |
+//! | `PARALLEL_WORKERS=8` | workers of pools that leave their number open; one for each CPU without it |
+//! | `PARALLEL_TIMELINE=run.html` or `run.json` | a record of all tasks, written when the program ends: see [`Timeline`] |
+//! | `PARALLEL_DASHBOARD=127.0.0.1:8787` | the same while the program runs (feature `dashboard`): see [observing](guide::observing) |
 //! | `PARALLEL_DASK=tcp://host:8786`, or else `DASK_SCHEDULER_ADDRESS` | the cluster of functions with `mode = "dask"`; without it they run in processes of this machine |
-//! | `PARALLEL_PYTHON=path` | the Python interpreter with the package `distributed`; `python3` without it |
-//! | `PARALLEL_WORKERS=n` | workers of pools that leave their number open |
-//! | `PARALLEL_TIMELINE=run.html`, `run.json` | a record of all tasks, written when the program exits: see [`Timeline`] |
-//! | `PARALLEL_ARENA_SIZE=64GiB` | address space for shared memory, 1 TiB on Linux without it: for emulators, and under a limit on address space |
+//! | `PARALLEL_PYTHON=path` | the Python interpreter that has the package `distributed`; `python3` without it |
+//! | `PARALLEL_ARENA_SIZE=64GiB` | address space for shared memory; 1 TiB on Linux without it. For emulators, and under a limit on address space |
 //! | `PARALLEL_ARENA=shm` | shared memory from `/dev/shm` instead of a memfd |
-//! | `RUST_MIN_STACK=bytes` | the stack of tasks in workers, 8 MiB without it |
+//! | `RUST_MIN_STACK=bytes` | the stack of tasks in workers; 8 MiB without it |
+#![cfg_attr(not(feature = "dask"), doc = "\n\n[`DaskPool`]: guide::cluster")]
+#![cfg_attr(not(feature = "sandbox"), doc = "\n\n[`Sandbox`]: guide::security")]
+#![cfg_attr(not(feature = "ndarray"), doc = "\n\n[`SharedNdArray`]: guide::shared_memory")]
+#![cfg_attr(not(feature = "arrow"), doc = "\n\n[`SharedBatch`]: guide::shared_memory")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod backend;
 mod call;
@@ -110,6 +121,9 @@ mod dask;
 mod environment;
 mod error;
 mod function;
+// Nothing of it is code, so a build does not read it.
+#[cfg(any(doc, doctest))]
+pub mod guide;
 mod ipc;
 mod observe;
 mod options;

@@ -3,6 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// The pages of the book.
+const BOOK: &str = "parallel-runtime/guide";
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -12,13 +15,15 @@ fn read(path: impl AsRef<Path>) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Targets of the links in a page.
+/// Targets of the links in a page, those of its definitions among them.
 fn links(page: &str) -> Vec<&str> {
-    page.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link).collect()
+    let inline = page.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link);
+    let defined = page.lines().filter_map(|line| Some(line.strip_prefix('[')?.split_once("]: ")?.1));
+    inline.chain(defined).collect()
 }
 
 fn pages() -> Vec<PathBuf> {
-    let book = fs::read_dir(root().join("docs/src")).unwrap().map(|entry| entry.unwrap().path());
+    let book = fs::read_dir(root().join(BOOK)).unwrap().map(|entry| entry.unwrap().path());
     let chapters = book.filter(|path| path.extension().is_some_and(|extension| extension == "md"));
     let others = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(|page| root().join(page));
     chapters.chain(others).collect()
@@ -26,14 +31,62 @@ fn pages() -> Vec<PathBuf> {
 
 #[test]
 fn every_chapter_of_the_book_is_in_its_summary_and_its_code_is_compiled() {
-    let (summary, compiled) = (read("docs/src/SUMMARY.md"), read("tests/support/lib.rs"));
-    for entry in fs::read_dir(root().join("docs/src")).unwrap() {
-        let name = entry.unwrap().file_name().into_string().unwrap();
-        if name.ends_with(".md") && name != "SUMMARY.md" {
-            assert!(summary.contains(&format!("({name})")), "{name} is not in docs/src/SUMMARY.md");
-            assert!(compiled.contains(&format!("docs/src/{name}\"")), "{name} is not in tests/support/lib.rs");
+    let (summary, compiled) = (read(format!("{BOOK}/SUMMARY.md")), read("parallel-runtime/src/guide.rs"));
+    for path in pages().iter().filter(|path| path.starts_with(root().join(BOOK))) {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if name != "SUMMARY.md" {
+            assert!(summary.contains(&format!("({name})")), "{name} is not in {BOOK}/SUMMARY.md");
+            assert!(compiled.contains(&format!("{name}\"")), "{name} is not in parallel-runtime/src/guide.rs");
         }
     }
+}
+
+#[test]
+fn every_link_of_the_book_leads_somewhere_in_the_documentation_of_the_crate_too() {
+    let known = read(format!("{BOOK}/links.txt"));
+    for page in pages().iter().filter(|path| path.starts_with(root().join(BOOK)) && !path.ends_with("SUMMARY.md")) {
+        let text = fs::read_to_string(page).unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link) {
+            assert!(
+                !link.contains(".md"),
+                "{}: ({link}) is a link of the book alone: name it in links.txt, and at the end of the page",
+                page.display()
+            );
+        }
+        let definitions = text.lines().filter_map(|line| line.strip_prefix('[')?.split_once("]: "));
+        for (label, _) in definitions.filter(|(_, target)| target.contains(".md")) {
+            assert!(known.contains(&format!("[{label}]: crate::guide")), "{label} is not in {BOOK}/links.txt");
+        }
+    }
+}
+
+/// A text as a part of an address.
+fn percent_encoded(text: &str) -> String {
+    let encode = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' | b':' | b'=' | b',' | b';' => {
+            char::from(byte).to_string()
+        }
+        _ => format!("%{byte:02X}"),
+    };
+    text.bytes().map(encode).collect()
+}
+
+#[test]
+fn the_documentation_of_the_crate_has_the_pictures_of_the_book() {
+    let mut files: Vec<_> =
+        fs::read_dir(root().join(BOOK).join("pictures")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    let definition = |path: &PathBuf| {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        format!("[{name}]: data:image/svg+xml,{}\n", percent_encoded(&fs::read_to_string(path).unwrap()))
+    };
+    let wanted: String = files.iter().map(definition).collect();
+    let path = root().join(BOOK).join("pictures.txt");
+    if std::env::var_os("BLESS").is_some() {
+        fs::write(&path, &wanted).unwrap();
+    }
+    let is_same = fs::read_to_string(&path).is_ok_and(|text| text == wanted);
+    assert!(is_same, "a picture has changed: BLESS=1 cargo test --test it -- tidy::the_documentation");
 }
 
 #[test]
@@ -62,7 +115,7 @@ fn links_of_pages_lead_somewhere() {
 fn the_minimum_version_of_rust_is_the_same_everywhere() {
     let manifest = read("Cargo.toml");
     let version = manifest.lines().find_map(|line| line.strip_prefix("rust-version = ")).unwrap().trim_matches('"');
-    for page in ["README.md", "docs/src/getting-started.md", "docs/src/platforms.md"] {
+    for page in ["README.md", "parallel-runtime/guide/getting-started.md", "parallel-runtime/guide/platforms.md"] {
         assert!(read(page).contains(&format!("{version} or newer")), "{page} does not say Rust {version} or newer");
     }
 }

@@ -1,35 +1,9 @@
 //! What the tests of this workspace share. Not part of the product.
 
-/// The code of these pages is compiled and run like the examples of any item. `tests/it/tidy.rs` looks whether one is missing.
-macro_rules! pages {
-    ($($name:ident: $path:literal,)*) => {
-        $(
-            #[cfg(doctest)]
-            #[doc = include_str!($path)]
-            pub struct $name;
-        )*
-    };
-}
-
-pages! {
-    Readme: "../../README.md",
-    Introduction: "../../parallel-runtime/guide/introduction.md",
-    GettingStarted: "../../parallel-runtime/guide/getting-started.md",
-    FromPython: "../../parallel-runtime/guide/from-python.md",
-    Choosing: "../../parallel-runtime/guide/choosing.md",
-    Values: "../../parallel-runtime/guide/values.md",
-    SharedMemory: "../../parallel-runtime/guide/shared-memory.md",
-    State: "../../parallel-runtime/guide/state.md",
-    Faults: "../../parallel-runtime/guide/faults.md",
-    Replay: "../../parallel-runtime/guide/replay.md",
-    Security: "../../parallel-runtime/guide/security.md",
-    Async: "../../parallel-runtime/guide/async.md",
-    Cluster: "../../parallel-runtime/guide/cluster.md",
-    Performance: "../../parallel-runtime/guide/performance.md",
-    Internals: "../../parallel-runtime/guide/internals.md",
-    Platforms: "../../parallel-runtime/guide/platforms.md",
-    Questions: "../../parallel-runtime/guide/faq.md",
-}
+/// Its code is compiled and run like the examples of any item. That of the book is: `parallel_runtime::guide`.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;
 
 use std::time::{Duration, Instant};
 

@@ -16,7 +16,7 @@
 //! * All workers are woken, so that a task which waits to be claimed is claimed.
 //!
 //! So a dead worker holds nothing up. One that lives and writes on can still delay tasks, or change their arguments and results:
-//! see `docs/src/security.md`.
+//! see `parallel-runtime/guide/security.md`.
 //!
 //! # What the program reads that a worker can write
 //!

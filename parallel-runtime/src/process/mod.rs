@@ -34,7 +34,7 @@
 //!
 //! The program believes nothing that a worker writes: offsets, lengths and counts are checked against the program's own records,
 //! results are copied before they are decoded, and what the program has written itself is kept in private memory too. What that
-//! gives, and what not, is in `docs/src/security.md`.
+//! gives, and what not, is in `parallel-runtime/guide/security.md`.
 //!
 //! | module | what |
 //! | --- | --- |
