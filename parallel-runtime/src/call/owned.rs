@@ -44,6 +44,7 @@ impl<F: OwnedFn> Call<'_, F> {
     ///
     /// When `main` returns, tasks that have not ended are lost: those that run are ended with their workers, and those that wait never run. Join them, or shut the
     /// pool down before.
+    #[doc(alias("apply_async"))]
     pub fn submit<A>(&self, item: A) -> Task<F::Output>
     where
         A: IntoOwned<F::Parameters, Owned = F::Owned>,

@@ -1,5 +1,6 @@
 //! The verbs that wait, which may borrow.
 
+use std::fmt;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::panic::{RefUnwindSafe, UnwindSafe};
@@ -43,6 +44,15 @@ pub struct Call<'p, F> {
     _function: PhantomData<fn() -> F>,
 }
 
+impl<F> fmt::Debug for Call<'_, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call")
+            .field("function", &std::any::type_name::<F>())
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
 /// See the pools.
 impl<F> UnwindSafe for Call<'_, F> {}
 /// See the pools.
@@ -72,6 +82,7 @@ impl<'p, F: ParallelFn> Call<'p, F> {
     /// # Panics
     ///
     /// If `items` is 0.
+    #[doc(alias("chunksize"))]
     pub fn chunk(mut self, items: usize) -> Self {
         self.options = self.options.with_chunk(items);
         self
@@ -207,6 +218,7 @@ impl<'p, F: ParallelFn> Call<'p, F> {
     /// If the function panics, with the same message. With the text of the [`TaskError`] if its worker died or it could not
     /// run.
     #[track_caller]
+    #[doc(alias("apply"))]
     pub fn call(&self, item: F::Item) -> F::Output {
         let (mut item, mut output) = (MaybeUninit::new(item), MaybeUninit::<F::Output>::uninit());
         // SAFETY: the item is one of this function, and the piece's from here on; there is room for the output; both stay until the end of

@@ -1,5 +1,6 @@
 //! The bytes that values are decoded from.
 
+use std::fmt;
 use std::marker::PhantomData;
 use std::ptr;
 
@@ -37,6 +38,12 @@ pub struct Reader<'m> {
     /// Whether references into the memory may be given out, and into memory that is lent with it: for arguments alone.
     lends: bool,
     _memory: PhantomData<&'m [u8]>,
+}
+
+impl fmt::Debug for Reader<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader").finish_non_exhaustive()
+    }
 }
 
 impl<'m> Reader<'m> {

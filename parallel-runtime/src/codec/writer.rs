@@ -1,6 +1,7 @@
 //! The buffer that values are encoded into.
 
 use std::any::{Any, TypeId};
+use std::fmt;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
@@ -95,6 +96,12 @@ pub struct Writer<'a> {
     /// What the carrier keeps with the values.
     pub(crate) luggage: Option<Box<dyn Any>>,
     _buffer: PhantomData<&'a mut [MaybeUninit<u8>]>,
+}
+
+impl fmt::Debug for Writer<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writer").finish_non_exhaustive()
+    }
 }
 
 impl<'a> Writer<'a> {

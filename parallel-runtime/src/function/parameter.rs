@@ -1,6 +1,7 @@
 //! The kinds of parameters, and what their arguments are turned into when a call must outlive them.
 
 use std::ffi::{CStr, CString, OsStr, OsString};
+use std::fmt;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
@@ -8,21 +9,27 @@ use crate::shared::slice::SharedSlice;
 use crate::shared::vec::SharedVec;
 
 /// A parameter `T`.
+#[derive(Debug)]
 pub struct ByValue<T>(PhantomData<fn(T)>);
 
 /// A parameter `&T`.
+#[derive(Debug)]
 pub struct ByRef<T: ?Sized>(PhantomData<fn(&T)>);
 
 /// A parameter `&T` of a type that borrows nothing: a worker may keep what it points to.
+#[derive(Debug)]
 pub struct BySharedRef<T: ?Sized>(PhantomData<fn(&T)>);
 
 /// A parameter `&T` of an `async fn`, whose body works on a copy.
+#[derive(Debug)]
 pub struct ByCopy<T: ?Sized>(PhantomData<fn(&T)>);
 
 /// A parameter `&mut T`.
+#[derive(Debug)]
 pub struct ByMut<T: ?Sized>(PhantomData<fn(&T)>);
 
 /// The parameters of a function that has exactly one, of kind `P`.
+#[derive(Debug)]
 pub struct One<P>(PhantomData<fn(P)>);
 
 /// What can stand behind a reference in an annotated function, and what owns it: `String` for `str`, `Vec<T>` for `[T]`,
@@ -107,6 +114,17 @@ impl<T> LendMut for [T] {
 /// What owns the elements of a `&[T]` or `&mut [T]` argument that outlives its caller: made from a `Vec<T>`, a
 /// [`SharedVec`] or, for `&[T]`, a [`SharedSlice`].
 pub struct OwnedSlice<T>(Elements<T>);
+
+impl<T: fmt::Debug> fmt::Debug for OwnedSlice<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let elements: &[T] = match &self.0 {
+            Elements::Private(elements) => elements,
+            Elements::Exclusive(elements) => elements,
+            Elements::Shared(elements) => elements,
+        };
+        f.debug_tuple("OwnedSlice").field(&elements).finish()
+    }
+}
 
 enum Elements<T> {
     Private(Vec<T>),

@@ -1,5 +1,6 @@
 //! Where a worker delivers results.
 
+use std::fmt;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
 
@@ -127,6 +128,12 @@ pub struct ResultWriter<'w> {
     /// Items that have been begun, and items whose results are delivered.
     begun: u32,
     delivered: u32,
+}
+
+impl fmt::Debug for ResultWriter<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResultWriter").finish_non_exhaustive()
+    }
 }
 
 impl<'w> ResultWriter<'w> {

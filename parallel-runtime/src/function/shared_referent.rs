@@ -161,6 +161,7 @@ pub(crate) fn forget() {
 }
 
 /// What a reference points to, for a type that a worker may keep; `H` owns it there.
+#[derive(Debug)]
 pub struct SharedReferent<T: ?Sized, H> {
     pub(super) send: Encode<T>,
     pub(super) receive: fn(&mut Reader<'_>) -> Result<H, CodecError>,
@@ -168,6 +169,7 @@ pub struct SharedReferent<T: ?Sized, H> {
 }
 
 /// What a worker has of it.
+#[derive(Debug)]
 pub enum Received<H> {
     /// Of this item alone.
     Own(H),

@@ -46,6 +46,7 @@ impl CurrentWorker {
 /// assert_eq!(place(), "render");
 /// assert_eq!(current_worker(), None);
 /// ```
+#[doc(alias("current_process"))]
 pub fn current_worker() -> Option<CurrentWorker> {
     if let Some(pool) = thread::current() {
         let index = thread::number().unwrap_or(pool.workers as usize);

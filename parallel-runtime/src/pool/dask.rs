@@ -55,6 +55,7 @@ pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// * A result of 1 MiB or more of a submitted task stays on the cluster until it is asked for, by `join` or `await`.
 /// * [`Task::is_running`](crate::Task::is_running), `cancel` and `kill` ask the cluster, and wait for its answer.
 #[derive(Debug)]
+#[doc(alias("Client", "distributed"))]
 pub struct DaskPool {
     address: Address,
     connect_timeout: Duration,
@@ -142,6 +143,7 @@ impl DaskPool {
     /// # Panics
     ///
     /// If `tasks` is 0.
+    #[doc(alias("maxtasksperchild", "max_tasks_per_child"))]
     pub const fn max_tasks_per_worker(mut self, tasks: u64) -> Self {
         assert!(tasks > 0, "a worker runs at least one task");
         self.options.max_tasks_per_worker = Some(tasks);
@@ -172,6 +174,7 @@ impl DaskPool {
     }
 
     /// As [`ProcessPool::init`](crate::ProcessPool::init): in each worker process of the cluster.
+    #[doc(alias("initializer"))]
     pub const fn init(mut self, init: fn()) -> Self {
         self.options.init = Some(init);
         self
@@ -236,6 +239,7 @@ impl DaskPool {
 
     /// Takes no more tasks, waits until all have ended, and leaves the cluster. Later submissions give
     /// [`TaskError::PoolClosed`](crate::TaskError::PoolClosed), and so does asking for a large result that is still on the cluster.
+    #[doc(alias("close"))]
     pub fn shutdown(&self) {
         if let Some(engine) = self.engine() {
             engine.shutdown();
@@ -243,6 +247,7 @@ impl DaskPool {
     }
 
     /// Ends all tasks at once, as [`TaskError::Cancelled`](crate::TaskError::Cancelled), and leaves the cluster.
+    #[doc(alias("terminate"))]
     pub fn kill(&self) {
         if let Some(engine) = self.engine() {
             engine.kill();

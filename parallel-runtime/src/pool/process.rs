@@ -55,6 +55,7 @@ use crate::sys::role;
 /// assert!(POOL.worker_pids().contains(&pid(0)));
 /// ```
 #[derive(Debug)]
+#[doc(alias("Pool", "ProcessPoolExecutor", "multiprocessing"))]
 pub struct ProcessPool {
     workers: usize,
     options: WorkerOptions,
@@ -124,6 +125,7 @@ impl ProcessPool {
     /// # Panics
     ///
     /// If `tasks` is 0.
+    #[doc(alias("maxtasksperchild", "max_tasks_per_child"))]
     pub const fn max_tasks_per_worker(mut self, tasks: u64) -> Self {
         assert!(tasks > 0, "a worker runs at least one task");
         self.options.max_tasks_per_worker = Some(tasks);
@@ -182,6 +184,7 @@ impl ProcessPool {
 
     /// Runs once in each worker before its first task: to open a library, say. If it panics, or its process dies, tasks end as
     /// [`TaskError::Spawn`](crate::TaskError::Spawn) with the reason.
+    #[doc(alias("initializer"))]
     pub const fn init(mut self, init: fn()) -> Self {
         self.options.init = Some(init);
         self
@@ -376,6 +379,7 @@ impl ProcessPool {
     /// Takes no more tasks, waits until all have ended, and ends the workers. A map that has begun is one of them, with all the items that
     /// its iterator gives; an `imap` or a stream is not: what it has not sent, or has to send again, ends as `PoolClosed`. Later submissions give
     /// [`TaskError::PoolClosed`](crate::TaskError::PoolClosed).
+    #[doc(alias("close"))]
     pub fn shutdown(&self) {
         if let Some(engine) = self.engine() {
             engine.shutdown();
@@ -383,6 +387,7 @@ impl ProcessPool {
     }
 
     /// Ends the workers at once. What was outstanding ends as [`TaskError::Cancelled`](crate::TaskError::Cancelled).
+    #[doc(alias("terminate"))]
     pub fn kill(&self) {
         if let Some(engine) = self.engine() {
             engine.kill();

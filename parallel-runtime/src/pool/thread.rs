@@ -40,6 +40,7 @@ use crate::thread::Engine;
 /// assert_eq!(triple::on(&local).map([1, 2, 3]), [3, 6, 9]);
 /// ```
 #[derive(Debug)]
+#[doc(alias("ThreadPoolExecutor", "Executor"))]
 pub struct ThreadPool {
     workers: usize,
     options: WorkerOptions,
@@ -93,6 +94,7 @@ impl ThreadPool {
     /// Runs once on each thread of the pool before its first task. All tasks then run on the pool's own threads, plain calls and maps, too:
     /// with a pool of one always on the same thread, but for those that run while another one waits in its middle for something,
     /// which get a thread of their own. If it panics, tasks end as [`TaskError::Spawn`](crate::TaskError::Spawn) with the reason.
+    #[doc(alias("initializer"))]
     pub const fn init(mut self, init: fn()) -> Self {
         self.options.init = Some(init);
         self
@@ -240,12 +242,14 @@ impl ThreadPool {
 
     /// Takes no more tasks, and returns when all have ended. Later submissions give
     /// [`TaskError::PoolClosed`](crate::TaskError::PoolClosed).
+    #[doc(alias("close"))]
     pub fn shutdown(&self) {
         self.engine().shutdown();
     }
 
     /// Takes no more tasks, and cancels those that have not started. Threads cannot be ended: what runs, runs to its end, and
     /// is not waited for.
+    #[doc(alias("terminate"))]
     pub fn kill(&self) {
         self.engine().kill();
     }

@@ -42,6 +42,7 @@ use crate::error::TaskError;
 ///   holds the lock, they may be half changed: the next `lock` says [`Poisoned`], until
 ///   [`clear_poison`](SharedArray::clear_poison). The other methods do not mind.
 /// * A thread that locks what it has locked panics.
+#[doc(alias("Array"))]
 pub struct SharedArray<T> {
     cells: Cells<T>,
 }

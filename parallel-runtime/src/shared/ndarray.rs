@@ -203,6 +203,7 @@ fn receive_shape<D: Dimension>(reader: &mut Reader<'_>) -> Result<D, CodecError>
 }
 
 /// A view: its shape, and where its elements lie or what they are.
+#[derive(Debug)]
 pub struct PlainView<E, D>(PhantomData<fn(E, D)>);
 
 impl<E: Pod, D: Dimension> PlainView<E, D> {
@@ -242,6 +243,7 @@ impl<E: Pod, D: Dimension> PlainView<E, D> {
 }
 
 /// An exclusive view: its shape, and where its elements lie.
+#[derive(Debug)]
 pub struct PlainViewMut<E, D>(PhantomData<fn(E, D)>);
 
 impl<E: Pod, D: Dimension> PlainViewMut<E, D> {

@@ -43,6 +43,7 @@ use super::tables::Kind;
 /// fn send<T: Send>() {}
 /// send::<SharedSlice<NotSync>>();
 /// ```
+#[doc(alias("SharedMemory"))]
 pub struct SharedSlice<T> {
     pub(super) raw: Raw<T>,
     /// Other threads may have clones.

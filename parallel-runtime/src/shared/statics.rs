@@ -4,6 +4,7 @@
 //! uses it makes the object, and the program's records say which it is; the others ask once.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -56,6 +57,7 @@ pub(crate) fn may_be_behind(at: u64, kind: Kind, len: u64) -> bool {
 
 /// What a handle is a handle of.
 #[doc(hidden)]
+#[derive(Debug)]
 pub struct Object(pub(super) Arc<Handle>);
 
 /// A static of type `T` that is the same in the program and in every worker: what [`#[shared]`](macro@crate::shared) makes of a
@@ -64,6 +66,13 @@ pub struct SharedStatic<T> {
     mark: u64,
     make: fn() -> T,
     value: OnceLock<T>,
+}
+
+impl<T: fmt::Debug> fmt::Debug for SharedStatic<T> {
+    /// The object, if something has used it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SharedStatic").field(&self.value.get()).finish()
+    }
 }
 
 impl<T: SharedObject> SharedStatic<T> {

@@ -47,6 +47,7 @@ use crate::sys::{fork, image};
 /// * [`lock`](SharedValue::lock) is for more than one step, and tells if a process died, or panicked, while it held the lock:
 ///   [`Poisoned`], until [`clear_poison`](SharedValue::clear_poison). The other methods do not mind.
 /// * A thread that locks what it has locked panics.
+#[doc(alias("Value"))]
 pub struct SharedValue<T> {
     /// What [`statics::mark`] gives, by which the executable shows where a static of this type begins.
     mark: u64,

@@ -54,6 +54,7 @@ use crate::shared::handle_table;
 ///   the value around it is dropped before the message is read: if the `SharedVec` is still there then (in an `Arc` that others
 ///   have), the call fails. Behind a reference it cannot move at all. Inside another value *beside a `&mut` parameter* it is copied.
 /// * Memory is freed when the owner is dropped, or dies.
+#[doc(alias("SharedMemory", "RawArray"))]
 pub struct SharedVec<T> {
     raw: Raw<T>,
     /// Which owner of its object it is; 0 if there is no object.

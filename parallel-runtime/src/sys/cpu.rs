@@ -8,6 +8,7 @@ use std::thread;
 /// ```
 /// assert!(parallel_runtime::cpu_count() >= 1);
 /// ```
+#[doc(alias("process_cpu_count"))]
 pub fn cpu_count() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }

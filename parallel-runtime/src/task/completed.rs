@@ -177,6 +177,7 @@ pub struct Waited {
 /// assert_eq!((waited.done, waited.pending), (vec![1], vec![0]));
 /// tasks[0].kill();
 /// ```
+#[doc(alias("FIRST_COMPLETED", "ALL_COMPLETED"))]
 pub fn wait<R: Send + 'static>(tasks: &[Task<R>], until: WaitFor, limit: Option<Duration>) -> Waited {
     let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
     let waiting = Waiting::new(tasks.iter().map(|task| &task.handle));

@@ -35,6 +35,7 @@ use crate::wait::notify::Watcher;
 /// assert_eq!(more.join().unwrap().len(), 1000);
 /// ```
 #[must_use = "a map runs on when it is dropped, but its results and its errors are lost; call `join()`"]
+#[doc(alias("AsyncResult", "MapResult"))]
 pub struct MapTask<R> {
     state: Arc<MapState>,
     _result: PhantomData<fn() -> R>,
@@ -159,6 +160,7 @@ impl<R: Send + 'static> MapTask<R> {
     /// # Errors
     ///
     /// The first failure, in the order of the items; [`TaskError::Cancelled`] after [`cancel`](MapTask::cancel).
+    #[doc(alias("result", "get"))]
     pub fn join(self) -> Result<Vec<R>, TaskError> {
         // SAFETY: the values are of type `R`, by the promise of the code that made this.
         self.state.wait(None).unwrap_or(Err(TaskError::Cancelled)).map(|values| unsafe { values.into_vec() })

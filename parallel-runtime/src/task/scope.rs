@@ -135,6 +135,7 @@ impl<'scope, R: 'scope> ScopedTask<'scope, R> {
     /// # Errors
     ///
     /// As [`Task::join`](crate::Task::join).
+    #[doc(alias("result", "get"))]
     pub fn join(self) -> Result<R, TaskError> {
         self.task.finish();
         // SAFETY: the value is an `R`, by the promise of the code that made this.

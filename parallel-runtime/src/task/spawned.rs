@@ -29,6 +29,7 @@ use crate::error::TaskError;
 /// assert_eq!(process.join().unwrap(), its_pid);
 /// ```
 #[must_use = "a spawned call runs on when it is dropped, but its result and its errors are lost; call `join()`"]
+#[doc(alias("Process", "Thread"))]
 pub struct Spawned<R> {
     task: Task<R>,
     process: Option<Arc<dyn OwnProcess>>,
@@ -51,6 +52,7 @@ impl<R: Send + 'static> Spawned<R> {
     /// # Errors
     ///
     /// As [`Task::join`].
+    #[doc(alias("result", "get"))]
     pub fn join(self) -> Result<R, TaskError> {
         self.task.join()
     }

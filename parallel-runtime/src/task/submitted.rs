@@ -49,6 +49,7 @@ use crate::wait::notify::Watcher;
 /// # assert_eq!(sum.unwrap(), 42);
 /// ```
 #[must_use = "a task runs on when it is dropped, but its result and its errors are lost; call `join()`"]
+#[doc(alias("Future", "AsyncResult", "apply_async"))]
 pub struct Task<R> {
     id: u64,
     pub(super) handle: TaskHandle,
@@ -74,6 +75,7 @@ impl<R: Send + 'static> Task<R> {
     /// # Errors
     ///
     /// If the function panicked, its worker died, or it never ran: see [`TaskError`].
+    #[doc(alias("result", "get"))]
     pub fn join(self) -> Result<R, TaskError> {
         self.wait(None).unwrap_or(Err(TaskError::Cancelled))
     }

@@ -16,6 +16,7 @@ use crate::shared::vec::{SharedVec, receive_unshared, send_unshared};
 /// This and the following pass modes hold functions instead of naming traits in the bounds of their methods: where a type does
 /// not implement what it must, the compiler then says so once, at the type, and not again for each method. The functions are
 /// constants that are inlined.
+#[derive(Debug)]
 pub struct Value<T> {
     pub(super) send: fn(&T, &mut Writer<'_>) -> Result<(), CodecError>,
     pub(super) receive: fn(&mut Reader<'_>) -> Result<T, CodecError>,
@@ -33,6 +34,7 @@ impl<T> Value<T> {
 }
 
 /// A vector of plain data: its bytes.
+#[derive(Debug)]
 pub struct PlainVec<E>(pub(super) PhantomData<fn(E)>);
 
 impl<E: Pod> PlainVec<E> {
@@ -47,6 +49,7 @@ impl<E: Pod> PlainVec<E> {
 }
 
 /// A buffer in shared memory that moves: the name of its object.
+#[derive(Debug)]
 pub struct Unshared<E>(pub(super) PhantomData<fn(E)>);
 
 impl<E: Pod> Unshared<E> {
@@ -59,6 +62,7 @@ impl<E: Pod> Unshared<E> {
 }
 
 /// A slice of plain data: its bytes, at their alignment, read in place by the worker.
+#[derive(Debug)]
 pub struct PlainSlice<E>(pub(super) PhantomData<fn(E)>);
 
 impl<E: Pod> PlainSlice<E> {
@@ -87,6 +91,7 @@ impl<E: Pod> PlainSlice<E> {
 }
 
 /// A slice of plain data that many items may refer to: then all of them read it in one place.
+#[derive(Debug)]
 pub struct SharedPlainSlice<E>(pub(super) PhantomData<fn(E)>);
 
 impl<E: Pod> SharedPlainSlice<E> {
@@ -117,6 +122,7 @@ fn send_slice<E: Pod>(value: &[E], writer: &mut Writer<'_>) -> Result<(), CodecE
 }
 
 /// An exclusive slice of plain data: its bytes, changed in place by the worker, copied back once by the program.
+#[derive(Debug)]
 pub struct PlainSliceMut<E>(pub(super) PhantomData<fn(E)>);
 
 impl<E: Pod> PlainSliceMut<E> {
@@ -156,6 +162,7 @@ impl<E: Pod> PlainSliceMut<E> {
 }
 
 /// What a reference points to; `H` owns it in the worker.
+#[derive(Debug)]
 pub struct Referent<T: ?Sized, H> {
     pub(super) send: fn(&T, &mut Writer<'_>) -> Result<(), CodecError>,
     pub(super) receive: fn(&mut Reader<'_>) -> Result<H, CodecError>,
@@ -178,6 +185,7 @@ impl<T: ?Sized, H> Referent<T, H> {
 }
 
 /// What an exclusive reference points to: sent to the worker, and sent back.
+#[derive(Debug)]
 pub struct ReferentMut<T: ?Sized, H> {
     pub(super) send: fn(&T, &mut Writer<'_>) -> Result<(), CodecError>,
     pub(super) receive: fn(&mut Reader<'_>) -> Result<H, CodecError>,

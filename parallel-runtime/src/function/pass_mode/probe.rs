@@ -10,6 +10,7 @@ use crate::function::shared_referent::SharedReferent;
 
 /// Asks how `P`, one of [`ByValue`](crate::function::ByValue), [`ByRef`](crate::function::ByRef), [`BySharedRef`](crate::function::BySharedRef)
 /// and [`ByMut`](crate::function::ByMut), travels.
+#[derive(Debug)]
 pub struct Probe<P>(PhantomData<fn(P)>);
 
 impl<P> Probe<P> {

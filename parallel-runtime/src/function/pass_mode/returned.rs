@@ -1,5 +1,6 @@
 //! What comes back for one item.
 
+use std::fmt;
 use std::ptr::NonNull;
 
 use crate::codec::{CodecError, Reader};
@@ -10,6 +11,12 @@ pub struct Returned<'a> {
     pub(crate) results: Reader<'a>,
     /// The arguments as the worker left them; empty unless the function takes plain slices by `&mut`.
     pub(crate) arguments: Changed<'a>,
+}
+
+impl fmt::Debug for Returned<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Returned").finish_non_exhaustive()
+    }
 }
 
 /// The argument memory of a message, and where the slices lie in it that the worker may have changed.

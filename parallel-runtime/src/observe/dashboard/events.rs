@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
 
-use super::{LivePool, pools};
+use super::pools::{self, LivePool};
 use crate::observe::timeline::numbering::Numbering;
 use crate::observe::timeline::page::{self, Known, list};
 use crate::observe::timeline::recorder::{self, Position};
@@ -94,7 +94,7 @@ pub(super) fn event(progress: Option<Progress>) -> io::Result<Vec<u8>> {
 /// What runs now, and the state of each pool.
 fn now(begun: u64, to: &mut dyn Write) -> io::Result<()> {
     let now = clock::now();
-    let pools: Vec<_> = pools();
+    let pools = pools::all();
     let mut running = Vec::new();
     for pool in &pools {
         let name = pool.pool().name();

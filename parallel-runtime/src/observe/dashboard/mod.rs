@@ -5,66 +5,23 @@
 //!
 //! | module | what |
 //! | --- | --- |
+//! | [`pools`] | the pools of the program |
 //! | [`events`] | what a page is told |
-//! | [`server`] | who is answered, and what |
+//! | [`server`] | which requests are answered, and with what |
 
 mod events;
+mod pools;
 mod server;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, Once, PoisonError, Weak};
+use std::sync::Once;
 
-use super::stats::PoolStats;
-use super::task::Pool;
+pub(crate) use pools::{LivePool, Running, watch};
+
 use super::timeline::recorder;
 use crate::sys::privilege::variable;
 use crate::sys::role;
 use crate::sys::streams::Standard;
-
-/// A task that a worker runs now.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Running {
-    pub(crate) function: &'static str,
-    /// The place of its worker in the pool.
-    pub(crate) place: u32,
-    pub(crate) pid: u32,
-    /// In nanoseconds of the monotonic clock.
-    pub(crate) began: u64,
-}
-
-/// A pool as the page shows it.
-pub(crate) trait LivePool: Send + Sync {
-    fn pool(&self) -> Pool;
-
-    fn stats(&self) -> PoolStats;
-
-    /// What its worker processes run. What threads run is in the record of tasks.
-    fn running(&self) -> Vec<Running> {
-        Vec::new()
-    }
-}
-
-/// Whether there is a page to show.
-static IS_ON: AtomicBool = AtomicBool::new(false);
-
-static POOLS: Mutex<Vec<Weak<dyn LivePool>>> = Mutex::new(Vec::new());
-
-/// A new pool.
-pub(crate) fn watch<P: LivePool + 'static>(pool: &Arc<P>) {
-    if !IS_ON.load(Ordering::Relaxed) {
-        return;
-    }
-    let weak = Arc::downgrade(pool);
-    let mut pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
-    pools.retain(|pool| pool.strong_count() > 0);
-    pools.push(weak);
-}
-
-/// The pools that live.
-fn pools() -> Vec<Arc<dyn LivePool>> {
-    POOLS.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Weak::upgrade).collect()
-}
 
 /// The address that the environment asks for: an address and a port, or a port of this machine's own address.
 ///
@@ -89,7 +46,7 @@ pub(crate) fn begin_if_asked() {
             return;
         }
         let Some(address) = asked_for() else { return };
-        IS_ON.store(true, Ordering::Relaxed);
+        pools::begin();
         recorder::roll();
         recorder::begin();
         let said = match server::start(address) {

@@ -1,4 +1,4 @@
-//! Who is answered, and what.
+//! Which requests are answered, and with what.
 
 use std::io;
 use std::net::SocketAddr;

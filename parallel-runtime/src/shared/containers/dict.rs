@@ -54,6 +54,7 @@ use crate::shared::tables::Kind;
 ///
 /// All methods that write panic if shared memory is short, with the text of [`TaskError::OutOfSharedMemory`], and if a key or value does not
 /// serialise.
+#[doc(alias("Manager", "dict"))]
 pub struct SharedDict<K, V> {
     container: Container,
     #[expect(clippy::type_complexity, reason = "keys and values go in and come out")]

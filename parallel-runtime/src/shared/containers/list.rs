@@ -48,6 +48,7 @@ use crate::shared::tables::Kind;
 ///
 /// All methods that write panic if shared memory is short, with the text of [`TaskError::OutOfSharedMemory`], and if an element does not
 /// serialise.
+#[doc(alias("Manager", "list", "ShareableList"))]
 pub struct SharedList<T> {
     container: Container,
     _contents: PhantomData<fn(T) -> T>,

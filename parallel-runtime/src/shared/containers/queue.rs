@@ -66,6 +66,7 @@ use crate::sys::futex;
 /// # Panics
 ///
 /// Pushing panics if shared memory is short, with the text of [`TaskError::OutOfSharedMemory`], and if the element does not serialise.
+#[doc(alias("Queue", "JoinableQueue", "SimpleQueue"))]
 pub struct SharedQueue<T> {
     container: Container,
     _contents: PhantomData<fn(T) -> T>,

@@ -33,6 +33,7 @@ use crate::sys::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 /// let leaders = step::map([barrier.clone(), barrier]);
 /// assert_eq!(leaders.iter().filter(|leader| **leader).count(), 1);
 /// ```
+#[doc(alias("Barrier"))]
 pub struct SharedBarrier {
     words: Words<Head>,
 }

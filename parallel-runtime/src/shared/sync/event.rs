@@ -30,6 +30,7 @@ use crate::sys::sync::atomic::{AtomicU32, Ordering};
 /// go.set();
 /// assert_eq!(task.join().unwrap(), 1);
 /// ```
+#[doc(alias("Event"))]
 pub struct SharedEvent {
     words: Words<Head>,
 }

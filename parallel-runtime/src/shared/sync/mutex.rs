@@ -33,6 +33,7 @@ use crate::shared::tables::Kind;
 ///
 /// If a process dies, or panics, while it holds the lock, the next gets [`Poisoned`], and so on until
 /// [`clear_poison`](SharedLock::clear_poison). A thread that locks what it has locked panics.
+#[doc(alias("Lock", "RLock"))]
 pub struct SharedLock {
     words: Words<Head>,
 }

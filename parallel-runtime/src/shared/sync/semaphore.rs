@@ -38,6 +38,7 @@ use crate::sys::{fork, futex};
 /// }
 /// assert_eq!(download::map(0..4), [0, 1, 2, 3]);
 /// ```
+#[doc(alias("Semaphore", "BoundedSemaphore"))]
 pub struct SharedSemaphore {
     words: Words<Head>,
 }
