@@ -91,7 +91,7 @@ def main(system, kind):
     if system == "multiprocessing.Pool":
         pool = Pool(2)
         tasks = [pool.apply_async(work, item) for item in items]
-        # Without a time limit of one's own `get` would wait for ever for a task whose worker died.
+        # Without a time limit `get` would never return for a task whose worker died.
         results, errors = collect(lambda index: tasks[index].get(timeout=3), 12)
         again = [pool.apply_async(work, ("", x)) for x in range(12)]
         usable = collect(lambda index: again[index].get(timeout=2), 12)[0] == 12

@@ -60,7 +60,7 @@ fn main() {
     let thread_time = begun.elapsed();
 
     let begun = Instant::now();
-    let processed = fingerprint::try_map(files.iter().map(PathBuf::as_path));
+    let processed = fingerprint::options().progress("hashing in processes").try_map(files.iter().map(PathBuf::as_path));
     let process_time = begun.elapsed();
 
     let mut modes = vec![("serial", serial_time), ("thread", thread_time), ("process", process_time)];

@@ -20,7 +20,7 @@ const PYTHON: &str = r#"
 import sys
 from multiprocessing import resource_tracker, shared_memory
 
-# Until Python 3.13 whoever opens a segment also removes it at its end: this one is ours.
+# Before Python 3.13 a process that opens a segment also removes it at its end: this one is ours.
 resource_tracker.register = lambda *_: None
 memory = shared_memory.SharedMemory(name=sys.argv[1])
 try:

@@ -520,7 +520,7 @@ fn terminal() -> (std::fs::File, std::fs::File) {
         libc::openpty(&raw mut ours, &raw mut theirs, std::ptr::null_mut(), std::ptr::null_mut(), &raw mut size)
     };
     assert_eq!(made, 0);
-    // SAFETY: both are open, and nobody else has them.
+    // SAFETY: both are open, and nothing else owns them.
     [theirs, ours].map(|descriptor| unsafe { std::fs::File::from_raw_fd(descriptor) }).into()
 }
 

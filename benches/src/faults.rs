@@ -156,7 +156,7 @@ fn cell(system: &str, kind: &str) -> String {
         Ok(said) if ended && !said.is_empty() => said,
         Ok(said) if !said.is_empty() => format!("{said}, then hangs"),
         _ if ended => "the program dies".to_owned(),
-        _ => "hangs for ever".to_owned(),
+        _ => "hangs".to_owned(),
     }
 }
 

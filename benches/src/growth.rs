@@ -20,7 +20,7 @@ fn each(count: u64, submit: impl Fn(u64) -> Task<u64>) -> Duration {
 
 /// Outstanding tasks.
 pub fn outstanding() -> Section<'static> {
-    let mut section = Section::new("time for each of so many tasks, submitted, then joined; two workers", 7);
+    let mut section = Section::new("each of N tasks submitted, then joined, 2 workers", 7);
     for (name, count) in
         [("processes, 10,000", 10_000), ("100", 100), ("1,000", 1000), ("100,000", 100_000), ("1,000,000", 1_000_000)]
     {
@@ -51,7 +51,7 @@ const PAYLOADS: [(&str, usize); 5] =
 
 /// Bytes of arguments, and of results.
 pub fn payload() -> Section<'static> {
-    let mut section = Section::new("a call with so many bytes of arguments, or of results", 7);
+    let mut section = Section::new("a call with N bytes", 7);
     for (of, is_result) in [("arguments", false), ("results", true)] {
         for (size, bytes) in PAYLOADS {
             let name: &'static str = format!("{of} of {size}").leak();
@@ -76,7 +76,7 @@ pub fn payload() -> Section<'static> {
 
 /// Worker processes.
 pub fn workers() -> Section<'static> {
-    let mut section = Section::new("time for each of 100,000 tasks, submitted, then joined; so many workers", 7);
+    let mut section = Section::new("each of 100,000 tasks submitted, then joined, N workers", 7);
     for (name, workers) in [("2 workers", 2), ("1", 1), ("4", 4), ("16", 16), ("64", 64)] {
         let pool: &'static ProcessPool = Box::leak(Box::new(ProcessPool::new(workers)));
         pool.start().expect("workers start");
@@ -95,7 +95,7 @@ pub fn watched() -> Section<'static> {
         drop(timeline);
         time
     };
-    Section::new("time for each of 100,000 tasks, submitted, then joined; two workers", 9)
+    Section::new("each of 100,000 tasks submitted, then joined, watched", 9)
         .subject(Subject::ours("processes", || each(100_000, next::submit)))
         .subject(Subject::new("with a time limit", move || {
             each(100_000, |x| next::options().timeout(limited).submit(x))
@@ -134,7 +134,7 @@ pub fn cancelled() -> Section<'static> {
         drop(first);
         Duration::from_secs_f64(time.as_secs_f64() / count as f64)
     }
-    let mut section = Section::new("to cancel one of so many that wait, from the last to the first", 3);
+    let mut section = Section::new("cancelling one of N queued tasks", 3);
     for (name, count) in [("processes, 10,000", 10_000), ("100", 100), ("1,000,000", 1_000_000)] {
         let run = move || each(count, nap::submit);
         section = section.subject(if count == 10_000 { Subject::ours(name, run) } else { Subject::new(name, run) });

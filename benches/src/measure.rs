@@ -40,8 +40,8 @@ impl<'s> Section<'s> {
         self
     }
 
-    /// Measures, and prints.
-    pub fn run(mut self, name: &str) {
+    /// Measures, and prints. Gives the same as rows of a table in Markdown, one for each subject that is ours.
+    pub fn run(mut self, name: &str) -> String {
         println!("\n{name}: {}", self.about);
         println!("  {:<28} {:>12} {:>12} {:>10} {:>12}", "", "median", "least", "to ours", "CPU time");
         let mut times = vec![Vec::new(); self.subjects.len()];
@@ -59,6 +59,7 @@ impl<'s> Section<'s> {
                 }
             }
         }
+        let mut rows = Vec::new();
         let mut ours = Duration::ZERO;
         for ((subject, times), (cpu, wall)) in self.subjects.iter().zip(&mut times).zip(busy) {
             times.sort_unstable();
@@ -71,7 +72,23 @@ impl<'s> Section<'s> {
             let cpu = median.mul_f64(cpu.as_secs_f64() / wall.as_secs_f64());
             let (name, median, least, cpu) = (subject.name, show(median), show(times[0]), show(cpu));
             println!("  {name:<28} {median:>12} {least:>12} {ratio:>9.2}× {cpu:>12}");
+            if subject.ours {
+                rows.push(format!("| {}: {name} | {median} | {cpu} | ", self.about));
+            } else if let Some(row) = rows.last_mut() {
+                let separator = if row.ends_with("| ") { "" } else { ", " };
+                *row += &format!("{separator}{name} {}×", short(ratio));
+            }
         }
+        rows.into_iter().map(|row| row + " |\n").collect()
+    }
+}
+
+/// A ratio, with two digits or three.
+fn short(ratio: f64) -> String {
+    match ratio {
+        ratio if ratio < 10.0 => format!("{ratio:.2}"),
+        ratio if ratio < 100.0 => format!("{ratio:.1}"),
+        ratio => format!("{ratio:.0}"),
     }
 }
 

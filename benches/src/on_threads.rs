@@ -45,7 +45,7 @@ pub fn submitted() -> Section<'static> {
     let mut tokio = tokio::runtime::Builder::new_multi_thread();
     let tokio = tokio.worker_threads(WORKERS).max_blocking_threads(WORKERS).build().expect("tokio starts");
     let tokio: &'static tokio::runtime::Runtime = Box::leak(Box::new(tokio));
-    Section::new("time for each of 200,000 tasks, submitted, then joined; two threads", 9)
+    Section::new("each of 200,000 tasks submitted, then joined, 2 threads", 9)
         .subject(Subject::ours("ours", || each(next_on_threads::submit, |task| task.join().expect("no task fails"))))
         .subject(Subject::new("flume, a oneshot each", move || {
             each(

@@ -134,7 +134,7 @@ impl Drop for Pipes {
 
 fn pipes_child() {
     // Unbuffered: the standard library's own streams would copy once more.
-    // SAFETY: descriptor 0 is open, and nobody else in this process uses it.
+    // SAFETY: descriptor 0 is open, and nothing else in this process uses it.
     let mut raw_in = unsafe { std::fs::File::from_raw_fd(0) };
     // SAFETY: the same for descriptor 1.
     let mut raw_out = unsafe { std::fs::File::from_raw_fd(1) };
@@ -254,7 +254,7 @@ fn map(descriptor: i32) -> &'static [AtomicU64; 64] {
         libc::mmap(std::ptr::null_mut(), 4096, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED, descriptor, 0)
     };
     assert_ne!(page, libc::MAP_FAILED);
-    // SAFETY: the page is mapped for ever and holds atomics, for which any bytes are valid.
+    // SAFETY: the page stays mapped and holds atomics, for which any bytes are valid.
     unsafe { &*page.cast::<[AtomicU64; 64]>() }
 }
 

@@ -37,7 +37,7 @@ pub fn in_place() -> Section<'static> {
     let mut heap: Vec<f64> = (0..NUMBERS).map(|index| index as f64).collect();
     let mut serial = heap.clone();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().expect("threads start");
-    Section::new("256 MiB of f64 doubled in place; two workers", 9)
+    Section::new("256 MiB of `f64` doubled in place, 2 workers", 9)
         .subject(Subject::ours("ours, SharedVec", move || timed(|| drop(double::map(shared.chunks_mut(CHUNK))))))
         .subject(Subject::new("rayon, heap", move || {
             timed(|| pool.install(|| heap.par_chunks_mut(CHUNK).for_each(doubled)))
@@ -51,7 +51,7 @@ pub fn by_copy() -> Section<'static> {
     let mut there = ours.clone();
     let mut here = ours.clone();
     let procspawn = procspawn::Pool::new(2).expect("procspawn starts");
-    Section::new("256 MiB of f64 from a Vec to two workers, doubled, and back", 5)
+    Section::new("256 MiB of `f64` doubled by 2 workers, copied there and back", 5)
         .subject(Subject::ours("ours, Vec", move || timed(|| drop(double::map(ours.chunks_mut(CHUNK))))))
         .subject(Subject::new("copied there and back", move || {
             timed(|| {
@@ -96,7 +96,7 @@ pub fn passing() -> Section<'static> {
         timed(|| (0..calls).for_each(|_| assert_eq!(black_box(call()), 0))) / calls
     };
     let (small_handle, large_handle) = (small.clone(), large.clone());
-    Section::new("a shared slice passed to a task, which reads its last byte", 9)
+    Section::new("a part of shared memory passed to a task", 9)
         .subject(Subject::ours("4 KiB, as &[u8]", move || per(&|| last(&small))))
         .subject(Subject::new("4 GiB, as &[u8]", move || per(&|| last(&large))))
         .subject(Subject::ours("4 KiB, as SharedSlice", move || per(&|| last_of(small_handle.clone()))))
@@ -142,7 +142,7 @@ pub fn python(script: &'static str, what: &'static str) -> Subject<'static> {
 /// A value that two processes update.
 pub fn value() -> Section<'static> {
     let value = SharedValue::new(0);
-    Section::new("time of one update, while two processes do nothing else", 5)
+    Section::new("an update of a `SharedValue` by 2 processes at once", 5)
         .subject(Subject::ours("ours", move || {
             let times = 2_000_000;
             let elapsed = timed(|| drop(update::map([(value.clone(), times), (value.clone(), times)])));
@@ -153,14 +153,14 @@ pub fn value() -> Section<'static> {
 
 /// A dictionary, from a worker.
 pub fn dict() -> Section<'static> {
-    Section::new("set and get in a shared dictionary of 100 keys, from one worker", 5)
+    Section::new("set and get in a `SharedDict`, in a worker", 5)
         .subject(Subject::ours("ours", || Duration::from_secs_f64(use_dict(SharedDict::new(), 200_000))))
         .subject(python("sharing.py", "dict"))
 }
 
 /// A queue, one way.
 pub fn queue() -> Section<'static> {
-    Section::new("one item through a queue of 1000, from the program to a worker", 5)
+    Section::new("an item through a `SharedQueue`", 5)
         .subject(Subject::ours("ours", || {
             let queue = SharedQueue::bounded(1000);
             let consumer = consume::submit(queue.clone());

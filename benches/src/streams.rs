@@ -18,7 +18,7 @@ fn each(count: u64, run: impl FnOnce()) -> Duration {
 
 /// Tasks as they end.
 pub fn completed() -> Section<'static> {
-    Section::new("time for each of 100,000 tasks, two workers", 7)
+    Section::new("each of 100,000 tasks, 2 workers", 7)
         .subject(Subject::ours("ours, as_completed", || {
             each(TASKS, || assert_eq!(as_completed((0..TASKS).map(next::submit)).count() as u64, TASKS))
         }))
@@ -34,7 +34,7 @@ pub fn completed() -> Section<'static> {
 /// Many items in little memory.
 pub fn imap() -> Section<'static> {
     const ITEMS: u64 = 2_000_000;
-    Section::new("time for each of 2,000,000 items, two workers", 5)
+    Section::new("each of 2,000,000 items, 2 workers", 5)
         .subject(Subject::ours("ours, imap", || {
             each(ITEMS, || assert_eq!(next::imap(0..ITEMS).filter(Result::is_ok).count() as u64, ITEMS))
         }))
@@ -49,7 +49,7 @@ pub fn imap() -> Section<'static> {
 pub fn awaited() -> Section<'static> {
     let (to, from) = (std::sync::mpsc::channel::<u64>(), std::sync::mpsc::channel::<u64>());
     std::thread::spawn(move || to.1.iter().try_for_each(|x| from.0.send(x)));
-    Section::new("one call after the other, each awaited; the executor is the caller's thread", 7)
+    Section::new("`f::submit(x).await`, one after the other", 7)
         .subject(Subject::ours("ours, await", || per(20_000, |x| block_on(next::submit(x)).expect("no worker dies"))))
         .subject(Subject::new("ours, f(x)", || per(100_000, next)))
         .subject(Subject::new("a thread woken and back", move || {
@@ -75,7 +75,7 @@ pub fn sleeping() -> Section<'static> {
     const COUNT: usize = 10_000;
     let naps = || std::iter::repeat_n(1000, COUNT);
     let runtime = tokio::runtime::Runtime::new().expect("tokio starts");
-    Section::new("10,000 bodies that sleep for a second, two workers", 3)
+    Section::new("10,000 bodies of `async fn`s that sleep for a second, 2 workers", 3)
         .subject(Subject::ours("ours, process", move || timed(|| assert_eq!(nap::map(naps()).len(), COUNT))))
         .subject(Subject::new("ours, threads", move || timed(|| assert_eq!(nap_on_thread::map(naps()).len(), COUNT))))
         .subject(Subject::new("tokio", move || {

@@ -30,6 +30,8 @@ fn main() {
     procspawn::init();
     // `cargo bench -p parallel-benches -- map` runs the sections whose names contain `map`.
     let wanted = std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();
+    // Where the table is written as Markdown, too.
+    let markdown = std::env::var_os("PARALLEL_BENCH_MARKDOWN");
     let sections: [(&str, MakeSection); 25] = [
         ("round trip", round_trip),
         ("submit and join", submit_and_join),
@@ -58,10 +60,15 @@ fn main() {
         ("growth: cancelled", growth::cancelled),
     ];
     println!("{} CPUs", parallel_runtime::cpu_count());
+    let mut table =
+        "| what: ours | median | CPU time | others, as multiples of ours |\n| --- | --- | --- | --- |\n".to_owned();
     for (name, section) in sections {
         if name.contains(&wanted) {
-            section().run(name);
+            table += &section().run(name);
         }
+    }
+    if let Some(file) = markdown {
+        std::fs::write(file, table).expect("the file can be written");
     }
 }
 
@@ -72,7 +79,7 @@ fn round_trip() -> Section<'static> {
     let mut ipc = peers::Ipc::new();
     let iceoryx2 = peers::Iceoryx2::new();
     let procspawn = procspawn::Pool::new(1).expect("procspawn starts");
-    Section::new("u64 → u64, one after the other, warm", 7)
+    Section::new("a call, `u64` → `u64`", 7)
         .subject(Subject::ours("ours, process", || per(100_000, |x| black_box(next(x)))))
         .subject(Subject::new("plain call", || per(10_000_000, |x| black_box(next::inline(black_box(x))))))
         .subject(Subject::new("shared memory, bare", move || per(100_000, |x| shared.call(x))))
@@ -89,7 +96,7 @@ fn submit_and_join() -> Section<'static> {
     next(0);
     let mut ipc = [peers::Ipc::new(), peers::Ipc::new()];
     let procspawn = procspawn::Pool::new(2).expect("procspawn starts");
-    Section::new("time for each of 1,000,000 tasks, submitted, then joined; two workers", 5)
+    Section::new("each of 1,000,000 tasks submitted, then joined, 2 workers", 5)
         .subject(Subject::ours("ours, process", || {
             let begun = Instant::now();
             let tasks: Vec<_> = (0..TASKS).map(next::submit).collect();
@@ -130,7 +137,7 @@ fn map_tiny() -> Section<'static> {
         assert_eq!(results.len() as u64, ITEMS);
         elapsed
     };
-    Section::new("1,000,000 items of 100 increments each; two workers", 15)
+    Section::new("`map` of 1,000,000 items of 100 increments, 2 workers", 15)
         .subject(Subject::ours("ours, process", move || whole(&|items| increments_in_processes::map(items))))
         .subject(Subject::new("ours, threads", move || whole(&|items| increments_on_threads::map(items))))
         .subject(Subject::new("rayon", move || {
@@ -151,7 +158,7 @@ fn map_real() -> Section<'static> {
     };
     render::map(pages.iter().map(Vec::as_slice));
     render_on_threads::map(pages.iter().map(Vec::as_slice));
-    Section::new("400 items of about 45 µs, 4 to 10 KB of arguments, 1 KB of result; two workers", 7)
+    Section::new("`map` of 400 items of 45 µs (4 to 10 KB in, 1 KB out), 2 workers", 7)
         .subject(Subject::ours("ours, process", move || timed(&|| render::map(pages.iter().map(Vec::as_slice)).len())))
         .subject(Subject::new("ours, threads", move || {
             timed(&|| render_on_threads::map(pages.iter().map(Vec::as_slice)).len())
@@ -181,7 +188,7 @@ fn thread_call() -> Section<'static> {
         }
         total / 50
     };
-    Section::new("f(x) on threads: again and again, and after 2 ms of silence", 7)
+    Section::new("f(x) on threads, and after 2 ms without a call", 7)
         .subject(Subject::ours("ours", || per(1_000_000, |x| black_box(next_on_threads(black_box(x))))))
         .subject(Subject::new("rayon", || per(3_000, |x| pool.install(|| black_box(x + 1)))))
         .subject(Subject::new("ours, cold", move || cold(&|x| next_on_threads(x))))

@@ -31,7 +31,7 @@ fn echo_of(mebibytes: u32) -> Duration {
 pub fn echoes() -> Section<'static> {
     echo(vec![]);
     let bytes = vec![7_u8; 64 << 20];
-    Section::new("a `Vec<u8>` there and back, for each MiB", 5)
+    Section::new("a MiB of a `Vec<u8>` there and back", 5)
         .subject(Subject::ours("ours, 4 MiB", || echo_of(4)))
         .subject(Subject::new("ours, 1 MiB", || echo_of(1)))
         .subject(Subject::new("ours, 16 MiB", || echo_of(16)))
@@ -82,7 +82,7 @@ pub fn structs() -> Section<'static> {
     let (for_ours, for_value, for_text) =
         (structs.clone(), serde_json::to_value(&structs).expect("it is JSON"), structs);
     echo_text(String::new());
-    Section::new("1,000 structs of eight fields, there and back", 7)
+    Section::new("1,000 structs of eight fields there and back", 7)
         .subject(Subject::ours("ours", move || per(20, |_| black_box(echo_structs(for_ours.clone())).len() as u64)))
         .subject(Subject::new("as `serde_json::Value`", move || {
             per(20, |_| black_box(echo_value(for_value.clone())).is_array())
@@ -111,7 +111,7 @@ fn key_alone(key: u64) -> u64 {
 pub fn shared_reference() -> Section<'static> {
     let table: HashMap<String, u64> = (0..10_000).map(|key| (format!("key {key}"), key)).collect();
     key_alone(0);
-    Section::new("a map of 10,000 items that refer to one `HashMap` of 10,000 entries", 7)
+    Section::new("`map` of 10,000 items that refer to one `HashMap` of 10,000 entries", 7)
         .subject(Subject::ours("ours", move || {
             let begun = Instant::now();
             black_box(look_up::map((0..10_000).map(|key| (&table, key))));

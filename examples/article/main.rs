@@ -5,6 +5,7 @@
 //! cargo run --release --example article                       # ten seconds or so, and 2 GB of memory
 //! cargo run --release --example article -- --quick            # two seconds
 //! cargo run --release --example article -- --compare          # the same in Python beside it: three minutes, and 12 GB
+//! cargo run --release --example article -- --markdown t.md    # the table as Markdown, too
 //! cargo run --release --example article -- --plots pictures   # memory, speed-up and latency as SVG and PNG
 //! cargo run --release --example article -- dictionary value   # some sections alone
 //! ```
@@ -21,6 +22,8 @@ mod starting;
 mod table;
 mod waiting;
 
+use std::fs;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -62,12 +65,13 @@ const SECTIONS: [(&str, Section); 17] = [
     ("async", waiting::asynchronous),
 ];
 
-const USAGE: &str = "usage: article [--quick] [--compare] [--plots DIR] [SECTION ...]";
+const USAGE: &str = "usage: article [--quick] [--compare] [--markdown FILE] [--plots DIR] [SECTION ...]";
 
 #[derive(Default)]
 struct Arguments {
     quick: bool,
     compare: bool,
+    markdown: Option<PathBuf>,
     plots: Option<PathBuf>,
     sections: Vec<String>,
 }
@@ -79,6 +83,7 @@ fn arguments() -> Result<Arguments, String> {
         match word.as_str() {
             "--quick" => given.quick = true,
             "--compare" => given.compare = true,
+            "--markdown" => given.markdown = Some(words.next().ok_or("--markdown wants a file")?.into()),
             "--plots" => given.plots = Some(words.next().ok_or("--plots wants a directory")?.into()),
             section if SECTIONS.iter().any(|(name, _)| *name == section) => given.sections.push(word),
             _ => {
@@ -88,6 +93,26 @@ fn arguments() -> Result<Arguments, String> {
         }
     }
     Ok(given)
+}
+
+/// Which section runs, on a terminal: some take half a minute.
+struct Status;
+
+impl Status {
+    fn show(name: &str) -> Option<Self> {
+        let mut error = std::io::stderr();
+        error.is_terminal().then(|| {
+            let _ = write!(error, "{name} ...").and_then(|()| error.flush());
+            Self
+        })
+    }
+}
+
+impl Drop for Status {
+    /// Clears the line.
+    fn drop(&mut self) {
+        let _ = write!(std::io::stderr(), "\r\x1b[K");
+    }
 }
 
 fn run() -> Result<bool, String> {
@@ -105,9 +130,14 @@ fn run() -> Result<bool, String> {
         if !given.sections.is_empty() && !given.sections.iter().any(|wanted| wanted == name) {
             continue;
         }
+        let status = Status::show(name);
         let rows = section(scale);
         let theirs = if given.compare { python::run(name, scale.quick)? } else { Vec::new() };
+        drop(status);
         table.section(name, &rows, &theirs);
+    }
+    if let Some(file) = given.markdown {
+        fs::write(&file, table.markdown()).map_err(|error| format!("{}: {error}", file.display()))?;
     }
     let right = table.end();
     if let Some(directory) = given.plots {

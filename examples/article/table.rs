@@ -57,6 +57,8 @@ pub struct Table {
     compare: bool,
     wrong: usize,
     begun: Instant,
+    /// The same as Markdown.
+    markdown: String,
 }
 
 impl Table {
@@ -66,7 +68,10 @@ impl Table {
             print!("{:>14}{:>10}{:>10}", "Python serial", "parallel", "to ours");
         }
         println!("   check");
-        Self { compare, wrong: 0, begun: Instant::now() }
+        let mut markdown = "| section | what it shows | serial | parallel | ratio |".to_owned();
+        markdown += if compare { " Python: serial | parallel | to ours |\n" } else { "\n" };
+        markdown += &format!("|{}\n", " --- |".repeat(if compare { 8 } else { 5 }));
+        Self { compare, wrong: 0, begun: Instant::now(), markdown }
     }
 
     pub fn section(&mut self, name: &str, rows: &[Row], theirs: &[Theirs]) {
@@ -74,16 +79,23 @@ impl Table {
             let first = if index == 0 { name } else { "" };
             let (serial, ours) = (time(row.serial), time(row.ours));
             print!("{first:<12}{:<44}{serial:>10}{ours:>10}{:>8}", row.shows, ratio(row.serial, row.ours));
+            let peaks = [row.peak, theirs.get(index).and_then(|theirs| theirs.peak)].map(|peak| peak.map(size));
+            let memory = match peaks {
+                [Some(ours), Some(theirs)] => format!(" ({ours}, Python {theirs})"),
+                [Some(ours), None] => format!(" ({ours})"),
+                _ => String::new(),
+            };
+            self.markdown +=
+                &format!("| `{name}` | {}{memory} | {serial} | {ours} | {} |", row.shows, ratio(row.serial, row.ours));
             if self.compare {
                 let theirs = theirs.get(index);
                 let (serial, parallel) = (theirs.and_then(Theirs::serial), theirs.and_then(Theirs::parallel));
-                print!(
-                    "{:>14}{:>10}{:>10}",
-                    time(serial),
-                    time(parallel),
-                    ratio(parallel.or(serial), row.ours.or(row.serial))
-                );
+                let to_ours = ratio(parallel.or(serial), row.ours.or(row.serial));
+                let (serial, parallel) = (time(serial), time(parallel));
+                print!("{serial:>14}{parallel:>10}{to_ours:>10}");
+                self.markdown += &format!(" {serial} | {parallel} | {to_ours} |");
             }
+            self.markdown.push('\n');
             let memory = row.peak.map_or(String::new(), |peak| format!("; peak {}", size(peak)));
             let python = theirs.get(index).and_then(|theirs| theirs.peak);
             let python = python.map_or(String::new(), |peak| format!(", Python's {}", size(peak)));
@@ -98,6 +110,11 @@ impl Table {
                 println!("{:<12}Python: {note}", "");
             }
         }
+    }
+
+    /// All rows so far as Markdown.
+    pub fn markdown(&self) -> &str {
+        &self.markdown
     }
 
     /// Whether all was right.

@@ -66,18 +66,21 @@ fn main() -> std::io::Result<()> {
     let begun = Instant::now();
     let contents: Vec<std::io::Result<Vec<u8>>> = paths.iter().map(std::fs::read).collect();
     let readable: Vec<&[u8]> = contents.iter().flatten().map(Vec::as_slice).collect();
-    let mut results = parse::try_map(readable).into_iter();
+    let mut results = parse::options().progress("parsing").try_map(readable).into_iter();
     let took = begun.elapsed();
 
     let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
+    let (mut failures, mut others) = (Vec::new(), Vec::new());
     for (path, content) in paths.iter().zip(&contents) {
         let (kind, text) = match content {
             Err(error) => ("unreadable", error.to_string()),
             Ok(_) => outcome(results.next().expect("there is one result for each file")),
         };
         *kinds.entry(kind).or_default() += 1;
-        println!("{kind:>11}  {}  {}", name(path), text.lines().next().unwrap_or_default());
+        let line = format!("{kind:>11}  {}  {}", name(path), text.lines().next().unwrap_or_default());
+        if matches!(kind, "sound" | "other") { others.push(line) } else { failures.push(line) }
     }
+    failures.iter().chain(&others).for_each(|line| println!("{line}"));
     let summary: Vec<String> = kinds.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
     println!("\n{} files in {took:.1?}: {}", paths.len(), summary.join(", "));
     assert_eq!(kinds.values().sum::<usize>(), paths.len(), "no file is lost");

@@ -28,7 +28,7 @@ use quote::quote;
 
 /// Runs the calls of a function on a pool of threads or worker processes.
 ///
-/// The function keeps its signature. Beside it stands a type of the same name with the verbs: `f::submit`, `f::map` and so on.
+/// The function keeps its signature. A type of the same name has the verbs: `f::submit`, `f::map` and so on.
 ///
 /// ```
 /// use parallel_runtime::parallel;
@@ -46,61 +46,61 @@ use quote::quote;
 ///
 /// | key | value | default | meaning |
 /// | --- | --- | --- | --- |
-/// | `mode` | `"thread"`, `"process"`, `"serial"`, `"dask"` | `"thread"` | where it runs |
-/// | `pool` | a number, or the path of a `static` pool | one worker for each CPU that this process may use | how many workers, or which pool; 0 is the default |
-/// | `chunk` | a number | adaptive | items in a message, in the verbs over many items |
+/// | `mode` | `"thread"`, `"process"`, `"serial"`, `"dask"` | `"thread"` | where the function runs |
+/// | `pool` | a number, or the path of a `static` pool | one worker for each CPU that this process may use | the number of workers, or the pool; 0 is the default |
+/// | `chunk` | a number | adaptive | items in a message, for verbs over many items |
 /// | `crate` | a path in quotes | `"::parallel_runtime"` | where the expansion finds the runtime |
-/// | `timeout` | `"250ms"`, `"5s"`, `"2m"` | none | how long a task may take, from the moment it starts to run; in a process it is then ended, on a thread it runs on |
-/// | `retries` | a number | 0 | tries after the first, if the worker process died or the task timed out; never after a panic or an `Err` |
-/// | `max_tasks_per_worker` | a number | none | after so many tasks a worker process is replaced |
-/// | `memory_limit` | `"512MiB"` | none | private memory of a worker process beyond what a fresh one has; Linux |
+/// | `timeout` | `"250ms"`, `"5s"`, `"2m"` | none | the time limit of a task, from its start; in a process the task is then ended, on a thread it runs on |
+/// | `retries` | a number | 0 | further tries if the worker process died or the task timed out, not after a panic or an `Err` |
+/// | `max_tasks_per_worker` | a number | none | replaces a worker process after so many tasks |
+/// | `memory_limit` | `"512MiB"` | none | limits the private memory of a worker process, beyond what a fresh one has; Linux |
 /// | `init` | the path of a `fn()` | none | runs once in each worker before its first task |
-/// | `state` | the path of a `fn() -> T` | none | makes what each worker keeps between tasks, for the parameter marked `#[worker]` |
+/// | `state` | the path of a `fn() -> T` | none | makes the value that each worker keeps between tasks, for the parameter with `#[worker]` |
 /// | `sandbox` | `"strict"` | none | worker processes without network, new files or new programs; Linux, needs the feature `sandbox` |
 ///
-/// Functions with the same mode, size and worker options share one pool, which is started at first use. The last five are
-/// options of workers: with the path of a pool they are set where the pool is declared, but for `state`, which may stand at the function, too.
+/// Functions with the same mode, size and worker options share a default pool, which starts at first use. The last five keys are options of workers: with the path of a
+/// pool they are set where the pool is declared, except `state`, which the function may have as well.
 ///
-/// `mode = "dask"` needs the feature of that name. The cluster is that of the `static` pool (a `DaskPool`), or that of `PARALLEL_DASK`; without
-/// either, the function runs in worker processes of this machine, and a number as `pool` says how many. All that is said of `mode = "process"` below
-/// goes for it too, but for what lies in shared memory, which is copied.
+/// `mode = "dask"` needs the feature of that name. The cluster is that of the `static` pool (a `DaskPool`), or of `PARALLEL_DASK`. Without either, the function runs in
+/// worker processes of this machine, as many as `pool` says. What is said of `mode = "process"` below applies, except that shared memory is copied.
 ///
 /// # Verbs
 ///
 /// For `#[parallel] fn f(a: A, b: B) -> R`; an *item* is `(A, B)`, or `A` alone for a function of one parameter, or `()`.
 ///
-/// | you write | you get |
+/// | call | result |
 /// | --- | --- |
-/// | `f(a, b)` | `R`: runs on the pool and waits; panics if the task did, or if its worker died |
+/// | `f(a, b)` | `R`: runs on the pool and waits; panics if the task fails |
 /// | `f::submit(a, b)` | `Task<R>`, at once |
-/// | `f::map(items)`, `f::starmap(items)` | `Vec<R>`, in order; panics at the first item that failed |
+/// | `f::map(items)`, `f::starmap(items)` | `Vec<R>`, in order; panics if an item fails |
 /// | `f::try_map(items)` | `Vec<Result<R, TaskError>>`, one for each item |
 /// | `f::map_async(items)`, `f::starmap_async(items)` | `MapTask<R>`, at once |
-/// | `f::imap(items)`, `f::imap_unordered(items)` | an iterator of results as they come, lazy, in order or with the item's number |
+/// | `f::imap(items)`, `f::imap_unordered(items)` | a lazy iterator of results as they come, in order or with the item's number |
 /// | `f::stream(items)` | the same as a `futures_core::Stream` |
-/// | `f::scoped(scope, a, b)` | `ScopedTask<R>`, at once; may borrow what lives longer than the `scope` |
+/// | `f::scoped(scope, a, b)` | `ScopedTask<R>`, at once; may borrow what outlives the `scope` |
 /// | `f::spawn(a, b)` | `Spawned<R>`: a thread or process of its own |
-/// | `f::inline(a, b)` | `R`: the plain function, right here |
-/// | `f::on(&pool)`, `f::options()` | `Call`: the same verbs, taking items, on a pool of your own or with options |
+/// | `f::inline(a, b)` | `R`: the plain function, in place |
+/// | `f::on(&pool)`, `f::options()` | `Call`: the same verbs over items, on another pool or with options |
 ///
 /// # Parameters
 ///
-/// Parameters and results are `Send`; with `mode = "process"` they also implement serde's `Serialize` and `Deserialize`. A generic
-/// parameter of such a function is bounded by `Serialize + DeserializeOwned + Send + 'static`.
-/// References (`&T`, `&str`, `&[T]`, `&mut [T]`, ...) are passed as they are to the verbs that wait: a plain call, `map`,
-/// `try_map`, `starmap`. The other verbs take the owned form, `String` for `&str`, `Vec<T>` or a `SharedVec<T>` for `&[T]`, which is
-/// gone afterwards: for the changes of a `&mut` parameter use a verb that waits, or take the `SharedVec<T>` by value and return it. With
-/// `mode = "process"` a slice of plain numbers in shared memory (part of a `SharedVec` or `SharedSlice`) is worked on where it lies; any
-/// other slice is copied to the worker, and a `&mut` slice back; if the task fails, the caller's slice then stays as
-/// it was, and each of its `retries` starts from there. A function that returns a borrow of its arguments has the waiting verbs only, and no `mode = "process"`.
+/// Parameters and results are `Send`; with `mode = "process"` they also implement serde's `Serialize` and `Deserialize`. A generic parameter of such a function is bounded by
+/// `Serialize + DeserializeOwned + Send + 'static`.
+///
+/// Verbs that wait (a plain call, `map`, `try_map`, `starmap`) take references as they are: `&T`, `&str`, `&[T]`, `&mut [T]`. The other verbs take owned forms: `String` for
+/// `&str`, `Vec<T>` or `SharedVec<T>` for `&[T]`. To see the changes of a `&mut` parameter use a verb that waits, or pass a `SharedVec<T>` by value and return it.
+///
+/// With `mode = "process"` a slice of plain numbers in shared memory (a part of a `SharedVec` or `SharedSlice`) is passed by its place. Any other slice is copied to the
+/// worker, and a `&mut` slice back. If the task fails, the caller's slice is unchanged, and each of its `retries` starts from there. A function that returns a borrow of its
+/// arguments has the waiting verbs only, and no `mode = "process"`.
 ///
 /// # What a worker keeps
 ///
-/// A parameter marked `#[worker]`, `&T` or `&mut T`, is no argument: callers do not see it. It is a value that each worker (a process, or a thread of a thread
-/// pool) keeps between tasks: an open document, a loaded model, a cache. `state` names the function that makes it, before the worker's first task that
-/// needs it; or the pool says how, for what is known at run time only (`ProcessPool::state_with`, `ThreadPool::state_with`), and goes first. The value is
-/// neither sent nor shared, so it need be neither `Send` nor serialisable. It is dropped when the worker ends in order, and made anew after a task that used it has panicked.
-/// In place (`mode = "serial"`, `f::inline`, nested calls) it is one of the calling thread. In an `async fn` it is `&T`, and `T` is `Send + Sync`.
+/// A parameter with `#[worker]`, `&T` or `&mut T`, is not an argument: callers do not see it. It is a value that each worker (a process, or a thread of a thread pool)
+/// keeps between tasks, such as an open document, a loaded model or a cache. `state` names the function that makes it, before the worker's first task that needs it. A pool can
+/// make it from a configuration (`ProcessPool::state_with`, `ThreadPool::state_with`), and takes precedence. The value need be neither `Send` nor serialisable. It is dropped
+/// when the worker ends in order, and made again after a task that used it has panicked. In place (`mode = "serial"`, `f::inline`, nested calls) it belongs to the calling
+/// thread. In an `async fn` it is `&T`, where `T` is `Send + Sync`.
 ///
 /// ```
 /// use std::collections::HashMap;
@@ -119,15 +119,13 @@ use quote::quote;
 ///
 /// # Async
 ///
-/// An `async fn` keeps its signature: `f(x).await` waits without holding up the caller's executor. Its body is driven to its end on a
-/// worker, many at a time on each, as in `asyncio`: it gives the worker's thread back whenever it waits, so it should not block,
-/// nor wait for a shared object (`SharedQueue::pop`, a lock, a semaphore), which blocks the others on that worker. It is
-/// `Send`, and each item of a `map` travels alone. With the feature `tokio` it is polled inside a tokio runtime. If the future is dropped before the task has
-/// started, it never runs; one that runs goes on: to end it too, keep the `Task` of `f::submit(x)`, and `kill` it. `f::inline(x)` is the plain `async fn`.
+/// An `async fn` keeps its signature: `f(x).await` does not block the caller's executor. Its body runs on a worker, many bodies at a time on each, as in `asyncio`. A body frees
+/// the worker's thread whenever it waits, so it should not block, also not on a shared object (`SharedQueue::pop`, a lock, a semaphore). It is `Send`, and each item of a
+/// `map` is sent alone. With the feature `tokio` it is polled inside a tokio runtime. Dropping the future before the task has started cancels it; a running task goes on: to end
+/// it, keep the `Task` of `f::submit(x)` and `kill` it. `f::inline(x)` is the plain `async fn`.
 ///
-/// Its parameters may be `&T`, `&str` and `&[T]`, not `&mut`. Since the future of a plain call may be forgotten while the task runs, its body works on a copy of what
-/// they refer to, which is therefore `Clone`. `map`, `try_map` and `scoped` borrow: on threads each body then keeps its thread until it ends; in processes the
-/// bodies run many at a time, as ever.
+/// Its parameters may be `&T`, `&str` and `&[T]`, not `&mut`. The future of a plain call may be leaked while the task runs, so its body works on a copy of what they refer to,
+/// which must be `Clone`. `map`, `try_map` and `scoped` borrow: on threads each body then keeps its thread until it ends.
 ///
 /// ```
 /// use parallel_runtime::parallel;
@@ -152,8 +150,8 @@ use quote::quote;
 ///
 /// # Methods
 ///
-/// Put a bare `#[parallel]` on the `impl` block and the keys on its methods. The verbs of `Foo::area` are those of `Foo::area_call()`, and of the type
-/// `Foo_area` that stands beside the block, with the receiver as first argument.
+/// Put a bare `#[parallel]` on the `impl` block and the keys on its methods. `Foo::area_call()`, and the type `Foo_area` beside the block, have the verbs of `Foo::area`,
+/// with the receiver as first argument.
 ///
 /// ```
 /// use parallel_runtime::parallel;
@@ -196,9 +194,9 @@ pub fn parallel(arguments: TokenStream, item: TokenStream) -> TokenStream {
 
 /// Makes a static the same in the program and in every worker process, without passing it to tasks.
 ///
-/// Its type is a handle of one shared object: `SharedValue`, `SharedArray`, `SharedSlice`, `SharedDict`, `SharedList`, `SharedQueue`,
-/// `SharedLock`, `SharedEvent`, `SharedBarrier` or `SharedSemaphore`. Its value is made by the first process that uses it, once, and may
-/// be any expression. The static derefs to its type.
+/// Its type is a handle of a shared object: `SharedValue`, `SharedArray`, `SharedSlice`, `SharedDict`, `SharedList`, `SharedQueue`,
+/// `SharedLock`, `SharedEvent`, `SharedBarrier` or `SharedSemaphore`. The first process that uses it
+/// evaluates its expression, once. The static derefs to its type.
 ///
 /// ```
 /// use parallel_runtime::{SharedArray, SharedValue, parallel, shared};
@@ -219,8 +217,8 @@ pub fn parallel(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// assert_eq!((HITS.get(), BY_DIGIT.get(1)), (3, 2));
 /// ```
 ///
-/// A static that is passed or cloned (`HITS.clone()`) gives a handle of the same object. The static has to be part of the executable
-/// itself, not of a shared library. `#[shared(crate = "path")]` says where the expansion finds the runtime.
+/// A clone of the static (`HITS.clone()`) is a handle of the same object. The static must be part of the executable itself, not of a
+/// shared library. `#[shared(crate = "path")]` says where the expansion finds the runtime.
 #[proc_macro_attribute]
 pub fn shared(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let original = proc_macro2::TokenStream::from(item.clone());

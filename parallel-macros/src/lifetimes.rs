@@ -167,7 +167,7 @@ impl<'t> Found<'t> {
         found
     }
 
-    /// Whether the type borrows from something that does not live for ever.
+    /// Whether the type borrows from something that is not `'static`.
     pub(crate) fn borrows(&self) -> bool {
         let eternal = |lifetime: &Lifetime| lifetime.ident == "static";
         self.lifetimes.iter().any(|lifetime| !eternal(lifetime))

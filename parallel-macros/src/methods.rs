@@ -19,7 +19,7 @@ use crate::options::{self, Errors, Options};
 use crate::parameter::RECEIVER;
 use crate::source::{Source, split_on_cfg};
 
-/// Expands the attribute on whatever it stands on.
+/// Expands the attribute on a function, method or `impl` block.
 pub(crate) fn expand_any(arguments: TokenStream, item: TokenStream) -> syn::Result<TokenStream> {
     if let Ok(source) = syn::parse2::<Source>(item.clone()) {
         return free_function(arguments, &source);

@@ -28,7 +28,7 @@ use crate::error::TaskError;
 /// assert!(!can_read("/etc".to_owned()));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[must_use = "a sandbox confines nobody until it is given to a pool"]
+#[must_use = "a sandbox has no effect until it is given to a pool"]
 pub struct Sandbox {
     read: &'static [&'static str],
     write: &'static [&'static str],

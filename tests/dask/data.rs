@@ -190,11 +190,11 @@ fn large_results_come_when_they_are_asked_for() {
     let tasks: Vec<_> = (0..4).map(|_| fill::on(&pool).submit(LEN)).collect();
     assert_eq!(wait(&tasks, WaitFor::All, None).done.len(), 4);
     let copied = pool.stats().bytes_copied;
-    assert!(copied < 1 << 20, "{copied} bytes have come that nobody has asked for");
+    assert!(copied < 1 << 20, "{copied} bytes have come without a request");
     let mut tasks = tasks.into_iter();
     assert!(is_right(tasks.next().unwrap().join()));
     assert!(is_right(block_on(tasks.next().unwrap())));
-    // One that nobody wants.
+    // One that is not wanted.
     drop(tasks.next());
     assert!(as_completed(tasks).all(|(_, result)| is_right(result)));
     assert!(fill::on(&pool).map([LEN, LEN]).into_iter().all(|result| is_right(Ok(result))));

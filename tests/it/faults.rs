@@ -120,7 +120,7 @@ fn work(fault: Option<Fault>, x: u64) -> Value {
     Value(x)
 }
 
-/// What the error says, so that nobody has to guess.
+/// What the error says about the cause.
 fn expected(fault: Fault) -> &'static [&'static str] {
     match fault {
         Fault::Panic => &["panicked at tests/it/faults.rs", "on purpose"],

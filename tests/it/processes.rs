@@ -133,7 +133,7 @@ fn a_pool_that_was_killed_answers_for_every_item() {
 }
 
 #[test]
-fn many_tasks_that_nobody_waits_for_do_not_keep_a_pool_from_shutting_down() {
+fn many_tasks_without_a_waiter_do_not_keep_a_pool_from_shutting_down() {
     let pool = ProcessPool::new(1);
     for round in 0..5 {
         for x in 0..1000 + round * 400 {

@@ -111,6 +111,39 @@ fn links_of_pages_lead_somewhere() {
     }
 }
 
+/// The figures that `docs/figures` has measured, by their names.
+fn figures() -> Vec<(String, String)> {
+    let text = read(format!("{BOOK}/figures.txt"));
+    let parts = text.split("== ").skip(1).map(|part| part.split_once('\n').unwrap());
+    parts.map(|(name, text)| (name.to_owned(), text.to_owned())).collect()
+}
+
+#[test]
+fn pages_quote_the_figures_that_were_measured() {
+    const END: &str = "\n<!-- end -->";
+    let figures = figures();
+    let mut quoted = std::collections::BTreeSet::new();
+    for page in pages() {
+        let text = fs::read_to_string(&page).unwrap();
+        let mut parts = text.split("<!-- figures: ");
+        let mut wanted = parts.next().unwrap().to_owned();
+        for part in parts {
+            let (name, rest) = part.split_once(" -->\n").unwrap();
+            let (_, after) = rest.split_once(END).unwrap_or_else(|| panic!("{}: {name} does not end", page.display()));
+            let known = figures.iter().find(|(known, _)| known == name);
+            let (_, figure) = known.unwrap_or_else(|| panic!("{}: there is no figure {name}", page.display()));
+            quoted.insert(name.to_owned());
+            wanted += &format!("<!-- figures: {name} -->\n{}{END}{after}", figure.trim_end());
+        }
+        if wanted != text && std::env::var_os("BLESS").is_some() {
+            fs::write(&page, &wanted).unwrap();
+        } else {
+            assert!(wanted == text, "{} quotes other figures than docs/figures has measured: BLESS=1", page.display());
+        }
+    }
+    assert!(figures.iter().all(|(name, _)| quoted.contains(name)), "figures that no page quotes: {quoted:?} are");
+}
+
 #[test]
 fn the_minimum_version_of_rust_is_the_same_everywhere() {
     let manifest = read("Cargo.toml");

@@ -41,7 +41,7 @@ macro_rules! limits {
                 assert!(timed_out(&nap::submit(2_000).join()));
                 assert!(timed_out(&nap::spawn(2_000).join()));
                 assert!(timed_out(&nap::map_async([1, 2_000]).join().map(|_| ())));
-                assert!(begun.elapsed() < Duration::from_secs(30), "nobody has waited for the end");
+                assert!(begun.elapsed() < Duration::from_secs(30), "the end was waited for");
             }
 
             #[test]
@@ -115,7 +115,7 @@ fn a_borrow_on_a_thread_is_waited_for_and_the_call_then_says_that_it_took_too_lo
     let results = slow_sum::try_map([&numbers[..], &numbers[1..]]);
     assert!(results.iter().all(timed_out), "{results:?}");
     assert!(std::panic::catch_unwind(|| slow_sum(&numbers)).is_err());
-    // Without the borrow, nobody has to wait.
+    // Without the borrow, the caller need not wait.
     assert!(timed_out(&slow_sum::submit(numbers).join()));
 }
 
@@ -280,7 +280,7 @@ fn killing_tasks_at_random_moments_never_ends_another() {
             Err(other) => panic!("{other}"),
         }
         for task in others {
-            task.join().expect("nobody has killed this one");
+            task.join().expect("this one was not killed");
         }
     }
     assert_eq!(pool.stats().worker_deaths, 0);

@@ -177,8 +177,8 @@ fn fork_with_shared_objects() {
     let (value, lock, semaphore) = (SharedValue::new(1_u64), SharedLock::new(), SharedSemaphore::new(1));
     let event = SharedEvent::new();
     // No pool has been used.
-    let lock_value = || value.lock().expect("nobody has died");
-    let mut held = Some((lock_value(), lock.lock().expect("nobody has died"), semaphore.acquire()));
+    let lock_value = || value.lock().expect("no process has died");
+    let mut held = Some((lock_value(), lock.lock().expect("no process has died"), semaphore.acquire()));
     let panics = |what: &dyn Fn()| std::panic::catch_unwind(std::panic::AssertUnwindSafe(what)).is_err();
     let code = in_fork(|| {
         if let Some((value, ..)) = &mut held {
@@ -267,8 +267,8 @@ fn close_after() {
     }
     closed(add::on(&pool).submit((1, 2)).join().map(drop));
     assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
-    assert_eq!(std::fs::metadata(&path).expect("it is there").len(), 0, "nobody has written into it");
-    assert!(files.iter().all(|file| file.metadata().is_ok()), "nobody has closed them");
+    assert_eq!(std::fs::metadata(&path).expect("it is there").len(), 0, "it was written into");
+    assert!(files.iter().all(|file| file.metadata().is_ok()), "they were closed");
     std::fs::remove_file(path).expect("it is there");
 }
 
@@ -285,7 +285,7 @@ fn close_and_start() {
     assert!(add::spawn(1, 2).join().is_err());
     first.shutdown();
     third.kill();
-    // Nobody has hung up what is under our old numbers.
+    // What is under our old numbers has not been hung up.
     use std::io::{Read, Write};
     for (mut ours, mut theirs) in sockets {
         ours.write_all(b"x").expect("it is open");
@@ -297,7 +297,7 @@ fn ignore_children() {
     // SAFETY: `SIG_IGN` is a valid action.
     unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
     assert_eq!(add(1, 2), 3);
-    // Nobody knows how it ended, but for what its own handler has noted.
+    // How it ended is unknown, but for what its own handler has noted.
     match die::submit().join() {
         Err(TaskError::WorkerDied { signal: None, exit_code: None, reason, .. }) => {
             assert!(reason.contains("SIGCHLD"), "{reason}");

@@ -172,7 +172,7 @@ fn pool(is_confined: bool) -> &'static ProcessPool {
 pub(crate) fn run(rounds: u64, first_seed: u64, is_confined: bool) {
     let pool = pool(is_confined);
     let (mut right, mut wrong, mut errors) = (0_u64, 0_u64, 0_u64);
-    // A container that was written over panics in whoever uses it.
+    // A container that was written over panics in the process that uses it.
     std::panic::set_hook(Box::new(|_| ()));
     let mut longest = Duration::ZERO;
     // Of the program's arena, behind the tables; a pool in a sandbox has no tables.

@@ -199,7 +199,7 @@ fn leave(how: &str) {
         "exit" => std::process::exit(3),
         "abort" => std::process::abort(),
         "panic" => panic!("on purpose"),
-        // Until somebody kills us.
+        // Until a signal ends it.
         "wait" => std::thread::sleep(Duration::from_secs(3600)),
         other => panic!("`{other}` is no way to leave"),
     }

@@ -123,7 +123,7 @@ fn work(all: All, task: u64) -> u64 {
         {
             let guard = all.lock.lock();
             if guard.is_err() {
-                // Whoever died in it may have been inside.
+                // The process that died may have been inside.
                 all.inside.set(0);
                 all.lock.clear_poison();
             } else {
@@ -136,7 +136,7 @@ fn work(all: All, task: u64) -> u64 {
         all.event.wait();
         drop(permit);
         if number == 10 {
-            // Nobody need come.
+            // No other process need come.
             let _ = all.barrier.wait_timeout(Duration::from_millis(1));
             all.barrier.reset();
         }
@@ -198,7 +198,7 @@ pub(crate) fn storm(kills: u64) {
         assert!(popped.iter().copied().eq(0..popped.len() as u64), "each number once, in order: {popped:?}");
         assert!(!whole || popped.len() == 20, "task {task} ended, and its numbers are lost: {popped:?}");
     }
-    assert!(numbers.is_empty(), "numbers of nobody: {numbers:?}");
+    assert!(numbers.is_empty(), "numbers of no process: {numbers:?}");
     let whole = ended.values().filter(|whole| **whole).count() as u64;
     let updates = all.value.get()[0];
     assert!((20 * whole..=20 * ended.len() as u64).contains(&updates), "{updates} updates of {whole} whole tasks");
@@ -232,7 +232,7 @@ fn keep(value: SharedValue<u64>) {
     std::mem::forget(value);
 }
 
-/// Where the last handle of an object goes, its memory goes, whoever has it.
+/// The memory of an object goes with its last handle, in any process.
 /// Puts slices into a list and takes them out again until it is killed.
 #[parallel(mode = "process", pool = 2)]
 fn shuffle(list: SharedList<SharedSlice<u8>>) {
@@ -266,7 +266,7 @@ pub(crate) fn freed() {
     is(1, 1000);
     drop(other);
     is(0, 0);
-    // A result that nobody reads, and a task that nobody waits for.
+    // A result that is not read, and a task that is not waited for.
     drop(hold::submit(SharedSlice::from_slice(&[1]), SharedVec::zeroed(3000), false));
     is(0, 0);
     for _ in 0..3000 {

@@ -48,7 +48,7 @@ pub(crate) const FUTURES_OF_A_MAP: usize = 1 << 14;
 pub(crate) struct BatchPolicy {
     granularity: &'static Granularity,
     workers: usize,
-    /// How many messages may be in flight, whatever they take.
+    /// How many messages may be in flight, however long they take.
     window: Option<usize>,
     fixed: Option<usize>,
     /// Items that are still to come, if the iterator knows.
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_items_take_each_is_in_one_message_and_the_last_ones_are_small() {
+    fn each_item_is_in_one_message_and_the_last_messages_are_small() {
         crate::sys::random::with_random_bytes(|random| {
             let (items, workers) = (random.int_in_range(0..=100_000_usize)?, random.int_in_range(1..=64)?);
             let mut policy = BatchPolicy::new(&Granularity::BOARD, workers, None, (items, Some(items)));

@@ -48,7 +48,7 @@ pub(crate) struct Map<'m> {
     pub(crate) options: CallOptions,
     /// Nothing more is to be started.
     pub(crate) stop: &'m Arc<AtomicBool>,
-    /// All items are run, whatever becomes of others; otherwise nothing more is started when one has failed.
+    /// All items are run, also if others fail; otherwise nothing more is started when one has failed.
     pub(crate) goes_on: bool,
     /// The pool has accepted it before: see [`Backend::accept`].
     pub(crate) accepted: bool,

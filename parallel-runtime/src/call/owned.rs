@@ -11,7 +11,7 @@ use crate::function::IntoOwned;
 use crate::function::erased::{ErasedValue, ItemsOf};
 use crate::task::{MapTask, Spawned, Task};
 
-/// Why a task was not submitted; its item comes back.
+/// Why a task was not submitted, with its item.
 #[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TrySubmitError<Item> {
     /// As many tasks are outstanding as the pool's `queue` allows.
@@ -23,7 +23,7 @@ pub enum TrySubmitError<Item> {
 }
 
 impl<Item> TrySubmitError<Item> {
-    /// The item.
+    /// Returns the item.
     pub fn into_inner(self) -> Item {
         match self {
             Self::Full(item) | Self::Closed(item) => item,
@@ -38,12 +38,9 @@ impl<Item> fmt::Debug for TrySubmitError<Item> {
 }
 
 impl<F: OwnedFn> Call<'_, F> {
-    /// Hands one item to the pool and returns at once.
+    /// Submits one item and returns at once. References are passed in their owned form: `String` for `&str`, `Vec<T>` for `&[T]`.
     ///
-    /// References are passed in their owned form: `String` for `&str`, `Vec<T>` for `&[T]`.
-    ///
-    /// When `main` returns, tasks that have not ended are lost: those that run are ended with their workers, and those that wait never run. Join them, or shut the
-    /// pool down before.
+    /// Tasks that have not ended when `main` returns are lost: join them, or shut the pool down before.
     #[doc(alias("apply_async"))]
     pub fn submit<A>(&self, item: A) -> Task<F::Output>
     where
@@ -66,7 +63,7 @@ impl<F: OwnedFn> Call<'_, F> {
         unsafe { Task::new(handle) }
     }
 
-    /// As [`submit`](Call::submit), but does not wait where the pool has as many tasks as its `queue` allows.
+    /// Like [`submit`](Call::submit), but does not wait when the pool has as many tasks as its `queue` allows.
     ///
     /// ```
     /// use parallel_runtime::{ThreadPool, TrySubmitError, parallel};
@@ -115,7 +112,7 @@ impl<F: OwnedFn> Call<'_, F> {
         Ok(unsafe { Task::new(handle) })
     }
 
-    /// Runs all items in the background and returns at once.
+    /// Starts running all items in the background and returns at once.
     pub fn map_async<I>(&self, items: I) -> MapTask<F::Output>
     where
         I: IntoIterator,
@@ -127,7 +124,7 @@ impl<F: OwnedFn> Call<'_, F> {
         unsafe { MapTask::new(state) }
     }
 
-    /// [`map_async`](Call::map_async) under Python's name for functions of several parameters.
+    /// [`map_async`](Call::map_async) by Python's name for functions of several parameters.
     pub fn starmap_async<I>(&self, items: I) -> MapTask<F::Output>
     where
         I: IntoIterator,
@@ -136,10 +133,9 @@ impl<F: OwnedFn> Call<'_, F> {
         self.map_async(items)
     }
 
-    /// Gives each item's result or error, in the order of the items, as they come: Python's `Pool.imap`.
+    /// Returns an iterator over each item's result or error, in the order of the items, as they come: Python's `Pool.imap`.
     ///
-    /// It is lazy. Items are taken from `items` a little ahead of the results that are taken, and no more: so `items` may have no end, and
-    /// memory does not grow. When the iterator is dropped, what has not started is cancelled.
+    /// It is lazy: items are taken a bounded way ahead of the results, so `items` may be infinite. Dropping the iterator cancels what has not started.
     ///
     /// ```
     /// use parallel_runtime::parallel;
@@ -160,8 +156,7 @@ impl<F: OwnedFn> Call<'_, F> {
         Imap::new(self.route(), items.into_iter())
     }
 
-    /// As [`imap`](Call::imap), but each result comes as soon as it is there, with the number of its item: Python's
-    /// `Pool.imap_unordered`.
+    /// Like [`imap`](Call::imap), but each result comes as soon as it is there, with the number of its item: Python's `Pool.imap_unordered`.
     pub fn imap_unordered<I>(&self, items: I) -> ImapUnordered<F, I::IntoIter>
     where
         I: IntoIterator,
@@ -170,7 +165,7 @@ impl<F: OwnedFn> Call<'_, F> {
         ImapUnordered::new(self.route(), items.into_iter())
     }
 
-    /// As [`imap`](Call::imap), as a [`Stream`](futures_core::Stream), for any executor.
+    /// Like [`imap`](Call::imap), as a [`Stream`](futures_core::Stream) for any executor.
     pub fn stream<I>(&self, items: I) -> TaskStream<F, I::IntoIter>
     where
         I: IntoIterator,
@@ -179,7 +174,7 @@ impl<F: OwnedFn> Call<'_, F> {
         TaskStream::new(self.route(), items.into_iter())
     }
 
-    /// Runs one item on a thread or in a process of its own, outside every pool.
+    /// Runs one item on a thread or in a process of its own, outside all pools.
     pub fn spawn<A>(&self, item: A) -> Spawned<F::Output>
     where
         A: IntoOwned<F::Parameters, Owned = F::Owned>,

@@ -58,27 +58,25 @@ impl<F: OwnedFn, I: Iterator<Item: IntoOwned<F::Parameters, Owned = F::Owned>>> 
     }
 }
 
-/// What an item became, in the order of the items: from `f::imap(items)`, Python's `Pool.imap`.
+/// The results of the items, in their order: from `f::imap(items)`, Python's `Pool.imap`.
 ///
-/// It is lazy: items are taken a little ahead of the results that are taken, so that they may have no end, and memory does not grow.
-/// They are taken on the thread that asks for a result: a source of items that waits for a result of an earlier one never ends.
-/// When it is dropped, what has not started is cancelled. If its pool is shut down, the items that are left get an error each.
+/// It is lazy: items are taken a bounded way ahead of the results, so that they may be infinite. They are taken on the thread that asks for a result: a
+/// source of items that waits for the result of an earlier item deadlocks. Dropping it cancels what has not started. If its pool is shut down, the
+/// remaining items get an error each.
 #[must_use = "items are run when their results are asked for"]
 pub struct Imap<F: OwnedFn, I> {
     results: Streamed<F, I>,
 }
 
-/// What each item became, as they end, with the item's number: from `f::imap_unordered(items)`, Python's `Pool.imap_unordered`.
-///
-/// Lazy as [`Imap`]; when it is dropped, what has not started is cancelled.
+/// The results of the items as they end, with the item's number: from `f::imap_unordered(items)`, Python's `Pool.imap_unordered`. Lazy like [`Imap`];
+/// dropping it cancels what has not started.
 #[must_use = "items are run when their results are asked for"]
 pub struct ImapUnordered<F: OwnedFn, I> {
     results: Streamed<F, I>,
 }
 
-/// What each item became, in the order of the items, as a stream: from `f::stream(items)`.
-///
-/// Lazy as [`Imap`], under any executor: items are taken only as results are. When it is dropped, what has not started is cancelled.
+/// The results of the items, in their order, as a stream: from `f::stream(items)`. Lazy like [`Imap`], under any executor. Dropping it cancels what has
+/// not started.
 #[must_use = "items are run when their results are asked for"]
 pub struct TaskStream<F: OwnedFn, I> {
     results: Streamed<F, I>,

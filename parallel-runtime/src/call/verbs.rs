@@ -19,9 +19,9 @@ use crate::observe::progress::Label;
 use crate::options::CallOptions;
 use crate::task::{Scope, ScopedTask};
 
-/// The verbs of the annotated function `F`, on a pool of your choice and with options: from `f::on(&pool)` or `f::options()`.
+/// The verbs of the annotated function `F`, on a chosen pool and with options: from `f::on(&pool)` or `f::options()`.
 ///
-/// An *item* is the argument itself for a function of one parameter, a tuple for more, `()` for none.
+/// An *item* is the argument of a function with one parameter, a tuple for more, `()` for none.
 ///
 /// ```
 /// use parallel_runtime::{ThreadPool, parallel};
@@ -59,7 +59,7 @@ impl<F> UnwindSafe for Call<'_, F> {}
 impl<F> RefUnwindSafe for Call<'_, F> {}
 
 impl<F: ParallelFn> Call<'static, F> {
-    /// The function's own pool and options, as `f::options()`.
+    /// The function's own pool and options, like `f::options()`.
     #[expect(clippy::new_without_default, reason = "a `Default` would say nothing")]
     pub fn new() -> Self {
         Self { target: None, options: F::spec().call, label: Label::NONE, _function: PhantomData }
@@ -67,17 +67,16 @@ impl<F: ParallelFn> Call<'static, F> {
 }
 
 impl<'p, F: ParallelFn> Call<'p, F> {
-    /// A pool of your own, as `f::on(&pool)`.
+    /// A pool of your own, like `f::on(&pool)`.
     ///
-    /// What the attribute says about workers (`init`, `memory_limit`, `max_tasks_per_worker`) belongs to the function's own pool;
-    /// here the options of `pool` count. A function with a `sandbox` runs on a pool that has one, or not at all.
+    /// Worker options of the attribute (`init`, `memory_limit`, `max_tasks_per_worker`) belong to the function's own pool; here the options of `pool`
+    /// apply. A function with a `sandbox` only runs on a pool that has one.
     pub fn on<P: Pool<F>>(pool: &'p P) -> Self {
         Self { target: Some(pool.target()), options: F::spec().call, label: Label::NONE, _function: PhantomData }
     }
 
-    /// How many items travel in one message, for the verbs over many items. Without it the number adapts to how long items
-    /// take. Items of an `async fn` travel alone: as many as 16,384 of a map are under way at a time, and of an `imap` or a stream 128
-    /// for each worker.
+    /// Sets the number of items in one message, for verbs over many items. By default the number adapts to the time that items take. Items of an `async
+    /// fn` travel alone: up to 16,384 items of a map are in progress at a time, and 128 items of an `imap` or stream for each worker.
     ///
     /// # Panics
     ///
@@ -88,13 +87,12 @@ impl<'p, F: ParallelFn> Call<'p, F> {
         self
     }
 
-    /// How long each task may take, from the moment it starts to run. What takes longer ends as [`TaskError::TimedOut`].
+    /// Sets the time limit of each task, counted from its start. A task that exceeds it ends as [`TaskError::TimedOut`].
     ///
-    /// In a worker process the task is ended: its process gets SIGTERM, and 100 ms later SIGKILL, and is replaced. A thread cannot
-    /// be ended: the caller gets the error while the thread runs on, keeps its place in the pool, and is counted in
-    /// [`PoolStats::abandoned`](crate::PoolStats::abandoned). And a call on a thread that holds borrows of its caller
-    /// (`&T`, `&mut [T]`) has to wait for its end; it gives the error afterwards. Where calls run in place, with
-    /// `PARALLEL_MODE=serial` or inside a worker process, there is no limit.
+    /// A task in a worker process is ended: the process gets SIGTERM, 100 ms later SIGKILL, and is replaced. A thread cannot be ended: the caller gets
+    /// the error while the thread runs on, keeps its place in the pool, and counts in [`PoolStats::abandoned`](crate::PoolStats::abandoned). A call that
+    /// lends references (`&T`, `&mut [T]`) to a thread returns the error only after the task has ended. Calls that run in place (`PARALLEL_MODE=serial`,
+    /// or inside a worker process) have no limit.
     ///
     /// ```
     /// use std::time::Duration;
@@ -118,11 +116,8 @@ impl<'p, F: ParallelFn> Call<'p, F> {
         self
     }
 
-    /// How often a task is tried again after its worker process died or it timed out there; never after a panic or an `Err`, and
-    /// never on threads.
-    ///
-    /// Each try gets the arguments as they were: what a task had changed behind a `&mut` before it failed is not there for the
-    /// next.
+    /// Sets how many more times a task is tried after its worker process died or it timed out there; a panic or an `Err` is not tried again, nor are
+    /// tasks on threads. Each try gets the arguments as they were: changes behind a `&mut` by a failed try are undone.
     ///
     /// ```
     /// use parallel_runtime::parallel;
@@ -144,11 +139,11 @@ impl<'p, F: ParallelFn> Call<'p, F> {
         self
     }
 
-    /// With the feature `progress`: shows how far a map has come, on standard error: this text, how many items have ended and how many of them without a
-    /// result, how many a second, and how long it will take. On a terminal that is a bar; elsewhere it is a line after one second, two, four and so on, once a
-    /// minute at last, and one at the end. For the verbs over many items: `map`, `try_map`, `starmap`, `map_async`, `imap`, `imap_unordered`, `stream`.
+    /// Shows the progress of a map on standard error (feature `progress`): this text, how many items have ended, how many of them failed, the rate, and
+    /// the time left. On a terminal this is a bar. Elsewhere it is a line after 1 s, 2 s, 4 s and so on, at most once a minute, and one at the end.
     ///
-    /// For a display of your own, see [`MapTask::progress`](crate::MapTask::progress); to have the bar among your own, [`progress_in`](Call::progress_in).
+    /// For the verbs over many items: `map`, `try_map`, `starmap`, `map_async`, `imap`, `imap_unordered`, `stream`. For a display of your own see
+    /// [`MapTask::progress`](crate::MapTask::progress); for a bar among your own, [`progress_in`](Call::progress_in).
     ///
     /// ```
     /// use parallel_runtime::parallel;
@@ -167,9 +162,9 @@ impl<'p, F: ParallelFn> Call<'p, F> {
         self
     }
 
-    /// With the feature `progress`: the bar of a map is one of these, below those that are there. Its text is that of [`progress`](Call::progress), or the name of
-    /// the function. Where and whether it is drawn is what the [`MultiProgress`](crate::indicatif::MultiProgress) says. What tasks
-    /// print is not kept apart from these bars, as it is from those of [`progress`](Call::progress).
+    /// Adds the bar of a map to these bars, below the others (feature `progress`). Its text is that of [`progress`](Call::progress), or the name of the
+    /// function. The [`MultiProgress`](crate::indicatif::MultiProgress) decides where it is drawn. Unlike with [`progress`](Call::progress), output of
+    /// tasks is not kept apart from these bars.
     ///
     /// ```
     /// use parallel_runtime::indicatif::{MultiProgress, ProgressBar};
@@ -210,8 +205,7 @@ impl<'p, F: ParallelFn> Call<'p, F> {
         self.route().runs_in_place()
     }
 
-    /// Runs one item and waits for its result, like a plain call, on this thread: in `async` code, `submit(item).await` does not hold up
-    /// its executor.
+    /// Runs one item and waits on this thread for its result, like a plain call. In `async` code use `submit(item).await`.
     ///
     /// # Panics
     ///
@@ -233,7 +227,7 @@ impl<'p, F: ParallelFn> Call<'p, F> {
         }
     }
 
-    /// Runs all items and gives their results, in the order of the items.
+    /// Runs all items and returns their results, in the order of the items.
     ///
     /// # Panics
     ///
@@ -248,7 +242,7 @@ impl<'p, F: ParallelFn> Call<'p, F> {
         }
     }
 
-    /// Runs all items and gives each one's result or error, in the order of the items, whatever failed.
+    /// Runs all items and returns the result or error of each, in the order of the items.
     pub fn try_map<I: IntoItems<F::Item>>(&self, items: I) -> Vec<Result<F::Output, TaskError>> {
         let results = self.route().try_map(Tables::<F>::borrowed(), &mut ItemsOf::new(items.into_iter()));
         let (mut each, mut all) = (results.into_each(), Vec::new());
@@ -260,7 +254,7 @@ impl<'p, F: ParallelFn> Call<'p, F> {
         all
     }
 
-    /// Hands one item to the pool and returns at once. It may borrow what lives longer than the [`scope`](crate::scope()).
+    /// Submits one item and returns at once. The item may borrow what outlives the [`scope`](crate::scope()).
     pub fn scoped<'scope>(&self, scope: &'scope Scope<'scope, '_>, item: F::Item) -> ScopedTask<'scope, F::Output>
     where
         F: 'scope,
@@ -272,7 +266,7 @@ impl<'p, F: ParallelFn> Call<'p, F> {
         unsafe { scope.keep(handle) }
     }
 
-    /// [`map`](Call::map) under Python's name for functions of several parameters.
+    /// [`map`](Call::map) by Python's name for functions of several parameters.
     #[track_caller]
     pub fn starmap<I: IntoItems<F::Item>>(&self, items: I) -> Vec<F::Output> {
         self.map(items)

@@ -1,4 +1,4 @@
-//! Vectors of numbers inside values: copied at once, whatever the level of optimisation.
+//! Vectors of numbers inside values: one copy at any level of optimisation.
 //!
 //! serde gives a serialiser the elements of a vector one after the other, as a type that is only known where the code is compiled for it. So
 //! there the type is asked whether it is a slice or a vector of numbers ([`typeid`]). The other way round it is asked whether the vector is

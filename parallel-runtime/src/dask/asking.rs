@@ -13,7 +13,7 @@ use crate::sys::fork;
 
 impl State {
     /// The process that was asked is gone.
-    pub(super) fn nobody_answers(&mut self) {
+    pub(super) fn no_answer_comes(&mut self) {
         self.questions.retain(|_, question| question.task_states.is_none());
         self.questions.values_mut().for_each(|question| _ = question.answer.get_or_insert(false));
     }

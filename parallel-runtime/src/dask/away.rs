@@ -1,4 +1,4 @@
-//! Results that stay on the cluster until somebody asks for them.
+//! Results that stay on the cluster until they are asked for.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -54,7 +54,7 @@ impl Away {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether somebody has asked for it, who waits.
+    /// Whether a waiting thread has asked for it.
     pub(super) fn is_wanted(&self) -> bool {
         let inner = self.inner();
         inner.asked && !inner.arrived

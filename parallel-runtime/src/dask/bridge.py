@@ -303,7 +303,7 @@ class Bridge:
                 self.begin(self.fetch(take.number()))
             elif kind == "D":
                 self.forget(take.number())
-        # Nobody may want some of them any more.
+        # Some of them may not be wanted any more.
         submitted = [id for id in submitted if id in self.submissions]
         self.submit([id for id in submitted if not self.submissions[id].names])
         for id in submitted:
@@ -387,7 +387,7 @@ class Bridge:
             died = type(error).__name__ in ("KilledWorker", "NodeDied")
             self.failed(id, 2 if died else 0, str(error))
         else:
-            # Not by us: either the scheduler is gone, or somebody has restarted the cluster.
+            # Not by us: either the scheduler is gone, or the cluster was restarted.
             await asyncio.sleep(0.1)
             self.check_connection()
             self.failed(id, 1, "its scheduler has dropped the task: was the cluster restarted?")

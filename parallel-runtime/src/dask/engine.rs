@@ -75,7 +75,7 @@ pub(super) enum Life {
 pub(super) struct State {
     pub(super) life: Life,
     pub(super) bridge: Option<Bridge>,
-    /// Somebody is connecting.
+    /// A thread is connecting.
     connecting: bool,
     /// When it could not connect, and why.
     failed: Option<(Instant, String)>,

@@ -40,7 +40,7 @@ CANCEL, KILL, RUNNING, ALLOW = 0, 1, 2, 3
 REFUSED = "parallel-refused"
 REMEMBERED = 100_000
 
-# A reply of so many bytes may stay here until somebody asks for it.
+# A reply of so many bytes may stay here until it is asked for.
 LARGE = 1 << 20
 
 # How often a node that has died is started again for the same submission.
@@ -318,7 +318,7 @@ class Node:
     def ask(self, kind, body):
         """Sends a frame. Gives its number, and what its answer will be."""
         answer = concurrent.futures.Future()
-        # Nobody cancels it: `read` sets what it becomes.
+        # It is not cancelled: `read` sets its result.
         answer.set_running_or_notify_cancel()
         with self.lock:
             number = next(self.numbers)
@@ -336,7 +336,7 @@ class Node:
                 self.process.stdin.write(body)
                 self.process.stdin.flush()
         except (OSError, ValueError):
-            # It is gone: whoever reads will see.
+            # It is gone: the reader will see.
             pass
 
     def read(self):
@@ -394,13 +394,13 @@ def state(plugin, dask_worker=None):
 # all releases of this module.
 BOOKS = sys.modules.setdefault("parallel_books", types.SimpleNamespace(used={}, pools={}))
 
-# An executable that nobody has used for so long is removed, in seconds; and what a pool has left that has been gone for so long.
+# An executable that was not used for so long is removed, in seconds; and what a pool has left that has been gone for so long.
 UNUSED = 24 * 3600
 GONE = 120
 
 
 def use(plugin, pool, client, dask_scheduler=None):
-    """A pool uses an executable. Gives whether it is known, those that nobody uses, the pools that are there, and a name of the cluster."""
+    """A pool uses an executable. Gives whether it is known, those that are not used, the pools that are there, and a name of the cluster."""
     now = time.time()
     BOOKS.used[plugin] = now
     BOOKS.pools.setdefault(pool, [set(), now])[0].add(client)

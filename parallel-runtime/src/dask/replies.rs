@@ -99,7 +99,7 @@ impl Engine {
             return;
         }
         state.bridge = None;
-        state.nobody_answers();
+        state.no_answer_comes();
         let now = Instant::now();
         state.deaths.push_back(now);
         state.deaths.retain(|death| now.duration_since(*death) < SHORT);
@@ -152,7 +152,7 @@ impl Engine {
     fn stays(self: &Arc<Self>, state: &mut State, submission: u64, told: &mut Told) {
         let Some(sent) = state.sent.get_mut(&submission) else { return };
         if let Some(away) = sent.away.as_ref().and_then(|away| away.upgrade()) {
-            // It was run again, because a bridge has died. Somebody may wait for it.
+            // It was run again, because a bridge has died. A thread may wait for it.
             if away.is_wanted()
                 && let Some(bridge) = &state.bridge
             {

@@ -65,7 +65,7 @@ impl Engine {
             }
         }
         waiting.iter().for_each(|request| self.finish(state, &request.task_state, Outcome::error(error()), &mut told));
-        state.nobody_answers();
+        state.no_answer_comes();
         told
     }
 }

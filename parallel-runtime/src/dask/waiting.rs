@@ -43,7 +43,7 @@ impl Engine {
         self.changed.notify_all();
     }
 
-    /// Has somebody told of the end of a task.
+    /// Has a watcher told of the end of a task.
     ///
     /// # Errors
     ///

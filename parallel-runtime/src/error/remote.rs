@@ -6,7 +6,7 @@ use std::io;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// An error that crosses a process border whatever its type was: its message, and the messages of its sources.
+/// An error of any type that has crossed a process border: its message, and the messages of its sources.
 ///
 /// A `mode = "process"` function may return `anyhow::Result<T>`, `eyre::Result<T>`, `std::io::Result<T>` or
 /// `Result<T, Box<dyn Error + Send + Sync>>` as it is: the error becomes a `RemoteError` in the worker, and the program makes its own type of it

@@ -1,4 +1,4 @@
-//! What is seen of tasks: counts and times for [`PoolStats`](crate::PoolStats), and where somebody asks for it, a record of each.
+//! What is seen of tasks: counts and times for [`PoolStats`](crate::PoolStats), and on request a record of each.
 //!
 //! ```text
 //!   engine: a task is submitted ──► Seen (when, and how many tasks it stands for)

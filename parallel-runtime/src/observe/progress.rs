@@ -39,7 +39,7 @@ const WITH_TOTAL: &str = "{msg} {wide_bar} {human_pos} of {human_len}, {rate}{fa
 const WITHOUT_TOTAL: &str = "{msg} {spinner} {human_pos}, {rate}{failed}, for {elapsed}";
 const ENDED: &str = "{msg} {human_pos} in {elapsed}, {rate}{failed}";
 
-/// How often it is drawn, whatever happens.
+/// How often it is drawn at least.
 const TICK: Duration = Duration::from_millis(100);
 
 /// When the first line comes where there is no terminal, and the longest time from one to the next. In between it doubles.

@@ -7,9 +7,10 @@ use serde::ser::{Serialize, SerializeStruct, Serializer};
 
 pub use crate::observe::histogram::Percentiles;
 
-/// What a pool has done so far, from [`ThreadPool::stats`](crate::ThreadPool::stats) or
-/// [`ProcessPool::stats`](crate::ProcessPool::stats). A message of a `map` that holds many items counts as one task, and so does a whole
-/// `map` on threads. [`Display`](fmt::Display) prints it as a table; it is [`Serialize`], for logs and metrics.
+/// What a pool has done so far: from [`ThreadPool::stats`](crate::ThreadPool::stats) or [`ProcessPool::stats`](crate::ProcessPool::stats).
+///
+/// A message of a `map` with many items counts as one task, and so does a whole `map` on threads. [`Display`](fmt::Display) prints it as a table; it is
+/// [`Serialize`], for logs and metrics.
 ///
 /// ```
 /// use parallel_runtime::{ProcessPool, parallel};
@@ -32,7 +33,7 @@ pub use crate::observe::histogram::Percentiles;
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct PoolStats {
-    /// What the pool is called, if it has a name.
+    /// The name of the pool, if it has one.
     pub name: Option<&'static str>,
     /// Workers that the pool may have.
     pub workers: usize,
@@ -40,11 +41,11 @@ pub struct PoolStats {
     pub workers_alive: usize,
     /// Tasks that were submitted.
     pub submitted: u64,
-    /// Tasks that have ended, well or not: those below together.
+    /// Tasks that have ended: the sum of the next three.
     pub finished: u64,
-    /// Tasks that have ended well.
+    /// Tasks with a result.
     pub done: u64,
-    /// Tasks that have failed: they panicked, timed out, their worker died, or their arguments or results could not cross.
+    /// Tasks that failed: they panicked, timed out, their worker died, or their arguments or results could not be sent.
     pub failed: u64,
     /// Tasks that were cancelled.
     pub cancelled: u64,
@@ -54,25 +55,24 @@ pub struct PoolStats {
     pub queued: u64,
     /// Worker processes that died in a task or at their start, without those that the pool itself ended or replaced.
     pub worker_deaths: u64,
-    /// Tasks that ran longer than their `timeout`; each time counts if they are tried again.
+    /// Tries that exceeded their `timeout`.
     pub timed_out: u64,
-    /// Tries after the first: of tasks with `retries` whose worker died, or that timed out.
+    /// Tries after the first, of tasks with `retries`.
     pub retried: u64,
-    /// Worker processes that were replaced between two tasks, because of `max_tasks_per_worker` or `memory_limit`, or because a task had
-    /// closed the descriptors by which the program reaches them.
+    /// Worker processes that were replaced between two tasks, because of `max_tasks_per_worker` or `memory_limit`, or because a task had closed the
+    /// descriptors by which the program reaches them.
     pub replaced: u64,
-    /// Tasks of a thread pool that timed out and still run: a thread cannot be ended. Each keeps one of the pool's workers busy.
+    /// Tasks of a thread pool that timed out and still run. Each keeps one of the pool's workers busy.
     pub abandoned: u64,
     /// Bytes of arguments and results that were copied to worker processes and back.
     pub bytes_copied: u64,
-    /// Bytes of shared memory that tasks were given, or gave, as they lie, and that were not copied.
+    /// Bytes of shared memory that were passed by their place, without a copy.
     pub bytes_shared: u64,
-    /// How long tasks waited for a worker, from their submission. Where tasks come by the hundred thousand a second, a sample of them is
-    /// timed.
+    /// How long tasks waited for a worker. With hundreds of thousands of tasks a second, a sample of them is timed.
     pub waited: Percentiles,
-    /// How long tasks ran, of the same sample; bodies of `async fn`s with the time for which they waited in their middle.
+    /// How long tasks ran, of the same sample; bodies of `async fn`s with the time in which they waited.
     pub ran: Percentiles,
-    /// How busy the workers are: each place for a worker process; for a pool of threads one entry for all together.
+    /// How busy the workers are: an entry for each place for a worker process; one for all threads of a thread pool.
     pub load: Vec<WorkerLoad>,
 }
 
@@ -80,11 +80,11 @@ pub struct PoolStats {
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct WorkerLoad {
-    /// The process that is in this place now.
+    /// The process that has this place now.
     pub pid: Option<u32>,
     /// How long tasks have run in this place, to some milliseconds.
     pub busy: Duration,
-    /// The part of its time for which it was busy, from 0 to 1, since its first process was started.
+    /// The busy part of the time since its first process was started, from 0 to 1.
     pub share: f64,
 }
 

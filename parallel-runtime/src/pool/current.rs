@@ -2,7 +2,7 @@
 
 use crate::{process, thread};
 
-/// The worker that runs the task which this thread is in the middle of: see [`current_worker`].
+/// The worker whose task this thread runs: see [`current_worker`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CurrentWorker {
     pool: String,
@@ -11,25 +11,24 @@ pub struct CurrentWorker {
 }
 
 impl CurrentWorker {
-    /// What the pool is called: the name that was given to it, or a number.
+    /// Returns the name of the pool, or its number.
     pub fn pool(&self) -> &str {
         &self.pool
     }
 
-    /// Which of the pool's workers it is, from 0. A plain call on a pool of threads runs on the thread that makes it, which is none of the pool's: it has
-    /// the number of the pool's workers.
+    /// Returns the number of the worker in its pool, from 0. A plain call on a pool of threads runs on its caller's thread, whose number is the number of
+    /// the pool's workers.
     pub fn index(&self) -> usize {
         self.index
     }
 
-    /// Whether it is a process.
+    /// Returns whether the worker is a process.
     pub fn is_process(&self) -> bool {
         self.is_process
     }
 }
 
-/// The worker that runs the task which this thread is in the middle of: the counterpart of Python's `current_process`. `None` outside every task, and in a
-/// task that runs in place, outside every worker.
+/// Returns the worker whose task this thread runs: Python's `current_process`. `None` outside tasks, and in tasks that run in place outside workers.
 ///
 /// ```
 /// use parallel_runtime::{ProcessPool, current_worker, parallel};

@@ -73,18 +73,18 @@ struct Started {
 }
 
 impl DaskPool {
-    /// The cluster whose scheduler has this address (`tcp://host:8786`, or `tls://` with the usual configuration of Dask), or is
-    /// described by this file (`--scheduler-file`). It is connected at first use.
+    /// Creates a pool for the cluster whose scheduler has this address (`tcp://host:8786`, or `tls://` with Dask's usual configuration), or which this
+    /// file describes (`--scheduler-file`). It connects at first use.
     pub const fn connect(address: &'static str) -> Self {
         Self::with(Address::Given(Cow::Borrowed(address)))
     }
 
-    /// The same, for an address that is known only when the program runs.
+    /// Creates a pool for an address that is known at run time.
     pub fn connect_to(address: impl Into<String>) -> Self {
         Self::with(Address::Given(Cow::Owned(address.into())))
     }
 
-    /// The cluster that `PARALLEL_DASK`, or else `DASK_SCHEDULER_ADDRESS`, names.
+    /// Creates a pool for the cluster that `PARALLEL_DASK`, or else `DASK_SCHEDULER_ADDRESS`, names.
     pub const fn from_env() -> Self {
         Self::with(Address::Environment)
     }
@@ -100,7 +100,7 @@ impl DaskPool {
         }
     }
 
-    /// How long connecting may take; 10 seconds without it.
+    /// Sets how long connecting may take. The default is 10 seconds.
     ///
     /// # Panics
     ///
@@ -121,14 +121,13 @@ impl DaskPool {
         self
     }
 
-    /// As [`ProcessPool::retries`](crate::ProcessPool::retries). What Dask does by itself, when a worker of its own is lost, does not
-    /// count.
+    /// Like [`ProcessPool::retries`](crate::ProcessPool::retries). What Dask runs again by itself, when one of its workers is lost, does not count.
     pub const fn retries(mut self, retries: u32) -> Self {
         self.defaults = self.defaults.with_retries(retries);
         self
     }
 
-    /// How many items travel in one message, as [`Call::chunk`](crate::Call::chunk).
+    /// Sets the number of items in one message, like [`Call::chunk`](crate::Call::chunk).
     ///
     /// # Panics
     ///
@@ -217,7 +216,7 @@ impl DaskPool {
         self.started().engine.as_ref()
     }
 
-    /// Connects now, and returns when this executable is ready on all workers that the cluster has.
+    /// Connects now, and returns when this executable is ready on all workers of the cluster.
     ///
     /// # Errors
     ///
@@ -227,17 +226,17 @@ impl DaskPool {
         self.engine().map_or(Ok(()), Engine::start)
     }
 
-    /// How many tasks the cluster can run at a time: the threads of its workers; 0 if it is not connected, or has none yet.
+    /// Returns the number of tasks that the cluster can run at a time: the threads of its workers, or 0 if it is not connected or has none yet.
     pub fn workers(&self) -> usize {
         self.stats().workers
     }
 
-    /// What the pool has done so far. How long tasks have waited and run, and how busy workers are, the dashboard of the cluster shows.
+    /// Returns what the pool has done so far. The cluster's dashboard shows how long tasks waited and ran, and how busy workers are.
     pub fn stats(&self) -> PoolStats {
         self.engine().map_or_else(|| PoolStats::empty(0), |engine| engine.stats())
     }
 
-    /// Takes no more tasks, waits until all have ended, and leaves the cluster. Later submissions give
+    /// Accepts no more tasks, waits until all have ended, and leaves the cluster. Later submissions return
     /// [`TaskError::PoolClosed`](crate::TaskError::PoolClosed), and so does asking for a large result that is still on the cluster.
     #[doc(alias("close"))]
     pub fn shutdown(&self) {
@@ -271,9 +270,9 @@ impl AnyPool for DaskPool {
     }
 }
 
-/// What a panic interrupts here is as it was before, or ended: locks are taken over, and no state is left half done.
+/// A panic leaves no state half changed here: poisoned locks are taken over.
 impl UnwindSafe for DaskPool {}
-/// What a panic interrupts here is as it was before, or ended: locks are taken over, and no state is left half done.
+/// A panic leaves no state half changed here: poisoned locks are taken over.
 impl RefUnwindSafe for DaskPool {}
 
 impl Drop for DaskPool {

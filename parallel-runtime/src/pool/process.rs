@@ -21,9 +21,10 @@ use crate::sys::role;
 
 /// A pool of worker processes.
 ///
-/// A worker is this executable, run again. It starts when there is work for it, up to the pool's size; one that dies costs the
-/// task it ran and is replaced at once. Workers end with the program, however it ends. Where there are no worker processes (on Windows, and with 32 bits)
-/// a pool can be declared, and gives an error when it starts.
+/// A worker is this executable, run again. It starts when there is work for it, up to the pool's size. A worker that dies costs the task that it ran, and
+/// is replaced at once. Workers end with the program, however it ends.
+///
+/// Where there are no worker processes (Windows, 32 bits) a pool can be declared, and returns an error when it starts.
 ///
 /// Its options can be set in a `static`:
 ///
@@ -79,8 +80,8 @@ pub(super) fn in_worker(options: WorkerOptions, state: Option<Arc<PoolState>>, d
 }
 
 impl ProcessPool {
-    /// A pool of so many worker processes; 0 stands for `PARALLEL_WORKERS`, or else one per CPU that this process may use. At
-    /// most 1,024.
+    /// Creates a pool of `workers` worker processes, at most 1,024. 0 stands for `PARALLEL_WORKERS`, or else for one worker for each CPU that this
+    /// process may use.
     pub const fn new(workers: usize) -> Self {
         Self {
             workers,
@@ -91,8 +92,8 @@ impl ProcessPool {
         }
     }
 
-    /// How long a task may take, from the moment it starts to run, unless its function or its call says something else. What
-    /// takes longer ends as [`TaskError::TimedOut`](crate::TaskError::TimedOut), and its worker is replaced.
+    /// Sets the time limit of a task, counted from its start, for functions and calls that set none. A task that exceeds it ends as
+    /// [`TaskError::TimedOut`](crate::TaskError::TimedOut), and its worker is replaced.
     ///
     /// # Panics
     ///
@@ -102,14 +103,14 @@ impl ProcessPool {
         self
     }
 
-    /// How often a task is tried again after its worker died or it timed out, unless its function or its call says something
-    /// else. Never after a panic or an `Err`.
+    /// Sets how many more times a task is tried after its worker died or it timed out, for functions and calls that do not set it. A panic or an `Err` is
+    /// not tried again.
     pub const fn retries(mut self, retries: u32) -> Self {
         self.defaults = self.defaults.with_retries(retries);
         self
     }
 
-    /// How many items travel in one message, as [`Call::chunk`](crate::Call::chunk).
+    /// Sets the number of items in one message, like [`Call::chunk`](crate::Call::chunk).
     ///
     /// # Panics
     ///
@@ -119,8 +120,7 @@ impl ProcessPool {
         self
     }
 
-    /// After how many tasks a worker is replaced by a fresh one: against libraries that leak, or get slower. Each item of a map
-    /// is a task.
+    /// Replaces a worker after so many tasks, against libraries that leak or get slower. Each item of a map is a task.
     ///
     /// # Panics
     ///
@@ -132,16 +132,14 @@ impl ProcessPool {
         self
     }
 
-    /// How much private memory a worker may have beyond what a fresh one has, in bytes: its heap, anonymous mappings and the
-    /// stacks of threads, as the kernel counts them (`RLIMIT_DATA`; stacks with their full size), but not memory that it shares
-    /// with the program.
+    /// Limits the private memory of a worker, in bytes beyond what a fresh worker has: its heap, anonymous mappings and thread stacks at their full size,
+    /// as the kernel counts them (`RLIMIT_DATA`). Memory that it shares with the program does not count.
     ///
-    /// An allocation beyond it fails, which in Rust ends the worker, and so costs this task
-    /// ([`TaskError::WorkerDied`](crate::TaskError::WorkerDied)). And a worker is replaced between two tasks when more than
-    /// half of the memory that `init` has left is taken: a task that needs no more than half of the limit never fails because
-    /// of what others have left behind.
+    /// An allocation beyond the limit fails, which in Rust ends the worker and so costs this task
+    /// ([`TaskError::WorkerDied`](crate::TaskError::WorkerDied)). A worker is replaced between two tasks when more than half of the memory that `init`
+    /// has left is in use, so a task that needs at most half of the limit does not fail because of earlier tasks.
     ///
-    /// Only Linux keeps such a limit: elsewhere the pool does not start, with an error that says so.
+    /// Linux only: elsewhere the pool returns an error when it starts.
     ///
     /// # Panics
     ///
@@ -152,12 +150,11 @@ impl ProcessPool {
         self
     }
 
-    /// How much memory of the program one result may take, in bytes; of a map, the results of one message.
+    /// Limits the program's memory that one result may take, in bytes; for a map, the results of one message.
     ///
-    /// A worker that has been taken over by hostile input can send a few bytes that claim to be a large value: each `None` in a
-    /// `Vec<Option<[u64; 32]>>` is one byte on its way and 264 in memory. A result that takes more than this fails with
-    /// [`TaskError::Decode`](crate::TaskError::Decode). The default is 64 MiB, and 32 times the bytes that came: results that are made of
-    /// numbers and text never come near it.
+    /// A worker that hostile input has taken over can send a few bytes that claim to be a large value: each `None` in a `Vec<Option<[u64; 32]>>` is one
+    /// byte in a message and 264 in memory. A result beyond the limit fails with [`TaskError::Decode`](crate::TaskError::Decode). The default is 64 MiB
+    /// plus 32 times the bytes that came, which results made of numbers and text do not reach.
     ///
     /// ```
     /// use parallel_runtime::{ProcessPool, TaskError, parallel};
@@ -182,7 +179,7 @@ impl ProcessPool {
         self
     }
 
-    /// Runs once in each worker before its first task: to open a library, say. If it panics, or its process dies, tasks end as
+    /// Sets a function that runs once in each worker before its first task, to open a library for example. If it panics or its process dies, tasks end as
     /// [`TaskError::Spawn`](crate::TaskError::Spawn) with the reason.
     #[doc(alias("initializer"))]
     pub const fn init(mut self, init: fn()) -> Self {
@@ -190,24 +187,22 @@ impl ProcessPool {
         self
     }
 
-    /// Confines the workers, after `init` and before the first task: for tasks that handle untrusted input. See [`Sandbox`].
+    /// Confines the workers, after `init` and before the first task, for tasks that handle untrusted input: see [`Sandbox`].
     ///
-    /// Where the kernel lacks what it takes (Linux 6.2 with Landlock, and seccomp) no worker starts, and the error says so. The
-    /// same if `init` has started threads, which could not be confined.
+    /// If the kernel lacks Landlock (Linux 6.2) or seccomp, or if `init` has started threads, no worker starts, and the error says why.
     #[cfg(feature = "sandbox")]
     pub const fn sandbox(mut self, sandbox: Sandbox) -> Self {
         self.options.sandbox = Some(sandbox);
         self
     }
 
-    /// What the pool is called: in the names of its processes, its statistics, the timeline, spans, and by
-    /// [`current_worker`](crate::current_worker).
+    /// Names the pool: in the names of its processes, its statistics, the timeline, spans, and [`current_worker`](crate::current_worker).
     pub const fn name(mut self, name: &'static str) -> Self {
         self.options.name = Some(name);
         self
     }
 
-    /// Variables that are set in the environment of workers, before they start: for libraries that read them when they are loaded.
+    /// Sets environment variables of the workers, before they start: for libraries that read them when they are loaded.
     ///
     /// ```
     /// use parallel_runtime::{ProcessPool, parallel};
@@ -254,7 +249,7 @@ impl ProcessPool {
         self
     }
 
-    /// Workers that had nothing to do for so long leave, with what they keep; they come back when there is work.
+    /// Ends workers that have been idle for so long, with the values that they keep. They start again when there is work.
     ///
     /// # Panics
     ///
@@ -265,8 +260,8 @@ impl ProcessPool {
         self
     }
 
-    /// How many submitted tasks may be outstanding: `submit` waits while there are so many, and `try_submit` gives the arguments back. It goes for
-    /// tasks alone: a map holds no more than it needs anyway, and a plain call waits for its own.
+    /// Limits the submitted tasks that are outstanding: `submit` waits while there are so many, and `try_submit` returns the arguments. Maps and plain
+    /// calls are not limited, because they hold no more than they need.
     ///
     /// # Panics
     ///
@@ -277,12 +272,12 @@ impl ProcessPool {
         self
     }
 
-    /// What each worker of the pool keeps between tasks: `make` is called in each that needs it, with this configuration, which crosses as an
-    /// argument does. Functions get it by their `#[worker]` parameter. The closure captures nothing: what it needs is in the
-    /// configuration.
+    /// Sets the value that each worker of the pool keeps between tasks. `make` is called in each worker that needs the value, with `config`, which is
+    /// sent like an argument. Functions get the value as their `#[worker]` parameter. The closure captures nothing.
     ///
-    /// The value is made before the first task that needs it, in a sandbox before that closes; it is dropped when the worker ends in order, and made anew
-    /// after a task that used it has panicked. If `make` panics, tasks that need it end as [`TaskError::Spawn`](crate::TaskError::Spawn) with the reason.
+    /// The value is made before the first task that needs it, and before a sandbox closes. It is dropped when the worker ends in order, and made again
+    /// after a task that used it has panicked. If `make` panics, tasks that need the value end as [`TaskError::Spawn`](crate::TaskError::Spawn) with the
+    /// reason.
     ///
     /// ```
     /// use parallel_runtime::{ProcessPool, parallel};
@@ -323,7 +318,7 @@ impl ProcessPool {
         self.started().engine.as_ref()
     }
 
-    /// Starts all workers now, and returns when they are ready.
+    /// Starts all workers, and returns when they are ready.
     ///
     /// # Errors
     ///
@@ -332,17 +327,17 @@ impl ProcessPool {
         self.engine().map_or(Ok(()), Engine::start)
     }
 
-    /// How many workers the pool may have.
+    /// Returns the number of workers that the pool may have.
     pub fn workers(&self) -> usize {
         self.engine().map_or_else(|| resolve_workers(self.workers), |engine| engine.workers())
     }
 
-    /// Process ids of the workers that are alive now. Empty inside a worker.
+    /// Returns the process ids of the workers that are alive. Empty inside a worker.
     pub fn worker_pids(&self) -> Vec<u32> {
         self.engine().map_or_else(Vec::new, |engine| engine.worker_pids())
     }
 
-    /// What the pool has done so far.
+    /// Returns what the pool has done so far.
     pub fn stats(&self) -> PoolStats {
         match self.engine() {
             Some(engine) => engine.stats(),
@@ -350,8 +345,8 @@ impl ProcessPool {
         }
     }
 
-    /// Cancels what has not started, and gives how many tasks that were: with a following [`shutdown`](Self::shutdown) what Python's
-    /// `shutdown(cancel_futures=True)` does. Their results are [`TaskError::Cancelled`](crate::TaskError::Cancelled). A map whose items have not all started ends so, too.
+    /// Cancels the tasks that have not started, and returns their number. They end as [`TaskError::Cancelled`](crate::TaskError::Cancelled), and so does
+    /// a map whose items have not all started. Followed by [`shutdown`](Self::shutdown) it is Python's `shutdown(cancel_futures=True)`.
     ///
     /// ```
     /// use parallel_runtime::{TaskError, ProcessPool, parallel};
@@ -376,9 +371,10 @@ impl ProcessPool {
         self.engine().map_or(0, |engine| engine.cancel_queued())
     }
 
-    /// Takes no more tasks, waits until all have ended, and ends the workers. A map that has begun is one of them, with all the items that
-    /// its iterator gives; an `imap` or a stream is not: what it has not sent, or has to send again, ends as `PoolClosed`. Later submissions give
-    /// [`TaskError::PoolClosed`](crate::TaskError::PoolClosed).
+    /// Accepts no more tasks, waits until all have ended, and ends the workers.
+    ///
+    /// A map that has begun is run to its end, with all items of its iterator. An `imap` or a stream is not: items that it has not sent, or has to send
+    /// again, end as `PoolClosed`. Later submissions return [`TaskError::PoolClosed`](crate::TaskError::PoolClosed).
     #[doc(alias("close"))]
     pub fn shutdown(&self) {
         if let Some(engine) = self.engine() {
@@ -386,7 +382,7 @@ impl ProcessPool {
         }
     }
 
-    /// Ends the workers at once. What was outstanding ends as [`TaskError::Cancelled`](crate::TaskError::Cancelled).
+    /// Ends the workers at once. Outstanding tasks end as [`TaskError::Cancelled`](crate::TaskError::Cancelled).
     #[doc(alias("terminate"))]
     pub fn kill(&self) {
         if let Some(engine) = self.engine() {
@@ -406,9 +402,9 @@ impl AnyPool for ProcessPool {
     }
 }
 
-/// What a panic interrupts here is as it was before, or ended: locks are taken over, and no state is left half done.
+/// A panic leaves no state half changed here: poisoned locks are taken over.
 impl UnwindSafe for ProcessPool {}
-/// What a panic interrupts here is as it was before, or ended: locks are taken over, and no state is left half done.
+/// A panic leaves no state half changed here: poisoned locks are taken over.
 impl RefUnwindSafe for ProcessPool {}
 
 impl Drop for ProcessPool {

@@ -16,8 +16,8 @@ use crate::thread::Engine;
 
 /// A pool of threads, on rayon.
 ///
-/// A pool of N workers runs at most N tasks at a time, so a pool of one serialises a library that is not thread-safe. A plain
-/// call runs on the caller's own thread, as one of the N.
+/// A pool of N workers runs at most N tasks at a time, so a pool of one serialises calls of a library that is not thread-safe. A plain call runs on the
+/// caller's own thread, as one of the N.
 ///
 /// ```
 /// use parallel_runtime::{ThreadPool, parallel};
@@ -57,8 +57,8 @@ struct Started {
 }
 
 impl ThreadPool {
-    /// A pool of so many threads; 0 stands for `PARALLEL_WORKERS`, or else one per CPU that this process may use. The threads
-    /// are started at first use.
+    /// Creates a pool of `workers` threads, which start at first use. 0 stands for `PARALLEL_WORKERS`, or else for one thread for each CPU that this
+    /// process may use.
     pub const fn new(workers: usize) -> Self {
         Self {
             workers,
@@ -69,9 +69,8 @@ impl ThreadPool {
         }
     }
 
-    /// How long a task may take, from the moment it starts to run, unless its function or its call says something else. What
-    /// takes longer ends as [`TaskError::TimedOut`](crate::TaskError::TimedOut); but a thread cannot be ended: see
-    /// [`Call::timeout`](crate::Call::timeout).
+    /// Sets the time limit of a task, counted from its start, for functions and calls that set none. A task that exceeds it ends as
+    /// [`TaskError::TimedOut`](crate::TaskError::TimedOut), but its thread runs on: see [`Call::timeout`](crate::Call::timeout).
     ///
     /// # Panics
     ///
@@ -81,7 +80,7 @@ impl ThreadPool {
         self
     }
 
-    /// The least number of items in a piece of a map, as [`Call::chunk`](crate::Call::chunk).
+    /// Sets the least number of items in a piece of a map, like [`Call::chunk`](crate::Call::chunk).
     ///
     /// # Panics
     ///
@@ -91,23 +90,24 @@ impl ThreadPool {
         self
     }
 
-    /// Runs once on each thread of the pool before its first task. All tasks then run on the pool's own threads, plain calls and maps, too:
-    /// with a pool of one always on the same thread, but for those that run while another one waits in its middle for something,
-    /// which get a thread of their own. If it panics, tasks end as [`TaskError::Spawn`](crate::TaskError::Spawn) with the reason.
+    /// Sets a function that runs once on each thread of the pool before its first task.
+    ///
+    /// All tasks then run on the pool's own threads, also plain calls and maps. In a pool of one that is always the same thread, except for tasks that
+    /// run while another one waits. If the function panics, tasks end as [`TaskError::Spawn`](crate::TaskError::Spawn) with the reason.
     #[doc(alias("initializer"))]
     pub const fn init(mut self, init: fn()) -> Self {
         self.options.init = Some(init);
         self
     }
 
-    /// What the pool is called: in the names of its threads, its statistics, the timeline, spans, and by [`current_worker`](crate::current_worker).
+    /// Names the pool: in the names of its threads, its statistics, the timeline, spans, and [`current_worker`](crate::current_worker).
     pub const fn name(mut self, name: &'static str) -> Self {
         self.options.name = Some(name);
         self
     }
 
-    /// How large the stacks of the pool's threads are, in bytes, those of maps included. A plain call runs on its caller's thread, with the stack that
-    /// that has. The default is that of the standard library (2 MiB, or what `RUST_MIN_STACK` says).
+    /// Sets the size of the stacks of the pool's threads, in bytes, also of those of maps. A plain call runs on its caller's thread and stack. The
+    /// default is the standard library's (2 MiB, or `RUST_MIN_STACK`).
     ///
     /// ```
     /// use parallel_runtime::{ThreadPool, parallel};
@@ -132,7 +132,7 @@ impl ThreadPool {
         self
     }
 
-    /// Threads that had nothing to do for so long leave, with what they keep; they come back when there is work. Those on which maps run stay.
+    /// Ends threads that have been idle for so long, with the values that they keep. They start again when there is work. Threads of maps stay.
     ///
     /// # Panics
     ///
@@ -143,8 +143,8 @@ impl ThreadPool {
         self
     }
 
-    /// How many submitted tasks may be outstanding: `submit` waits while there are so many, and `try_submit` gives the arguments back. It goes for
-    /// tasks alone: a map holds no more than it needs anyway, and a plain call waits for its own.
+    /// Limits the submitted tasks that are outstanding: `submit` waits while there are so many, and `try_submit` returns the arguments. Maps and plain
+    /// calls are not limited, because they hold no more than they need.
     ///
     /// # Panics
     ///
@@ -155,10 +155,11 @@ impl ThreadPool {
         self
     }
 
-    /// What each thread of the pool keeps between tasks: `make` is called on each that needs it, with this configuration. Functions get it by their
-    /// `#[worker]` parameter. It is dropped on its thread when the pool is shut down, and made anew after a task that used it has panicked.
+    /// Sets the value that each thread of the pool keeps between tasks. `make` is called on each thread that needs the value, with `config`. Functions
+    /// get the value as their `#[worker]` parameter.
     ///
-    /// If `make` panics, the task that needs it ends as [`TaskError::Spawn`](crate::TaskError::Spawn) with the reason, and the next one tries again.
+    /// The value is dropped on its thread when the pool is shut down, and made again after a task that used it has panicked. If `make` panics, the task
+    /// that needs the value ends as [`TaskError::Spawn`](crate::TaskError::Spawn) with the reason, and the next task tries again.
     ///
     /// ```
     /// use parallel_runtime::{ThreadPool, parallel};
@@ -204,18 +205,18 @@ impl ThreadPool {
         self.engine().start()
     }
 
-    /// How many tasks run at a time.
+    /// Returns the number of tasks that run at a time.
     pub fn workers(&self) -> usize {
         self.engine().workers()
     }
 
-    /// What the pool has done so far.
+    /// Returns what the pool has done so far.
     pub fn stats(&self) -> PoolStats {
         self.engine().stats()
     }
 
-    /// Cancels what has not started, and gives how many tasks that were: with a following [`shutdown`](Self::shutdown) what Python's
-    /// `shutdown(cancel_futures=True)` does. Their results are [`TaskError::Cancelled`](crate::TaskError::Cancelled). A map whose items have not all started ends so, too.
+    /// Cancels the tasks that have not started, and returns their number. They end as [`TaskError::Cancelled`](crate::TaskError::Cancelled), and so does
+    /// a map whose items have not all started. Followed by [`shutdown`](Self::shutdown) it is Python's `shutdown(cancel_futures=True)`.
     ///
     /// ```
     /// use parallel_runtime::{TaskError, ThreadPool, parallel};
@@ -240,15 +241,13 @@ impl ThreadPool {
         self.engine().cancel_queued()
     }
 
-    /// Takes no more tasks, and returns when all have ended. Later submissions give
-    /// [`TaskError::PoolClosed`](crate::TaskError::PoolClosed).
+    /// Accepts no more tasks, and returns when all have ended. Later submissions return [`TaskError::PoolClosed`](crate::TaskError::PoolClosed).
     #[doc(alias("close"))]
     pub fn shutdown(&self) {
         self.engine().shutdown();
     }
 
-    /// Takes no more tasks, and cancels those that have not started. Threads cannot be ended: what runs, runs to its end, and
-    /// is not waited for.
+    /// Accepts no more tasks, and cancels those that have not started. Running tasks are not waited for, because threads cannot be ended.
     #[doc(alias("terminate"))]
     pub fn kill(&self) {
         self.engine().kill();
@@ -266,9 +265,9 @@ impl AnyPool for ThreadPool {
     }
 }
 
-/// What a panic interrupts here is as it was before, or ended: locks are taken over, and no state is left half done.
+/// A panic leaves no state half changed here: poisoned locks are taken over.
 impl UnwindSafe for ThreadPool {}
-/// What a panic interrupts here is as it was before, or ended: locks are taken over, and no state is left half done.
+/// A panic leaves no state half changed here: poisoned locks are taken over.
 impl RefUnwindSafe for ThreadPool {}
 
 impl Drop for ThreadPool {

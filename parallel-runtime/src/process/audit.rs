@@ -162,7 +162,7 @@ impl Engine {
         None
     }
 
-    /// Ends a task that a worker may still run, without anybody knowing which: its slot and its arguments are not used again before all
+    /// Ends a task that an unknown worker may still run: its slot and its arguments are not used again before all
     /// workers of now are gone.
     pub(super) fn end_in_quarantine(&self, state: &mut State, index: u32, outcome: impl Fn() -> Outcome) {
         let Some(mut task) = state.slots.in_flight[index as usize].take() else { return };

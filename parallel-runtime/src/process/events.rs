@@ -239,7 +239,7 @@ impl Engine {
             }
         }
         for worker in &mut workers {
-            // By its number: the descriptors may be somebody else's by now.
+            // By its number: the descriptors may belong to the program by now.
             worker.started.child.kill_by_number();
         }
         for mut worker in workers {

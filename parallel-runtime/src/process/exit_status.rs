@@ -93,7 +93,7 @@ fn reason(
         }
         (Some(signal), _) => signals::describe(signal),
         (None, Some(code)) => format!("it exited with code {code}"),
-        (None, None) => "nobody knows how: the program ignores SIGCHLD, or waits for all of its children".to_owned(),
+        (None, None) => "it is unknown how: the program ignores SIGCHLD, or waits for all of its children".to_owned(),
     };
     let fault = record.fault_signal.load(Ordering::Acquire);
     // What the worker wrote is only a hint.

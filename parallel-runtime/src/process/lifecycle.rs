@@ -374,7 +374,7 @@ impl Engine {
         }
     }
 
-    /// Waits until something has changed, or a while has passed; then it makes sure that somebody is there who changes it.
+    /// Waits until something has changed, or a while has passed; then it makes sure that workers are there to change it.
     pub(super) fn wait_for_change<'e>(&'e self, state: Access<'e>) -> Access<'e> {
         if let Some(state) = state.wait(&self.changed, LOOK) {
             return state;

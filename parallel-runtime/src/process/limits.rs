@@ -41,7 +41,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const PAUSE: u64 = 1_000_000_000;
 
 impl Engine {
-    /// Makes sure that somebody looks when a task that is published now can be over its limit.
+    /// Schedules a look for the time when a task that is published now can be over its limit.
     pub(super) fn watch_limit(&self, state: &mut State, index: u32, limited: &Limited) {
         let generation = state.slots.generations[index as usize];
         if state.limits.limited.len() > 2 * state.slots.in_flight.len() {
@@ -98,7 +98,7 @@ impl Engine {
                     }
                     continue;
                 }
-                // Whatever begins from now on has this long at least.
+                // What begins from now on has this long at least.
                 _ => now.saturating_add(nanoseconds(limit)),
             };
             if word.state() == SlotState::Claimed && word.generation() == generation && deadline <= now {

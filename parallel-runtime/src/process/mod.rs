@@ -12,7 +12,7 @@
 //!   supervisor ◄──────── control channel, process descriptor ──────── hello, "I need a block", death
 //! ```
 //!
-//! A call is encoded in the caller's thread and published on the [`board`](crate::ipc::board); whichever worker is free claims it there, so
+//! A call is encoded in the caller's thread and published on the [`board`](crate::ipc::board); a free worker claims it there, so
 //! there is no thread between a caller and a worker. The result comes back the same way, and the thread that waits for it (or the thread that
 //! needs its slot) *collects* it: moves it out of shared memory into the task's private [`TaskState`](crate::remote::task_state::TaskState). What a message is, how items are
 //! packed into messages, and how results are read is in [`remote`](crate::remote).

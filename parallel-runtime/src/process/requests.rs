@@ -116,7 +116,7 @@ fn new_object(state: &State, worker_slot: usize, len: u64, alignment: u64, kind:
     match objects::create(len, alignment, kind, Some(&worker.process)) {
         Ok(new) => {
             let reference = new.handle.reference();
-            // Before our own hold ends: so somebody has it at all times.
+            // Before our own hold ends, so that it is held at all times.
             worker.process.gets(reference);
             [reference.offset, 0, reference.id.into(), reference.nonce, new.zeroed.into()]
         }

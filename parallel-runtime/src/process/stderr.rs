@@ -144,7 +144,7 @@ impl Stderr {
             return true;
         }
         let mut buffer = [0_u8; 16 << 10];
-        // Not for ever: a worker may write as fast as this reads.
+        // Bounded: a worker may write as fast as this reads.
         for _ in 0..16 {
             match self.pipe.read(&mut buffer) {
                 Ok(0) => return true,

@@ -202,7 +202,7 @@ impl Supervisor {
     }
 
     /// The program ends: workers that do nothing end first, so that what their tasks have printed comes out. To be called when the
-    /// program exits, where other threads may hold any lock for ever.
+    /// program exits, where other threads may hold any lock and never release it.
     pub(super) fn let_idle_workers_end(&self) {
         // To write a profile takes its time.
         let deadline = Instant::now() + if profile::is_measured() { 4 * LAST_WORDS } else { LAST_WORDS };

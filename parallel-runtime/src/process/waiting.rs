@@ -59,7 +59,7 @@ impl Engine {
         }
     }
 
-    /// Waits until a slot's task is done, or somebody else has collected it, or a while has passed.
+    /// Waits until a slot's task is done, or another thread has collected it, or a while has passed.
     fn wait_for_slot(&self, task_state: &TaskRef, index: u32, generation: u64, deadline: Option<Instant>) {
         let slot = self.board().slot(index);
         let over = || {

@@ -70,7 +70,7 @@ impl Answer {
 pub(super) enum Occupant {
     #[default]
     Vacant,
-    /// Somebody is just starting a process for this place.
+    /// A process for this place is being started.
     Starting,
     Worker(Box<Worker>),
     /// Its worker is being ended, with the pool.

@@ -1,4 +1,4 @@
-//! What the verbs ask of a pool whose tasks run in other processes, over whatever [`Transport`].
+//! What the verbs ask of a pool whose tasks run in other processes, over any [`Transport`].
 
 use std::any::Any;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

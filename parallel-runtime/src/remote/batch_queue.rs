@@ -36,7 +36,7 @@ struct Queued<'a> {
 /// What becomes of the other items, and of what has started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Manner {
-    /// When an item has failed, no more are started. Items may hold borrows: so what has started is waited for, whatever happens.
+    /// When an item has failed, no more are started. Items may hold borrows: so what has started is always waited for.
     StopsAtFailure,
     /// All are run. They may hold borrows, too.
     GoesOn,
@@ -324,7 +324,7 @@ impl<'a> BatchQueue<'a> {
         Ok(())
     }
 
-    /// Gives the results of one batch, and the number of its first item: of the first batch or, if `any`, of whichever has arrived.
+    /// Gives the results of one batch, and the number of its first item: of the first batch or, if `any`, of one that has arrived.
     pub(super) fn give_one(&mut self, any: bool) -> Option<(usize, Results<'a>)> {
         let most = if any { self.queue.len() } else { 1 };
         let arrived = self.queue.iter().take(most).position(|batch| batch.outcome.is_some());

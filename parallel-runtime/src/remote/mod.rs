@@ -9,7 +9,7 @@
 //! | module | what |
 //! | --- | --- |
 //! | [`transport`] | what an engine does |
-//! | [`backend`] | what the verbs ask, for whichever engine |
+//! | [`backend`] | what the verbs ask, for every engine |
 //! | [`submit`] | the way of items to an engine |
 //! | [`message`] | one or several items, encoded |
 //! | [`task_state`], [`record`], [`handle`] | the program's record of a task; how its outcome is put in and taken out; the same as a task's handle |

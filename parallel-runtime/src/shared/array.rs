@@ -38,10 +38,10 @@ use crate::error::TaskError;
 ///
 /// * `get`, `set` and `update` are one step for all processes. If a process dies in one of them, or a closure panics, the
 ///   element is the one from before or the one after; and the array can be used at once.
-/// * [`lock`](SharedArray::lock) gives all elements where they are, for any number of steps. If a process dies, or panics, while it
+/// * [`lock`](SharedArray::lock) returns all elements in place, for any number of steps. If a process dies, or panics, while it
 ///   holds the lock, they may be half changed: the next `lock` says [`Poisoned`], until
-///   [`clear_poison`](SharedArray::clear_poison). The other methods do not mind.
-/// * A thread that locks what it has locked panics.
+///   [`clear_poison`](SharedArray::clear_poison). The other methods work.
+/// * A thread that locks it twice panics.
 #[doc(alias("Array"))]
 pub struct SharedArray<T> {
     cells: Cells<T>,
@@ -97,12 +97,12 @@ impl<T: Send> SharedArray<T> {
 }
 
 impl<T: Pod + Send> SharedArray<T> {
-    /// How many elements there are.
+    /// Returns the number of elements.
     pub fn len(&self) -> usize {
         self.cells.len()
     }
 
-    /// Whether there are none.
+    /// Returns whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -133,7 +133,7 @@ impl<T: Pod + Send> SharedArray<T> {
         self.cells.briefly().write(index, value);
     }
 
-    /// Changes an element in one step. Gives what `change` gives.
+    /// Changes an element in one step. Returns what `change` returns.
     ///
     /// # Panics
     ///
@@ -151,7 +151,7 @@ impl<T: Pod + Send> SharedArray<T> {
         result
     }
 
-    /// Takes the lock, and gives all elements where they are: nothing else reads or writes them until the guard is dropped. A part of
+    /// Takes the lock, and returns all elements in place: nothing else reads or writes them until the guard is dropped. A part of
     /// them may be passed to a task, which works on it in place.
     ///
     /// # Errors
@@ -179,12 +179,12 @@ impl<T: Pod + Send> SharedArray<T> {
         self.guard().to_vec()
     }
 
-    /// Whether a process died, or panicked, while it held the lock.
+    /// Returns whether a process died, or panicked, while it held the lock.
     pub fn is_poisoned(&self) -> bool {
         self.cells.is_poisoned()
     }
 
-    /// The elements are as they should be, whatever has happened.
+    /// Declares the elements to be sound after all.
     pub fn clear_poison(&self) {
         self.cells.clear_poison();
     }

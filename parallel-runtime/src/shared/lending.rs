@@ -1,7 +1,7 @@
 //! Slices that lie in shared memory travel as where they are, not as what they hold.
 //!
-//! An argument is recognised by its address: whatever part of a `SharedVec`, a `SharedSlice`, a named segment or a locked
-//! `SharedArray` a caller passes, as a slice of whatever plain type, the worker finds it in its own mapping of the same memory.
+//! An argument is recognised by its address: any part of a `SharedVec`, a `SharedSlice`, a named segment or a locked
+//! `SharedArray` that a caller passes, as a slice of any plain type, is found by the worker in its own mapping of the same memory.
 //! The caller's borrow lasts until the task has ended; a task that was ended by force has ended when its process has.
 
 use std::marker::PhantomData;

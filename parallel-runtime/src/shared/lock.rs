@@ -8,7 +8,7 @@
 //! | --- | --- |
 //! | 0 | free |
 //! | a [`Token`] | that process holds it |
-//! | the same, with bit 0 | and somebody may sleep until it is free |
+//! | the same, with bit 0 | and a thread may sleep until it is free |
 //! | the same, with bit 15 | and that process has looked whether it does hold it |
 //!
 //! Who writes: a process that wants it, 0 → itself, or a dead holder → itself; a waiter, holder → holder with bit 0; the process that it names, which
@@ -46,7 +46,7 @@ const DOUBT: Duration = Duration::from_millis(500);
 /// The process that it names looks whether it holds the lock: see [`Lock::doubt`]. No place in a token is so large.
 const DOUBTED: u64 = 1 << 15;
 
-/// Somebody may sleep.
+/// A thread may sleep.
 const WAITED_FOR: u64 = 1;
 
 /// Rounds of spinning, each twice as long as the one before; then rounds of giving the processor away.
@@ -285,7 +285,7 @@ pub(super) fn is_own(lock: &Lock) -> bool {
 fn check_own(lock: &Lock) {
     assert!(
         !is_own(lock),
-        "this thread holds the lock of this shared object already, and would wait for itself for ever: drop its guard first, or do \
+        "this thread already holds the lock of this shared object, and would wait for itself: drop its guard first, or do \
          all of it through the guard"
     );
 }

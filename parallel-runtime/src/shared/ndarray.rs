@@ -17,7 +17,7 @@ use crate::error::TaskError;
 /// An N-dimensional array in shared memory with one owner, in row-major order: a [`SharedVec`] with a shape.
 ///
 /// Its views are those of the `ndarray` crate, with all that they can do. A function may take them by value, `ArrayView<f64, Ix2>` and
-/// `ArrayViewMut<f64, Ix2>`: those of shared memory travel as the place where they lie, so **nothing is copied**.
+/// `ArrayViewMut<f64, Ix2>`: those of shared memory are passed by their place, so **nothing is copied**.
 ///
 /// ```
 /// use ndarray::{ArrayViewMut2, Axis};
@@ -53,7 +53,7 @@ pub type SharedArray3<T> = SharedNdArray<T, Ix3>;
 /// The same with any number of dimensions.
 pub type SharedArrayD<T> = SharedNdArray<T, IxDyn>;
 
-/// An N-dimensional array in shared memory that nothing changes any more: a [`SharedSlice`] with a shape. A clone is another handle.
+/// An N-dimensional array in shared memory that is read-only: a [`SharedSlice`] with a shape. A clone is another handle.
 pub struct SharedNdSlice<T, D: Dimension> {
     elements: SharedSlice<T>,
     shape: D,
@@ -84,7 +84,7 @@ impl<T: Pod, D: Dimension> SharedNdArray<T, D> {
         Ok(Self { elements: SharedVec::try_zeroed(size_of_shape(&shape).unwrap_or(usize::MAX))?, shape })
     }
 
-    /// An array whose elements are made from their indices, where they are to lie.
+    /// An array whose elements are made from their indices, in place.
     ///
     /// # Panics
     ///
@@ -124,7 +124,7 @@ impl<T: Pod, D: Dimension> SharedNdArray<T, D> {
         ArrayViewMut::from_shape(self.shape.clone(), &mut self.elements).expect("there are as many as the shape says")
     }
 
-    /// Makes it readable by many, and changeable by none.
+    /// Turns it into a slice that many can read and none can change.
     pub fn share(self) -> SharedNdSlice<T, D> {
         SharedNdSlice { elements: self.elements.share(), shape: self.shape }
     }
@@ -143,12 +143,12 @@ macro_rules! views {
                 self.shape.slice()
             }
 
-            /// How many elements there are.
+            /// Returns the number of elements.
             pub fn len(&self) -> usize {
                 self.elements.len()
             }
 
-            /// Whether there are none.
+            /// Returns whether there are none.
             pub fn is_empty(&self) -> bool {
                 self.elements.is_empty()
             }

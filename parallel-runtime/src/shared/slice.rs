@@ -11,10 +11,10 @@ use super::raw::{Memory, Raw};
 use super::statics::{self, Object, SharedObject};
 use super::tables::Kind;
 
-/// Plain data in shared memory that nothing changes any more, like an `Arc<[T]>`: one large table for every worker.
+/// Plain data in shared memory that is read-only, like an `Arc<[T]>`: one large table for every worker.
 ///
 /// A clone is another handle of the same memory. In a task's arguments it travels as a handle; a part of it that is passed as
-/// `&[T]` travels as the place where it lies.
+/// `&[T]` is passed by its place.
 ///
 /// ```
 /// use parallel_runtime::{SharedSlice, SharedVec, parallel};

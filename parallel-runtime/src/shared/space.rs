@@ -38,7 +38,7 @@ static MESSAGES: OnceLock<Messages> = OnceLock::new();
 impl Space {
     /// Sets what [`get`](Space::get) gives. `segment` is never unmapped.
     pub(crate) fn set(segment: &Segment, me: Token, is_program: bool) {
-        // SAFETY: the tables lie at this offset of every arena, which begins as zeros, and a segment lives for ever.
+        // SAFETY: the tables lie at this offset of every arena, which begins as zeros, and a segment is never unmapped.
         let tables = unsafe { Tables::new(segment.at(TABLES_AT), segment.len(), segment.is_scarce()) };
         if is_program {
             tables.set_living(me, true);

@@ -173,7 +173,7 @@ impl Tables {
 
     /// # Safety
     ///
-    /// `Tables::size(len, scarce)` bytes from `start`, aligned to a page, are mapped for ever and hold tables: zeros, or what views of the same
+    /// `Tables::size(len, scarce)` bytes from `start`, aligned to a page, stay mapped and hold tables: zeros, or what views of the same
     /// length made of them.
     pub(super) unsafe fn new(start: NonNull<u8>, len: u64, scarce: bool) -> Self {
         Self { start, layout: Layout::of(len, scarce) }
@@ -184,7 +184,7 @@ impl Tables {
         // SAFETY: all parts lie inside the tables, which are mapped (the contract of `new`).
         let start = unsafe { self.start.add(offset) }.cast::<T>();
         // SAFETY: the parts are arrays of atomics that start at multiples of 16 bytes from a page; any bytes are valid for them,
-        // they may be changed by others, and they are mapped for ever.
+        // they may be changed by others, and they stay mapped.
         unsafe { std::slice::from_raw_parts(start.as_ptr(), len) }
     }
 

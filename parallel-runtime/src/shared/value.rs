@@ -45,8 +45,8 @@ use crate::sys::{fork, image};
 /// * If a process dies in any of them, or a closure panics, the value is the one from before or the one after, never a mixture;
 ///   and the value can be used at once.
 /// * [`lock`](SharedValue::lock) is for more than one step, and tells if a process died, or panicked, while it held the lock:
-///   [`Poisoned`], until [`clear_poison`](SharedValue::clear_poison). The other methods do not mind.
-/// * A thread that locks what it has locked panics.
+///   [`Poisoned`], until [`clear_poison`](SharedValue::clear_poison). The other methods work.
+/// * A thread that locks it twice panics.
 #[doc(alias("Value"))]
 pub struct SharedValue<T> {
     /// What [`statics::mark`] gives, by which the executable shows where a static of this type begins.
@@ -135,7 +135,7 @@ impl<T: SharedPlain> SharedValue<T> {
         self.cells().briefly().write(0, value);
     }
 
-    /// Changes it in one step: nothing else reads or writes it meanwhile. Gives what `change` gives.
+    /// Changes it in one step: nothing else reads or writes it meanwhile. Returns what `change` returns.
     ///
     /// # Panics
     ///
@@ -170,12 +170,12 @@ impl<T: SharedPlain> SharedValue<T> {
         Ok(SharedValueGuard { locked, value, changed: false })
     }
 
-    /// Whether a process died, or panicked, while it held the lock.
+    /// Returns whether a process died, or panicked, while it held the lock.
     pub fn is_poisoned(&self) -> bool {
         self.cells().is_poisoned()
     }
 
-    /// The value is as it should be, whatever has happened.
+    /// Declares the value to be sound after all.
     pub fn clear_poison(&self) {
         self.cells().clear_poison();
     }
@@ -287,31 +287,31 @@ macro_rules! arithmetic {
     ($($type:ty),*) => {$(
         /// Arithmetic in one step for all processes, like that of the standard library's atomics.
         impl SharedValue<$type> {
-            /// Adds, wrapping around at the limits. Gives the value from before.
+            /// Adds, wrapping around at the limits. Returns the value from before.
             #[inline]
             #[track_caller]
             pub fn fetch_add(&self, amount: $type) -> $type {
                 self.exchange(|value| value.wrapping_add(amount))
             }
-            /// Subtracts, wrapping around at the limits. Gives the value from before.
+            /// Subtracts, wrapping around at the limits. Returns the value from before.
             #[inline]
             #[track_caller]
             pub fn fetch_sub(&self, amount: $type) -> $type {
                 self.exchange(|value| value.wrapping_sub(amount))
             }
-            /// Sets the value to the larger of the two. Gives the value from before.
+            /// Sets the value to the larger of the two. Returns the value from before.
             #[inline]
             #[track_caller]
             pub fn fetch_max(&self, other: $type) -> $type {
                 self.exchange(|value| value.max(other))
             }
-            /// Sets the value to the smaller of the two. Gives the value from before.
+            /// Sets the value to the smaller of the two. Returns the value from before.
             #[inline]
             #[track_caller]
             pub fn fetch_min(&self, other: $type) -> $type {
                 self.exchange(|value| value.min(other))
             }
-            /// Sets the value to `new` if it is `current`. Gives the value from before: in `Ok` if it was set, in `Err` if not.
+            /// Sets the value to `new` if it is `current`. Returns the value from before: in `Ok` if it was set, in `Err` if not.
             ///
             /// # Errors
             ///

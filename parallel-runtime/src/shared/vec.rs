@@ -21,7 +21,7 @@ use crate::shared::handle_table;
 /// and change where they are.
 ///
 /// `T` is plain data: see [`SharedElement`]. It derefs to `[T]`. Any part of it that is passed to a task as `&[T]` or `&mut [T]` travels as the place where it lies, not as
-/// bytes: **nothing is copied**, whatever its size. Passed or returned by value the buffer itself moves, which copies nothing
+/// bytes: **nothing is copied**, at any size. Passed or returned by value the buffer itself moves, which copies nothing
 /// either.
 ///
 /// ```
@@ -50,7 +50,7 @@ use crate::shared::handle_table;
 /// * What a task has changed before it panicked, died or timed out stays changed, as with threads. With `retries` a part that was
 ///   lent as `&mut` is copied before the first try, and each further try finds it as it was.
 /// * A task that takes a `SharedVec` by value is not tried again: it may have passed it on.
-/// * It also moves inside structs, vectors and whatever else implements `Serialize`, without copying. Since `Serialize` takes `&self`,
+/// * It also moves inside structs, vectors and other types that implement `Serialize`, without copying. Since `Serialize` takes `&self`,
 ///   the value around it is dropped before the message is read: if the `SharedVec` is still there then (in an `Arc` that others
 ///   have), the call fails. Behind a reference it cannot move at all. Inside another value *beside a `&mut` parameter* it is copied.
 /// * Memory is freed when the owner is dropped, or dies.
@@ -111,7 +111,7 @@ impl<T> SharedVec<T> {
         Ok(vec)
     }
 
-    /// `len` elements, each made from its index, where they are to lie.
+    /// `len` elements, each made from its index, in place.
     ///
     /// # Panics
     ///
@@ -142,7 +142,7 @@ impl<T> SharedVec<T> {
     /// what was left by a program that was killed is removed by the next that makes a segment. Parts of it are passed to tasks without
     /// copying, like those of any `SharedVec`; but it cannot be moved to one.
     ///
-    /// Python before 3.13 removes the *name* of every segment that it has had open when it ends, whatever program made it
+    /// Python before 3.13 removes the *name* of every segment that it has had open when it ends, also of segments that other programs made
     /// ([bpo-38119](https://github.com/python/cpython/issues/82300); from 3.13 on `SharedMemory(name, track=False)` does not). The memory stays, and tasks go on to work on it;
     /// but no process can open it by its name any more.
     ///
@@ -199,7 +199,7 @@ impl<T> SharedVec<T> {
 }
 
 impl<T: Pod> SharedVec<T> {
-    /// Makes it readable by many, and changeable by none.
+    /// Turns it into a slice that many can read and none can change.
     pub fn share(self) -> SharedSlice<T> {
         if let Memory::Object(handle) = &self.raw.memory {
             local_handles::share(handle, self.number);

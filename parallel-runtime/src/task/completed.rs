@@ -1,4 +1,4 @@
-//! Waiting for several tasks, of whatever pools.
+//! Waiting for several tasks of any pools.
 
 use std::iter::FusedIterator;
 use std::sync::Arc;
@@ -62,9 +62,8 @@ impl Drop for Waiting {
     }
 }
 
-/// Gives tasks as they end, each with its position among `tasks`: Python's `concurrent.futures.as_completed`.
-///
-/// They may be of different functions, if those have the same result, and of different pools, of threads and of processes.
+/// Returns an iterator over tasks as they end, each with its position among `tasks`: Python's `concurrent.futures.as_completed`. The tasks may be of
+/// different functions with the same result type, and of different pools.
 ///
 /// ```
 /// use parallel_runtime::{as_completed, parallel};
@@ -89,7 +88,7 @@ pub fn as_completed<R: Send + 'static>(tasks: impl IntoIterator<Item = Task<R>>)
     AsCompleted { left: tasks.len(), tasks, waiting }
 }
 
-/// Tasks as they end: see [`as_completed`]. Those that are left when it is dropped run on.
+/// Tasks as they end: see [`as_completed`]. Tasks that are left when it is dropped run on.
 #[must_use = "it does nothing but wait when it is iterated over"]
 pub struct AsCompleted<R> {
     tasks: Vec<Option<Task<R>>>,
@@ -98,7 +97,7 @@ pub struct AsCompleted<R> {
 }
 
 impl<R: Send + 'static> AsCompleted<R> {
-    /// The next task that ends, if one does within `limit`. `None` after the last one, too: [`len`](ExactSizeIterator::len) tells how many are left.
+    /// Returns the next task that ends within `limit`. `None` also after the last task: [`len`](ExactSizeIterator::len) tells how many are left.
     pub fn next_timeout(&mut self, limit: Duration) -> Option<(usize, Result<R, TaskError>)> {
         self.next_until(Instant::now().checked_add(limit))
     }
@@ -140,7 +139,7 @@ impl<R> std::fmt::Debug for AsCompleted<R> {
     }
 }
 
-/// What [`wait`] waits for.
+/// The condition that [`wait`] waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WaitFor {
     /// Until one has ended, well or not.
@@ -151,17 +150,17 @@ pub enum WaitFor {
     All,
 }
 
-/// Which tasks have ended, as positions among those that were waited for, in order.
+/// The positions of the tasks that have ended, and of the others, in order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Waited {
-    /// Those that have ended, well or not.
+    /// Tasks that have ended, with a result or an error.
     pub done: Vec<usize>,
-    /// Those that have not.
+    /// Tasks that have not ended.
     pub pending: Vec<usize>,
 }
 
-/// Waits for some of several tasks, but no longer than `limit`: Python's `concurrent.futures.wait`. It takes no results.
+/// Waits for some of several tasks, at most for `limit`: Python's `concurrent.futures.wait`. It takes no results.
 ///
 /// ```
 /// use std::time::Duration;

@@ -17,9 +17,9 @@ use crate::wait::blocking::wait_while;
 use crate::wait::condvar::Condvar;
 use crate::wait::notify::Watcher;
 
-/// A map that goes on in the background: Python's `AsyncResult`.
+/// A map in the background: Python's `AsyncResult`. Dropping it does not stop it.
 ///
-/// Dropping it does not stop it. It is also a future: `.await` gives what `join` gives.
+/// It is also a future: `.await` returns what `join` returns.
 ///
 /// ```
 /// use parallel_runtime::parallel;
@@ -155,7 +155,7 @@ impl<R: Send + 'static> MapTask<R> {
         Self { state, _result: PhantomData }
     }
 
-    /// Waits for all items and gives their results, in order.
+    /// Waits for all items and returns their results, in order.
     ///
     /// # Errors
     ///
@@ -166,30 +166,30 @@ impl<R: Send + 'static> MapTask<R> {
         self.state.wait(None).unwrap_or(Err(TaskError::Cancelled)).map(|values| unsafe { values.into_vec() })
     }
 
-    /// Waits for all items, but no longer than `limit`; `None` if they have not ended by then. The results are given once: after that `join` and
-    /// `join_timeout` give [`TaskError::ResultTaken`].
+    /// Waits for all items, at most for `limit`; `None` if they have not ended by then. The results are returned once: after that `join` and
+    /// `join_timeout` return [`TaskError::ResultTaken`].
     pub fn join_timeout(&mut self, limit: Duration) -> Option<Result<Vec<R>, TaskError>> {
         let result = self.state.wait(Instant::now().checked_add(limit))?;
         // SAFETY: the values are of type `R`, by the promise of the code that made this.
         Some(result.map(|values| unsafe { values.into_vec() }))
     }
 
-    /// Calls `then` when all items have ended, or none will any more: see [`Task::on_done`](crate::Task::on_done).
+    /// Calls `then` when no item is left that will run: see [`Task::on_done`](crate::Task::on_done).
     pub fn on_done(&self, then: impl FnOnce() + Send + 'static) {
         self.state.watch(Watcher::Call(Box::new(then)));
     }
 
-    /// Whether all items have ended.
+    /// Returns whether all items have ended.
     pub fn is_finished(&self) -> bool {
         !matches!(*self.state.result(), Progress::Running(..))
     }
 
-    /// How many items have ended, and how many there are.
+    /// Returns how many items have ended, and how many there are.
     pub fn progress(&self) -> (usize, usize) {
         (self.state.done.load(Ordering::Relaxed).min(self.state.total), self.state.total)
     }
 
-    /// Starts no more items. What runs, runs to its end; `join` then gives [`TaskError::Cancelled`], unless all items were done.
+    /// Starts no more items. Running items are not stopped. `join` then returns [`TaskError::Cancelled`], unless all items were done.
     pub fn cancel(&self) {
         self.state.stop.store(true, Ordering::Relaxed);
         // The thread of the map takes back what no worker has begun.
@@ -197,11 +197,11 @@ impl<R: Send + 'static> MapTask<R> {
     }
 }
 
-/// Nothing of it is ever pinned.
+/// Nothing of it is pinned.
 impl<R> Unpin for MapTask<R> {}
-/// What a panic interrupts here is as it was before, or ended: locks are taken over, and no state is left half done.
+/// A panic leaves no state half changed here: poisoned locks are taken over.
 impl<R> UnwindSafe for MapTask<R> {}
-/// What a panic interrupts here is as it was before, or ended: locks are taken over, and no state is left half done.
+/// A panic leaves no state half changed here: poisoned locks are taken over.
 impl<R> RefUnwindSafe for MapTask<R> {}
 
 impl<R: Send + 'static> Future for MapTask<R> {

@@ -13,7 +13,7 @@ use crate::backend::ScopedHandle;
 use crate::error::TaskError;
 use crate::panics;
 
-/// Tasks that may borrow whatever lives longer than the [`scope`] that this is of. Pass it to `f::scoped(scope, ...)`.
+/// A scope for tasks that borrow: see [`scope`]. Pass it to `f::scoped(scope, ...)`.
 pub struct Scope<'scope, 'env: 'scope> {
     /// It is emptied before the scope ends. So that it may refer to what refers to the scope, it is not dropped.
     begun: Mutex<ManuallyDrop<Vec<Begun<'scope>>>>,
@@ -22,20 +22,17 @@ pub struct Scope<'scope, 'env: 'scope> {
     _env: PhantomData<&'env mut &'env ()>,
 }
 
-/// A task that was begun in a scope: from `f::scoped(scope, ...)`. What it borrows is free again when the scope has ended.
-///
-/// Dropping it does not stop it: the scope waits for it.
+/// A task of a scope: from `f::scoped(scope, ...)`. Its borrows end with the scope. Dropping it does not stop it: the scope waits for it.
 #[must_use = "its result is lost unless it is joined; if it fails, the scope panics at its end"]
 pub struct ScopedTask<'scope, R> {
     task: Begun<'scope>,
     _result: PhantomData<fn() -> R>,
 }
 
-/// A task of whatever pool.
+/// A task of any pool.
 type Begun<'scope> = Arc<dyn ScopedHandle<'scope> + 'scope>;
 
-/// Runs `with` a scope in which tasks may be begun that borrow what lives longer: `f::scoped(scope, ...)`. All of them have ended when it
-/// returns.
+/// Runs `with` a scope, in which `f::scoped(scope, ...)` starts tasks that may borrow what outlives it. All of them have ended when `scope` returns.
 ///
 /// ```
 /// use parallel_runtime::{parallel, scope};
@@ -130,7 +127,7 @@ impl<'scope> Scope<'scope, '_> {
 }
 
 impl<'scope, R: 'scope> ScopedTask<'scope, R> {
-    /// Waits for the task and gives its result.
+    /// Waits for the task and returns its result.
     ///
     /// # Errors
     ///
@@ -142,17 +139,17 @@ impl<'scope, R: 'scope> ScopedTask<'scope, R> {
         self.task.take().map(|value| unsafe { value.into() })
     }
 
-    /// Whether it has ended, well or not.
+    /// Returns whether the task has ended.
     pub fn is_finished(&self) -> bool {
         self.task.is_finished()
     }
 
-    /// Keeps it from running, if it has not started. True if it will never run.
+    /// Cancels the task if it has not started. True if it will never run.
     pub fn cancel(&self) -> bool {
         self.task.cancel()
     }
 
-    /// Ends it, whether it has started or not, as [`Task::kill`](crate::Task::kill) does.
+    /// Ends the task, also if it runs, like [`Task::kill`](crate::Task::kill).
     pub fn kill(&self) -> bool {
         self.task.kill()
     }

@@ -8,13 +8,11 @@ use super::submitted::Task;
 use crate::backend::{OwnProcess, OwnTask};
 use crate::error::TaskError;
 
-/// A call that runs on a thread or in a process of its own, outside every pool: Python's `Thread` and `Process`.
+/// A call that runs on a thread or in a process of its own, outside all pools: Python's `Thread` and `Process`. Dropping it does not stop it.
 ///
-/// Dropping it does not stop it.
-///
-/// A task may start one too. Its process then ends with the worker that runs the task, and shares no objects with the program: slices are copied, a
-/// [`SharedSlice`](crate::SharedSlice) and a [`SharedVec`](crate::SharedVec) too, and handles of other shared objects are refused. A task in a sandbox may not start
-/// processes: it gets [`TaskError::Spawn`]. The memory limit of the worker is not that of the process, which has its own.
+/// A task may spawn a process, too. That ends with the worker of the task, has a memory limit of its own, and shares no objects with the program: slices,
+/// a [`SharedSlice`](crate::SharedSlice) and a [`SharedVec`](crate::SharedVec) are copied, and handles of other shared objects are refused. A task in a
+/// sandbox gets [`TaskError::Spawn`].
 ///
 /// ```
 /// use parallel_runtime::parallel;
@@ -47,7 +45,7 @@ impl<R: Send + 'static> Spawned<R> {
         Self { task: unsafe { Task::new(handle) }, process, can_be_killed }
     }
 
-    /// Waits for the call and gives its result.
+    /// Waits for the call and returns its result.
     ///
     /// # Errors
     ///
@@ -57,7 +55,7 @@ impl<R: Send + 'static> Spawned<R> {
         self.task.join()
     }
 
-    /// Waits for the call, but no longer than `limit`: see [`Task::join_timeout`].
+    /// Waits for the call, at most for `limit`: see [`Task::join_timeout`].
     pub fn join_timeout(&mut self, limit: Duration) -> Option<Result<R, TaskError>> {
         self.task.join_timeout(limit)
     }
@@ -67,7 +65,7 @@ impl<R: Send + 'static> Spawned<R> {
         self.task.on_done(then);
     }
 
-    /// The same as a task, which can take part in [`wait`](fn@crate::wait) and [`as_completed`](crate::as_completed), and be awaited.
+    /// Returns the call as a task, for [`wait`](fn@crate::wait), [`as_completed`](crate::as_completed) and `.await`.
     ///
     /// ```
     /// use parallel_runtime::{as_completed, parallel};
@@ -86,23 +84,23 @@ impl<R: Send + 'static> Spawned<R> {
         self.task
     }
 
-    /// Whether it has ended, well or not.
+    /// Returns whether the call has ended.
     pub fn is_finished(&self) -> bool {
         self.task.is_finished()
     }
 
-    /// A number that no other task of this program has.
+    /// Returns a number that no other task of this program has.
     pub fn id(&self) -> u64 {
         self.task.id()
     }
 
-    /// The process id, that of the last try if there are `retries`; `None` if it runs on a thread, or could not be started.
+    /// Returns the process id, of the last try if there are `retries`. `None` if the call runs on a thread, or could not be started.
     pub fn pid(&self) -> Option<u32> {
         self.process.as_ref()?.pid()
     }
 
-    /// Ends the process at once; `join` then gives [`TaskError::Cancelled`], unless the call had ended. False if it runs on a
-    /// thread, which cannot be ended.
+    /// Ends the process at once. `join` then returns [`TaskError::Cancelled`], unless the call had ended. False if it runs on a thread, which cannot be
+    /// ended.
     pub fn kill(&self) -> bool {
         match &self.process {
             Some(process) => {

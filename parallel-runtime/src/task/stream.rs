@@ -96,7 +96,7 @@ impl Stream {
             if let Some((first, results)) = self.prefetch.take() {
                 (self.next, self.buffer) = (first, results.into_each());
             }
-            // Before anybody works on what is there: so the workers go on meanwhile.
+            // Before the caller works on what is there, so that the workers go on meanwhile.
             if self.buffer.len() == 0 || !(self.slow || self.prefetch.is_lazy()) {
                 self.fill(items);
             }

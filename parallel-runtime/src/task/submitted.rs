@@ -11,9 +11,9 @@ use crate::backend::TaskHandle;
 use crate::error::TaskError;
 use crate::wait::notify::Watcher;
 
-/// A call that was submitted: Python's `Future`.
+/// A submitted call: Python's `Future`. Dropping it does not stop it.
 ///
-/// Dropping it does not stop it: the task runs on, and no thread takes its result.
+/// It is also a future, under any executor: `task.await` returns what `join` returns. Dropping the future does not stop the task, either.
 ///
 /// ```
 /// use parallel_runtime::parallel;
@@ -70,7 +70,7 @@ impl<R: Send + 'static> Task<R> {
         Self { id: next_id(), handle, _result: PhantomData }
     }
 
-    /// Waits for the task and gives its result.
+    /// Waits for the task and returns its result.
     ///
     /// # Errors
     ///
@@ -80,8 +80,8 @@ impl<R: Send + 'static> Task<R> {
         self.wait(None).unwrap_or(Err(TaskError::Cancelled))
     }
 
-    /// Waits for the task, but no longer than `limit`; `None` if it has not ended by then. The result is given once: after
-    /// that, `join` and `join_timeout` give [`TaskError::ResultTaken`].
+    /// Waits for the task, at most for `limit`; `None` if it has not ended by then. The result is returned once: after that, `join` and `join_timeout`
+    /// return [`TaskError::ResultTaken`].
     pub fn join_timeout(&mut self, limit: Duration) -> Option<Result<R, TaskError>> {
         self.wait(Instant::now().checked_add(limit))
     }
@@ -92,26 +92,25 @@ impl<R: Send + 'static> Task<R> {
         Some(result.map(|value| unsafe { value.into() }))
     }
 
-    /// Whether it has ended, well or not.
+    /// Returns whether the task has ended, with a result or an error.
     pub fn is_finished(&self) -> bool {
         self.handle.is_finished()
     }
 
-    /// Whether a worker is running it now.
+    /// Returns whether a worker is running the task.
     pub fn is_running(&self) -> bool {
         self.handle.is_running()
     }
 
-    /// Keeps it from running, if it has not started. True if it will never run; its result is then
-    /// [`TaskError::Cancelled`]. True again for one that was cancelled before.
+    /// Cancels the task if it has not started. True if it will never run, also if it was cancelled before; its result is then [`TaskError::Cancelled`].
     pub fn cancel(&self) -> bool {
         self.handle.cancel()
     }
 
-    /// Ends it, whether it has started or not: if it runs in a worker process, that process is ended, and replaced. Its result is
-    /// then [`TaskError::Cancelled`], unless it completes at this very moment. False if it has ended already, or if it runs on a thread,
-    /// which cannot be ended. The body of an `async fn` is dropped where it waits, and nothing else is ended, unless it keeps its worker
-    /// from doing so for 100 ms.
+    /// Ends the task, also if it runs: its worker process is ended and replaced. Its result is then [`TaskError::Cancelled`], unless it completes at this
+    /// moment. False if it has ended, or if it runs on a thread, which cannot be ended.
+    ///
+    /// The body of an `async fn` is dropped at its next wait; only if it blocks its worker for 100 ms more is the process ended.
     ///
     /// ```
     /// use parallel_runtime::{TaskError, parallel};
@@ -132,9 +131,8 @@ impl<R: Send + 'static> Task<R> {
         self.handle.kill()
     }
 
-    /// Calls `then` when it has ended, well or not; at once if it has ended already. It is called on a thread that is there for that, one
-    /// after the other: what takes long keeps others waiting. Which of several is called first is not said. A panic in it is printed, and
-    /// has no other effect.
+    /// Calls `then` when the task has ended, or at once if it has ended already. Callbacks run one after the other on a thread for them, in any order, so
+    /// a slow one delays others. A panic in one is printed and has no other effect.
     ///
     /// ```
     /// use std::sync::mpsc::channel;
@@ -171,13 +169,13 @@ impl<R: Send + 'static> Task<R> {
         self.handle.has_failed()
     }
 
-    /// A number that no other task of this program has.
+    /// Returns a number that no other task of this program has.
     pub fn id(&self) -> u64 {
         self.id
     }
 }
 
-/// Nothing of it is ever pinned.
+/// Nothing of it is pinned.
 impl<R> Unpin for Task<R> {}
 
 impl<R: Send + 'static> Future for Task<R> {

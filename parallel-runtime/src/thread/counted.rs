@@ -17,7 +17,7 @@ use crate::observe::stats::{PoolStats, WorkerLoad};
 use crate::observe::{self, Counters, Fate, Run, Seen, timeline};
 use crate::sys::clock;
 
-/// Counts a task from its submission to its end, which is a failure unless somebody says otherwise.
+/// Counts a task from its submission to its end, which is a failure unless it is marked otherwise.
 pub(super) struct Counted<'e> {
     engine: &'e Engine,
     seen: Option<Box<Seen>>,

@@ -215,7 +215,7 @@ impl Job {
             && self.turns.is_none()
             && let Some(engine) = &self.engine
         {
-            // Somebody was told that it timed out.
+            // Its timeout was reported.
             engine.abandoned.fetch_sub(1, Ordering::Relaxed);
         }
     }
@@ -253,7 +253,7 @@ impl Job {
             (began != 0).then(|| Run { began, ended: clock::now(), place, pid: 0 })
         });
         if let Some(engine) = &self.engine {
-            // Before anybody sees the end, who may then look at the counts.
+            // Before its end is visible: the counts may be looked at then.
             engine.count(fate, seen, run);
         }
         end.result = Some(result.map_err(Box::new));
@@ -279,14 +279,14 @@ impl Job {
         self.end.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has somebody told of its end.
+    /// Has a watcher told of its end.
     ///
     /// # Errors
     ///
     /// The watcher, if it has ended.
     pub(crate) fn watch(self: &Arc<Self>, watcher: Watcher) -> Result<(), Watcher> {
         if matches!(watcher, Watcher::Waker(_) | Watcher::Signal(_)) {
-            self.run_if_nobody_else_can();
+            self.run_if_no_other_thread_can();
         }
         self.expire_if_due();
         let mut end = self.end();
@@ -325,7 +325,7 @@ impl Job {
     }
 
     /// An executor that a task of the pool runs, and that waits for another task of it, does not know that it keeps a permit.
-    fn run_if_nobody_else_can(self: &Arc<Self>) {
+    fn run_if_no_other_thread_can(self: &Arc<Self>) {
         let is_stuck = |engine: &Arc<Engine>| engine.semaphore.is_held() && engine.semaphore.stay_taken();
         // A body that takes turns gives its permit back by itself.
         if !polling::is_polling() && self.engine.as_ref().is_some_and(is_stuck) {

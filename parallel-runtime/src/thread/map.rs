@@ -22,7 +22,7 @@ pub(super) struct MapJob<'j> {
     /// Called for each piece: gives what is to be kept as long as it runs.
     pub(super) enter: &'j (dyn Fn() -> Result<Entered<'j>, TaskError> + Sync),
     pub(super) stops: Stops<'j>,
-    /// All items are run, whatever becomes of others.
+    /// All items are run, also if others fail.
     pub(super) goes_on: bool,
     /// How long an item may take. It is not ended then, since it may borrow; its output is dropped.
     pub(super) limit: Option<Duration>,
@@ -200,7 +200,7 @@ impl<'j> MapJob<'j> {
     }
 }
 
-/// What has not run is dropped, whatever its destructors do.
+/// Drops what has not run, also if destructors panic.
 fn drop_rest(piece: Piece<'_>) {
     panics::discard(|| drop(piece));
 }

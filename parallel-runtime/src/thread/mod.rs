@@ -1,7 +1,7 @@
 //! The thread engine.
 //!
 //! A plain call runs on the caller's own thread, which would only wait: that saves two thread switches. [`semaphore`] keeps the number of
-//! tasks that run at a time, on whichever threads, at the pool's size, so that a pool of one serialises a library that is not
+//! tasks that run at a time, on any threads, at the pool's size, so that a pool of one serialises a library that is not
 //! thread-safe.
 //!
 //! | module | what |

@@ -101,7 +101,7 @@ impl ThreadPrefetch {
     }
 }
 
-/// Runs items one after the other, whatever becomes of them.
+/// Runs items one after the other, also if some fail.
 fn run_all(function: &'static FunctionTable, mut items: ErasedVec<'static>, stop: &AtomicBool) -> Results<'static> {
     let count = items.len();
     let mut results = Results::of(ErasedVec::with_capacity(function.output, count));

@@ -1,6 +1,6 @@
 //! How many tasks of a thread pool run at a time.
 //!
-//! A pool of N runs at most N tasks at any moment, on whichever thread: its own, or that of a caller that waits for
+//! A pool of N runs at most N tasks at any moment, on any thread: its own, or that of a caller that waits for
 //! its result anyway. The thread that runs a task holds one of the N permits.
 //!
 //! A thread holds the permit of its innermost task alone. A task that calls a function of its own pool goes on under the same

@@ -37,7 +37,7 @@ impl Watcher {
         }
     }
 
-    /// Whether somebody still wants to know, now that `next` does.
+    /// Whether a watcher is left, now that `next` is one.
     fn is_wanted_beside(&self, next: &Self) -> bool {
         match self {
             Self::Ready(ready, _) => !ready.closed.load(Ordering::Relaxed),

@@ -246,7 +246,7 @@ fn a_full_queue_and_an_empty_one_say_so() {
 }
 
 #[test]
-fn closing_wakes_whoever_waits() {
+fn closing_wakes_all_waiters() {
     let (full, empty) = (SharedQueue::bounded(1), SharedQueue::<u32>::bounded(1));
     full.push(1).unwrap();
     std::thread::scope(|scope| {

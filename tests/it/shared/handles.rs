@@ -249,7 +249,7 @@ fn a_worker_may_keep_a_handle_after_its_task() {
     let value = SharedValue::new(10);
     assert_eq!(keep::on(&pool).call(Some(value.clone())), 11);
     drop(value);
-    // Somebody else's memory if it was freed.
+    // Memory of another object if it was freed.
     let others: Vec<_> = (0..100).map(|_| SharedValue::new(0_u64)).collect();
     others.iter().for_each(|other| other.set(1));
     assert_eq!(keep::on(&pool).call(None), 12);

@@ -78,7 +78,7 @@ fn a_process_has_a_named_segment_open_once() {
 }
 
 #[test]
-fn tasks_work_on_a_named_segment_whose_name_somebody_has_removed() {
+fn tasks_work_on_a_named_segment_whose_name_was_removed() {
     // Python before 3.13 does that when it ends.
     let (made, opened) = (name("made"), name("opened"));
     let mut ours = create::<i32>(&made, 10).unwrap();

@@ -22,7 +22,7 @@ impl<'de> Deserialize<'de> for Counted {
 }
 
 #[test]
-fn a_shared_vec_in_an_arc_moves_only_if_nobody_else_has_it() {
+fn a_shared_vec_in_an_arc_moves_only_if_the_arc_is_not_shared() {
     #[parallel(mode = "process", pool = 1)]
     fn first(vec: Counted) -> u32 {
         vec.0[0]
@@ -57,7 +57,7 @@ fn a_result_in_an_arc_that_the_worker_keeps_is_refused() {
 }
 
 #[test]
-fn containers_refuse_a_shared_vec_that_somebody_else_has() {
+fn containers_refuse_a_shared_vec_in_a_shared_arc() {
     let queue = SharedQueue::bounded(1);
     let ours = Counted(Arc::new(SharedVec::from_slice(&[5])));
     let refused = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| queue.push(ours.clone())));

@@ -139,7 +139,7 @@ fn a_barrier_is_broken_when_one_that_waits_there_dies_or_has_waited_too_long() {
 }
 
 #[test]
-fn a_barrier_is_broken_by_a_death_also_if_nobody_else_waits_there() {
+fn a_barrier_is_broken_by_a_death_also_if_no_other_waits_there() {
     #[parallel(mode = "process", pool = 1)]
     fn wait(ready: SharedEvent, alive: SharedLock, barrier: SharedBarrier) {
         let _alive = alive.lock();
@@ -181,7 +181,7 @@ fn an_event_that_is_set_back_at_once_has_released_who_waited() {
 }
 
 #[test]
-fn poison_shows_before_anybody_has_taken_the_lock_and_can_be_cleared() {
+fn poison_shows_before_the_lock_is_taken_and_can_be_cleared() {
     #[parallel(mode = "process", pool = 1)]
     fn die(lock: SharedLock) {
         let _guard = lock.lock().unwrap();

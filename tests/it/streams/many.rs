@@ -138,7 +138,7 @@ macro_rules! many {
                         other => assert_eq!(other.unwrap(), 1 + index as u64 / 2),
                     }
                 }
-                // Nobody waits for this one.
+                // This one has no waiter.
                 drop(on().submit((60_000, count.clone())));
                 let other = pause::on(&pool).submit((1, count.clone())).join();
                 assert_eq!(other.unwrap(), 1);
@@ -373,7 +373,7 @@ fn neither_kind_of_task_keeps_the_other_from_its_turn() {
 }
 
 #[test]
-fn a_body_that_is_tried_again_needs_nobody_who_waits() {
+fn a_body_is_tried_again_without_a_waiter() {
     let pool = ProcessPool::new(1).retries(2).timeout(Duration::from_millis(50));
     #[parallel(mode = "process")]
     async fn never(tries: SharedValue<i64>) {

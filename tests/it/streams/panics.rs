@@ -106,7 +106,7 @@ fn a_task_whose_argument_panics_when_it_is_dropped_is_cancelled() {
 }
 
 #[test]
-fn what_panics_when_it_is_dropped_on_a_thread_of_the_pool_harms_nobody() {
+fn what_panics_when_it_is_dropped_on_a_thread_of_the_pool_does_no_harm() {
     #[parallel(pool = 2)]
     fn panic_with_bomb() {
         panic_any(Bomb);
@@ -143,7 +143,7 @@ fn wakers_may_panic_and_may_call_pools() {
     end::on(&pool).submit((20, false)).on_done(move || sender.send(()).unwrap());
     receiver.recv().unwrap();
 
-    // Whoever finds a death starts workers, too.
+    // The thread that finds a death starts workers, too.
     static FRESH: ProcessPool = ProcessPool::new(1);
     let (sender, receiver) = channel();
     let mut task = end::on(&pool).submit((50, true));

@@ -21,13 +21,13 @@ pub(crate) struct Line<T>(pub(crate) T);
 pub(crate) struct Header {
     /// Written by the program.
     tail: Line<AtomicU64>,
-    /// Written by anybody: a hint.
+    /// Written by any process: a hint.
     head: Line<AtomicU64>,
     /// Bits of the workers that sleep.
     sleepers: Line<[AtomicU64; MOST_WORKERS / 64]>,
     /// Threads of the program that sleep until *some* task is done. Written by the program.
     pub(crate) done_waiters: Line<AtomicU32>,
-    /// Counts completions that met such a sleeper; they sleep on it. Written by anybody.
+    /// Counts completions that met such a sleeper; they sleep on it. Written by any process.
     pub(crate) done_count: Line<AtomicU32>,
 }
 
@@ -228,7 +228,7 @@ impl Board {
         }
     }
 
-    /// Wakes this worker, if it sleeps. False if it does not, or if somebody else is waking it.
+    /// Wakes this worker, if it sleeps. False if it does not, or if another thread is waking it.
     pub(crate) fn wake_sleeper(&self, worker: u32) -> bool {
         if !self.sleepers().withdraw(worker) {
             return false;

@@ -16,7 +16,7 @@ use super::word::{State, Word};
 use crate::sys::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sys::sync::between_ordered_steps;
 
-/// Worker: the task is done. True if somebody is to be woken.
+/// Worker: the task is done. True if a thread is to be woken.
 ///
 /// If the process stops before the exchange the task is lost, after it the task is done; the process that sees the death wakes the
 /// waiter. The exchange fails only if the program has taken the task from this worker, which it does to dead ones.

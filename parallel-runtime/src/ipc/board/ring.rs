@@ -95,7 +95,7 @@ impl<'b> Ring<'b> {
         if place.tail.wrapping_sub(place.head) < capacity {
             return true;
         }
-        // Each round moves `head` on, or somebody else has; a worker that keeps setting it back does not hold us up for ever.
+        // Each round moves `head` on, or another process has; a worker that keeps setting it back is not waited for without end.
         for _ in 0..4 * capacity {
             let head = self.head.load(Ordering::Acquire);
             let used = place.tail.wrapping_sub(head);

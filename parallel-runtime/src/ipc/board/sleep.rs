@@ -32,7 +32,7 @@ impl Sleepers<'_> {
         self.0[index].fetch_or(bit, Ordering::SeqCst);
     }
 
-    /// Takes a worker's bit back. False if somebody else has cleared it, and so is about to wake that worker.
+    /// Takes a worker's bit back. False if another thread has cleared it, and so is about to wake that worker.
     pub(crate) fn withdraw(&self, worker: u32) -> bool {
         let (index, bit) = place(worker);
         self.0[index].fetch_and(!bit, Ordering::SeqCst) & bit != 0
@@ -44,7 +44,7 @@ impl Sleepers<'_> {
         self.0[index].load(Ordering::SeqCst) & bit != 0
     }
 
-    /// Takes the bit of a sleeping worker, which must then be woken; none if somebody is `awake`.
+    /// Takes the bit of a sleeping worker, which must then be woken; none if a worker is `awake`.
     pub(crate) fn pick(&self, workers: usize, awake: impl FnOnce() -> bool) -> Option<u32> {
         settle();
         let words = &self.0[..workers.div_ceil(64)];
@@ -57,7 +57,7 @@ impl Sleepers<'_> {
                 let bit = bits & bits.wrapping_neg();
                 let before = word.fetch_and(!bit, Ordering::SeqCst);
                 let worker = index as u32 * 64 + bit.trailing_zeros();
-                // A bit of no worker is somebody's scribble.
+                // A bit of no worker was written by mistake, or by an attacker.
                 if before & bit != 0 && (worker as usize) < workers {
                     return Some(worker);
                 }

@@ -1,6 +1,6 @@
 //! How the program ends a worker for one task, without harm to another.
 //!
-//! A task has run out of time, or somebody kills it. Between the decision and the worker's end the task may complete, and the
+//! A task has run out of time, or is killed. Between the decision and the worker's end the task may complete, and the
 //! worker might begin another one, which would then die for nothing. So the worker is marked *terminating* first:
 //!
 //! ```text

@@ -76,7 +76,7 @@ fn a_cancelled_task_is_stepped_over() {
 }
 
 #[test]
-fn a_worker_that_died_before_it_moved_the_head_stops_nobody() {
+fn a_worker_that_died_before_it_moved_the_head_blocks_no_other() {
     let board = Fixture::new(4);
     board.publish(3, 1);
     board.publish(1, 1);

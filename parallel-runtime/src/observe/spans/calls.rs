@@ -7,7 +7,7 @@ use tracing::{Dispatch, Level, Span, field};
 
 use crate::observe::task::{Fate, Pool, Run};
 
-/// Whether anybody wants spans of calls.
+/// Whether spans of calls are wanted.
 #[inline(always)]
 fn is_wanted() -> bool {
     tracing::span_enabled!(target: "parallel", Level::INFO, "call")

@@ -70,7 +70,7 @@ fn metadata(site: &Site) -> Option<&'static Metadata<'static>> {
     Some(metadata)
 }
 
-/// Gives an entry's place and values to `then`, if somebody wants it.
+/// Gives an entry's place and values to `then`, if it is wanted.
 fn with_values<R>(
     entry: &Entry,
     then: impl FnOnce(&'static Metadata<'static>, &tracing::field::ValueSet<'_>) -> R,

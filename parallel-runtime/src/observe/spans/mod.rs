@@ -23,7 +23,7 @@ pub(super) use wire::Event;
 
 use tracing::level_filters::LevelFilter;
 
-/// The most verbose level that anybody wants: 0 for none, 5 for all.
+/// The most verbose level that is wanted: 0 for none, 5 for all.
 #[inline(always)]
 pub(super) fn level() -> u32 {
     match LevelFilter::current() {

@@ -49,7 +49,7 @@ impl Worker {
         }
     }
 
-    /// When it has to look after them, whatever happens.
+    /// When it has to look after them at the latest.
     pub(super) fn next_limit(&mut self) -> Option<Instant> {
         self.futures.as_mut().and_then(|futures| futures.next_limit())
     }

@@ -1,7 +1,7 @@
 //! The worker's side: from the hook to the end of the process.
 //!
 //! The thread of the hook only waits for the end of the control channel, which is the end of the program or of the pool; then it
-//! ends the process, whatever its tasks do. Tasks run on a second thread, which the standard library has set up like any
+//! ends the process, also while tasks run. Tasks run on a second thread, which the standard library has set up like any
 //! other. A worker always ends by `_exit`: it must never fall through into the program's `main`.
 //!
 //! | module | what |

@@ -83,13 +83,13 @@ impl<K, V> SharedDict<K, V> {
         Ok(Self { container, _contents: PhantomData })
     }
 
-    /// How many elements there are.
+    /// Returns the number of elements.
     #[track_caller]
     pub fn len(&self) -> usize {
         number(&self.open(), LEN) as usize
     }
 
-    /// Whether there are none.
+    /// Returns whether there are none.
     #[track_caller]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -206,7 +206,7 @@ impl<K: Serialize, V: Serialize + DeserializeOwned> SharedDict<K, V> {
         self.change(packed, |value| value.map(|mut value| (change(&mut value), value)))
     }
 
-    /// Changes the value of a key in one step, after setting it to `default` if there is none. Gives what `change` gives.
+    /// Changes the value of a key in one step, after setting it to `default` if there is none. Returns what `change` returns.
     ///
     /// ```
     /// use parallel_runtime::SharedDict;

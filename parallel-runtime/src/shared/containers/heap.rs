@@ -107,7 +107,7 @@ impl Heap<'_> {
         let Some(start) = self.space.at(offset, 8).filter(|start| start.cast::<AtomicU64>().is_aligned()) else {
             damaged()
         };
-        // SAFETY: eight aligned bytes in the arena, which is mapped for ever; they are only used as an atomic, or by copying.
+        // SAFETY: eight aligned bytes in the arena, which stays mapped; they are only used as an atomic, or by copying.
         unsafe { start.cast::<AtomicU64>().as_ref() }
     }
 

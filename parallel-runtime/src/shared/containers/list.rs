@@ -161,13 +161,13 @@ impl<T> SharedList<T> {
         Ok(Self { container: Container::new(Kind::List)?, _contents: PhantomData })
     }
 
-    /// How many elements there are.
+    /// Returns the number of elements.
     #[track_caller]
     pub fn len(&self) -> usize {
         len(&self.open()) as usize
     }
 
-    /// Whether there are none.
+    /// Returns whether there are none.
     #[track_caller]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -322,7 +322,7 @@ impl<T: Serialize + DeserializeOwned> SharedList<T> {
         }
     }
 
-    /// Changes the element at `index` in one step: nothing else reads or writes the list meanwhile. Gives what `change` gives.
+    /// Changes the element at `index` in one step: nothing else reads or writes the list meanwhile. Returns what `change` returns.
     ///
     /// # Panics
     ///

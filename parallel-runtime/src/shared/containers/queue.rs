@@ -7,7 +7,7 @@
 //! elements' places are copied; it has moved when the root is stored, by one store. A process that dies before that leaves a block that nothing
 //! refers to.
 //!
-//! Who waits sleeps on a word that each push, or each pop, changes; its lowest bit says that somebody sleeps. It is changed under the lock,
+//! A waiting thread sleeps on a word that each push, or each pop, changes; its lowest bit says that a thread sleeps. It is changed under the lock,
 //! and a process that dies before it has woken the sleepers delays them by [`LOOK`](crate::shared::lock::LOOK), after which they look
 //! for themselves.
 
@@ -117,7 +117,7 @@ const UNBOUNDED: u64 = u64::MAX;
 /// The places that it begins with.
 const FIRST_PLACES: u64 = 16;
 
-/// Somebody sleeps on the word.
+/// A thread sleeps on the word.
 const SLEEPER: u64 = 1;
 
 fn number<'o>(open: &'o Open<'_>, which: usize) -> &'o AtomicU64 {
@@ -180,7 +180,7 @@ pub(super) fn mend(open: &Open<'_>) {
     open.heap.rebuild(std::iter::once(root).chain(nodes(open).iter().map(|node| node.0)).collect());
 }
 
-/// Changes a word that others may sleep on. True if somebody does.
+/// Changes a word that others may sleep on. True if one does.
 fn note(open: &Open<'_>, which: usize) -> bool {
     let word = load(open, which);
     set(number(open, which), (word & !SLEEPER).wrapping_add(2));

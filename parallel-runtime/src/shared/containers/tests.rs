@@ -299,7 +299,7 @@ fn an_object_that_a_dead_process_was_taking_out_of_a_container_is_freed() {
 }
 
 #[test]
-fn an_object_that_somebody_else_has_is_freed_when_he_lets_go() {
+fn an_object_with_another_holder_is_freed_when_that_holder_lets_go() {
     super::sweep::enable();
     let list = SharedList::new();
     let slice = SharedSlice::from_slice(&[1; 100]);

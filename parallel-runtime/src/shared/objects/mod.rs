@@ -73,7 +73,7 @@ pub(super) fn adopt(id: u32, nonce: u64, kind: Kind) -> Option<Arc<Handle>> {
     let mut registry = registry();
     let entry = registry.entries.get_mut(id as usize)?;
     let says = Space::existing()?.tables().object(id).kind.load(SeqCst);
-    // Whether it is shared a worker may say, which is then true for ever.
+    // A worker may say that it is shared, and then it stays so.
     if kind == Kind::Slice && entry.kind == Some(Kind::Vec) && says == kind as u32 {
         entry.kind = Some(kind);
     }
@@ -106,7 +106,7 @@ pub(super) fn let_go(handle: &Handle) {
     let id = handle.reference().id;
     let mut registry = registry();
     let Some(entry) = registry.entries.get_mut(id as usize) else { return };
-    // Somebody may have taken another handle meanwhile.
+    // Another handle may have been taken meanwhile.
     if std::ptr::eq(entry.here.as_ptr(), handle) {
         entry.here = Weak::new();
         registry.free_if_unused(id);

@@ -267,7 +267,7 @@ impl Registry {
     }
 
     /// Sets right how often a container has each object, whose lock this thread holds: as often as was `found` there. An object that
-    /// somebody else has may just be on its way into the container or out of it: of that one it is seen later.
+    /// another process has may just be on its way into the container or out of it: that one is seen later.
     ///
     /// Nor is anything set right while a process has said something that has not been read: it may be that it took one out, and would
     /// be counted twice. False if that is so.
@@ -280,8 +280,8 @@ impl Registry {
             if there >= count {
                 continue;
             }
-            let somebody_has_it = self.entries[id as usize].here.strong_count() > 0 || self.worker_has(space, id);
-            if somebody_has_it {
+            let is_held = self.entries[id as usize].here.strong_count() > 0 || self.worker_has(space, id);
+            if is_held {
                 self.entries[id as usize].doubtful.insert(container);
                 continue;
             }

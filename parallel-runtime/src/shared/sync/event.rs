@@ -78,13 +78,13 @@ impl SharedEvent {
         }
     }
 
-    /// Sets it back.
+    /// Clears it.
     pub fn clear(&self) {
         check_fork();
         self.words.head().set.store(0, Ordering::SeqCst);
     }
 
-    /// Whether it is set.
+    /// Returns whether it is set.
     pub fn is_set(&self) -> bool {
         self.words.head().set.load(Ordering::Acquire) != 0
     }

@@ -32,7 +32,7 @@ use crate::shared::tables::Kind;
 /// ```
 ///
 /// If a process dies, or panics, while it holds the lock, the next gets [`Poisoned`], and so on until
-/// [`clear_poison`](SharedLock::clear_poison). A thread that locks what it has locked panics.
+/// [`clear_poison`](SharedLock::clear_poison). A thread that locks it twice panics.
 #[doc(alias("Lock", "RLock"))]
 pub struct SharedLock {
     words: Words<Head>,
@@ -125,12 +125,12 @@ impl SharedLock {
         self.take(Instant::now().checked_add(limit))
     }
 
-    /// Whether a process died, or panicked, while it held the lock.
+    /// Returns whether a process died, or panicked, while it held the lock.
     pub fn is_poisoned(&self) -> bool {
         self.words.head().lock.is_poisoned(Words::<Head>::space())
     }
 
-    /// What the lock guards is as it should be, whatever has happened.
+    /// Declares what the lock guards to be sound after all.
     pub fn clear_poison(&self) {
         let (lock, space) = (&self.words.head().lock, Words::<Head>::space());
         if lock.is_orphaned(space) {

@@ -1,10 +1,10 @@
 //! `SharedSemaphore`.
 //!
-//! One word for each permit: 0, or the [`Token`] of the process that has it, or [`NOBODY`]. A permit is taken and given back by one
+//! One word for each permit: 0, or the [`Token`] of the process that has it, or [`NO_PROCESS`]. A permit is taken and given back by one
 //! compare-and-swap or store, so there is no instant at which it belongs to no process. The process that finds none free looks whether a holder is dead, and
 //! takes over from it.
 //!
-//! Who gives back changes `released` and then looks whether somebody waits; who waits says so and then sleeps only if `released` is what it
+//! Giving back changes `released` and then looks for waiters; a waiter says that it waits and then sleeps only if `released` is what it
 //! was. All four steps are sequentially consistent, so one of the two sees the other.
 
 use std::fmt;
@@ -60,7 +60,7 @@ unsafe impl Header for Head {
 handle!(SharedSemaphore, words: Words<Head>);
 
 /// The permit is taken, and belongs to no process: only [`SharedSemaphore::release`] gives it back.
-const NOBODY: u64 = u64::MAX;
+const NO_PROCESS: u64 = u64::MAX;
 
 /// The most permits.
 const MOST: usize = 1 << 20;
@@ -128,12 +128,12 @@ impl SharedSemaphore {
     pub fn try_with_limit(free: usize, limit: usize) -> Result<Self, TaskError> {
         assert!(
             limit > 0,
-            "nobody could ever take a permit of a semaphore that has none: `with_limit(0, limit)` has none at first"
+            "a semaphore without permits could never be acquired: `with_limit(0, limit)` begins without permits"
         );
         assert!(limit <= MOST, "a semaphore has {MOST} permits at most, and {limit} were asked for");
         assert!(free <= limit, "{free} permits cannot be free where the limit is {limit}");
         let semaphore = Self { words: Words::new(limit)? };
-        semaphore.words.words()[free..].iter().for_each(|word| word.store(NOBODY, Ordering::Relaxed));
+        semaphore.words.words()[free..].iter().for_each(|word| word.store(NO_PROCESS, Ordering::Relaxed));
         Ok(semaphore)
     }
 
@@ -141,7 +141,7 @@ impl SharedSemaphore {
     /// it. False if there is none: then nothing happens.
     pub fn release(&self) -> bool {
         check_fork();
-        let free = |word: &AtomicU64| word.compare_exchange(NOBODY, 0, Ordering::SeqCst, Ordering::Relaxed).is_ok();
+        let free = |word: &AtomicU64| word.compare_exchange(NO_PROCESS, 0, Ordering::SeqCst, Ordering::Relaxed).is_ok();
         let released = self.words.words().iter().any(free);
         if released {
             self.wake();
@@ -159,10 +159,10 @@ impl SharedSemaphore {
         }
     }
 
-    /// How many permits are free.
+    /// Returns the number of free permits.
     pub fn available(&self) -> usize {
         let space = Words::<Head>::space();
-        let free = |word: u64| word == 0 || (word != NOBODY && !space.is_living(Token::from_bits(word)));
+        let free = |word: u64| word == 0 || (word != NO_PROCESS && !space.is_living(Token::from_bits(word)));
         self.words.words().iter().filter(|word| free(word.load(Ordering::Relaxed))).count()
     }
 
@@ -205,7 +205,7 @@ impl SharedSemaphore {
         let me = space.me().bits();
         let permit = self.words.words().iter().position(|word| {
             let now = word.load(Ordering::Relaxed);
-            let dead = || now != NOBODY && !space.is_living(Token::from_bits(now));
+            let dead = || now != NO_PROCESS && !space.is_living(Token::from_bits(now));
             let free = now == 0 || (from_the_dead && dead());
             free && word.compare_exchange(now, me, Ordering::Acquire, Ordering::Relaxed).is_ok()
         })?;
@@ -225,10 +225,10 @@ impl Drop for SharedPermit<'_> {
 }
 
 impl SharedPermit<'_> {
-    /// Keeps the permit taken, also when this process ends: until somebody [releases](SharedSemaphore::release) one.
+    /// Keeps the permit taken, also when this process ends: until one is [released](SharedSemaphore::release).
     pub fn forget(self) {
         check_fork();
-        self.semaphore.words.words()[self.permit].store(NOBODY, Ordering::SeqCst);
+        self.semaphore.words.words()[self.permit].store(NO_PROCESS, Ordering::SeqCst);
         std::mem::forget(self);
     }
 }

@@ -146,7 +146,7 @@ fn a_task_is_either_cancelled_or_claimed_and_its_slot_can_be_used_again() {
             Claim::Slot(0, 2) => assert!(cancelled),
             Claim::Slot(..) => unreachable!("there is one slot"),
             Claim::Empty => {
-                assert!(cancelled, "a task that nobody cancelled was missed");
+                assert!(cancelled, "a task that was not cancelled was missed");
                 assert_eq!(board.claim(4), Claim::Slot(0, 2));
             }
         }
@@ -176,7 +176,7 @@ fn worker(board: &Board, index: u32) -> u32 {
         if board.ring().may_have_work() && sleepers.withdraw(index) {
             continue;
         }
-        // The futex. Loom finds the executions in which this waits for ever.
+        // The futex. Loom finds the executions in which this wait never ends.
         while board.wake[index as usize].load(Ordering::Acquire) == 0 {
             thread::yield_now();
         }
@@ -221,7 +221,7 @@ fn two_tasks_reach_two_workers_that_may_both_sleep() {
 }
 
 #[test]
-fn whoever_sleeps_until_a_task_is_done_is_woken() {
+fn sleepers_until_a_task_is_done_are_woken() {
     loom::model(|| {
         let word = Arc::new(AtomicU64::new(Word::claimed(1, 5).0));
         let waiter = Arc::new(AtomicU32::new(0));
@@ -235,7 +235,7 @@ fn whoever_sleeps_until_a_task_is_done_is_woken() {
         // both cases the worker must have seen the announcement.
         if let Some(seen) = sleeps {
             assert_eq!(seen, Word::claimed(1, 5));
-            assert!(wakes, "a sleeper that nobody wakes");
+            assert!(wakes, "a sleeper that is not woken");
         } else {
             assert_eq!(Word(word.load(Ordering::SeqCst)).state(), State::Done);
         }

@@ -31,7 +31,7 @@ impl Guarded {
 }
 
 #[test]
-fn one_at_a_time_holds_a_lock_and_whoever_sleeps_is_woken() {
+fn one_at_a_time_holds_a_lock_and_sleepers_are_woken() {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = Some(3);
     model.check(|| {

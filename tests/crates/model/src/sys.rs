@@ -64,7 +64,7 @@ pub(crate) mod futex {
         }
     }
 
-    /// Any of those who sleep may be on this word: so all are, as the kernel may wake anybody at any time.
+    /// Any of those who sleep may be on this word: so all are, as the kernel may wake any of them at any time.
     pub(crate) fn wake(_word: &AtomicU32, _count: u32) {
         let _queue = QUEUE.0.lock().unwrap();
         QUEUE.1.notify_all();

@@ -17,7 +17,7 @@ fn check(preemptions: usize, test: impl Fn([Space; 3]) + Sync + Send + 'static) 
 }
 
 #[test]
-fn whoever_waits_for_an_event_goes_on_when_it_is_set() {
+fn waiters_for_an_event_go_on_when_it_is_set() {
     check(3, |[ours, one, other]| {
         let event = SharedEvent::new();
         let threads = [one, other].map(|space| {
@@ -35,7 +35,7 @@ fn whoever_waits_for_an_event_goes_on_when_it_is_set() {
 }
 
 #[test]
-fn a_permit_is_one_thread_s_at_a_time_and_nobody_waits_for_ever() {
+fn a_permit_has_one_holder_at_a_time_and_every_wait_ends() {
     struct Guarded(UnsafeCell<u32>);
     // SAFETY: it is touched with the permit only, which is what loom checks here.
     unsafe impl Sync for Guarded {}
