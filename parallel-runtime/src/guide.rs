@@ -28,6 +28,7 @@ pages! {
     // Its code needs the feature.
     #[cfg(any(feature = "dask", not(doctest)))]
     cluster: "cluster.md",
+    real_libraries: "real-libraries.md",
     observing: "observing.md",
     performance: "performance.md",
     internals: "internals.md",
