@@ -95,7 +95,7 @@ fn short(ratio: f64) -> String {
 fn show(time: Duration) -> String {
     let nanoseconds = time.as_secs_f64() * 1e9;
     match nanoseconds {
-        n if n < 1e3 => format!("{n:.1} ns"),
+        n if n < 1e3 => format!("{n:.0} ns"),
         n if n < 1e6 => format!("{:.2} µs", n / 1e3),
         n => format!("{:.2} ms", n / 1e6),
     }

@@ -85,8 +85,11 @@ impl Table {
                 [Some(ours), None] => format!(" ({ours})"),
                 _ => String::new(),
             };
-            self.markdown +=
-                &format!("| `{name}` | {}{memory} | {serial} | {ours} | {} |", row.shows, ratio(row.serial, row.ours));
+            self.markdown += &format!(
+                "| `{name}` | {}{memory} | {serial} | {ours} | {} |",
+                row.shows.trim(),
+                ratio(row.serial, row.ours)
+            );
             if self.compare {
                 let theirs = theirs.get(index);
                 let (serial, parallel) = (theirs.and_then(Theirs::serial), theirs.and_then(Theirs::parallel));

@@ -458,3 +458,34 @@ fn a_strict_worker_has_no_capability_no_secret_of_the_environment_and_no_descrip
     let of_pool = |name: &str| variable::on(&LISTED).call(name);
     assert_eq!((of_pool("PATH"), of_pool("HOME")), (std::env::var("PATH").ok(), None));
 }
+
+/// What the state has read before the sandbox closed.
+#[parallel(mode = "process", pool = 1, sandbox = "strict", state = read_passwords)]
+fn line(#[worker] lines: &mut Vec<String>, number: usize) -> String {
+    assert!(number < lines.len(), "there is no such line");
+    lines[number].clone()
+}
+
+fn read_passwords() -> Vec<String> {
+    let text = std::fs::read_to_string("/etc/passwd").expect("it can be read before the sandbox closes");
+    text.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_state_that_a_panic_has_spoilt_is_made_anew_by_a_worker_whose_sandbox_is_still_open() {
+    let first = line(0);
+    for _ in 0..3 {
+        assert!(matches!(line::submit(usize::MAX).join(), Err(TaskError::Panicked { .. })));
+        assert_eq!(line::submit(0).join().unwrap(), first);
+    }
+    // In messages of several items and tasks, too: each that panics costs itself.
+    let results = line::try_map((0..40).map(|number| if number % 8 == 3 { usize::MAX } else { 0 }));
+    let tasks: Vec<_> = (0..40).map(|number| line::submit(if number % 8 == 3 { usize::MAX } else { 0 })).collect();
+    for (number, result) in results.into_iter().enumerate().chain(tasks.into_iter().map(|task| task.join()).enumerate())
+    {
+        match result {
+            Err(TaskError::Panicked { .. }) => assert_eq!(number % 8, 3),
+            result => assert_eq!(result.unwrap(), first),
+        }
+    }
+}

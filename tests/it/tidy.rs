@@ -120,7 +120,7 @@ fn figures() -> Vec<(String, String)> {
 
 #[test]
 fn pages_quote_the_figures_that_were_measured() {
-    const END: &str = "\n<!-- end -->";
+    const END: &str = "<!-- end -->";
     let figures = figures();
     let mut quoted = std::collections::BTreeSet::new();
     for page in pages() {
@@ -133,7 +133,7 @@ fn pages_quote_the_figures_that_were_measured() {
             let known = figures.iter().find(|(known, _)| known == name);
             let (_, figure) = known.unwrap_or_else(|| panic!("{}: there is no figure {name}", page.display()));
             quoted.insert(name.to_owned());
-            wanted += &format!("<!-- figures: {name} -->\n{}{END}{after}", figure.trim_end());
+            wanted += &format!("<!-- figures: {name} -->\n\n{}\n\n{END}{after}", figure.trim_end());
         }
         if wanted != text && std::env::var_os("BLESS").is_some() {
             fs::write(&page, &wanted).unwrap();

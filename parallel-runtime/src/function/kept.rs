@@ -54,6 +54,8 @@ thread_local! {
     static STORE: RefCell<Store> = const { RefCell::new(Store(Vec::new())) };
     /// How many this thread has made so far.
     static MADE: Cell<u64> = const { Cell::new(0) };
+    /// Whether a panic has spoilt one that was made.
+    static HAS_SPOILT: Cell<bool> = const { Cell::new(false) };
     /// How many there are in `POOLS`. It needs no destructor, so it is quick to look at.
     static NOTED: Cell<usize> = const { Cell::new(0) };
     /// The states of the pools whose tasks this thread is in the middle of, the innermost last.
@@ -102,6 +104,11 @@ impl Drop for InPool {
 /// How many values this thread has made so far.
 pub(crate) fn made() -> u64 {
     MADE.get()
+}
+
+/// Whether a task of this thread has panicked while it used a value.
+pub(crate) fn has_spoilt() -> bool {
+    HAS_SPOILT.get()
 }
 
 /// Drops all that this thread keeps. No task of it runs.
@@ -208,6 +215,7 @@ fn end_borrow<S>(kept: Option<Arc<Kept<S>>>, was_panicking: bool, end: impl FnOn
     let is_spoilt = std::thread::panicking() && !was_panicking;
     if is_spoilt {
         kept.spoilt.store(true, Ordering::Relaxed);
+        HAS_SPOILT.set(true);
     }
     end(&kept.borrows);
     if is_spoilt {

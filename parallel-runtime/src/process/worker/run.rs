@@ -9,6 +9,7 @@ use super::delivery::Delivery;
 use super::end;
 use super::usage::Usage;
 use crate::codec::{CodecError, Reader, Writer};
+use crate::function::kept;
 use crate::function::remote::Serve;
 use crate::function::shared_referent;
 use crate::function::{ResultWriter, ServeError};
@@ -19,6 +20,7 @@ use crate::ipc::control::ControlRequest;
 use crate::observe::worker_events;
 use crate::panics;
 use crate::process::state::pack::place_of;
+use crate::sandbox;
 use crate::shared::handle_table;
 use crate::sys::spin::spin;
 use crate::sys::{clock, exit, futex};
@@ -89,7 +91,7 @@ impl Worker {
 
     /// Whether a fresh worker is to take this one's place.
     fn is_worn_out(&self) -> bool {
-        self.tasks_left == 0 || self.is_retiring() || self.usage.is_some_and(Usage::is_high)
+        self.tasks_left == 0 || self.is_retiring() || self.usage.is_some_and(Usage::is_high) || needs_rights()
     }
 
     /// Whether the program has asked this process to end.
@@ -283,8 +285,14 @@ fn run_each(
             let error = CodecError::new("a worker process had damaged the memory that it shares with the program");
             fail(results, slot, &ServeError::Decode(error));
         }
-        if results.is_full() {
+        if results.is_full() || needs_rights() {
             return;
         }
     }
+}
+
+/// Whether a value that this worker keeps has to be made anew, and its sandbox, which was open when the value was made, is closed. A fresh worker can
+/// make it.
+fn needs_rights() -> bool {
+    kept::has_spoilt() && sandbox::is_confined()
 }
