@@ -459,16 +459,18 @@ fn a_strict_worker_has_no_capability_no_secret_of_the_environment_and_no_descrip
     assert_eq!((of_pool("PATH"), of_pool("HOME")), (std::env::var("PATH").ok(), None));
 }
 
+struct Lines(Vec<String>);
+
 /// What the state has read before the sandbox closed.
 #[parallel(mode = "process", pool = 1, sandbox = "strict", state = read_passwords)]
-fn line(#[worker] lines: &mut Vec<String>, number: usize) -> String {
-    assert!(number < lines.len(), "there is no such line");
-    lines[number].clone()
+fn line(#[worker] lines: &mut Lines, number: usize) -> String {
+    assert!(number < lines.0.len(), "there is no such line");
+    lines.0[number].clone()
 }
 
-fn read_passwords() -> Vec<String> {
+fn read_passwords() -> Lines {
     let text = std::fs::read_to_string("/etc/passwd").expect("it can be read before the sandbox closes");
-    text.lines().map(str::to_owned).collect()
+    Lines(text.lines().map(str::to_owned).collect())
 }
 
 #[test]
