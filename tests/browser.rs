@@ -83,6 +83,17 @@ const wait = async () => drawAll();
   for (let fn = 0; fn < functions.length; fn++) $("functions").querySelectorAll("tr")[fn].click();
   await wait();
   say.hidden = [drawn, +body.dataset.drawn];
+  // The server forgets its first tasks; so does a page that has them, and one that was opened later keeps what it has.
+  const none = () => ({ duration, leftOut: 0, forgotten, pools: [], lanes: [], functions: [], marks: [], memory: { at: [], program: [], workers: [], shared: [] },
+    tasks: { began: [], waited: [], ran: [], lane: [], fn: [], items: [], fate: [], pid: [] } });
+  const had = count;
+  add({ ...none(), forgotten: 10 });
+  say.forgotten = had - count;
+  add({ ...none(), forgotten: 1000000 });
+  const two = { began: [5, 1], waited: [1, 1], ran: [2, 2], lane: [0, 0], fn: [0, 0], items: [1, 1], fate: [0, 0], pid: [1, 1] };
+  for (let i = 0; i < 3; i++) add({ ...none(), tasks: two });
+  say.kept = count;
+  tables(); await wait();
   return say;
 })().then(say => document.body.dataset.said = JSON.stringify(say), error => document.body.dataset.said = JSON.stringify({ error: String(error) + error.stack }));
 </script>
@@ -163,6 +174,7 @@ fn a_timeline_of_a_hundred_thousand_tasks_is_shown_and_can_be_moved_about_in() {
     assert_eq!(said["before"], serde_json::json!([false, false, false]));
     let found = said["found"].as_array().unwrap();
     assert!(found.len() == 1 && found[0].as_str().unwrap().contains("dangerous") && said["longestFound"] == true);
+    assert_eq!((&said["forgotten"], &said["kept"]), (&10.into(), &6.into()));
     let [shown, hidden] = pair("hidden");
     assert!(shown > 100.0 && hidden == 0.0);
     std::fs::remove_dir_all(folder).unwrap();

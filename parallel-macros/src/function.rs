@@ -310,7 +310,18 @@ fn check_types(parameters: &[Parameter], output: &Type, mode: Mode, errors: &mut
     }
     for parameter in parameters {
         for ty in Found::of(&parameter.ty).impls {
-            errors.at(ty.span(), "the type of a parameter needs a name here: make it generic, `fn f<T: Trait>(x: T)`");
+            let text = ty.to_token_stream().to_string();
+            if mode.is_remote() && ["Fn (", "FnMut (", "FnOnce ("].iter().any(|bound| text.contains(bound)) {
+                errors.at(
+                    ty.span(),
+                    "a closure cannot cross to a worker process: pass its data, and annotate the function that uses them; or use `mode = \"thread\"`",
+                );
+            } else {
+                errors.at(
+                    ty.span(),
+                    "the type of a parameter needs a name here: make it generic, `fn f<T: Trait>(x: T)`",
+                );
+            }
         }
     }
     if !mode.is_remote() {

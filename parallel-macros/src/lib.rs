@@ -71,7 +71,8 @@ use quote::quote;
 /// | call | result |
 /// | --- | --- |
 /// | `f(a, b)` | `R`: runs on the pool and waits; panics if the task fails |
-/// | `f::submit(a, b)` | `Task<R>`, at once |
+/// | `f::submit(a, b)` | `Task<R>`, at once; waits only if the pool has a `queue` and it is full |
+/// | `f::try_submit(a, b)` | the same, or the arguments if that queue is full |
 /// | `f::map(items)`, `f::starmap(items)` | `Vec<R>`, in order; panics if an item fails |
 /// | `f::try_map(items)` | `Vec<Result<R, TaskError>>`, one for each item |
 /// | `f::map_async(items)`, `f::starmap_async(items)` | `MapTask<R>`, at once |
@@ -88,7 +89,7 @@ use quote::quote;
 /// `Serialize + DeserializeOwned + Send + 'static`.
 ///
 /// Verbs that wait (a plain call, `map`, `try_map`, `starmap`) take references as they are: `&T`, `&str`, `&[T]`, `&mut [T]`. The other verbs take owned forms: `String` for
-/// `&str`, `Vec<T>` or `SharedVec<T>` for `&[T]`. To see the changes of a `&mut` parameter use a verb that waits, or pass a `SharedVec<T>` by value and return it.
+/// `&str`, `PathBuf` for `&Path`, `T` for `&T`, `Vec<T>` or `SharedVec<T>` for `&[T]`. To see the changes of a `&mut` parameter use a verb that waits, or pass a `SharedVec<T>` by value and return it.
 ///
 /// With `mode = "process"` a slice of plain numbers in shared memory (a part of a `SharedVec` or `SharedSlice`) is passed by its place. Any other slice is copied to the
 /// worker, and a `&mut` slice back. If the task fails, the caller's slice is unchanged, and each of its `retries` starts from there. A function that returns a borrow of its

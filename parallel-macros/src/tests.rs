@@ -356,6 +356,18 @@ fn functions_that_cannot_run_on_a_pool_are_told() {
     );
     case(
         r#"
+        #[parallel(mode = "process")]
+        fn apply(change: impl Fn(u32) -> u32) -> u32 {
+            change(1)
+        }
+        "#,
+        &[(
+            "impl Fn(u32) -> u32",
+            "a closure cannot cross to a worker process: pass its data, and annotate the function that uses them; or use `mode = \"thread\"`",
+        )],
+    );
+    case(
+        r#"
         #[parallel]
         fn anonymous(x: impl Copy) -> impl Copy {
             x

@@ -20,6 +20,9 @@ pages! {
     choosing: "choosing.md",
     values: "values.md",
     shared_memory: "shared-memory.md",
+    // As above.
+    #[cfg(any(all(feature = "ndarray", feature = "arrow"), not(doctest)))]
+    arrays: "arrays.md",
     state: "state.md",
     faults: "faults.md",
     replay: "replay.md",
@@ -29,6 +32,8 @@ pages! {
     #[cfg(any(feature = "dask", not(doctest)))]
     cluster: "cluster.md",
     real_libraries: "real-libraries.md",
+    // As above.
+    #[cfg(any(all(feature = "progress", feature = "log"), not(doctest)))]
     observing: "observing.md",
     performance: "performance.md",
     internals: "internals.md",

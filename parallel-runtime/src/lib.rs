@@ -72,6 +72,23 @@
 //! that program and workers share, without a thread between a caller and a worker. Workers end with the program, however it ends.
 //! [The guide](guide::internals) has the details.
 //!
+//! # Examples
+//!
+//! The repository has whole programs, each run by `cargo run --release --example NAME`:
+//!
+//! | example | shows |
+//! | --- | --- |
+//! | `quickstart` | the verbs |
+//! | `find_duplicates -- DIR` | hashing files serially, on threads, in processes |
+//! | `crashy_parser` | a C parser full of bugs, in a sandbox |
+//! | `double_in_place` | a hundred million numbers, copied and in shared memory |
+//! | `shared_counter`, `shared_with_python` | a counter of several processes; an array shared with a Python program |
+//! | `ndarray_stencil`, `arrow_groupby` | arrays and data frames in place |
+//! | `async_service` | a web service that renders in workers |
+//! | `timeline` | what ran where, as a page |
+//! | `article` | Python's toolbox for parallel work, step by step |
+//! | `examples/real` | HDF5, PDFium, CPython and Tesseract: see [guide::real_libraries] |
+//!
 //! # Platforms
 //!
 //! Everything works on 64-bit Linux. Processes also compile for macOS and FreeBSD, where nothing has run yet. Threads, and shared types within one

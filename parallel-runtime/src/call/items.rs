@@ -18,9 +18,10 @@
 /// assert_eq!(lengths(["a", "bc"].map(String::from)), [1, 2]);
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "what this gives is not the function's items: an item is a `{T}`",
+    message = "these are not items of the function: an item is a `{T}`",
     label = "this is no iterator or collection of `{T}`",
     note = "of a collection that is borrowed, `.iter().copied()` or `.iter().cloned()` gives items by value; `.into_iter()` gives those of one that is owned",
+    note = "`.iter().map(PathBuf::as_path)` gives items for `&Path`, `.iter().map(String::as_str)` for `&str`",
     note = "`.map(String::from)` makes a `String` of each `&str`; `.map(|(a, b)| (&a[..], *b))` makes what a function of several parameters takes"
 )]
 pub trait IntoItems<T>: IntoIterator<Item = T> {}

@@ -38,7 +38,7 @@ impl<Item> fmt::Debug for TrySubmitError<Item> {
 }
 
 impl<F: OwnedFn> Call<'_, F> {
-    /// Submits one item and returns at once. References are passed in their owned form: `String` for `&str`, `Vec<T>` for `&[T]`.
+    /// Submits one item and returns at once, unless the pool's `queue` is full. References are passed in their owned form: `String` for `&str`, `Vec<T>` for `&[T]`.
     ///
     /// Tasks that have not ended when `main` returns are lost: join them, or shut the pool down before.
     #[doc(alias("apply_async"))]

@@ -277,7 +277,7 @@ impl<'p, F: ParallelFn> Call<'p, F> {
 #[cfg(not(feature = "progress"))]
 #[diagnostic::on_unimplemented(
     message = "`progress` needs the feature `progress` of parallel-runtime",
-    label = "there is no bar to show this beside",
+    label = "enable the feature to get a bar",
     note = "in Cargo.toml: `parallel-runtime = {{ version = \"...\", features = [\"progress\"] }}`"
 )]
 pub trait NeedsProgress {}

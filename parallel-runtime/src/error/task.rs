@@ -216,7 +216,7 @@ impl TaskError {
     pub fn help(&self) -> &'static str {
         match self {
             Self::Panicked { .. } => {
-                "mend the function, or return a `Result`; `RUST_BACKTRACE=1` tells where a worker panicked"
+                "fix the function, or return a `Result`; with `RUST_BACKTRACE=1` the error has a backtrace"
             }
             Self::WorkerDied { .. } => {
                 "look at the signal and the last lines on stderr; `retries` runs the task again, `memory_limit` ends it earlier"
@@ -364,5 +364,7 @@ fn at(location: &Option<String>) -> String {
 
 /// The worker's last lines, as the end of a message.
 fn lines(stderr: &Option<String>) -> String {
-    stderr.as_ref().map_or_else(String::new, |lines| format!("; its last lines on stderr:\n{lines}"))
+    stderr
+        .as_ref()
+        .map_or_else(String::new, |lines| format!("; its last lines on stderr, perhaps of an earlier task:\n{lines}"))
 }

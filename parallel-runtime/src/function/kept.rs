@@ -111,6 +111,11 @@ pub(crate) fn has_spoilt() -> bool {
     HAS_SPOILT.get()
 }
 
+/// From now on as if none had.
+pub(crate) fn forget_spoilt() {
+    HAS_SPOILT.set(false);
+}
+
 /// Drops all that this thread keeps. No task of it runs.
 pub(crate) fn drop_all() {
     // Not while the store is borrowed: a destructor may call a function that wants a value.

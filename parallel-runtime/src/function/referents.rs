@@ -17,7 +17,7 @@ use crate::shared::handle_table;
     note = "parameters and results of a `mode = \"process\"` function implement serde's `Serialize` and `Deserialize`, and own their data (or are `&T`, `&str`, `&[T]`, `&mut [T]` parameters)",
     note = "derive them: `#[derive(serde::Serialize, serde::Deserialize)]`, or use `mode = \"thread\"`",
     note = "elements of a `SharedVec`, `SharedSlice`, `SharedArray` or `SharedValue` are plain data (`bytemuck::Pod`); those of a `SharedList`, `SharedDict` or `SharedQueue` are of any serialisable type",
-    note = "a result may have any error that `anyhow`, `eyre`, `std::io` or `Box<dyn Error + Send + Sync>` has; of another type make a `RemoteError`: `.map_err(RemoteError::from_error)`",
+    note = "the error of a result may be `anyhow::Error`, `eyre::Report`, `std::io::Error` or `Box<dyn Error + Send + Sync>`; others become a `RemoteError`: `.map_err(RemoteError::from_error)`",
     note = "for types of other crates their feature `serde` is often needed, and for `Arc` and `Rc` serde's own feature `rc`; instead of what only one process can have (`Instant`, `File`, closures, function pointers) pass what it is made from",
     note = "a generic parameter is bounded by `serde::Serialize + serde::de::DeserializeOwned + Send + 'static`"
 )]

@@ -218,8 +218,8 @@ impl fmt::Display for PoolStats {
         let states: Vec<String> = states.iter().map(|(count, what)| format!("{} {what}", Count(*count))).collect();
         writeln!(f, "tasks     {}", states.join(", "))?;
         let rare = [
-            (self.worker_deaths, "workers died"),
-            (self.replaced, "workers replaced"),
+            (self.worker_deaths, if self.worker_deaths == 1 { "worker died" } else { "workers died" }),
+            (self.replaced, if self.replaced == 1 { "worker replaced" } else { "workers replaced" }),
             (self.timed_out, "timed out"),
             (self.retried, "tried again"),
             (self.abandoned, "timed out and still running"),

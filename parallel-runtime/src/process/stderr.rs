@@ -97,7 +97,7 @@ fn is_sound() -> bool {
     PROGRAM.get().is_none_or(|program| (program.is_sound)())
 }
 
-/// Handle by the thread that passes something on.
+/// Held by the thread that passes something on.
 static WRITING: Mutex<()> = Mutex::new(());
 
 /// How long the end of the program is put off for what workers have still to print, if nothing reads it.
@@ -109,6 +109,13 @@ pub(super) fn give_up() {
     if let Some(forwarder) = FORWARDER.get() {
         // Not even to close it.
         std::mem::forget(std::mem::take(&mut *lock(&forwarder.open)));
+    }
+}
+
+/// Ends all pools, whose descriptors are closed.
+fn give_up_all() {
+    if let Some(program) = PROGRAM.get() {
+        (program.give_up)();
     }
 }
 
@@ -287,18 +294,15 @@ impl Forwarder {
         let (mut half_lines, mut last) = (false, Instant::now());
         loop {
             if !is_sound() {
-                return;
+                return give_up_all();
             }
             let patience = half_lines.then(|| PATIENCE.saturating_sub(last.elapsed()));
             let Ok(ready) = self.poller.wait(patience) else {
                 // The program may have closed all descriptors, or one of these.
-                if let Some(program) = PROGRAM.get() {
-                    (program.give_up)();
-                }
-                return;
+                return give_up_all();
             };
             if !is_sound() {
-                return;
+                return give_up_all();
             }
             if !ready.is_empty() {
                 last = Instant::now();

@@ -111,7 +111,7 @@ fn is_sound() -> bool {
 
 fn give_up() {
     if let Some(supervisor) = Supervisor::running() {
-        // Not by its own thread, which cannot be woken without its descriptors.
+        // On this thread: the supervisor's cannot be woken without its descriptors.
         supervisor.give_everything_up();
     }
 }

@@ -13,8 +13,6 @@ use crate::wait::notify::Watcher;
 
 /// A submitted call: Python's `Future`. Dropping it does not stop it.
 ///
-/// It is also a future, under any executor: `task.await` returns what `join` returns. Dropping the future does not stop the task, either.
-///
 /// ```
 /// use parallel_runtime::parallel;
 ///
@@ -27,7 +25,7 @@ use crate::wait::notify::Watcher;
 /// assert_eq!(task.join().unwrap(), 12);
 /// ```
 ///
-/// It is also a future, under any executor: `task.await` gives what `join` gives. Dropping the future lets the task run on, too.
+/// It is also a future, under any executor: `task.await` returns what `join` returns. Dropping the future does not stop the task, either.
 ///
 /// ```
 /// # use parallel_runtime::{TaskError, parallel};

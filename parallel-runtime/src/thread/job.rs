@@ -173,6 +173,10 @@ impl Job {
             rare.ran.store(now, Ordering::Relaxed);
             if let Some(engine) = &self.engine {
                 timeline::begin_on_thread(engine.pool, self.function.name, place, now);
+                // It may have been killed meanwhile.
+                if self.state.load(Ordering::Acquire) == DONE {
+                    timeline::end_on_thread(engine.pool, place, now);
+                }
             }
         }
         let inside = self.inside_pool();

@@ -18,7 +18,7 @@ const MOST_TASKS: usize = 50_000;
 /// After so many milliseconds the page asks again.
 const PAUSE: u64 = 500;
 
-/// The same where the last answer had not all.
+/// The same after an event that did not have everything.
 const SHORT_PAUSE: u64 = 10;
 
 /// The most running tasks that are told, of all pools together: those that run longest.
@@ -70,7 +70,7 @@ pub(super) fn event(progress: Option<Progress>) -> io::Result<Vec<u8>> {
     if progress.is_some_and(|progress| progress.record != record) {
         return Ok(b"event: reload\ndata:\n\n".to_vec());
     }
-    let (new, forgotten, position) = recorder::since(position, MOST_TASKS);
+    let (new, position) = recorder::since(position, MOST_TASKS);
     let mut event = Vec::new();
     {
         let mut numbering = NUMBERING.lock().unwrap_or_else(PoisonError::into_inner);
@@ -80,7 +80,7 @@ pub(super) fn event(progress: Option<Progress>) -> io::Result<Vec<u8>> {
         let progress = Progress { record, position, known: Known::of(numbering) };
         write!(event, "retry: {pause}\nid: {progress}\ndata: {{\"chunk\":")?;
         let start = event.len();
-        page::chunk(&new, numbering, known, forgotten, &mut event)?;
+        page::chunk(&new, numbering, known, &mut event)?;
         // Lines end an event; in texts they are escaped.
         let chunk = event.split_off(start);
         event.extend(chunk.into_iter().filter(|byte| *byte != b'\n'));
@@ -95,25 +95,22 @@ pub(super) fn event(progress: Option<Progress>) -> io::Result<Vec<u8>> {
 fn now(begun: u64, to: &mut dyn Write) -> io::Result<()> {
     let now = clock::now();
     let pools = pools::all();
-    let mut running = Vec::new();
-    for pool in &pools {
-        let name = pool.pool().name();
-        for task in pool.running() {
-            running.push((task.began, task.function, name.clone(), format!("worker {}", task.place), task.pid));
-        }
-    }
-    for task in recorder::running_on_threads() {
-        running.push((task.began, task.function, task.pool.name(), format!("thread {}", task.place), 0));
-    }
-    running.sort_unstable();
+    let in_processes = pools.iter().flat_map(|pool| {
+        let info = pool.pool();
+        pool.running().into_iter().map(move |task| (task.began, task.function, info, task.place, task.pid))
+    });
+    let on_threads = recorder::running_on_threads().into_iter();
+    let on_threads = on_threads.map(|task| (task.began, task.function, task.pool, task.place, 0));
+    let mut running: Vec<_> = in_processes.chain(on_threads).collect();
+    running.sort_unstable_by_key(|task| task.0);
     write!(to, "{{\"at\":{},\"count\":{},", now.saturating_sub(begun), running.len())?;
     list("running", running.iter().take(MOST_RUNNING), to, |(began, function, pool, place, pid), to| {
         to.write_all(b"{\"function\":")?;
         write_text(function, to)?;
         to.write_all(b",\"pool\":")?;
-        write_text(pool, to)?;
+        write_text(&pool.name(), to)?;
         to.write_all(b",\"place\":")?;
-        write_text(place, to)?;
+        write_text(&format!("{} {place}", if *pid == 0 { "thread" } else { "worker" }), to)?;
         write!(to, ",\"pid\":{pid},\"ran\":{}}}", now.saturating_sub(*began))
     })?;
     to.write_all(b",")?;

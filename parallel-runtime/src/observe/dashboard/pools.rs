@@ -39,6 +39,11 @@ pub(super) fn begin() {
     IS_ON.store(true, Ordering::Relaxed);
 }
 
+/// From now on pools are not shown.
+pub(super) fn end() {
+    IS_ON.store(false, Ordering::Relaxed);
+}
+
 /// Shows a new pool, if pools are shown.
 pub(crate) fn watch<P: LivePool + 'static>(pool: &Arc<P>) {
     if !IS_ON.load(Ordering::Relaxed) {

@@ -1,105 +1,193 @@
-//! Which requests are answered, and with what.
+//! Which requests are answered, and with what: HTTP/1.1, one request on each connection.
 
-use std::io;
-use std::net::SocketAddr;
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use oxhttp::Server;
-use oxhttp::model::{Body, HeaderMap, Method, Request, Response, StatusCode, header};
+use httparse::{EMPTY_HEADER, Request, Status};
 
 use super::events;
+use crate::sys::processes;
 
-/// The most connections at a time.
+/// The most connections at a time. Further ones are closed.
 const MOST: usize = 16;
 
 /// How long a connection may be silent.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The longest request, in bytes.
+const LONGEST: usize = 8 << 10;
+
+/// The pause after a connection could not be accepted: there may be no descriptor left.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// The page needs nothing from anywhere else.
 const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; frame-ancestors 'none'";
 
 /// Serves the page from now on, on threads of its own.
 pub(super) fn start(address: SocketAddr) -> io::Result<()> {
-    let server = Server::new(move |request| answer(address, request));
-    // It serves until the program ends.
-    server.bind(address).with_global_timeout(PATIENCE).with_max_concurrent_connections(MOST).spawn().map(drop)
+    let listener = TcpListener::bind(address)?;
+    std::thread::Builder::new().name("parallel-dash".to_owned()).spawn(move || accept(listener, address)).map(drop)
 }
 
-fn answer(address: SocketAddr, request: &Request<Body>) -> Response<Body> {
-    if !is_ours(address, request.headers()) {
-        return refuse(StatusCode::FORBIDDEN, "this name is not the dashboard's");
-    }
-    if *request.method() != Method::GET {
-        return refuse(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered");
-    }
-    let (kind, body) = match request.uri().path() {
-        "/" => ("text/html; charset=utf-8", events::page()),
-        "/events" => {
-            let last = request.headers().get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
-            ("text/event-stream", events::event(last))
+fn accept(listener: TcpListener, address: SocketAddr) {
+    let connections = Arc::new(AtomicUsize::new(0));
+    // A program that closes all descriptors closes this one, and may then listen under its number.
+    while listener.local_addr().is_ok_and(|local| local == address) {
+        let Ok((stream, _)) = listener.accept() else {
+            std::thread::sleep(PAUSE);
+            continue;
+        };
+        let connection = Connection::new(&connections);
+        if connections.load(Ordering::Relaxed) > MOST
+            || stream.local_addr().is_ok_and(|local| local.port() != address.port())
+        {
+            continue;
         }
-        _ => return refuse(StatusCode::NOT_FOUND, "there is `/`, and `/events`"),
+        // Without a thread the connection is closed. What becomes of it the browser sees.
+        let _ = std::thread::Builder::new().name("parallel-dash".to_owned()).spawn(move || {
+            let _connection = connection;
+            _ = serve(stream, address);
+        });
+    }
+    std::mem::forget(listener);
+}
+
+/// Counts as long as it lives.
+struct Connection(Arc<AtomicUsize>);
+
+impl Connection {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn serve(mut stream: TcpStream, address: SocketAddr) -> io::Result<()> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_nodelay(true)?;
+    let (mut head, mut part) = (Vec::new(), [0; 2048]);
+    loop {
+        let len = stream.read(&mut part)?;
+        head.extend_from_slice(&part[..len]);
+        let mut headers = [EMPTY_HEADER; 64];
+        let mut request = Request::new(&mut headers);
+        let answer = match request.parse(&head) {
+            Ok(Status::Complete(_)) => answer(address, &request),
+            Ok(Status::Partial) if len > 0 && head.len() < LONGEST => continue,
+            _ => refuse("400 Bad Request", "this is not a request of HTTP/1.1"),
+        };
+        return stream.write_all(&answer.into_bytes());
+    }
+}
+
+struct Answer {
+    status: &'static str,
+    kind: &'static str,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    fn into_bytes(self) -> Vec<u8> {
+        let Self { status, kind, body } = self;
+        let head = format!(
+            "HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\ncache-control: no-store\r\ncontent-security-policy: {POLICY}\r\n\
+             x-content-type-options: nosniff\r\nconnection: close\r\n\r\n",
+            body.len()
+        );
+        [head.into_bytes(), body].concat()
+    }
+}
+
+fn answer(address: SocketAddr, request: &Request<'_, '_>) -> Answer {
+    let header = |name: &str| {
+        let found = request.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
+        found.and_then(|header| std::str::from_utf8(header.value).ok())
+    };
+    if !is_ours(address, header("host").unwrap_or_default()) || header("sec-fetch-site") == Some("cross-site") {
+        return refuse("403 Forbidden", "this is not the dashboard's address");
+    }
+    if request.method != Some("GET") {
+        return refuse("405 Method Not Allowed", "only GET is answered");
+    }
+    let path = request.path.unwrap_or_default();
+    let (kind, body) = match path.split_once('?').map_or(path, |(path, _)| path) {
+        "/" => ("text/html; charset=utf-8", events::page()),
+        "/events" => ("text/event-stream", events::event(header("last-event-id").and_then(|id| id.parse().ok()))),
+        _ => return refuse("404 Not Found", "there is `/`, and `/events`"),
     };
     match body {
-        Ok(body) => respond(StatusCode::OK, kind, body),
-        Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+        Ok(body) => Answer { status: "200 OK", kind, body },
+        Err(error) => refuse("500 Internal Server Error", &error.to_string()),
     }
 }
 
 /// Whether a request is meant for this server. A page of another site can have its own name stand for this machine's address, and would then read
-/// what only this machine's users may: its requests carry its name.
-fn is_ours(address: SocketAddr, headers: &HeaderMap) -> bool {
-    if !address.ip().is_loopback() {
-        return true;
+/// what only the users of this machine may: its requests carry its name.
+fn is_ours(address: SocketAddr, host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.parse::<u16>().is_ok() => name,
+        _ => host,
+    };
+    let ip = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok();
+    match ip {
+        Some(ip) => ip == address.ip() || (!address.ip().is_loopback()),
+        None => name == "localhost" || (!address.ip().is_loopback() && name == processes::host()),
     }
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    name == "localhost" || host.parse() == Ok(address) || name.parse() == Ok(address.ip())
 }
 
-fn refuse(status: StatusCode, why: &str) -> Response<Body> {
-    respond(status, "text/plain; charset=utf-8", format!("{why}\n").into_bytes())
-}
-
-fn respond(status: StatusCode, kind: &str, body: Vec<u8>) -> Response<Body> {
-    let response = Response::builder()
-        .status(status)
-        .header(header::CONTENT_TYPE, kind)
-        .header(header::CACHE_CONTROL, "no-store")
-        .header(header::CONTENT_SECURITY_POLICY, POLICY)
-        .header(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
-    response.body(Body::from(body)).expect("the headers are valid")
+fn refuse(status: &'static str, why: &str) -> Answer {
+    Answer { status, kind: "text/plain; charset=utf-8", body: format!("{why}\n").into_bytes() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn answered(address: &str, request: &str) -> (&'static str, &'static str) {
+        let mut headers = [EMPTY_HEADER; 8];
+        let mut parsed = Request::new(&mut headers);
+        assert!(parsed.parse(request.as_bytes()).unwrap().is_complete());
+        let answer = answer(address.parse().unwrap(), &parsed);
+        (answer.status, answer.kind)
+    }
+
     #[test]
-    fn a_request_by_another_name_is_refused_on_this_machines_own_address() {
-        let answered = |address: &str, host: &str| {
-            let request = Request::builder().uri("/").header(header::HOST, host).body(Body::empty()).unwrap();
-            answer(address.parse().unwrap(), &request).status()
-        };
+    fn a_request_by_another_name_is_refused() {
+        let status =
+            |address: &str, host: &str| answered(address, &format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n")).0;
         for host in ["127.0.0.1:8787", "localhost:8787", "localhost", "127.0.0.1"] {
-            assert_eq!(answered("127.0.0.1:8787", host), StatusCode::OK, "{host}");
+            assert_eq!(status("127.0.0.1:8787", host), "200 OK", "{host}");
         }
-        assert_eq!(answered("[::1]:8787", "[::1]:8787"), StatusCode::OK);
-        for host in ["example.org:8787", "example.org", "localhost.example.org:8787", ""] {
-            assert_eq!(answered("127.0.0.1:8787", host), StatusCode::FORBIDDEN, "{host}");
+        assert_eq!(status("[::1]:8787", "[::1]:8787"), "200 OK");
+        for host in ["example.org:8787", "example.org", "localhost.example.org:8787", "10.0.0.1", ""] {
+            assert_eq!(status("127.0.0.1:8787", host), "403 Forbidden", "{host}");
         }
-        assert_eq!(answered("0.0.0.0:8787", "machine.example.org:8787"), StatusCode::OK);
+        // Other machines know this one by its addresses, or its name.
+        for host in ["10.0.0.1:8787", "localhost:8787", &processes::host()] {
+            assert_eq!(status("0.0.0.0:8787", host), "200 OK", "{host}");
+        }
+        assert_eq!(status("0.0.0.0:8787", "example.org:8787"), "403 Forbidden");
+        let cross = "GET /events HTTP/1.1\r\nHost: localhost\r\nSec-Fetch-Site: cross-site\r\n\r\n";
+        assert_eq!(answered("127.0.0.1:8787", cross).0, "403 Forbidden");
     }
 
     #[test]
     fn what_is_not_there_is_said_to_be_missing() {
-        let address: SocketAddr = "127.0.0.1:8787".parse().unwrap();
-        let request = |method: Method, path: &str| {
-            Request::builder().method(method).uri(path).header(header::HOST, "localhost").body(Body::empty()).unwrap()
+        let request = |method: &str, path: &str| {
+            answered("127.0.0.1:8787", &format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n\r\n"))
         };
-        assert_eq!(answer(address, &request(Method::GET, "/other")).status(), StatusCode::NOT_FOUND);
-        assert_eq!(answer(address, &request(Method::POST, "/")).status(), StatusCode::METHOD_NOT_ALLOWED);
-        let events = answer(address, &request(Method::GET, "/events"));
-        assert_eq!(events.headers()[header::CONTENT_TYPE], "text/event-stream");
+        assert_eq!(request("GET", "/other").0, "404 Not Found");
+        assert_eq!(request("POST", "/").0, "405 Method Not Allowed");
+        assert_eq!(request("GET", "/events?again"), ("200 OK", "text/event-stream"));
     }
 }

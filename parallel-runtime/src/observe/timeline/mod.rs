@@ -18,9 +18,9 @@ mod trace;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Once, OnceLock};
+use std::sync::{Mutex, Once, OnceLock, PoisonError};
 
-pub(crate) use recorder::{begin_on_thread, death, task, worker};
+pub(crate) use recorder::{begin_on_thread, death, end_on_thread, task, worker};
 
 use crate::sys::{interrupts, privilege, role};
 
@@ -57,7 +57,7 @@ use crate::sys::{interrupts, privilege, role};
 pub struct Timeline(());
 
 impl Timeline {
-    /// Begins to record, unless it is recorded already; then that record is gone on with.
+    /// Begins to record, or continues a recording that is on.
     pub fn start() -> Self {
         recorder::begin();
         Self(())
@@ -104,14 +104,26 @@ fn write(path: &Path) -> io::Result<()> {
         io::Error::new(io::ErrorKind::InvalidInput, why)
     };
     let form = Form::of(path).ok_or_else(unknown)?;
-    let mut file = BufWriter::new(File::create(path)?);
+    // One at a time: the program may end by itself while a signal is about to end it.
+    let _writing = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
     let record = recorder::snapshot();
-    match form {
-        Form::Page => page::write(&record, false, &mut file)?,
-        Form::Trace => trace::write(record, &mut file)?,
-    }
-    file.flush()
+    // The file is whole or not there.
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.part", std::process::id()));
+    let part = path.with_file_name(name);
+    let write = || {
+        let mut file = BufWriter::new(File::create(&part)?);
+        match form {
+            Form::Page => page::write(&record, false, &mut file)?,
+            Form::Trace => trace::write(record, &mut file)?,
+        }
+        file.flush()?;
+        std::fs::rename(&part, path)
+    };
+    write().inspect_err(|_| _ = std::fs::remove_file(&part))
 }
+
+static WRITING: Mutex<()> = Mutex::new(());
 
 /// The file that the environment asks for, or asked for before the program changed its environment or its directory.
 static ASKED_FOR: OnceLock<Option<PathBuf>> = OnceLock::new();
@@ -132,9 +144,9 @@ fn asked_for() -> Option<&'static Path> {
 /// If `PARALLEL_TIMELINE` names a file that is neither `.html` nor `.json`.
 pub(crate) fn begin_if_asked() {
     static ONCE: Once = Once::new();
+    let Some(path) = asked_for().filter(|_| !role::in_worker()) else { return };
+    assert!(Form::of(path).is_some(), "PARALLEL_TIMELINE={path:?}: the name must end with `.html` or `.json`");
     ONCE.call_once(|| {
-        let Some(path) = asked_for().filter(|_| !role::in_worker()) else { return };
-        assert!(Form::of(path).is_some(), "PARALLEL_TIMELINE={path:?}: the name must end with `.html` or `.json`");
         recorder::begin();
         crate::sys::exit::at_exit(write_at_exit);
         interrupts::before_end(|| write_at_exit());

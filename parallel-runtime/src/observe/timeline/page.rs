@@ -96,7 +96,7 @@ pub(crate) fn write(record: &Record, live: bool, to: &mut dyn Write) -> io::Resu
     to.write_all(b",\"chunk\":")?;
     let mut numbering = Numbering::default();
     numbering.add(record);
-    chunk(record, &mut numbering, Known::default(), 0, to)?;
+    chunk(record, &mut numbering, Known::default(), to)?;
     to.write_all(b"}")?;
     to.write_all(after.as_bytes())
 }
@@ -115,16 +115,11 @@ fn program(record: &Record, to: &mut dyn Write) -> io::Result<()> {
     write!(to, ",\"pid\":{},\"date\":{}", std::process::id(), date.as_millis())
 }
 
-/// What is new: all of `record`, and of `numbering` what is not `known` yet. `forgotten`: tasks that the record had before its first.
-pub(crate) fn chunk(
-    record: &Record,
-    numbering: &mut Numbering,
-    known: Known,
-    forgotten: u64,
-    to: &mut dyn Write,
-) -> io::Result<()> {
+/// What is new: all of `record`, and of `numbering` what is not `known` yet.
+pub(crate) fn chunk(record: &Record, numbering: &mut Numbering, known: Known, to: &mut dyn Write) -> io::Result<()> {
     let since = |at: u64| at.saturating_sub(record.begun);
-    write!(to, "{{\"duration\":{},\"leftOut\":{},\"forgotten\":{forgotten},", since(record.ended()), record.left_out)?;
+    let Record { left_out, forgotten, .. } = record;
+    write!(to, "{{\"duration\":{},\"leftOut\":{left_out},\"forgotten\":{forgotten},", since(record.ended()))?;
     list("pools", numbering.pools.iter().skip(known.pools), to, |pool, to| {
         to.write_all(b"{\"name\":")?;
         write_text(&pool.name(), to)?;

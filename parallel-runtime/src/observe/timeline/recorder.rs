@@ -1,5 +1,6 @@
 //! What is recorded, and where it is kept.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
@@ -56,6 +57,8 @@ pub(crate) struct Record {
     pub(super) tasks: Vec<Task>,
     /// Tasks for which there was no room.
     pub(super) left_out: u64,
+    /// Tasks that have made room for later ones.
+    pub(super) forgotten: u64,
     pub(super) marks: Vec<Mark>,
     pub(super) samples: Vec<Sample>,
 }
@@ -100,11 +103,9 @@ struct Recorder {
     number: u64,
     /// The latest tasks are kept, not the first.
     rolls: bool,
-    /// Tasks that have made room for later ones.
-    forgotten: u64,
     record: Record,
-    /// What threads run.
-    running: Vec<Begun>,
+    /// What threads run, by pool, place and beginning.
+    running: HashMap<(u32, u32, u64), Begun>,
 }
 
 static RECORDER: Mutex<Option<Recorder>> = Mutex::new(None);
@@ -119,7 +120,7 @@ pub(crate) fn begin() {
     let recorder = recorder.get_or_insert_default();
     if recorder.wanted == 0 {
         recorder.record = Record { begun: clock::now(), date: Some(SystemTime::now()), ..Record::default() };
-        recorder.forgotten = 0;
+        recorder.running.clear();
         recorder.number += 1;
         memory::watch(recorder.number, sample);
     }
@@ -127,8 +128,8 @@ pub(crate) fn begin() {
     look_closely(true);
 }
 
-/// One who wanted it does not any more.
-pub(super) fn end() {
+/// One recording less is wanted.
+pub(crate) fn end() {
     let mut recorder = recorder();
     let Some(recorder) = recorder.as_mut() else { return };
     recorder.wanted = recorder.wanted.saturating_sub(1);
@@ -152,49 +153,63 @@ pub(super) fn snapshot() -> Record {
     recorder().as_ref().map(|recorder| recorder.record.clone()).unwrap_or_default()
 }
 
-/// Keeps the latest tasks instead of the first, and notes what threads run.
+/// Whether the latest tasks are kept instead of the first, and it is noted what threads run.
 #[cfg(feature = "dashboard")]
-pub(crate) fn roll() {
-    recorder().get_or_insert_default().rolls = true;
-    RUNNING_IS_NOTED.store(true, Ordering::Relaxed);
+pub(crate) fn roll(on: bool) {
+    recorder().get_or_insert_default().rolls = on;
+    RUNNING_IS_NOTED.store(on, Ordering::Relaxed);
 }
 
-/// A copy of what was recorded since `position`, of at most `most` tasks; how many tasks were forgotten before the first of them; and the position
-/// behind it.
+/// The most marks of one part.
 #[cfg(feature = "dashboard")]
-pub(crate) fn since(position: Position, most: usize) -> (Record, u64, Position) {
+const MOST_MARKS: usize = 10_000;
+
+/// A copy of what was recorded since `position`, of at most `most` tasks, and the position behind it.
+#[cfg(feature = "dashboard")]
+pub(crate) fn since(position: Position, most: usize) -> (Record, Position) {
     let recorder = recorder();
-    let Some(Recorder { forgotten, record, .. }) = recorder.as_ref() else { return Default::default() };
-    let tasks = position.tasks.saturating_sub(*forgotten).min(record.tasks.len() as u64) as usize;
+    let Some(Recorder { record, .. }) = recorder.as_ref() else { return Default::default() };
+    let tasks = position.tasks.saturating_sub(record.forgotten).min(record.tasks.len() as u64) as usize;
     let marks = position.marks.min(record.marks.len());
     let new = Record {
         begun: record.begun,
         date: record.date,
         tasks: record.tasks[tasks..].iter().take(most).copied().collect(),
         left_out: record.left_out,
-        marks: record.marks[marks..].to_vec(),
+        forgotten: record.forgotten,
+        marks: record.marks[marks..].iter().take(MOST_MARKS).cloned().collect(),
         samples: record.samples.iter().filter(|sample| sample.at > position.sampled).copied().collect(),
     };
     let sampled = new.samples.last().map_or(position.sampled, |sample| sample.at);
-    let behind = forgotten + (tasks + new.tasks.len()) as u64;
-    (new, *forgotten, Position { tasks: behind, marks: record.marks.len(), sampled })
+    let behind = record.forgotten + (tasks + new.tasks.len()) as u64;
+    let marks = marks + new.marks.len();
+    (new, Position { tasks: behind, marks, sampled })
 }
 
 /// What threads run now.
 #[cfg(feature = "dashboard")]
 pub(crate) fn running_on_threads() -> Vec<Begun> {
-    recorder().as_ref().map(|recorder| recorder.running.clone()).unwrap_or_default()
+    recorder().as_ref().map(|recorder| recorder.running.values().copied().collect()).unwrap_or_default()
 }
 
 /// Whether it is noted what threads run, for a dashboard.
 static RUNNING_IS_NOTED: AtomicBool = AtomicBool::new(false);
 
-/// A thread begins a task. [`task`] tells its end.
+/// A thread begins a task. [`task`] tells its end, or [`end_on_thread`] if that came before.
 pub(crate) fn begin_on_thread(pool: Pool, function: &'static str, place: u32, began: u64) {
     if RUNNING_IS_NOTED.load(Ordering::Relaxed)
         && let Some(recorder) = recorder().as_mut()
     {
-        recorder.running.push(Begun { pool, function, place, began });
+        recorder.running.insert((pool.id, place, began), Begun { pool, function, place, began });
+    }
+}
+
+/// A task had ended before its beginning was told.
+pub(crate) fn end_on_thread(pool: Pool, place: u32, began: u64) {
+    if RUNNING_IS_NOTED.load(Ordering::Relaxed)
+        && let Some(recorder) = recorder().as_mut()
+    {
+        recorder.running.remove(&(pool.id, place, began));
     }
 }
 
@@ -211,10 +226,7 @@ pub(crate) fn task(pool: Pool, seen: &Seen, run: Option<Run>, fate: Fate) {
     let mut recorder = recorder();
     let Some(recorder) = recorder.as_mut().filter(|recorder| recorder.wanted > 0) else { return };
     if let Some(run) = run.filter(|_| pool.kind == Kind::Threads) {
-        let is_it = |begun: &Begun| (begun.pool.id, begun.place, begun.began) == (pool.id, run.place, run.began);
-        if let Some(index) = recorder.running.iter().position(is_it) {
-            recorder.running.swap_remove(index);
-        }
+        recorder.running.remove(&(pool.id, run.place, run.began));
     }
     if recorder.record.tasks.len() >= MOST_TASKS {
         if !recorder.rolls {
@@ -222,7 +234,7 @@ pub(crate) fn task(pool: Pool, seen: &Seen, run: Option<Run>, fate: Fate) {
             return;
         }
         recorder.record.tasks.drain(..MOST_TASKS / 4);
-        recorder.forgotten += (MOST_TASKS / 4) as u64;
+        recorder.record.forgotten += (MOST_TASKS / 4) as u64;
     }
     recorder.record.tasks.push(Task { pool, function, items, submitted, run, ended, fate });
 }

@@ -71,8 +71,9 @@ impl Worker {
                         if self.finish_futures() {
                             self.retire();
                         }
-                        // One of them may never end: so it goes on for as many tasks again.
+                        // One of them may never end: so it goes on for as many tasks again, with the rights that it has.
                         self.tasks_left = self.max_tasks;
+                        kept::forget_spoilt();
                     }
                 }
                 Claim::Empty => {
@@ -198,7 +199,7 @@ impl Worker {
         // SAFETY: as above; the program has written what is lent, and lends it until the message is completed.
         let mut reader = unsafe { reader.lending() }.receiving(&arguments);
         let usage = self.usage;
-        let worn_out = || usage.is_some_and(Usage::is_high);
+        let worn_out = || usage.is_some_and(Usage::is_high) || needs_rights();
         let mut delivery = Delivery::new(self, slot, items);
         let memory = delivery.memory();
         // SAFETY: the room is the message's alone: in its slot, or in its part of the region. `delivery` does not touch it until
@@ -206,7 +207,7 @@ impl Worker {
         let memory = unsafe { std::slice::from_raw_parts_mut(memory.0, memory.1) };
         let mut results =
             ResultWriter::new(Writer::new(memory), slot, generation, &mut delivery, Some(&arguments), watched);
-        if usage.is_some() {
+        if usage.is_some() || sandbox::is_confined() {
             results.end_when(&worn_out);
         }
         let result = if wanted & PACKED != 0 {

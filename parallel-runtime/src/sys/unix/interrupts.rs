@@ -2,20 +2,26 @@
 
 use std::mem::MaybeUninit;
 use std::ptr;
-use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 
-use super::address;
+use super::{address, clock};
 
 const SIGNALS: [i32; 2] = [libc::SIGINT, libc::SIGTERM];
 
 /// The signal that has come; 0: none.
 static RAISED: AtomicU32 = AtomicU32::new(0);
 
+/// When it came, in nanoseconds.
+static FIRST: AtomicU64 = AtomicU64::new(0);
+
+/// A signal that comes so many nanoseconds after the first is meant to end the program at once. `timeout` and the like send two in a row.
+const AGAIN: u64 = 500_000_000;
+
 /// The process whose thread waits for it: a child that was forked has no such thread.
 static PROCESS: AtomicI32 = AtomicI32::new(0);
 
 /// Has `last` run on a thread of its own when one of the signals comes, and then lets it end the program, as it would have done. A signal that is
-/// ignored now stays so, and one that the program handles, now or later, is the program's own. A second signal ends the program at once.
+/// ignored now stays so, and one that the program handles, now or later, is the program's own. A second signal, half a second later or more, ends the program at once.
 ///
 /// To be called once.
 pub(crate) fn before_end(last: fn()) {
@@ -39,6 +45,8 @@ pub(crate) fn before_end(last: fn()) {
         return;
     }
     PROCESS.store(this_process(), Ordering::Relaxed);
+    // What waking a sleeper has to look up is not looked up in the handler.
+    address::prepare();
     for signal in SIGNALS {
         if action_of(signal) == Some(libc::SIG_DFL) {
             set_action(signal, handler());
@@ -55,21 +63,31 @@ fn this_process() -> i32 {
     unsafe { libc::getpid() }
 }
 
-/// The handler: atomics, and system calls that a handler may make (waking a sleeper is one).
+/// The handler: atomics, and system calls that a handler may make: `getpid`, `clock_gettime`, `sigaction`, waking a sleeper, `raise`.
 extern "C" fn on_signal(signal: i32) {
     let error = errno();
     // SAFETY: it is this thread's.
     let before = unsafe { error.read() };
-    let is_first = RAISED.compare_exchange(0, signal.cast_unsigned(), Ordering::AcqRel, Ordering::Relaxed).is_ok();
-    if is_first && PROCESS.load(Ordering::Relaxed) == this_process() {
+    let now = clock::now();
+    if PROCESS.load(Ordering::Relaxed) != this_process() {
+        end_at_once(signal);
+    } else if RAISED.compare_exchange(0, signal.cast_unsigned(), Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+        FIRST.store(now, Ordering::Relaxed);
         address::wake(&RAISED, 1);
-    } else {
+    } else if now.saturating_sub(FIRST.load(Ordering::Relaxed)) >= AGAIN {
+        end_at_once(signal);
+    }
+    // SAFETY: as above.
+    unsafe { error.write(before) };
+}
+
+/// Has the signal end the process when the handler returns, unless it is another handler of the program's that has called this one.
+fn end_at_once(signal: i32) {
+    if action_of(signal) == Some(handler()) {
         set_action(signal, libc::SIG_DFL);
         // SAFETY: `raise` may be called in a handler. The signal comes when the handler returns.
         unsafe { libc::raise(signal) };
     }
-    // SAFETY: as above.
-    unsafe { error.write(before) };
 }
 
 /// The error number of this thread.
@@ -111,8 +129,8 @@ fn set_action(signal: i32, handler: libc::sighandler_t) {
     // SAFETY: all zeros is a valid `sigaction`: no flags, an empty mask.
     let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
     action.sa_sigaction = handler;
-    // System calls of the program go on.
-    action.sa_flags = libc::SA_RESTART;
+    // System calls of the program go on; a thread with a small stack may have another one for signals.
+    action.sa_flags = libc::SA_RESTART | libc::SA_ONSTACK;
     // SAFETY: `action` is valid, and its handler is `SIG_DFL` or ours, which does only what a signal handler may.
     unsafe { libc::sigaction(signal, &raw const action, ptr::null_mut()) };
 }
