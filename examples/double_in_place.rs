@@ -1,4 +1,4 @@
-//! A hundred million numbers doubled: serially, through copies, and where they lie in shared memory; with the memory of all processes
+//! A hundred million numbers doubled: serially, through copies, and in place in shared memory; with the memory of all processes
 //! together over time.
 //!
 //! ```sh

@@ -1,4 +1,4 @@
-//! Heat that spreads over a plate: each worker computes some rows of the next step, where they lie, from all rows of the last.
+//! Heat that spreads over a plate: each worker computes some rows of the next step in place, from all rows of the last.
 //!
 //! ```sh
 //! cargo run --release --features ndarray --example ndarray_stencil

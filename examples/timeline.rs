@@ -38,7 +38,7 @@ fn parse(input: u64) -> u64 {
 
 #[parallel(pool = POOL, mode = "process")]
 async fn fetch(url: String) -> usize {
-    // What waits for a network keeps no worker.
+    // A body that waits for a network frees its worker.
     smol::Timer::after(Duration::from_millis(20 + url.len() as u64)).await;
     url.len()
 }

@@ -31,7 +31,7 @@ pub fn timed(run: impl FnOnce()) -> Duration {
     begun.elapsed()
 }
 
-/// 256 MiB doubled where it lies.
+/// 256 MiB doubled in place.
 pub fn in_place() -> Section<'static> {
     let mut shared = SharedVec::from_fn(NUMBERS, |index| index as f64);
     let mut heap: Vec<f64> = (0..NUMBERS).map(|index| index as f64).collect();

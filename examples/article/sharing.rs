@@ -186,7 +186,7 @@ fn normalise(rows: &mut [f64], columns: usize) {
     }
 }
 
-/// A matrix whose rows several processes work on where they lie.
+/// A matrix whose rows several processes change in place.
 pub fn arrays(scale: Scale) -> Vec<Row> {
     let (rows, columns) = (scale.of(4_000, 1_000), 1_000);
     let matrix = || SharedVec::from_fn(rows * columns, |index| (index % 1009) as f64 + 1.0);

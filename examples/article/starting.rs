@@ -13,7 +13,7 @@ use crate::table::{Row, check, timed};
 
 /// One increment after the other: each is to be seen by `black_box`, so that the compiler can neither leave them out nor add them up.
 ///
-/// Never inlined: how fast the loop is depends on where it lies, and so all ways to run it share one.
+/// Never inlined: the speed of the loop depends on its alignment, so all ways to run it share one.
 #[inline(never)]
 pub fn increments(times: u64) -> u64 {
     (0..times).fold(0, |counter, _| black_box(counter) + 1)

@@ -1,4 +1,4 @@
-//! What a function becomes: one that callers see, and the type of its verbs with all that is implemented for it.
+//! The expansion of a function: the function that callers see, and the type of its verbs with its implementations.
 
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};

@@ -41,14 +41,14 @@ impl Sandbox {
         Self { read: &[], write: &[], env: &[] }
     }
 
-    /// Files, and directories with all that is below them, that tasks may open for reading. They must exist when a worker
+    /// Files, and directories with everything below them, that tasks may open for reading. They must exist when a worker
     /// starts.
     pub const fn read(mut self, paths: &'static [&'static str]) -> Self {
         self.read = paths;
         self
     }
 
-    /// Files, and directories with all that is below them, that tasks may open for reading and writing; in the directories
+    /// Files, and directories with everything below them, that tasks may open for reading and writing; in the directories
     /// they may also make and remove files. They must exist when a worker starts.
     pub const fn write(mut self, paths: &'static [&'static str]) -> Self {
         self.write = paths;

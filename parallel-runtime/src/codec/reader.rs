@@ -92,7 +92,7 @@ impl<'m> Reader<'m> {
         self
     }
 
-    /// The same, for the arguments of a task: they are used where they lie.
+    /// The same, for the arguments of a task: they are used in place.
     ///
     /// # Safety
     ///
@@ -358,7 +358,7 @@ impl<'m> Reader<'m> {
 
     fn plain_start<T>(&mut self, count: usize) -> Result<*const T, CodecError> {
         if !self.lends {
-            return Err(CodecError::new("a slice can be used where it lies in arguments only"));
+            return Err(CodecError::new("a slice can be used in place in arguments only"));
         }
         let size = count.checked_mul(size_of::<T>()).ok_or_else(CodecError::end_of_data)?;
         let start = self.advance(size)?.cast::<T>();

@@ -23,7 +23,7 @@ use crate::error::TaskError;
 /// A data frame that is written once into shared memory and read there by every worker: an Arrow `RecordBatch` whose columns lie in a
 /// [`SharedSlice`].
 ///
-/// A clone is another handle. It derefs to the `RecordBatch`, with all that the `arrow` crates can do with one; a part
+/// A clone is another handle. It derefs to the `RecordBatch`, and works with the `arrow` crates; a part
 /// (`batch.slice(offset, length)`) is a view as well.
 ///
 /// ```

@@ -41,7 +41,7 @@ fn place_of<E>(slice: &[E]) -> Option<Place> {
     arena.map(Place::Arena).or_else(|| named::place_of(slice.as_ptr().cast(), size_of_val(slice)).map(Place::Named))
 }
 
-/// Whether a slice is lent where it lies.
+/// Whether a slice is lent in place.
 #[inline]
 pub(crate) fn is_lent<E>(slice: &[E]) -> bool {
     place_of(slice).is_some()

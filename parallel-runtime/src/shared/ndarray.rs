@@ -16,7 +16,7 @@ use crate::error::TaskError;
 
 /// An N-dimensional array in shared memory with one owner, in row-major order: a [`SharedVec`] with a shape.
 ///
-/// Its views are those of the `ndarray` crate, with all that they can do. A function may take them by value, `ArrayView<f64, Ix2>` and
+/// Its views are those of the `ndarray` crate. A function may take them by value, `ArrayView<f64, Ix2>` and
 /// `ArrayViewMut<f64, Ix2>`: those of shared memory are passed by their place, so **nothing is copied**.
 ///
 /// ```

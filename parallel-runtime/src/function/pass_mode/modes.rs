@@ -154,7 +154,7 @@ impl<E: Pod> PlainSliceMut<E> {
     }
     pub fn take_back(&self, target: &mut [E], returned: &mut Returned<'_>) -> Result<(), CodecError> {
         if !returned.is_far() && lending::is_lent(target) {
-            // It was changed where it lies.
+            // It was changed in place.
             return Ok(());
         }
         returned.next_changed()?.copy_to(target)

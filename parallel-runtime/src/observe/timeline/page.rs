@@ -1,4 +1,4 @@
-//! As a page for a browser: one file, with all that it needs.
+//! A record as a page for a browser, in one file.
 //!
 //! A record reaches the page as *chunks* of JSON, each with what is new since the last: the file has one, a dashboard sends one after the other.
 

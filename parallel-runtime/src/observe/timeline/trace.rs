@@ -1,4 +1,4 @@
-//! As a trace: the format of Chrome's `about:tracing`, which Perfetto reads.
+//! A record as a trace in the format of Chrome's `about:tracing`, which Perfetto reads.
 //!
 //! See "Trace Event Format", <https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU>.
 
