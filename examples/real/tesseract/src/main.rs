@@ -113,7 +113,7 @@ fn draw(font: &Font, lines: &[String]) -> Image {
             let top = baseline - metrics.height as i32 - metrics.ymin;
             for (row, shades) in coverage.chunks(metrics.width.max(1)).enumerate() {
                 let start = (top as usize + row) * width + (left as i32 + metrics.xmin) as usize;
-                pixels[start..].iter_mut().zip(shades).for_each(|(pixel, shade)| *pixel -= shade);
+                pixels[start..].iter_mut().zip(shades).for_each(|(pixel, shade)| *pixel = pixel.saturating_sub(*shade));
             }
             left += metrics.advance_width;
         }
