@@ -105,7 +105,7 @@ fn text(page: u32, lines: usize) -> Vec<String> {
 /// Black text on white, 24 pixels high.
 fn draw(font: &Font, lines: &[String]) -> Image {
     let (width, height) = (1000, 40 * lines.len() + 40);
-    let mut pixels = vec![255; width * height];
+    let mut pixels = vec![255_u8; width * height];
     for (line, baseline) in lines.iter().zip((40..).step_by(40)) {
         let mut left = 30.0;
         for letter in line.chars() {
