@@ -89,7 +89,7 @@ fn is_default(signal: i32) -> bool {
 }
 
 /// What a signal does now. `None` if there is no such signal.
-fn action_of(signal: i32) -> Option<usize> {
+pub(super) fn action_of(signal: i32) -> Option<libc::sighandler_t> {
     let mut action = MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: a null pointer asks for the action that is set, which is written to `action`.
     let result = unsafe { libc::sigaction(signal, ptr::null(), action.as_mut_ptr()) };
@@ -98,7 +98,7 @@ fn action_of(signal: i32) -> Option<usize> {
     (result == 0).then_some(action.sa_sigaction)
 }
 
-fn set_action(signal: i32, handler: usize, flags: i32) {
+pub(super) fn set_action(signal: i32, handler: libc::sighandler_t, flags: i32) {
     // SAFETY: all zeros is a valid `sigaction`: no flags, an empty mask.
     let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
     action.sa_sigaction = handler;

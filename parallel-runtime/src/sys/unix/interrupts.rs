@@ -4,9 +4,13 @@ use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 
+use super::fault::{action_of, set_action};
 use super::{address, clock};
 
 const SIGNALS: [i32; 2] = [libc::SIGINT, libc::SIGTERM];
+
+/// System calls of the program go on; a thread with a small stack may have another one for signals.
+const FLAGS: i32 = libc::SA_RESTART | libc::SA_ONSTACK;
 
 /// The signal that has come; 0: none.
 static RAISED: AtomicU32 = AtomicU32::new(0);
@@ -49,7 +53,7 @@ pub(crate) fn before_end(last: fn()) {
     address::prepare();
     for signal in SIGNALS {
         if action_of(signal) == Some(libc::SIG_DFL) {
-            set_action(signal, handler());
+            set_action(signal, handler(), FLAGS);
         }
     }
 }
@@ -84,7 +88,7 @@ extern "C" fn on_signal(signal: i32) {
 /// Has the signal end the process when the handler returns, unless it is another handler of the program's that has called this one.
 fn end_at_once(signal: i32) {
     if action_of(signal) == Some(handler()) {
-        set_action(signal, libc::SIG_DFL);
+        set_action(signal, libc::SIG_DFL, 0);
         // SAFETY: `raise` may be called in a handler. The signal comes when the handler returns.
         unsafe { libc::raise(signal) };
     }
@@ -103,7 +107,7 @@ fn errno() -> *mut i32 {
 
 /// Ends this process by a signal, as its default action does.
 fn end_by(signal: i32) {
-    set_action(signal, libc::SIG_DFL);
+    set_action(signal, libc::SIG_DFL, 0);
     let mut set = MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: it initialises the set.
     unsafe { libc::sigemptyset(set.as_mut_ptr()) };
@@ -113,24 +117,4 @@ fn end_by(signal: i32) {
     unsafe { libc::pthread_sigmask(libc::SIG_UNBLOCK, set.as_ptr(), ptr::null_mut()) };
     // SAFETY: `raise` has no preconditions. This thread does not block the signal.
     unsafe { libc::raise(signal) };
-}
-
-/// What a signal does now. `None` if there is no such signal.
-fn action_of(signal: i32) -> Option<libc::sighandler_t> {
-    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: a null pointer asks for the action that is set, which is written to `action`.
-    let result = unsafe { libc::sigaction(signal, ptr::null(), action.as_mut_ptr()) };
-    // SAFETY: all zeros is a valid `sigaction`, and so is what the call wrote.
-    let action = unsafe { action.assume_init() };
-    (result == 0).then_some(action.sa_sigaction)
-}
-
-fn set_action(signal: i32, handler: libc::sighandler_t) {
-    // SAFETY: all zeros is a valid `sigaction`: no flags, an empty mask.
-    let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
-    action.sa_sigaction = handler;
-    // System calls of the program go on; a thread with a small stack may have another one for signals.
-    action.sa_flags = libc::SA_RESTART | libc::SA_ONSTACK;
-    // SAFETY: `action` is valid, and its handler is `SIG_DFL` or ours, which does only what a signal handler may.
-    unsafe { libc::sigaction(signal, &raw const action, ptr::null_mut()) };
 }
